@@ -1,0 +1,12 @@
+"""Datasets as arrays. To add one, write a function that returns a Source and list it here.
+
+Each is chosen by `dataset.name` and called with the config's `dataset` section.
+"""
+
+from vae_jax.data import arrays, mnist, tfds
+
+DATASETS = {
+    "arrays": lambda section: arrays.load(section.path),
+    "mnist": lambda section: mnist.load(),
+    "tfds": lambda section: tfds.load(section.tfds_name, section.path),
+}

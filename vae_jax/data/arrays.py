@@ -1,0 +1,44 @@
+"""The user's own images, from an .npz file."""
+
+import zipfile
+
+import numpy as np
+
+from vae_jax.data.source import Source, checked_source
+from vae_jax.errors import UserError
+
+REQUIRED = ("train_images", "test_images")
+OPTIONAL = ("train_labels", "test_labels")
+
+
+def load(path: str) -> Source:
+    """Reads `train_images`, `test_images` and, if there, `train_labels`, `test_labels`.
+
+    Images are [n, height, width] or [n, height, width, channels], uint8 or floats in [0, 1];
+    labels are integers [n].
+
+    Raises:
+      UserError: a file that can't be read, an array missing, a wrong shape, type or range.
+    """
+    if not path:
+        raise UserError("dataset.path is empty; dataset.name = 'arrays' needs the path of an .npz")
+    found: dict[str, np.ndarray] = {}
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            found = {name: file[name] for name in (*REQUIRED, *OPTIONAL) if name in file.files}
+            names = ", ".join(file.files)
+    except (OSError, ValueError, EOFError, AttributeError, zipfile.BadZipFile) as error:
+        raise UserError(f"{path} can't be read as an .npz ({error})") from error
+    for name in REQUIRED:
+        if name not in found:
+            raise UserError(
+                f"{path} has no array {name!r} (it has: {names}); it should have "
+                f"{', '.join(REQUIRED)} and may have {', '.join(OPTIONAL)}"
+            )
+    return checked_source(
+        found["train_images"],
+        found.get("train_labels"),
+        found["test_images"],
+        found.get("test_labels"),
+        where=path,
+    )

@@ -1,0 +1,42 @@
+"""From grey values to the binary x of a Bernoulli likelihood."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Key
+
+# What happens to the training images; validation and test images are drawn once for `dynamic` too.
+BINARIZATIONS = {
+    "dynamic": "each training pixel drawn anew for every minibatch, on with its grey value's chance",
+    "static": "each pixel drawn once",
+    "threshold": "a pixel is on if it is above one half",
+    "none": "grey values as they are",
+}
+
+BLOCK = 5_000  # images drawn at a time, so that memory does not grow with the dataset
+
+
+def scale(images: Array) -> Float[Array, "b d"]:
+    """uint8 to float32 in [0, 1]; floats as they are."""
+    return images.astype(jnp.float32) / 255 if images.dtype == jnp.uint8 else images
+
+
+def draw(key: Key[Array, ""], grey_bd: Float[Array, "b d"]) -> Float[Array, "b d"]:
+    """0. or 1., each 1. with the probability of its grey value (Salakhutdinov and Murray 2008)."""
+    return jax.random.bernoulli(key, grey_bd).astype(grey_bd.dtype)
+
+
+def drawn_once(key: Key[Array, ""], images: np.ndarray) -> np.ndarray:
+    """One draw of every image [n, d], as uint8 0 or 255. A function of (key, images) alone."""
+    draw_block = jax.jit(lambda key, block: 255 * draw(key, scale(block)).astype(jnp.uint8))
+    blocks = [
+        np.asarray(draw_block(jax.random.fold_in(key, start), images[start : start + BLOCK]))
+        for start in range(0, len(images), BLOCK)
+    ]
+    return np.concatenate(blocks)
+
+
+def thresholded(images: np.ndarray) -> np.ndarray:
+    """uint8 0 or 255: 255 where the grey value is above one half."""
+    half = 127 if images.dtype == np.uint8 else 0.5
+    return np.where(images > half, 255, 0).astype(np.uint8)

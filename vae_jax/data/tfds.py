@@ -1,0 +1,58 @@
+"""Any image dataset of tensorflow-datasets that is prepared as ArrayRecord; no TensorFlow needed."""
+
+import numpy as np
+
+from vae_jax.data.source import Source, checked_source
+from vae_jax.errors import UserError
+
+
+def load(name: str, data_dir: str) -> Source:
+    """The `train` and `test` splits of the dataset `name`, from `data_dir` (empty: TFDS's own).
+
+    Raises:
+      UserError: an unknown dataset, one that is not prepared, or one without those splits or
+        without the features `image` and, if labelled, `label`.
+    """
+    import tensorflow_datasets
+
+    try:
+        builder = tensorflow_datasets.builder(name, data_dir=data_dir or None)
+    except tensorflow_datasets.core.DatasetNotFoundError as error:
+        raise UserError(
+            f"dataset.tfds_name = {name!r} is no dataset of tensorflow-datasets, nor prepared in "
+            f"{data_dir or 'its default folder'}"
+        ) from error
+    features = builder.info.features or {}
+    if "image" not in features:
+        raise UserError(f"tfds dataset {name!r} has no feature 'image'; only image datasets do")
+    if not builder.info.splits:
+        raise UserError(
+            f"tfds dataset {name!r} is not prepared in {builder.data_dir}; prepare it (this step "
+            f"needs TensorFlow): tfds build {name} --file_format=array_record"
+            + (f" --data_dir={data_dir}" if data_dir else "")
+        )
+    missing = {"train", "test"} - set(builder.info.splits)
+    if missing:
+        raise UserError(
+            f"tfds dataset {name!r} has the splits {', '.join(builder.info.splits)}; "
+            f"it should have train and test"
+        )
+    images, labels = {}, {}
+    for split in ("train", "test"):
+        try:
+            examples = list(builder.as_data_source(split))
+            images[split] = np.stack([example["image"] for example in examples])
+        except NotImplementedError as error:
+            raise UserError(
+                f"tfds dataset {name!r} is prepared, but not for reading at random; prepare it "
+                f"again: tfds build {name} --file_format=array_record --overwrite"
+            ) from error
+        except ValueError as error:
+            raise UserError(
+                f"tfds dataset {name!r} has images of several sizes ({error}); all should have one"
+            ) from error
+        has_labels = "label" in features
+        labels[split] = np.array([e["label"] for e in examples]) if has_labels else None
+    return checked_source(
+        images["train"], labels["train"], images["test"], labels["test"], where=f"tfds {name}"
+    )

@@ -1,0 +1,88 @@
+"""Grids of images: samples, reconstructions, the latent manifold, traversals."""
+
+from pathlib import Path
+
+import numpy as np
+
+from vae_jax.figures import style
+
+
+def tiled(images: np.ndarray, gap: int = 1) -> np.ndarray:
+    """[rows, columns, height, width, channels] in [0, 1] to one image, white between the tiles."""
+    rows, columns, height, width, channels = images.shape
+    canvas = np.ones((rows * (height + gap) - gap, columns * (width + gap) - gap, channels))
+    for i in range(rows):
+        for j in range(columns):
+            y, x = i * (height + gap), j * (width + gap)
+            canvas[y : y + height, x : x + width] = images[i, j]
+    return canvas
+
+
+def show(axes, images: np.ndarray, extent=None) -> None:
+    """Draws a grid of grey or colour images; other numbers of channels: their mean."""
+    canvas = np.clip(tiled(images), 0, 1)
+    if canvas.shape[-1] != 3:
+        canvas = canvas.mean(axis=-1)
+    axes.imshow(canvas, cmap="gray", vmin=0, vmax=1, extent=extent, interpolation="nearest")
+
+
+def without_ticks(axes) -> None:
+    axes.set_xticks([])
+    axes.set_yticks([])
+
+
+def samples(path: Path, images: np.ndarray, *, title: str) -> None:
+    """images [rows, columns, height, width, channels]: E[x | z] for z from the prior."""
+    fig = style.figure(5, 5.4, title)
+    axes = fig.subplots()
+    show(axes, images)
+    without_ticks(axes)
+    axes.set_xlabel("mean of p(x | z), z drawn from the prior")
+    style.save(fig, path)
+
+
+def reconstructions(path: Path, inputs: np.ndarray, outputs: np.ndarray, *, title: str) -> None:
+    """inputs and outputs [rows, columns, height, width, channels], drawn as alternating rows."""
+    rows = inputs.shape[0]
+    pairs = np.stack([inputs, outputs], axis=1).reshape(2 * rows, *inputs.shape[1:])
+    fig = style.figure(6, 0.6 * 2 * rows + 0.9, title)
+    axes = fig.subplots()
+    show(axes, pairs)
+    height = inputs.shape[2] + 1
+    axes.set_xticks([])
+    axes.set_yticks([(i + 0.5) * height for i in range(2 * rows)], ["input", "output"] * rows)
+    axes.tick_params(length=0)
+    axes.set_xlabel("test images, each above its reconstruction from the posterior mean")
+    style.save(fig, path)
+
+
+def manifold(path: Path, images: np.ndarray, values: np.ndarray, *, title: str) -> None:
+    """images [n, n, height, width, channels] over a grid of two-dimensional z.
+
+    Row i has z_2 = values[n - 1 - i] (upwards), column j has z_1 = values[j].
+    """
+    fig = style.figure(7, 7.3, title)
+    axes = fig.subplots()
+    show(axes, images, extent=(0, len(values), 0, len(values)))
+    at = np.linspace(0, len(values) - 1, 5).round().astype(int)
+    axes.set_xticks(at + 0.5, [f"{values[i]:.1f}" for i in at])
+    axes.set_yticks(at + 0.5, [f"{values[i]:.1f}" for i in at])
+    axes.set_xlabel("latent unit 0 (prior quantiles)")
+    axes.set_ylabel("latent unit 1 (prior quantiles)")
+    style.save(fig, path)
+
+
+def traversals(
+    path: Path, images: np.ndarray, units: list[int], values: np.ndarray, *, title: str
+) -> None:
+    """images [units, values, height, width, channels]: one unit of z changed, the rest kept."""
+    fig = style.figure(6, 0.55 * len(units) + 1.2, title)
+    axes = fig.subplots()
+    _, _, height, width, _ = images.shape
+    show(axes, images)
+    axes.set_yticks([(i + 0.5) * (height + 1) for i in range(len(units))], units)
+    at = range(0, len(values), 2)
+    axes.set_xticks([(j + 0.5) * (width + 1) for j in at], [f"{values[j]:.1f}" for j in at])
+    axes.set_xlabel("value of that unit, the others at one test image's posterior mean")
+    axes.set_ylabel("latent unit, largest KL first")
+    style.save(fig, path)

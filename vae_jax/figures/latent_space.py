@@ -1,0 +1,51 @@
+"""Where the encoder puts the test set."""
+
+from pathlib import Path
+
+import numpy as np
+
+from vae_jax.figures import style
+
+
+def principal_components(codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """codes [n, l] projected on their first two principal components [n, 2], and the fraction of
+    the variance that each explains [2]."""
+    centred = codes - codes.mean(axis=0)
+    _, singular, directions = np.linalg.svd(centred, full_matrices=False)
+    explained = singular**2 / np.maximum(np.sum(singular**2), 1e-30)
+    projected = centred @ directions[:2].T
+    if projected.shape[1] < 2:
+        return np.column_stack([projected, np.zeros(len(codes))]), np.array([explained[0], 0.0])
+    return projected, explained[:2]
+
+
+def latent_space(path: Path, codes: np.ndarray, labels: np.ndarray | None, *, title: str) -> None:
+    """A scatter of posterior means [n, l] by label; more than two units are projected on two."""
+    names = ["latent unit 0", "latent unit 1"]
+    if codes.shape[1] != 2:
+        codes, explained = principal_components(codes)
+        names = [
+            f"principal component {i} of the posterior means ({100 * e:.0f}% of their variance)"
+            for i, e in enumerate(explained)
+        ]
+    fig = style.figure(6.4, 6, title)
+    axes = fig.subplots()
+    classes = [None] if labels is None else list(np.unique(labels))
+    for i, label in enumerate(classes):
+        chosen = codes if label is None else codes[labels == label]
+        colour = style.COLOURS[i % len(style.COLOURS)]
+        axes.scatter(
+            chosen[:, 0], chosen[:, 1], s=3, color=colour, label=label, linewidths=0, alpha=0.7
+        )
+        if label is not None and len(classes) <= 20:
+            # The label itself at the class's median: colour is not the only way to tell.
+            axes.annotate(
+                str(label), np.median(chosen, axis=0), ha="center", va="center", weight="bold",
+                bbox={"boxstyle": "round,pad=0.15", "fc": "white", "ec": colour, "alpha": 0.85},
+            )  # fmt: skip
+    if 1 < len(classes) <= 20:
+        fig.legend(title="label", loc="outside right center", markerscale=4, frameon=False)
+    axes.set_xlabel(names[0])
+    axes.set_ylabel(names[1])
+    axes.set_aspect("equal", adjustable="datalim")
+    style.save(fig, path)

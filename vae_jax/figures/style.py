@@ -1,0 +1,27 @@
+"""What all figures share: colours, sizes, and how a file is written."""
+
+import os
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+# Paul Tol's "muted" scheme: ten colours that colour-blind readers tell apart.
+COLOURS = (
+    "#332288", "#88CCEE", "#44AA99", "#117733", "#999933",
+    "#DDCC77", "#CC6677", "#882255", "#AA4499", "#888888",
+)  # fmt: skip
+
+
+def figure(width: float, height: float, title: str) -> Figure:
+    """An empty figure of that many inches, titled."""
+    fig = Figure(figsize=(width, height), layout="constrained")
+    fig.suptitle(title, fontsize=9)
+    return fig
+
+
+def save(fig: Figure, path: Path) -> None:
+    """Writes a PNG under a temporary name and renames it."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    # Without the Software entry, equal figures are equal files.
+    fig.savefig(temporary, format="png", dpi=110, metadata={"Software": None})
+    os.replace(temporary, path)

@@ -1,0 +1,46 @@
+"""How a run went."""
+
+from pathlib import Path
+from typing import Any
+
+from vae_jax.figures import style
+
+PANELS = {"elbo": "ELBO", "reconstruction": "reconstruction", "kl": "KL"}
+
+
+def training_curves(path: Path, rows: list[dict[str, Any]], *, title: str, prefix: str) -> None:
+    """The rows of metrics.jsonl: one panel a term, one colour a lane, thin train, bold validation.
+
+    `prefix` stands before the name of the ELBO ("pseudo-" where it is none).
+    """
+    fig = style.figure(11, 3.6, title)
+    lanes = sorted({(row["lane"], row["seed"]) for row in rows})
+    for axes, (metric, name) in zip(fig.subplots(1, len(PANELS)), PANELS.items(), strict=True):
+        for lane, seed in lanes:
+            for split, width in (("train", 0.8), ("validation", 1.8)):
+                points = [
+                    (row["epoch"], row[metric])
+                    for row in rows
+                    if row["lane"] == lane and row["split"] == split and row[metric] is not None
+                ]
+                if points:
+                    axes.plot(
+                        *zip(*points, strict=True),
+                        color=style.COLOURS[lane % len(style.COLOURS)],
+                        linewidth=width,
+                        marker="o" if split == "validation" else None,
+                        markersize=3,
+                        alpha=1.0 if split == "validation" else 0.6,
+                        label=f"seed {seed}, {split}" if metric == "elbo" else None,
+                    )
+        axes.set_xlabel("epoch")
+        axes.set_ylabel(f"{prefix if metric != 'kl' else ''}{name} (nats per example)")
+        axes.grid(alpha=0.3)
+        # The first steps' values would flatten all the rest.
+        settled = [r[metric] for r in rows if r["epoch"] >= 1 and r[metric] is not None]
+        if settled:
+            margin = 0.1 * (max(settled) - min(settled)) + 1e-3
+            axes.set_ylim(min(settled) - margin, max(settled) + margin)
+    if len(lanes) <= 10:
+        fig.legend(loc="outside right center", fontsize=7, frameon=False)
+    style.save(fig, path)

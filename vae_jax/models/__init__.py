@@ -1,0 +1,1 @@
+"""The variational autoencoder as a NamedTuple of pure functions."""

@@ -1,0 +1,59 @@
+"""What a network is: two pure functions, and the numbers that choose them."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+
+class NetworkSpec(NamedTuple):
+    """The static choice of one network: hashable, so that equal specs share a compiled program."""
+
+    name: str
+    widths: tuple[int, ...]
+    activation: str
+
+
+class Encoder(NamedTuple):
+    """init: key -> params. apply: (params, x [b, d]) -> {head: [b, l]}."""
+
+    init: Callable
+    apply: Callable
+
+
+class Decoder(NamedTuple):
+    """init: (key, output_bias [d_out] or None for zeros) -> params. apply: (params, z [..., l]) -> [..., d_out]."""
+
+    init: Callable
+    apply: Callable
+
+
+ACTIVATIONS = {
+    "elu": nn.elu,
+    "gelu": nn.gelu,
+    "leaky_relu": nn.leaky_relu,
+    "relu": nn.relu,
+    "silu": nn.silu,
+    "softplus": nn.softplus,
+    "tanh": nn.tanh,
+}
+
+hidden_init = nn.initializers.lecun_normal()
+
+
+def latent_columns_init(key, shape, dtype=jnp.float32):
+    """Weights [hidden, l] of variance 1 / hidden; column j depends on (key, j) alone."""
+    hidden, latent_size = shape
+    keys_l = jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.arange(latent_size))
+    columns = jax.vmap(lambda k: jax.random.normal(k, (hidden,), dtype))(keys_l)
+    return columns.T / jnp.sqrt(hidden).astype(dtype)
+
+
+def latent_rows_init(key, shape, dtype=jnp.float32):
+    """Weights [l, hidden] of variance 1 / l; row j, but for that scale, depends on (key, j) alone."""
+    latent_size, hidden = shape
+    return latent_columns_init(key, (hidden, latent_size), dtype).T * jnp.sqrt(
+        hidden / latent_size
+    ).astype(dtype)

@@ -1,0 +1,8 @@
+"""What is optimised. To add an objective, write its function and list it here.
+
+An objective is (model, params, key, x [b, d], hyper, num_samples) -> (loss, Terms).
+"""
+
+from vae_jax.objectives import elbo
+
+OBJECTIVES = {"elbo": elbo.elbo}

@@ -1,0 +1,1 @@
+"""Gaussian algebra, likelihoods p(x | z), priors p(z), posteriors q(z | x)."""

@@ -1,0 +1,1 @@
+"""Hyperparameters, optimiser, train step and loop: no I/O, no clock, no printing."""

@@ -1,0 +1,32 @@
+"""Every random stream of a run, derived from its one key, so that nothing random is stored."""
+
+from typing import NamedTuple
+
+import jax
+from jaxtyping import Array, Key
+
+
+class RunKeys(NamedTuple):
+    """The named streams of a run."""
+
+    init: Key[Array, ""]  # initial weights
+    order: Key[Array, ""]  # minibatch order: fold in the epoch
+    step: Key[Array, ""]  # what a training step draws: fold in the step
+    evaluation: Key[Array, ""]  # what an evaluation draws: the same every time
+
+
+class StepKeys(NamedTuple):
+    """The named streams of one step."""
+
+    binarization: Key[Array, ""]
+    objective: Key[Array, ""]
+
+
+def run_keys(seed: int) -> RunKeys:
+    """The streams of the run with this seed."""
+    return RunKeys(*jax.random.split(jax.random.key(seed), len(RunKeys._fields)))
+
+
+def step_keys(keys: RunKeys, step) -> StepKeys:
+    """The streams of one step: a function of (run, step) alone."""
+    return StepKeys(*jax.random.split(jax.random.fold_in(keys.step, step), len(StepKeys._fields)))

@@ -1,0 +1,85 @@
+"""Optimisers and learning-rate schedules whose every number is traced, one value a lane."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float, Int
+
+
+class OptimizerSpec(NamedTuple):
+    """The static choice: keys of OPTIMIZERS and SCHEDULES."""
+
+    name: str
+    schedule: str
+
+
+class OptimizerHyper(NamedTuple):
+    """The numbers of an optimiser. A number that the chosen optimiser does not use is ignored."""
+
+    learning_rate: Float[Array, ""]
+    b1: Float[Array, ""]  # adam, adamw, adamax: decay of the first moment
+    b2: Float[Array, ""]  # adam, adamw, adamax, rmsprop: decay of the second moment
+    eps: Float[Array, ""]  # adam, adamw, adamax, rmsprop: added to the denominator
+    momentum: Float[Array, ""]  # sgd
+    weight_decay: Float[Array, ""]  # adamw: decoupled (Loshchilov and Hutter 2019)
+    max_grad_norm: Float[Array, ""]  # gradients are scaled down to this global norm; inf: never
+    total_steps: Float[Array, ""]  # cosine: where it ends
+    final_fraction: Float[Array, ""]  # cosine: of the learning rate, at the end
+    boundaries: Float[Array, " n"]  # step: where the learning rate falls, in steps
+    decay_factor: Float[Array, ""]  # step: what it is multiplied by there
+
+
+def global_norm(gradients) -> Float[Array, ""]:
+    """The Euclidean norm of all gradients together; infinite or NaN if any of them is."""
+    return jnp.sqrt(sum(jnp.sum(jnp.square(g)) for g in jax.tree.leaves(gradients)))
+
+
+def init(spec: OptimizerSpec, hyper: OptimizerHyper, params):
+    """The optimiser's first state: arrays only."""
+    return OPTIMIZERS[spec.name](hyper).init(params)
+
+
+def update(spec: OptimizerSpec, hyper: OptimizerHyper, gradients, norm, opt_state, params, step):
+    """One step: clip, find the direction, go `learning rate * schedule` along it.
+
+    Returns (params, opt_state). `norm` is the gradients' global norm.
+    """
+    clip = jnp.minimum(1.0, hyper.max_grad_norm / jnp.maximum(norm, 1e-30))
+    gradients = jax.tree.map(lambda g: clip * g, gradients)
+    direction, opt_state = OPTIMIZERS[spec.name](hyper).update(gradients, opt_state, params)
+    rate = hyper.learning_rate * SCHEDULES[spec.schedule](hyper, step)
+    return jax.tree.map(lambda p, d: p - rate * d, params, direction), opt_state
+
+
+def constant(hyper: OptimizerHyper, step: Int[Array, ""]) -> Float[Array, ""]:
+    """1."""
+    return jnp.ones_like(hyper.learning_rate)
+
+
+def cosine(hyper: OptimizerHyper, step: Int[Array, ""]) -> Float[Array, ""]:
+    """f + (1 - f) (1 + cos(pi step / total)) / 2 (Loshchilov and Hutter 2017, without restarts)."""
+    progress = jnp.minimum(1.0, step / hyper.total_steps)
+    wave = 0.5 * (1 + jnp.cos(jnp.pi * progress))
+    return hyper.final_fraction + (1 - hyper.final_fraction) * wave
+
+
+def stepwise(hyper: OptimizerHyper, step: Int[Array, ""]) -> Float[Array, ""]:
+    """decay_factor ** (boundaries passed)."""
+    return hyper.decay_factor ** jnp.sum(step >= hyper.boundaries)
+
+
+# Each gives the direction to go against, before the learning rate: (hyper) -> optax transformation.
+OPTIMIZERS = {
+    "adam": lambda h: optax.scale_by_adam(h.b1, h.b2, h.eps),
+    "adamax": lambda h: optax.scale_by_adamax(h.b1, h.b2, h.eps),
+    "adamw": lambda h: optax.chain(
+        optax.scale_by_adam(h.b1, h.b2, h.eps), optax.add_decayed_weights(h.weight_decay)
+    ),
+    "rmsprop": lambda h: optax.scale_by_rms(h.b2, h.eps),
+    "sgd": lambda h: optax.trace(h.momentum),
+}
+
+# Each gives the fraction of the learning rate in force: (hyper, step) -> fraction.
+SCHEDULES = {"constant": constant, "cosine": cosine, "stepwise": stepwise}
