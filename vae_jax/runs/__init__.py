@@ -1,0 +1,1 @@
+"""The host side: config, run folder, checkpoints, one run from command to figures."""

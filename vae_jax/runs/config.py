@@ -1,0 +1,207 @@
+"""Every config key, what it must be, and the error if it is not.
+
+`KEYS` is the one place that says which keys exist: a config must have exactly these.
+"""
+
+import difflib
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from vae_jax.data import DATASETS
+from vae_jax.data.binarization import BINARIZATIONS
+from vae_jax.errors import UserError, choose
+from vae_jax.networks import DECODERS, ENCODERS
+from vae_jax.networks.network import ACTIVATIONS
+from vae_jax.objectives import OBJECTIVES
+from vae_jax.probability.likelihoods import LIKELIHOODS
+from vae_jax.probability.posteriors import POSTERIORS
+from vae_jax.probability.priors import PRIORS
+from vae_jax.training.optimizer import OPTIMIZERS, SCHEDULES
+
+Values = dict[str, Any]  # {"model.latent_size": 2, ...}: a config, flat, its types normalised
+Check = Callable[[str, Any], Any]  # (key, value) -> the value, of its one type
+
+
+def wrong(key: str, value: Any, right: str) -> UserError:
+    return UserError(f"{key} = {value!r} should be {right}")
+
+
+def whole(low: int) -> Check:
+    """A whole number, at least `low`."""
+
+    def check(key, value):
+        if isinstance(value, bool) or not isinstance(value, int) or value < low:
+            raise wrong(key, value, f"a whole number, at least {low}")
+        return value
+
+    return check
+
+
+def number(low: float, high: float = math.inf, *, open_low: bool = False) -> Check:
+    """A finite number from low to high; with `open_low`, low itself is out."""
+    right = f"a number above {low:g}" if open_low else f"a number, at least {low:g}"
+    right += "" if high == math.inf else f" and at most {high:g}"
+
+    def check(key, value):
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            raise wrong(key, value, right)
+        if not math.isfinite(value) or not low <= value <= high or (open_low and value == low):
+            raise wrong(key, value, right)
+        return float(value)
+
+    return check
+
+
+def several(check_one: Check) -> Check:
+    """A tuple, every member as `check_one` has it."""
+
+    def check(key, value):
+        if not isinstance(value, (tuple, list)):
+            raise wrong(key, value, "a tuple, such as (1,) or (1, 2)")
+        return tuple(check_one(f"{key}[{i}]", member) for i, member in enumerate(value))
+
+    return check
+
+
+def seeds(key: str, value: Any) -> tuple[int, ...]:
+    """One or more whole numbers, all different."""
+    value = several(whole(0))(key, value)
+    if not value:
+        raise wrong(key, value, "at least one seed, such as (0,)")
+    repeated = sorted({seed for seed in value if value.count(seed) > 1})
+    if repeated:
+        raise wrong(key, value, f"seeds that all differ; {repeated[0]} is there twice")
+    if max(value) >= 2**32:
+        raise wrong(key, value, "seeds below 2**32")
+    return value
+
+
+def increasing(key: str, value: Any) -> tuple[float, ...]:
+    """Numbers above zero, each larger than the one before."""
+    value = several(number(0, open_low=True))(key, value)
+    if any(later <= earlier for earlier, later in zip(value, value[1:], strict=False)):
+        raise wrong(key, value, "increasing")
+    return value
+
+
+def text(key: str, value: Any) -> str:
+    if not isinstance(value, str):
+        raise wrong(key, value, "a text")
+    return value
+
+
+def flag(key: str, value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise wrong(key, value, "True or False")
+    return value
+
+
+def name_in(table: Mapping[str, Any]) -> Check:
+    """A key of `table`."""
+
+    def check(key, value):
+        choose(table, text(key, value), key)
+        return value
+
+    return check
+
+
+KEYS: dict[str, Check] = {
+    "dataset.name": name_in(DATASETS),
+    "dataset.path": text,
+    "dataset.tfds_name": text,
+    "dataset.validation_size": whole(1),
+    "dataset.binarization": name_in(BINARIZATIONS),
+    "dataset.binarization_seed": whole(0),
+    "model.latent_size": whole(1),
+    "model.encoder.name": name_in(ENCODERS),
+    "model.encoder.widths": several(whole(1)),
+    "model.encoder.activation": name_in(ACTIVATIONS),
+    "model.decoder.name": name_in(DECODERS),
+    "model.decoder.widths": several(whole(1)),
+    "model.decoder.activation": name_in(ACTIVATIONS),
+    "model.decoder.output_bias_from_data": flag,
+    "model.likelihood": name_in(LIKELIHOODS),
+    "model.prior": name_in(PRIORS),
+    "model.posterior": name_in(POSTERIORS),
+    "objective.name": name_in(OBJECTIVES),
+    "objective.num_samples": whole(1),
+    "objective.beta": number(0),
+    "objective.warmup_epochs": number(0),
+    "optimizer.name": name_in(OPTIMIZERS),
+    "optimizer.learning_rate": number(0, open_low=True),
+    "optimizer.b1": number(0, 1),
+    "optimizer.b2": number(0, 1),
+    "optimizer.eps": number(0, open_low=True),
+    "optimizer.momentum": number(0, 1),
+    "optimizer.weight_decay": number(0),
+    "optimizer.max_grad_norm": number(0),
+    "optimizer.schedule.name": name_in(SCHEDULES),
+    "optimizer.schedule.final_fraction": number(0, 1),
+    "optimizer.schedule.boundaries": increasing,
+    "optimizer.schedule.decay_factor": number(0, 1, open_low=True),
+    "training.num_epochs": whole(1),
+    "training.batch_size": whole(1),
+    "training.seeds": seeds,
+    "evaluation.every_epochs": whole(1),
+    "evaluation.batch_size": whole(1),
+    "evaluation.num_samples": whole(1),
+    "log.every_steps": whole(1),
+    "log.keep_checkpoints": whole(1),
+    "log.tensorboard": flag,
+}
+
+
+def nearest(key: str, known) -> str:
+    """The known key most like `key`."""
+    return difflib.get_close_matches(key, list(known), n=1, cutoff=0.0)[0]
+
+
+def unknown_key(key: str) -> UserError:
+    return UserError(f"unknown config key {key!r}; did you mean {nearest(key, KEYS)!r}?")
+
+
+def flatten(config: Mapping[str, Any], prefix: str = "") -> Values:
+    """Nested sections to {"section.key": value}."""
+    flat = {}
+    for name, value in config.items():
+        if isinstance(value, Mapping) or hasattr(value, "items"):
+            flat |= flatten(value, f"{prefix}{name}.")
+        else:
+            flat[f"{prefix}{name}"] = value
+    return flat
+
+
+def nest(values: Values) -> dict[str, Any]:
+    """The inverse of `flatten`."""
+    nested: dict[str, Any] = {}
+    for key, value in values.items():
+        *sections, last = key.split(".")
+        inner = nested
+        for section in sections:
+            inner = inner.setdefault(section, {})
+        inner[last] = value
+    return nested
+
+
+def check(config: Mapping[str, Any]) -> Values:
+    """The config, flat, every value of its one type (1 and 1.0 hash alike, so types matter).
+
+    Raises:
+      UserError: an unknown key, a missing one, or a value that can't be.
+    """
+    flat = flatten(config)
+    for key in flat:
+        if key not in KEYS:
+            raise unknown_key(key)
+    for key in KEYS:
+        if key not in flat:
+            raise UserError(f"the config has no {key!r}; start it from configs/default.py")
+    return {key: check_key(key, flat[key]) for key, check_key in KEYS.items()}
+
+
+def differences(old: Values, new: Values) -> list[str]:
+    """A line for each key whose values differ."""
+    keys = [key for key in old | new if old.get(key) != new.get(key)]
+    return [f"{key}: {old.get(key)!r} there, {new.get(key)!r} here" for key in keys]

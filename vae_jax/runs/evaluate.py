@@ -1,0 +1,194 @@
+"""The final evaluation of a run: each lane's best on the test set, as results, figures, a table."""
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from vae_jax.data.dataset import Dataset
+from vae_jax.errors import UserError
+from vae_jax.evaluation.bounds import elbo_of_split
+from vae_jax.models.vae import VAE, Params, vae
+from vae_jax.runs import folder
+from vae_jax.runs.checkpoint import Checkpoints, Progress, template
+from vae_jax.runs.config import Values, check
+from vae_jax.runs.pictures import draw_figures
+from vae_jax.runs.plan import is_pseudo_likelihood, make_dataset, make_hyper, make_spec
+from vae_jax.training.keys import run_keys
+
+METRICS = ("elbo", "reconstruction", "kl", "bits_per_dim")
+
+
+class Loaded(NamedTuple):
+    """A trained lane, ready to use from Python."""
+
+    model: VAE
+    params: Params
+    data: Dataset
+
+
+def load(workdir: str | Path, lane: int = 0) -> Loaded:
+    """The model, the best params of one lane, and the dataset of the run in `workdir`.
+
+    Raises:
+      UserError: there is no run or no checkpoint, or no such lane.
+    """
+    workdir = Path(workdir)
+    values = folder.read_config(workdir)
+    lanes = len(values["training.seeds"])
+    if not 0 <= lane < lanes:
+        raise UserError(f"{workdir} has no lane {lane}; it has 0 to {lanes - 1}")
+    data = make_dataset(values)
+    done = load_progress(workdir, values, data)
+    params = jax.tree.map(lambda leaf: leaf[lane], done.best.params)
+    return Loaded(vae(make_spec(values, data).model), params, data)
+
+
+def load_progress(workdir: Path, values: Values, data: Dataset) -> Progress:
+    """The newest whole checkpoint in `workdir`; says so if a newer one is damaged.
+
+    Raises:
+      UserError: there is none, or the data are not the run's.
+    """
+    folder.refuse_other_data(workdir, data.identity)
+    missing = UserError(f"{workdir} has no checkpoint yet; train it first")
+    if not (workdir / folder.CHECKPOINTS).exists():
+        raise missing
+    spec = make_spec(values, data)
+    checkpoints = Checkpoints(workdir / folder.CHECKPOINTS, values["log.keep_checkpoints"])
+    try:
+        restored = checkpoints.restore(template(spec, make_hyper(values, spec)))
+    finally:
+        checkpoints.close()
+    if restored is None:
+        raise missing
+    for step, problem in restored.damaged.items():
+        print(f"the checkpoint at step {step} is damaged ({problem}); taking the one before")
+    return restored.progress
+
+
+def evaluate(workdir: Path, config: Mapping[str, Any]) -> None:
+    """Evaluates the run in `workdir` again; `config` is its own, its `evaluation` section free.
+
+    Raises:
+      UserError: a mistake in the config or the folder; nothing was touched.
+    """
+    trained, values = folder.read_config(workdir), check(config)
+    for key in trained:
+        if trained[key] != values[key] and not key.startswith("evaluation."):
+            raise UserError(
+                f"{key} = {values[key]!r} differs from the trained run's {trained[key]!r}; "
+                "evaluate can change evaluation.* only"
+            )
+    data = make_dataset(values)
+    with folder.locked(workdir):
+        evaluate_best(workdir, values, data, load_progress(workdir, values, data))
+
+
+def evaluate_best(workdir: Path, values: Values, data: Dataset, done: Progress) -> None:
+    """Writes results.json and the figures of every lane's best, and prints the table."""
+    model_spec = make_spec(values, data).model
+    terms = elbo_of_split(
+        model_spec,
+        done.best.params,
+        jax.vmap(run_keys)(np.array(values["training.seeds"], np.uint32)).evaluation,
+        data.test.images,
+        batch_size=values["evaluation.batch_size"],
+        num_samples=values["evaluation.num_samples"],
+    )
+    elbo, reconstruction, kl = (np.asarray(term, np.float64) for term in terms)
+    pseudo = is_pseudo_likelihood(values, data)
+    dimensions = math.prod(data.image_shape)
+    steps_per_epoch = len(data.train.images) // values["training.batch_size"]
+    lanes = []
+    for lane, seed in enumerate(values["training.seeds"]):
+        diverged_step = int(done.state.diverged_step[lane])
+        best_step = int(done.best.step[lane])
+        lanes.append(
+            {
+                "lane": lane,
+                "seed": seed,
+                "status": "done" if diverged_step < 0 else "diverged",
+                "diverged_step": diverged_step if diverged_step >= 0 else None,
+                "best_step": best_step,
+                "best_epoch": round(best_step / steps_per_epoch, 6),
+                "validation_elbo": or_none(done.best_elbo[lane]),
+                "elbo": or_none(elbo[lane].mean()),
+                "elbo_se": or_none(standard_error(elbo[lane])),  # over the test examples
+                "reconstruction": or_none(reconstruction[lane].mean()),
+                "kl": or_none(kl[lane].mean()),
+                "bits_per_dim": or_none(-elbo[lane].mean() / (dimensions * math.log(2))),
+            }
+        )
+    healthy = [lane for lane in lanes if lane["status"] == "done"]
+    columns = {name: np.array([lane[name] for lane in healthy], float) for name in METRICS}
+    results = {
+        "lanes": lanes,
+        "lanes_in_mean": len(healthy),
+        "mean": {n: or_none(c.mean()) if len(c) else None for n, c in columns.items()},
+        "se": {n: or_none(standard_error(c)) for n, c in columns.items()},  # over seeds
+        "pseudo_likelihood": pseudo,
+        "evaluation": {k: v for k, v in values.items() if k.startswith("evaluation.")},
+        "dataset": data.identity,
+        "wall_seconds": round(float(done.wall_seconds), 3),
+    }
+    figures = draw_figures(workdir, values, data, done, pseudo=pseudo)
+    folder.write_json(workdir / folder.RESULTS, results)
+    print(table(workdir, results, figures))
+
+
+def standard_error(values: np.ndarray) -> float:
+    """Of the mean, from the sample's own spread; NaN for fewer than two values."""
+    if len(values) < 2:
+        return math.nan
+    return float(np.std(values, ddof=1) / math.sqrt(len(values)))
+
+
+def or_none(value: float) -> float | None:
+    """JSON has no NaN."""
+    return float(value) if math.isfinite(value) else None
+
+
+def table(workdir: Path, results: dict[str, Any], figures: list[Path]) -> str:
+    """What a person reads at the end: the lanes, their mean, and where each thing is."""
+
+    def line(*cells: str) -> str:
+        return "  ".join(f"{cell:>{width}}" for cell, width in zip(cells, widths, strict=True))
+
+    def cells(numbers: dict[str, float | None]) -> list[str]:
+        digits = {"bits_per_dim": 4}
+        return [
+            "-" if (v := numbers[n]) is None else f"{v:.{digits.get(n, 2)}f}" for n in METRICS
+        ]
+
+    pseudo = "pseudo-" if results["pseudo_likelihood"] else ""
+    names = [f"{pseudo}elbo", "reconstruction", "kl", "bits/dim"]
+    widths = [4, 10, 8, 10, *(max(8, len(name)) for name in names)]
+    identity = results["dataset"]
+    lines = [
+        f"test set of {identity['name']} ({identity['test_size']} images, binarisation: "
+        f"{identity['binarization']}), nats per example, each lane's best by validation",
+        line("lane", "seed", "status", "best epoch", *names),
+    ]
+    for lane in results["lanes"]:
+        head = (str(lane["lane"]), str(lane["seed"]), lane["status"], f"{lane['best_epoch']:g}")
+        lines.append(line(*head, *cells(lane)))
+    if results["lanes_in_mean"] > 1:
+        lines.append(line("", "", "", "mean", *cells(results["mean"])))
+        lines.append(line("", "", "", "± se", *cells(results["se"])))
+    if results["pseudo_likelihood"]:
+        lines.append("grey values in a Bernoulli: a pseudo-likelihood, not to be put in a table")
+    diverged = [lane for lane in results["lanes"] if lane["status"] == "diverged"]
+    for lane in diverged:
+        lines.append(f"lane {lane['lane']} diverged at step {lane['diverged_step']}, left out")
+    lines += [
+        "",
+        f"results      {workdir / folder.RESULTS}",
+        f"metrics      {workdir / folder.METRICS}",
+        f"checkpoints  {workdir / folder.CHECKPOINTS}",
+        *(f"figure       {path}" for path in figures),
+    ]
+    return "\n".join(lines)

@@ -1,0 +1,115 @@
+"""Which figures a run gets: the arrays of its best lane, handed to `figures/`."""
+
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.scipy.stats import norm
+
+from vae_jax.data.binarization import scale
+from vae_jax.data.dataset import Dataset
+from vae_jax.figures.images import manifold, reconstructions, samples, traversals
+from vae_jax.figures.latent_space import latent_space
+from vae_jax.figures.training_curves import training_curves
+from vae_jax.models.vae import VAE, Params, vae
+from vae_jax.runs import folder
+from vae_jax.runs.checkpoint import Progress
+from vae_jax.runs.config import Values
+from vae_jax.runs.plan import make_model_spec
+
+MANIFOLD_SIDE = 20
+TRAVERSED_UNITS = 10
+TRAVERSAL = np.linspace(-3, 3, 11)
+
+
+def draw_figures(
+    workdir: Path, values: Values, data: Dataset, done: Progress, *, pseudo: bool
+) -> list[Path]:
+    """Draws every figure of the lane with the best validation ELBO; returns their paths."""
+    at = workdir / folder.FIGURES
+    at.mkdir(exist_ok=True)
+    prefix = "pseudo-" if pseudo else ""
+    about = describe(values, data)
+    rows = folder.read_rows(workdir)
+    seeds = ", ".join(map(str, values["training.seeds"]))
+    training_curves(
+        at / "training_curves.png",
+        rows,
+        title=f"{about}, seeds {seeds}, to step {int(done.state.step[0])}",
+        prefix=prefix,
+    )
+    lane = int(np.argmax(done.best_elbo))
+    params = jax.tree.map(lambda leaf: jnp.asarray(leaf[lane]), done.best.params)
+    model = vae(make_model_spec(values, data.image_shape))
+    title = f"{about}\nseed {values['training.seeds'][lane]}, step {int(done.best.step[lane])}"
+    draw_model(at, model, params, data, values, title)
+    drawn = ["training_curves", "reconstructions", "samples", "latent_space", "manifold"]
+    return [at / f"{n}.png" for n in [*drawn, "traversals"] if (at / f"{n}.png").exists()]
+
+
+def draw_model(
+    at: Path, model: VAE, params: Params, data: Dataset, values: Values, title: str
+) -> None:
+    """The figures of one trained model."""
+    latent_size = values["model.latent_size"]
+    # The same pictures at every evaluation.
+    key = jax.random.key(values["dataset.binarization_seed"])
+
+    def images(x, rows: int) -> np.ndarray:
+        return np.asarray(x).reshape(rows, -1, *data.image_shape)
+
+    encode = jax.jit(lambda x: model.encode(params, scale(x)))
+    decode = jax.jit(lambda z: model.mean(model.decode(params, z)))
+
+    batch = values["evaluation.batch_size"]
+    blocks = [data.test.images[i : i + batch] for i in range(0, len(data.test.images), batch)]
+    q_params = [encode(block) for block in blocks]
+    codes = np.concatenate([np.asarray(model.posterior_mean(q)) for q in q_params])
+    latent_space(at / "latent_space.png", codes, data.test.labels, title=title)
+
+    inputs = data.test.images[: min(20, len(codes)) // 2 * 2]
+    if len(inputs):
+        outputs = jax.jit(lambda x: model.reconstruct(params, scale(x)))(inputs)
+        reconstructions(
+            at / "reconstructions.png",
+            images(scale(jnp.asarray(inputs)), 2),
+            images(outputs, 2),
+            title=title,
+        )
+    generated = jax.jit(lambda key: model.generate(key, params, 100))(key)
+    samples(at / "samples.png", images(generated, 10), title=title)
+
+    if latent_size == 2:
+        quantiles = np.asarray(norm.ppf(np.linspace(0.02, 0.98, MANIFOLD_SIDE)))
+        z1, z2 = np.meshgrid(quantiles, quantiles[::-1])
+        grid = np.stack([z1, z2], axis=-1).reshape(-1, 2)
+        manifold(
+            at / "manifold.png", images(decode(grid), MANIFOLD_SIDE), quantiles, title=title
+        )
+
+    kl_l = np.mean(np.asarray(model.kl_divergence(params, q_params[0])), axis=0)
+    units = [int(unit) for unit in np.argsort(-kl_l)[:TRAVERSED_UNITS]]
+    z = np.tile(codes[0], (len(units), len(TRAVERSAL), 1))
+    for i, unit in enumerate(units):
+        z[i, :, unit] = TRAVERSAL
+    decoded = decode(z.reshape(-1, latent_size))
+    traversals(
+        at / "traversals.png", images(decoded, len(units)), units, TRAVERSAL, title=title
+    )
+
+
+def describe(values: Values, data: Dataset) -> str:
+    """The config in a few words, for titles."""
+
+    def network(side: str) -> str:
+        widths = "-".join(map(str, values[f"model.{side}.widths"]))
+        return f"{values[f'model.{side}.name']} {widths}".strip()
+
+    pieces = [
+        f"{data.identity['name']} ({data.identity['binarization']})",
+        f"{network('encoder')} / {values['model.latent_size']} / {network('decoder')}",
+        f"beta {values['objective.beta']:g}",
+        f"batch {values['training.batch_size']}",
+    ]
+    return ", ".join(pieces)

@@ -1,0 +1,51 @@
+"""What a run shows while it works: a bar in a terminal and, if asked for, TensorBoard."""
+
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from vae_jax.errors import UserError
+
+
+def bar(total_steps: int, first_step: int) -> tqdm:
+    """A bar of training steps; silent where stderr is not a terminal."""
+    return tqdm(
+        total=total_steps, initial=first_step, unit="step", disable=None, dynamic_ncols=True
+    )
+
+
+def describe(bar: tqdm, rows: list[dict[str, Any]], prefix: str) -> None:
+    """Shows the mean ELBO over lanes of the newest validation rows."""
+    elbos = [row["elbo"] for row in rows if row["elbo"] is not None]
+    if elbos:
+        bar.set_postfix_str(f"validation {prefix}elbo {sum(elbos) / len(elbos):.2f}")
+
+
+class TensorBoard:
+    """Writes each row of metrics as events, one folder a lane."""
+
+    def __init__(self, folder: Path, first_step: int):
+        try:
+            import tensorboardX
+        except ImportError as error:
+            raise UserError(
+                "log.tensorboard = True needs tensorboardX: pip install 'vae_jax[tensorboard]'"
+            ) from error
+        self._open = lambda lane: tensorboardX.SummaryWriter(
+            str(folder / f"lane_{lane}"), purge_step=first_step + 1
+        )
+        self._writers: dict[int, Any] = {}
+
+    def write(self, rows: list[dict[str, Any]]) -> None:
+        for row in rows:
+            lane = row["lane"]
+            if lane not in self._writers:
+                self._writers[lane] = self._open(lane)
+            for name in ("elbo", "reconstruction", "kl", "loss"):
+                if row[name] is not None:
+                    self._writers[lane].add_scalar(f"{row['split']}/{name}", row[name], row["step"])
+
+    def close(self) -> None:
+        for writer in self._writers.values():
+            writer.close()

@@ -1,0 +1,318 @@
+"""One run, from config to figures: trains every lane in one program, and resumes where it was."""
+
+import contextlib
+import math
+import signal
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from vae_jax.data.dataset import Dataset, mean_image
+from vae_jax.errors import Stopped
+from vae_jax.evaluation.bounds import elbo_of_split
+from vae_jax.objectives.elbo import negative_elbo
+from vae_jax.objectives.objective import Terms
+from vae_jax.runs import folder, progress
+from vae_jax.runs.checkpoint import Checkpoints, Progress, better, on_host, template
+from vae_jax.runs.config import Values, check
+from vae_jax.runs.evaluate import evaluate_best
+from vae_jax.runs.plan import is_pseudo_likelihood, make_dataset, make_hyper, make_spec
+from vae_jax.training.keys import RunKeys, run_keys
+from vae_jax.training.loop import init_lanes, train_lanes
+from vae_jax.training.spec import Hyperparameters, Spec
+from vae_jax.training.step import METRICS, Metrics, State
+
+
+class Run(NamedTuple):
+    """A run's fixed parts."""
+
+    values: Values
+    workdir: Path
+    data: Dataset
+    spec: Spec
+    hyper: Hyperparameters
+    keys: RunKeys
+    pseudo: bool  # whether the "ELBO" is one of a pseudo-likelihood
+
+    @property
+    def total_steps(self) -> int:
+        return self.values["training.num_epochs"] * self.spec.steps_per_epoch
+
+
+class Chunk(NamedTuple):
+    """Steps of one call of the program; never over the end of an epoch."""
+
+    num_steps: int
+    end: int  # the step after the last
+    validates: bool
+
+
+class Pending(NamedTuple):
+    """What a chunk left on the device, to be fetched while the next one runs."""
+
+    chunk: Chunk
+    metrics: Metrics
+    diverged_step: jax.Array
+    validation: Terms | None
+    snapshot: State | None
+
+
+@jax.jit
+def copied(tree):
+    """A copy on the device that outlives the donation of the original."""
+    return jax.tree.map(jnp.copy, tree)
+
+
+def train(config: Mapping[str, Any], workdir: Path) -> None:
+    """Trains `config` in `workdir`, or resumes it there, and leaves a run folder.
+
+    Raises:
+      UserError: a mistake in the config, the data or the folder; nothing was touched.
+      Stopped: SIGTERM or SIGINT came; all that was done is saved.
+    """
+    began = time.monotonic()
+    values = check(config)
+    folder.refuse_other_config(workdir, values)
+    if folder.is_finished(workdir):
+        print(f"{workdir} holds a finished run of this config; there is nothing to do")
+        return
+    run = make_run(values, workdir)
+    folder.refuse_other_data(workdir, run.data.identity)
+    with folder.locked(workdir):
+        checkpoints = Checkpoints(workdir / folder.CHECKPOINTS, values["log.keep_checkpoints"])
+        state, done = first_progress(run, checkpoints)
+        first_step = int(done.state.step[0])
+        folder.start(workdir, values, run.data.identity)
+        folder.cut_rows(workdir, first_step)
+        introduce(run, first_step)
+        clock = began - float(done.wall_seconds)
+        try:
+            done = train_lanes_to_end(run, checkpoints, state, done, clock)
+        finally:
+            checkpoints.close()
+        evaluate_best(workdir, values, run.data, done)
+        folder.write_lanes(workdir, lane_table(values, done.state.diverged_step, finished=True))
+
+
+def make_run(values: Values, workdir: Path) -> Run:
+    """Everything that can be refused is refused here, before the folder is touched."""
+    if values["log.tensorboard"]:
+        progress.TensorBoard(workdir, 0)
+    data = make_dataset(values)
+    spec = make_spec(values, data)
+    seeds = np.array(values["training.seeds"], np.uint32)
+    return Run(
+        values=values,
+        workdir=workdir,
+        data=data,
+        spec=spec,
+        hyper=make_hyper(values, spec),
+        keys=jax.vmap(run_keys)(seeds),
+        pseudo=is_pseudo_likelihood(values, data),
+    )
+
+
+def first_progress(run: Run, checkpoints: Checkpoints) -> tuple[State, Progress]:
+    """The state on the device and the progress on the host: restored, or from the seeds."""
+    from_data = run.values["model.decoder.output_bias_from_data"]
+    mean_d = mean_image(run.data.train) if from_data else None
+    empty = template(run.spec, run.hyper)
+    restored = checkpoints.restore(empty)
+    if restored is None:
+        state = init_lanes(run.spec, run.hyper, run.keys, mean_d)
+        host_state = on_host(state)
+        return state, empty._replace(state=host_state, best=host_state)
+    for step, problem in restored.damaged.items():
+        print(f"the checkpoint at step {step} is damaged ({problem}); taking the one before")
+    checkpoints.discard(restored.damaged)
+    # A jitted copy, so that the device owns the buffers that the first chunk is given to reuse.
+    return copied(restored.progress.state), restored.progress
+
+
+def introduce(run: Run, first_step: int) -> None:
+    """Says what is going to happen."""
+    lanes = len(run.values["training.seeds"])
+    if first_step:
+        print(f"resuming at step {first_step} of {run.total_steps}")
+    print(
+        f"{run.data.identity['name']}: {lanes} lane{'s' * (lanes > 1)} in 1 program, "
+        f"{run.values['training.num_epochs']} epochs of {run.spec.steps_per_epoch} steps, "
+        f"on {jax.devices()[0].platform}; run folder: {run.workdir}",
+        flush=True,
+    )
+    if run.pseudo:
+        print("grey values in a Bernoulli: every ELBO below is that of a pseudo-likelihood")
+
+
+def chunks(run: Run, first_step: int) -> Iterator[Chunk]:
+    """The program's calls from `first_step` to the end of the run."""
+    per_epoch, per_chunk = run.spec.steps_per_epoch, run.spec.chunk_steps
+    step = first_step
+    while step < run.total_steps:
+        epoch, in_epoch = divmod(step, per_epoch)
+        end = epoch * per_epoch + min(in_epoch + per_chunk, per_epoch)
+        ends_epoch = end % per_epoch == 0
+        due = (epoch + 1) % run.values["evaluation.every_epochs"] == 0 or end == run.total_steps
+        yield Chunk(end - step, end, validates=ends_epoch and due)
+        step = end
+
+
+def train_lanes_to_end(
+    run: Run, checkpoints: Checkpoints, state: State, done: Progress, clock: float
+) -> Progress:
+    """Dispatches each chunk, then fetches, logs and saves the one before: the device never waits."""
+    first_step = int(done.state.step[0])
+    tensorboard = None
+    if run.values["log.tensorboard"]:
+        tensorboard = progress.TensorBoard(run.workdir / "tensorboard", first_step)
+    images = jnp.asarray(run.data.train.images)
+    hyper = jax.tree.map(jnp.asarray, run.hyper)
+    pending: Pending | None = None
+
+    def settle(pending: Pending, done: Progress) -> Progress:
+        """Logs a chunk that has run and, if it validated, saves."""
+        rows = train_rows(run, pending)
+        if pending.validation is not None:
+            validation = validation_rows(run, pending)
+            progress.describe(bar, validation, "pseudo-" if run.pseudo else "")
+            rows += validation
+        folder.append_rows(run.workdir, rows)
+        if tensorboard:
+            tensorboard.write(rows)
+        bar.update(pending.chunk.num_steps)
+        if pending.snapshot is not None:
+            snapshot = on_host(pending.snapshot)
+            elbo = np.asarray(pending.validation.elbo, np.float64).mean(axis=1)
+            best, best_elbo = better(done, snapshot, elbo)
+            done = Progress(snapshot, best, best_elbo, np.array(time.monotonic() - clock))
+            save(run, checkpoints, done)
+        return done
+
+    with progress.bar(run.total_steps, first_step) as bar, stop_on_signal() as stop:
+        for chunk in chunks(run, first_step):
+            steps = jnp.int32(chunk.num_steps)
+            state, metrics = train_lanes(run.spec, hyper, state, run.keys, images, steps)
+            # Copies: the next chunk is given the state's own memory.
+            diverged_step, snapshot, validation = copied(state.diverged_step), None, None
+            if chunk.validates:
+                snapshot, validation = copied(state), validate(run, state)
+            if pending:
+                done = settle(pending, done)
+            pending = Pending(chunk, metrics, diverged_step, validation, snapshot)
+            if stop.is_set() or (done.state.diverged_step >= 0).all():
+                break
+        if pending:
+            done = settle(pending, done)
+            if pending.snapshot is None:
+                done = done._replace(
+                    state=on_host(state), wall_seconds=np.array(time.monotonic() - clock)
+                )
+                save(run, checkpoints, done)
+        checkpoints.wait()
+    if tensorboard:
+        tensorboard.close()
+    step = int(done.state.step[0])
+    if stop.is_set() and step < run.total_steps:
+        raise Stopped(f"stopped and saved at step {step} of {run.total_steps}")
+    return done
+
+
+def validate(run: Run, state: State) -> Terms:
+    """The validation set's terms [lanes, n]; dispatched, not waited for."""
+    return elbo_of_split(
+        run.spec.model,
+        state.params,
+        run.keys.evaluation,
+        run.data.validation.images,
+        batch_size=run.values["evaluation.batch_size"],
+        num_samples=run.values["evaluation.num_samples"],
+    )
+
+
+def save(run: Run, checkpoints: Checkpoints, done: Progress) -> None:
+    """A checkpoint, and the lanes' status beside it."""
+    checkpoints.save(int(done.state.step[0]), done)
+    lanes = lane_table(run.values, done.state.diverged_step, finished=False)
+    folder.write_lanes(run.workdir, lanes)
+
+
+def lane_table(values: Values, diverged_step: np.ndarray, *, finished: bool) -> list[folder.Lane]:
+    lanes = []
+    for lane, (seed, step) in enumerate(zip(values["training.seeds"], diverged_step, strict=True)):
+        diverged = step >= 0
+        status = "diverged" if diverged and finished else "done" if finished else "running"
+        lanes.append(folder.Lane(lane, seed, status, int(step) if diverged else None))
+    return lanes
+
+
+def row(run: Run, lane: int, step: int, split: str, terms: dict[str, float]) -> dict[str, Any]:
+    """A row of metrics.jsonl; a value that is not finite is written as null."""
+    head = {
+        "lane": lane,
+        "seed": run.values["training.seeds"][lane],
+        "step": step,
+        "epoch": round(step / run.spec.steps_per_epoch, 6),
+        "split": split,
+    }
+    finite = {name: float(v) if math.isfinite(v) else None for name, v in terms.items()}
+    return head | finite | ({"pseudo_likelihood": True} if run.pseudo else {})
+
+
+def train_rows(run: Run, pending: Pending) -> list[dict[str, Any]]:
+    """A row a lane: means over the chunk's examples, up to the step at which the lane diverged."""
+    metrics = jax.device_get(pending.metrics)
+    rows = []
+    for lane, count in enumerate(metrics.count.astype(np.float64).sum(axis=1)):
+        if count:
+            means = {
+                name: metrics.totals[name][lane].astype(np.float64).sum() / count
+                for name in METRICS
+            }
+            rows.append(row(run, lane, pending.chunk.end, "train", means))
+    return rows
+
+
+def validation_rows(run: Run, pending: Pending) -> list[dict[str, Any]]:
+    """A row a lane that has not diverged: means over the validation set."""
+    terms = jax.tree.map(lambda t: np.asarray(t, np.float64), pending.validation)
+    loss = negative_elbo(terms, run.hyper.objective.beta[:, None])
+    diverged_step = np.asarray(pending.diverged_step)
+    means = {"loss": loss.mean(axis=1)} | {
+        name: term.mean(axis=1) for name, term in terms._asdict().items()
+    }
+    return [
+        row(run, lane, pending.chunk.end, "validation", {n: m[lane] for n, m in means.items()})
+        for lane in range(len(diverged_step))
+        if diverged_step[lane] < 0
+    ]
+
+
+@contextlib.contextmanager
+def stop_on_signal() -> Iterator[threading.Event]:
+    """Sets the event at the first SIGTERM or SIGINT; a second one acts as usual."""
+    stop = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+
+    def request(number, frame):
+        stop.set()
+        restore()
+
+    def restore():
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+    for number in before:
+        signal.signal(number, request)
+    try:
+        yield stop
+    finally:
+        restore()
