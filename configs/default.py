@@ -72,8 +72,6 @@ def get_config() -> ConfigDict:
     config.log = ConfigDict()
     config.log.every_steps = 500  # steps between rows of training metrics; also at an epoch's end
     config.log.keep_checkpoints = 2  # the last few; each also holds every lane's best
-    config.log.tensorboard = (
-        False  # also write TensorBoard events (pip install 'vae_jax[tensorboard]')
-    )
+    config.log.tensorboard = False  # also write its events (pip install -e '.[tensorboard]')
 
     return config

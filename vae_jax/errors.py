@@ -1,5 +1,8 @@
 """The exceptions that the command line answers in one line."""
 
+from collections.abc import Mapping
+from typing import Any
+
 
 class UserError(Exception):
     """A mistake of the user's: one line that says what is wrong and what would be right.
@@ -12,7 +15,7 @@ class Stopped(Exception):
     """A run was asked to stop, and has saved: the same command goes on from there."""
 
 
-def choose(table: dict, name: str, key: str):
+def choose(table: Mapping[str, Any], name: str, key: str):
     """`table[name]`, where `name` is what the user wrote under the config key `key`.
 
     Raises:

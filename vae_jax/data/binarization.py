@@ -5,9 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Key
 
-# What happens to the training images; validation and test images are drawn once for `dynamic` too.
+# What happens to training images; for `dynamic`, validation and test images are drawn once.
 BINARIZATIONS = {
-    "dynamic": "each training pixel drawn anew for every minibatch, on with its grey value's chance",
+    "dynamic": "training pixels drawn anew for every minibatch, on with their grey value's chance",
     "static": "each pixel drawn once",
     "threshold": "a pixel is on if it is above one half",
     "none": "grey values as they are",

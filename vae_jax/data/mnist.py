@@ -11,11 +11,12 @@ from vae_jax.errors import UserError
 
 FOLDER = Path(__file__).parent / "mnist_files"
 
+# The sums of the original files.
 SHA256 = {
-    "train-images-idx3-ubyte.gz": "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609",
-    "train-labels-idx1-ubyte.gz": "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c",
-    "t10k-images-idx3-ubyte.gz": "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6",
-    "t10k-labels-idx1-ubyte.gz": "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6",
+    "train-images-idx3-ubyte": "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609",
+    "train-labels-idx1-ubyte": "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c",
+    "t10k-images-idx3-ubyte": "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6",
+    "t10k-labels-idx1-ubyte": "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6",
 }
 
 
@@ -29,7 +30,7 @@ def read_idx(path: Path) -> np.ndarray:
         packed = path.read_bytes()
     except OSError as error:
         raise UserError(f"{path} can't be read ({error.strerror}); reinstall vae_jax") from error
-    if hashlib.sha256(packed).hexdigest() != SHA256[path.name]:
+    if hashlib.sha256(packed).hexdigest() != SHA256[path.stem]:
         raise UserError(
             f"{path} is damaged: its sha256 is not the original's; restore it "
             "(git checkout, or reinstall vae_jax)"

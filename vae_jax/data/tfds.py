@@ -1,4 +1,4 @@
-"""Any image dataset of tensorflow-datasets that is prepared as ArrayRecord; no TensorFlow needed."""
+"""Image datasets of tensorflow-datasets, prepared as ArrayRecord; no TensorFlow needed."""
 
 import numpy as np
 

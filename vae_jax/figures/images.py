@@ -80,7 +80,7 @@ def traversals(
     axes = fig.subplots()
     _, _, height, width, _ = images.shape
     show(axes, images)
-    axes.set_yticks([(i + 0.5) * (height + 1) for i in range(len(units))], units)
+    axes.set_yticks([(i + 0.5) * (height + 1) for i in range(len(units))], map(str, units))
     at = range(0, len(values), 2)
     axes.set_xticks([(j + 0.5) * (width + 1) for j in at], [f"{values[j]:.1f}" for j in at])
     axes.set_xlabel("value of that unit, the others at one test image's posterior mean")

@@ -32,7 +32,7 @@ class ModelSpec(NamedTuple):
 
 
 class VAE(NamedTuple):
-    """A VAE as pure functions of `params`. x is [b, d], flattened images, d = height * width * channels.
+    """A VAE as pure functions of `params`. x is [b, d]: flattened images.
 
     init:           (key, mean_d=None) -> params; with the training data's mean [d], the decoder's
                     output bias starts there.

@@ -24,7 +24,10 @@ class Encoder(NamedTuple):
 
 
 class Decoder(NamedTuple):
-    """init: (key, output_bias [d_out] or None for zeros) -> params. apply: (params, z [..., l]) -> [..., d_out]."""
+    """init: (key, output_bias [d_out] or None: zeros) -> params.
+
+    apply: (params, z [..., l]) -> [..., d_out].
+    """
 
     init: Callable
     apply: Callable
@@ -52,7 +55,7 @@ def latent_columns_init(key, shape, dtype=jnp.float32):
 
 
 def latent_rows_init(key, shape, dtype=jnp.float32):
-    """Weights [l, hidden] of variance 1 / l; row j, but for that scale, depends on (key, j) alone."""
+    """Weights [l, hidden] of variance 1 / l; row j, up to that scale, depends on (key, j) alone."""
     latent_size, hidden = shape
     return latent_columns_init(key, (hidden, latent_size), dtype).T * jnp.sqrt(
         hidden / latent_size

@@ -38,7 +38,7 @@ def entropy(p: Gaussian) -> Float[Array, "*shape"]:
 
 
 def kl_divergence(q: Gaussian, p: Gaussian) -> Float[Array, "*shape"]:
-    """KL(q || p) = (r^2 - 1) / 2 - log r + ((mean_q - mean_p) / scale_p)^2 / 2, r = scale_q / scale_p.
+    """KL(q || p) = (r^2 - 1) / 2 - log r + (shift / scale_p)^2 / 2, r = scale_q / scale_p.
 
     Written with expm1, so that it keeps its digits where q is close to p.
     """

@@ -30,7 +30,7 @@ class Likelihood(NamedTuple):
 def bernoulli_log_prob(
     logits: Float[Array, "*batch d"], x: Float[Array, "*batch d"]
 ) -> Float[Array, "*batch"]:
-    """sum_d x log p + (1 - x) log(1 - p) = sum_d x * logits - softplus(logits), p = sigmoid(logits).
+    """sum_d x log p + (1 - x) log(1 - p), p = sigmoid(logits): x * logits - softplus(logits).
 
     For x strictly between 0 and 1 this is no log probability (it does not sum to one over x):
     then call it a pseudo-likelihood.

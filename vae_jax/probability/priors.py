@@ -15,7 +15,7 @@ class Prior(NamedTuple):
     init:          (key, latent_size) -> params, trained with the model.
     log_prob:      (params, z [..., l]) -> nats [...].
     sample:        (key, params, n, latent_size) -> z [n, l].
-    kl_divergence: (params, q [..., l]) -> KL(q || p) by latent unit, nats [..., l], q diagonal Gaussian.
+    kl_divergence: (params, diagonal Gaussian q) -> KL(q || p) by latent unit, nats [..., l].
     """
 
     init: Callable

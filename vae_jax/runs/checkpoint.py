@@ -11,7 +11,7 @@ import orbax.checkpoint as ocp
 from absl import logging as absl_logging
 
 from vae_jax.errors import UserError
-from vae_jax.training.keys import run_keys
+from vae_jax.training.keys import lane_keys
 from vae_jax.training.loop import init_lanes
 from vae_jax.training.spec import Hyperparameters, Spec
 from vae_jax.training.step import State
@@ -36,7 +36,7 @@ class Restored(NamedTuple):
 def template(spec: Spec, hyper: Hyperparameters) -> Progress:
     """The Progress of a run that has done nothing, zeros for its state; nothing is compiled."""
     lanes = len(hyper.objective.beta)
-    keys = jax.vmap(run_keys)(np.zeros(lanes, np.uint32))
+    keys = lane_keys([0] * lanes)
     shapes = jax.eval_shape(lambda: init_lanes(spec, hyper, keys, None))
     state = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)
     return Progress(state, state, np.full(lanes, -np.inf), np.zeros(()))
@@ -46,7 +46,7 @@ def checksum(progress: Progress) -> int:
     """The crc32 of every byte of every array."""
     crc = 0
     for leaf in jax.tree.leaves(progress):
-        crc = zlib.crc32(np.ascontiguousarray(leaf).view(np.uint8), crc)
+        crc = zlib.crc32(np.ascontiguousarray(leaf).data, crc)
     return crc
 
 

@@ -4,6 +4,7 @@
 """
 
 import difflib
+import itertools
 import math
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -80,7 +81,7 @@ def seeds(key: str, value: Any) -> tuple[int, ...]:
 def increasing(key: str, value: Any) -> tuple[float, ...]:
     """Numbers above zero, each larger than the one before."""
     value = several(number(0, open_low=True))(key, value)
-    if any(later <= earlier for earlier, later in zip(value, value[1:], strict=False)):
+    if any(later <= earlier for earlier, later in itertools.pairwise(value)):
         raise wrong(key, value, "increasing")
     return value
 
@@ -164,7 +165,7 @@ def unknown_key(key: str) -> UserError:
 
 def flatten(config: Mapping[str, Any], prefix: str = "") -> Values:
     """Nested sections to {"section.key": value}."""
-    flat = {}
+    flat: Values = {}
     for name, value in config.items():
         if isinstance(value, Mapping) or hasattr(value, "items"):
             flat |= flatten(value, f"{prefix}{name}.")

@@ -17,7 +17,7 @@ from vae_jax.runs.checkpoint import Checkpoints, Progress, template
 from vae_jax.runs.config import Values, check
 from vae_jax.runs.pictures import draw_figures
 from vae_jax.runs.plan import is_pseudo_likelihood, make_dataset, make_hyper, make_spec
-from vae_jax.training.keys import run_keys
+from vae_jax.training.keys import lane_keys
 
 METRICS = ("elbo", "reconstruction", "kl", "bits_per_dim")
 
@@ -94,7 +94,7 @@ def evaluate_best(workdir: Path, values: Values, data: Dataset, done: Progress) 
     terms = elbo_of_split(
         model_spec,
         done.best.params,
-        jax.vmap(run_keys)(np.array(values["training.seeds"], np.uint32)).evaluation,
+        lane_keys(values["training.seeds"]).evaluation,
         data.test.images,
         batch_size=values["evaluation.batch_size"],
         num_samples=values["evaluation.num_samples"],
@@ -160,9 +160,7 @@ def table(workdir: Path, results: dict[str, Any], figures: list[Path]) -> str:
 
     def cells(numbers: dict[str, float | None]) -> list[str]:
         digits = {"bits_per_dim": 4}
-        return [
-            "-" if (v := numbers[n]) is None else f"{v:.{digits.get(n, 2)}f}" for n in METRICS
-        ]
+        return ["-" if (v := numbers[n]) is None else f"{v:.{digits.get(n, 2)}f}" for n in METRICS]
 
     pseudo = "pseudo-" if results["pseudo_likelihood"] else ""
     names = [f"{pseudo}elbo", "reconstruction", "kl", "bits/dim"]

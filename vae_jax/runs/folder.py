@@ -1,4 +1,4 @@
-"""The run folder: which file is where, and how it is written so that a kill leaves no half of it."""
+"""The run folder: which file is where, and how each is written whole or not at all."""
 
 import contextlib
 import csv
@@ -104,7 +104,7 @@ def locked(workdir: Path) -> Iterator[None]:
     """
     try:
         workdir.mkdir(parents=True, exist_ok=True)
-        lock = open(workdir / LOCK, "w")
+        lock = open(workdir / LOCK, "w")  # noqa: SIM115 (closed below)
     except OSError as error:
         raise UserError(
             f"--workdir={workdir} can't be written ({error.strerror}); take another folder"

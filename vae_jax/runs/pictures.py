@@ -84,9 +84,7 @@ def draw_model(
         quantiles = np.asarray(norm.ppf(np.linspace(0.02, 0.98, MANIFOLD_SIDE)))
         z1, z2 = np.meshgrid(quantiles, quantiles[::-1])
         grid = np.stack([z1, z2], axis=-1).reshape(-1, 2)
-        manifold(
-            at / "manifold.png", images(decode(grid), MANIFOLD_SIDE), quantiles, title=title
-        )
+        manifold(at / "manifold.png", images(decode(grid), MANIFOLD_SIDE), quantiles, title=title)
 
     kl_l = np.mean(np.asarray(model.kl_divergence(params, q_params[0])), axis=0)
     units = [int(unit) for unit in np.argsort(-kl_l)[:TRAVERSED_UNITS]]
@@ -94,9 +92,7 @@ def draw_model(
     for i, unit in enumerate(units):
         z[i, :, unit] = TRAVERSAL
     decoded = decode(z.reshape(-1, latent_size))
-    traversals(
-        at / "traversals.png", images(decoded, len(units)), units, TRAVERSAL, title=title
-    )
+    traversals(at / "traversals.png", images(decoded, len(units)), units, TRAVERSAL, title=title)
 
 
 def describe(values: Values, data: Dataset) -> str:

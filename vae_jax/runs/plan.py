@@ -1,6 +1,6 @@
 """From checked config values to what the floors below take: dataset, spec, hyperparameters."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -86,7 +86,8 @@ def make_spec(values: Values, data: Dataset) -> Spec:
 def make_hyper(values: Values, spec: Spec) -> Hyperparameters:
     """What is traced: float32 arrays with a leading axis of lanes, one a seed."""
     steps_per_epoch = spec.steps_per_epoch
-    boundaries = np.array(values["optimizer.schedule.boundaries"]) * steps_per_epoch
+    boundaries: Any = np.array(values["optimizer.schedule.boundaries"]) * steps_per_epoch
+    max_grad_norm: Any = values["optimizer.max_grad_norm"] or np.inf
     one_lane = Hyperparameters(
         objective=ObjectiveHyper(
             beta=values["objective.beta"],
@@ -99,7 +100,7 @@ def make_hyper(values: Values, spec: Spec) -> Hyperparameters:
             eps=values["optimizer.eps"],
             momentum=values["optimizer.momentum"],
             weight_decay=values["optimizer.weight_decay"],
-            max_grad_norm=values["optimizer.max_grad_norm"] or np.inf,
+            max_grad_norm=max_grad_norm,
             total_steps=values["training.num_epochs"] * steps_per_epoch,
             final_fraction=values["optimizer.schedule.final_fraction"],
             boundaries=boundaries,
@@ -113,5 +114,3 @@ def make_hyper(values: Values, spec: Spec) -> Hyperparameters:
 def is_pseudo_likelihood(values: Values, data: Dataset) -> bool:
     """Whether the likelihood is one of binary data alone and the data are not binary."""
     return LIKELIHOODS[values["model.likelihood"]].binary and not data.binary
-
-

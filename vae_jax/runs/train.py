@@ -23,7 +23,7 @@ from vae_jax.runs.checkpoint import Checkpoints, Progress, better, on_host, temp
 from vae_jax.runs.config import Values, check
 from vae_jax.runs.evaluate import evaluate_best
 from vae_jax.runs.plan import is_pseudo_likelihood, make_dataset, make_hyper, make_spec
-from vae_jax.training.keys import RunKeys, run_keys
+from vae_jax.training.keys import RunKeys, lane_keys
 from vae_jax.training.loop import init_lanes, train_lanes
 from vae_jax.training.spec import Hyperparameters, Spec
 from vae_jax.training.step import METRICS, Metrics, State
@@ -97,7 +97,7 @@ def train(config: Mapping[str, Any], workdir: Path) -> None:
         finally:
             checkpoints.close()
         evaluate_best(workdir, values, run.data, done)
-        folder.write_lanes(workdir, lane_table(values, done.state.diverged_step, finished=True))
+        folder.write_lanes(workdir, lane_table(values, done, finished=True))
 
 
 def make_run(values: Values, workdir: Path) -> Run:
@@ -106,14 +106,13 @@ def make_run(values: Values, workdir: Path) -> Run:
         progress.TensorBoard(workdir, 0)
     data = make_dataset(values)
     spec = make_spec(values, data)
-    seeds = np.array(values["training.seeds"], np.uint32)
     return Run(
         values=values,
         workdir=workdir,
         data=data,
         spec=spec,
         hyper=make_hyper(values, spec),
-        keys=jax.vmap(run_keys)(seeds),
+        keys=lane_keys(values["training.seeds"]),
         pseudo=is_pseudo_likelihood(values, data),
     )
 
@@ -166,7 +165,7 @@ def chunks(run: Run, first_step: int) -> Iterator[Chunk]:
 def train_lanes_to_end(
     run: Run, checkpoints: Checkpoints, state: State, done: Progress, clock: float
 ) -> Progress:
-    """Dispatches each chunk, then fetches, logs and saves the one before: the device never waits."""
+    """Dispatches each chunk, then logs and saves the one before: the device never waits."""
     first_step = int(done.state.step[0])
     tensorboard = None
     if run.values["log.tensorboard"]:
@@ -186,7 +185,7 @@ def train_lanes_to_end(
         if tensorboard:
             tensorboard.write(rows)
         bar.update(pending.chunk.num_steps)
-        if pending.snapshot is not None:
+        if pending.validation is not None:
             snapshot = on_host(pending.snapshot)
             elbo = np.asarray(pending.validation.elbo, np.float64).mean(axis=1)
             best, best_elbo = better(done, snapshot, elbo)
@@ -238,16 +237,17 @@ def validate(run: Run, state: State) -> Terms:
 def save(run: Run, checkpoints: Checkpoints, done: Progress) -> None:
     """A checkpoint, and the lanes' status beside it."""
     checkpoints.save(int(done.state.step[0]), done)
-    lanes = lane_table(run.values, done.state.diverged_step, finished=False)
+    lanes = lane_table(run.values, done, finished=False)
     folder.write_lanes(run.workdir, lanes)
 
 
-def lane_table(values: Values, diverged_step: np.ndarray, *, finished: bool) -> list[folder.Lane]:
+def lane_table(values: Values, done: Progress, *, finished: bool) -> list[folder.Lane]:
     lanes = []
-    for lane, (seed, step) in enumerate(zip(values["training.seeds"], diverged_step, strict=True)):
+    for lane, seed in enumerate(values["training.seeds"]):
+        step = int(done.state.diverged_step[lane])
         diverged = step >= 0
         status = "diverged" if diverged and finished else "done" if finished else "running"
-        lanes.append(folder.Lane(lane, seed, status, int(step) if diverged else None))
+        lanes.append(folder.Lane(lane, seed, status, step if diverged else None))
     return lanes
 
 
@@ -268,7 +268,7 @@ def train_rows(run: Run, pending: Pending) -> list[dict[str, Any]]:
     """A row a lane: means over the chunk's examples, up to the step at which the lane diverged."""
     metrics = jax.device_get(pending.metrics)
     rows = []
-    for lane, count in enumerate(metrics.count.astype(np.float64).sum(axis=1)):
+    for lane, count in enumerate(metrics.examples.astype(np.float64).sum(axis=1)):
         if count:
             means = {
                 name: metrics.totals[name][lane].astype(np.float64).sum() / count

@@ -1,8 +1,10 @@
 """Every random stream of a run, derived from its one key, so that nothing random is stored."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
+import numpy as np
 from jaxtyping import Array, Key
 
 
@@ -22,9 +24,14 @@ class StepKeys(NamedTuple):
     objective: Key[Array, ""]
 
 
-def run_keys(seed: int) -> RunKeys:
+def run_keys(seed) -> RunKeys:
     """The streams of the run with this seed."""
     return RunKeys(*jax.random.split(jax.random.key(seed), len(RunKeys._fields)))
+
+
+def lane_keys(seeds: Sequence[int]) -> RunKeys:
+    """The streams of several runs, with a leading axis of lanes."""
+    return jax.vmap(run_keys)(np.array(seeds, np.uint32))
 
 
 def step_keys(keys: RunKeys, step) -> StepKeys:

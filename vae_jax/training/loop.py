@@ -28,7 +28,7 @@ def train_chunk(
     order = jax.random.permutation(jax.random.fold_in(keys.order, epoch), spec.train_size)
     data = Data(images, order)
     zeros = jnp.zeros(spec.chunk_steps)
-    history = Metrics(totals={name: zeros for name in METRICS}, count=zeros)
+    history = Metrics(totals=dict.fromkeys(METRICS, zeros), examples=zeros)
 
     def body(i, carry):
         state, history = carry

@@ -32,10 +32,10 @@ class Data(NamedTuple):
 
 
 class Metrics(NamedTuple):
-    """Sums over examples, in nats, and how many examples: 0 for a step that was not taken."""
+    """Sums over examples, in nats, and how many: 0 for a step that was not taken."""
 
     totals: dict[str, Float[Array, ""]]
-    count: Float[Array, ""]
+    examples: Float[Array, ""]
 
 
 METRICS = ("loss", "elbo", "reconstruction", "kl")
@@ -93,7 +93,7 @@ def train_step(
     }
     metrics = Metrics(
         totals={name: jnp.where(taken, total, 0.0) for name, total in totals.items()},
-        count=jnp.where(taken, jnp.float32(spec.batch_size), 0.0),
+        examples=jnp.where(taken, jnp.float32(spec.batch_size), 0.0),
     )
     diverged_step = jnp.where(healthy & ~taken, state.step, state.diverged_step)
     return State(state.step + 1, params, opt_state, diverged_step), metrics
