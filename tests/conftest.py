@@ -1,0 +1,72 @@
+"""Strict settings for every test, and the small models that tests share."""
+
+import os
+
+# Before jax is imported: tests check values, not speed, and compile several times faster so.
+os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+
+import jax
+import numpy as np
+import pytest
+
+from vae_jax.models.vae import ModelSpec
+from vae_jax.networks.network import NetworkSpec
+from vae_jax.probability import gaussian
+from vae_jax.probability.likelihoods import LIKELIHOODS, Likelihood
+
+jax.config.update("jax_numpy_rank_promotion", "raise")
+jax.config.update("jax_debug_key_reuse", True)
+
+NOISE_SCALE = 0.5  # of the linear-Gaussian model's p(x | z)
+
+unit_gaussian = Likelihood(
+    log_prob=lambda mean, x: gaussian.log_prob(
+        gaussian.Gaussian(mean, np.full(mean.shape, np.log(NOISE_SCALE), np.float32)), x
+    ).sum(-1),
+    mean=lambda mean: mean,
+    sample=lambda key, mean: mean + NOISE_SCALE * jax.random.normal(key, mean.shape),
+    initial_bias=lambda mean: mean,
+    params_per_dim=1,
+    binary=False,
+)
+
+
+@pytest.fixture
+def gaussian_likelihood(monkeypatch):
+    """Makes the likelihood N(x; decoder's output, NOISE_SCALE^2) known by the name "test_gaussian"."""
+    monkeypatch.setitem(LIKELIHOODS, "test_gaussian", unit_gaussian)
+    return "test_gaussian"
+
+
+def mlp_spec(*widths: int, activation: str = "tanh") -> NetworkSpec:
+    return NetworkSpec("mlp", widths, activation)
+
+
+@pytest.fixture
+def small_spec() -> ModelSpec:
+    """A VAE of 3 x 5 x 2 images with 4 latent units."""
+    return ModelSpec((3, 5, 2), 4, encoder=mlp_spec(8), decoder=mlp_spec(7, 8))
+
+
+@pytest.fixture
+def tiny_npz(tmp_path):
+    """An .npz of labelled 6 x 6 images in which there is something to learn."""
+    rng = np.random.default_rng(0)
+
+    def images(n):
+        labels = rng.integers(0, 3, n)
+        prototypes = np.zeros((3, 6, 6))
+        prototypes[0, :3], prototypes[1, :, :3], prototypes[2, 2:5, 2:5] = 0.9, 0.9, 0.9
+        return (255 * prototypes[labels]).astype(np.uint8), labels
+
+    train_images, train_labels = images(300)
+    test_images, test_labels = images(50)
+    path = tmp_path / "tiny.npz"
+    np.savez(
+        path,
+        train_images=train_images,
+        train_labels=train_labels,
+        test_images=test_images,
+        test_labels=test_labels,
+    )
+    return path
