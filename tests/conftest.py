@@ -33,7 +33,7 @@ unit_gaussian = Likelihood(
 
 @pytest.fixture
 def gaussian_likelihood(monkeypatch):
-    """Makes the likelihood N(x; decoder's output, NOISE_SCALE^2) known by the name "test_gaussian"."""
+    """N(x; decoder's output, NOISE_SCALE^2), known by the name that this returns."""
     monkeypatch.setitem(LIKELIHOODS, "test_gaussian", unit_gaussian)
     return "test_gaussian"
 

@@ -44,9 +44,7 @@ def test_a_latent_unit_s_first_weights_depend_on_key_and_unit_alone():
     large = built(ENCODERS, "mlp", latent_size=7).init(jax.random.key(1))
     for head in HEADS:
         np.testing.assert_array_equal(large[head]["kernel"][:, :2], small[head]["kernel"])
-    np.testing.assert_array_equal(
-        large["hidden_0"]["kernel"], small["hidden_0"]["kernel"]
-    )
+    np.testing.assert_array_equal(large["hidden_0"]["kernel"], small["hidden_0"]["kernel"])
     small = built(DECODERS, "mlp", latent_size=2).init(jax.random.key(1))
     large = built(DECODERS, "mlp", latent_size=7).init(jax.random.key(1))
     # Up to the scale 1 / sqrt(l), which keeps the variance of what comes out.

@@ -15,9 +15,7 @@ def test_log_prob_and_entropy_are_scipy_s(mean, log_scale):
     p = Gaussian(jnp.array([mean]), jnp.array([log_scale]))
     exact = stats.norm(mean, np.exp(log_scale))
     for x in (-2.0, 0.3, 4.0):
-        np.testing.assert_allclose(
-            gaussian.log_prob(p, jnp.array([x])), exact.logpdf(x), rtol=1e-5
-        )
+        np.testing.assert_allclose(gaussian.log_prob(p, jnp.array([x])), exact.logpdf(x), rtol=1e-5)
     np.testing.assert_allclose(gaussian.entropy(p), exact.entropy(), rtol=1e-5)
 
 

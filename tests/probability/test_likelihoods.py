@@ -62,9 +62,7 @@ def test_bernoulli_is_scipy_s():
     probabilities = 1 / (1 + np.exp(-np.array(logits)))
     for x in BINARY:
         exact = stats.bernoulli.logpmf(x, probabilities).sum()
-        np.testing.assert_allclose(
-            LIKELIHOODS["bernoulli"].log_prob(logits, x), exact, rtol=1e-5
-        )
+        np.testing.assert_allclose(LIKELIHOODS["bernoulli"].log_prob(logits, x), exact, rtol=1e-5)
 
 
 def test_bernoulli_gradient_is_x_minus_probability():

@@ -22,12 +22,11 @@ def load(path: str) -> Source:
     """
     if not path:
         raise UserError("dataset.path is empty; dataset.name = 'arrays' needs the path of an .npz")
-    found: dict[str, np.ndarray] = {}
     try:
-        with np.load(path, allow_pickle=False) as file:
-            found = {name: file[name] for name in (*REQUIRED, *OPTIONAL) if name in file.files}
-            names = ", ".join(file.files)
-    except (OSError, ValueError, EOFError, AttributeError, zipfile.BadZipFile) as error:
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as npz:
+            found = {name: npz[name] for name in (*REQUIRED, *OPTIONAL) if name in npz.files}
+            names = ", ".join(npz.files)
+    except (OSError, ValueError, EOFError, TypeError, zipfile.BadZipFile) as error:
         raise UserError(f"{path} can't be read as an .npz ({error})") from error
     for name in REQUIRED:
         if name not in found:

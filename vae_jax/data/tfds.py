@@ -13,6 +13,10 @@ def load(name: str, data_dir: str) -> Source:
       UserError: an unknown dataset, one that is not prepared, or one without those splits or
         without the features `image` and, if labelled, `label`.
     """
+    if not name:
+        raise UserError(
+            "dataset.tfds_name is empty; dataset.name = 'tfds' needs one, such as 'fashion_mnist'"
+        )
     import tensorflow_datasets
 
     try:

@@ -45,7 +45,7 @@ def reconstructions(path: Path, inputs: np.ndarray, outputs: np.ndarray, *, titl
     """inputs and outputs [rows, columns, height, width, channels], drawn as alternating rows."""
     rows = inputs.shape[0]
     pairs = np.stack([inputs, outputs], axis=1).reshape(2 * rows, *inputs.shape[1:])
-    fig = style.figure(6, 0.6 * 2 * rows + 0.9, title)
+    fig = style.figure(6, 0.58 * 2 * rows + 0.7, title)
     axes = fig.subplots()
     show(axes, pairs)
     height = inputs.shape[2] + 1
@@ -75,8 +75,11 @@ def manifold(path: Path, images: np.ndarray, values: np.ndarray, *, title: str) 
 def traversals(
     path: Path, images: np.ndarray, units: list[int], values: np.ndarray, *, title: str
 ) -> None:
-    """images [units, values, height, width, channels]: one unit of z changed, the rest kept."""
-    fig = style.figure(6, 0.55 * len(units) + 1.2, title)
+    """images [units, values, height, width, channels]: one unit of z changed, the rest kept.
+
+    Units come in the order given: largest KL first.
+    """
+    fig = style.figure(6, 0.55 * len(units) + 1.0, title)
     axes = fig.subplots()
     _, _, height, width, _ = images.shape
     show(axes, images)
@@ -84,5 +87,5 @@ def traversals(
     at = range(0, len(values), 2)
     axes.set_xticks([(j + 0.5) * (width + 1) for j in at], [f"{values[j]:.1f}" for j in at])
     axes.set_xlabel("value of that unit, the others at one test image's posterior mean")
-    axes.set_ylabel("latent unit, largest KL first")
+    axes.set_ylabel("latent unit")
     style.save(fig, path)

@@ -41,6 +41,6 @@ def training_curves(path: Path, rows: list[dict[str, Any]], *, title: str, prefi
         if settled:
             margin = 0.1 * (max(settled) - min(settled)) + 1e-3
             axes.set_ylim(min(settled) - margin, max(settled) + margin)
-    if len(lanes) <= 10:
+    if 0 < len(lanes) <= 10:
         fig.legend(loc="outside right center", fontsize=7, frameon=False)
     style.save(fig, path)

@@ -1,0 +1,65 @@
+import numpy as np
+import pytest
+
+from vae_jax.figures.images import manifold, reconstructions, samples, tiled, traversals
+from vae_jax.figures.latent_space import latent_space, principal_components
+from vae_jax.figures.training_curves import training_curves
+
+RNG = np.random.default_rng(0)
+
+
+def test_tiles_are_where_they_belong():
+    images = RNG.random((2, 3, 4, 5, 1))
+    canvas = tiled(images)
+    assert canvas.shape == (2 * 5 - 1, 3 * 6 - 1, 1)
+    np.testing.assert_array_equal(canvas[5:9, 12:17], images[1, 2])
+    assert (canvas[4] == 1).all()
+
+
+def test_principal_components_are_the_directions_of_most_variance():
+    codes = RNG.normal(size=(5_000, 2)) * [3.0, 1.0]
+    rotation, _ = np.linalg.qr(RNG.normal(size=(5, 5)))
+    projected, explained = principal_components(codes @ rotation[:2])
+    np.testing.assert_allclose(
+        np.abs(np.corrcoef(projected[:, 0], codes[:, 0])[0, 1]), 1, atol=1e-3
+    )
+    np.testing.assert_allclose(explained, [0.9, 0.1], atol=0.01)
+    one, explained = principal_components(RNG.normal(size=(50, 1)))
+    assert one.shape == (50, 2)
+    np.testing.assert_allclose(explained, [1, 0])
+
+
+ROWS = [
+    {"lane": lane, "seed": lane, "step": s, "epoch": s / 10, "split": split, "elbo": -100.0 + s,
+     "reconstruction": -90.0, "kl": 10.0, "loss": None}
+    for lane in (0, 1) for s in (5, 10, 20) for split in ("train", "validation")
+]  # fmt: skip
+
+FIGURES = {
+    "samples": lambda path: samples(path, RNG.random((3, 3, 6, 6, 1)), title="t"),
+    "colour samples": lambda path: samples(path, RNG.random((3, 3, 6, 6, 3)), title="t"),
+    "reconstructions": lambda path: reconstructions(
+        path, RNG.random((2, 3, 6, 6, 1)), RNG.random((2, 3, 6, 6, 1)), title="t"
+    ),
+    "manifold": lambda path: manifold(
+        path, RNG.random((6, 6, 4, 4, 1)), np.linspace(-1, 1, 6), title="t"
+    ),
+    "traversals": lambda path: traversals(
+        path, RNG.random((2, 5, 4, 4, 1)), [3, 0], np.linspace(-3, 3, 5), title="t"
+    ),
+    "latent space": lambda path: latent_space(
+        path, RNG.normal(size=(50, 2)), np.arange(50) % 3, title="t"
+    ),
+    "projected, unlabelled": lambda path: latent_space(
+        path, RNG.normal(size=(50, 5)), None, title="t"
+    ),
+    "training curves": lambda path: training_curves(path, ROWS, title="t", prefix="pseudo-"),
+    "no curves yet": lambda path: training_curves(path, [], title="t", prefix=""),
+}
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_each_figure_is_a_png_and_leaves_no_temporary_file(tmp_path, name):
+    FIGURES[name](tmp_path / "figure.png")
+    assert (tmp_path / "figure.png").read_bytes().startswith(b"\x89PNG")
+    assert [path.name for path in tmp_path.iterdir()] == ["figure.png"]

@@ -1,0 +1,200 @@
+"""The compiled run: lanes, order, divergence, the number of traces."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from tests.conftest import mlp_spec
+from vae_jax.models.vae import ModelSpec
+from vae_jax.objectives.objective import ObjectiveHyper, ObjectiveSpec
+from vae_jax.training import loop, step
+from vae_jax.training.keys import lane_keys, run_keys, step_keys
+from vae_jax.training.loop import init_lanes, train_lanes
+from vae_jax.training.optimizer import OptimizerHyper, OptimizerSpec
+from vae_jax.training.spec import Hyperparameters, Spec
+from vae_jax.training.step import Data
+
+SPEC = Spec(
+    model=ModelSpec((2, 3, 1), 2, encoder=mlp_spec(5), decoder=mlp_spec(5)),
+    objective=ObjectiveSpec("elbo", 1),
+    optimizer=OptimizerSpec("adam", "constant"),
+    batch_size=8,
+    train_size=43,
+    dynamic=True,
+    chunk_steps=5,
+)
+IMAGES = np.random.default_rng(0).integers(0, 256, (43, 6), dtype=np.uint8)
+
+
+def hyper_of(*learning_rates: float) -> Hyperparameters:
+    lanes = len(learning_rates)
+
+    def full(value):
+        return jnp.full((lanes,), value, jnp.float32)
+
+    return Hyperparameters(
+        objective=ObjectiveHyper(beta=full(1), warmup_steps=full(0)),
+        optimizer=OptimizerHyper(
+            learning_rate=jnp.array(learning_rates, jnp.float32),
+            b1=full(0.9),
+            b2=full(0.999),
+            eps=full(1e-8),
+            momentum=full(0),
+            weight_decay=full(0),
+            max_grad_norm=full(np.inf),
+            total_steps=full(100),
+            final_fraction=full(0),
+            boundaries=jnp.zeros((lanes, 0)),
+            decay_factor=full(0.1),
+        ),
+    )
+
+
+def trained(seeds, rates, chunks=(5, 5, 5), images=IMAGES, spec=SPEC):
+    hyper, keys = hyper_of(*rates), lane_keys(seeds)
+    state = init_lanes(spec, hyper, keys, None)
+    history = []
+    for num_steps in chunks:
+        state, metrics = train_lanes(spec, hyper, state, keys, images, jnp.int32(num_steps))
+        history.append(metrics)
+    return jax.device_get(state), jax.device_get(history)
+
+
+def leaves_close(a, b, lane_a, lane_b, **tolerance):
+    for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True):
+        np.testing.assert_allclose(x[lane_a], y[lane_b], **tolerance)
+
+
+def test_a_lane_is_the_run_alone():
+    seeds, rates, chunks = (3, 1, 4), (1e-3, 3e-3, 1e-2), (5,) * 40
+    together, _ = trained(seeds, rates, chunks)
+    for lane in range(3):
+        alone, _ = trained(seeds[lane : lane + 1], rates[lane : lane + 1], chunks)
+        leaves_close(together, alone, lane, 0, rtol=1e-3, atol=1e-4)
+    assert not np.allclose(
+        together.params["decoder"]["output"]["bias"][0],
+        together.params["decoder"]["output"]["bias"][1],
+        atol=1e-3,
+    )
+
+
+def test_the_same_call_gives_the_same_bits():
+    first, second = trained((0, 1), (1e-3, 1e-3)), trained((0, 1), (1e-3, 1e-3))
+    jax.tree.map(np.testing.assert_array_equal, first, second)
+
+
+def test_how_steps_are_cut_into_chunks_changes_no_bit():
+    coarse, fine = trained((0,), (1e-3,), (5, 5)), trained((0,), (1e-3,), (2, 3, 1, 4))
+    jax.tree.map(np.testing.assert_array_equal, coarse[0], fine[0])
+    assert [int(m.examples.sum()) for m in fine[1]] == [16, 24, 8, 32]
+
+
+def test_metrics_are_a_lane_s_and_a_step_s_own():
+    _, history = trained((0, 1), (1e-3, 1e-3), (5, 2))
+    metrics = history[1]
+    assert metrics.examples.shape == (2, 5)
+    np.testing.assert_array_equal(metrics.examples, [[8, 8, 0, 0, 0]] * 2)
+    for name, totals in metrics.totals.items():
+        assert (totals[:, :2] != 0).all(), name
+        assert (totals[:, 2:] == 0).all(), name
+        assert totals[0, 0] != totals[1, 0], name
+    t = metrics.totals
+    np.testing.assert_allclose(t["elbo"], t["reconstruction"] - t["kl"], rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(t["loss"], -t["elbo"], rtol=1e-4)
+
+
+def test_one_trace_for_a_whole_run(monkeypatch):
+    traces = []
+    original = loop.train_step
+
+    def counted(*args):
+        traces.append(1)
+        return original(*args)
+
+    monkeypatch.setattr(loop, "train_step", counted)
+    # A spec of its own, so that no earlier test has compiled it.
+    spec = SPEC._replace(model=SPEC.model._replace(latent_size=3))
+    before = train_lanes._cache_size()
+    for rate in (1e-3, 5e-3):  # other numbers are the same program
+        trained((0, 1), (rate, rate), (5, 5, 2, 1), spec=spec)
+    assert train_lanes._cache_size() == before + 1
+    assert len(traces) == 1
+
+
+def test_an_epoch_visits_examples_once_and_differs_by_epoch_and_run():
+    visited = {}
+    for seed in (0, 1):
+        for epoch in (0, 1):
+            keys = run_keys(seed)
+            order = jax.random.permutation(jax.random.fold_in(keys.order, epoch), 43)
+            data = Data(jnp.arange(43, dtype=jnp.uint8)[:, None], order)
+            spec = SPEC._replace(dynamic=False)
+            rows = [
+                step.minibatch(spec, data, epoch * 5 + i, step_keys(keys, i).binarization)
+                for i in range(5)
+            ]
+            visited[seed, epoch] = np.concatenate(rows).ravel() * 255
+            assert len(np.unique(visited[seed, epoch])) == 40
+    orders = [tuple(v) for v in visited.values()]
+    assert len(set(orders)) == 4
+
+
+def test_dynamic_binarization_is_drawn_anew_at_every_step():
+    data = Data(jnp.full((43, 6), 128, jnp.uint8), jnp.arange(43))
+    keys = run_keys(0)
+    one, two = (step.minibatch(SPEC, data, 0, step_keys(keys, i).binarization) for i in (0, 1))
+    assert set(np.unique(one)) == {0.0, 1.0}
+    assert (one != two).any()
+
+
+def test_a_diverged_lane_is_frozen_and_the_others_go_on():
+    # A learning rate of 1e30 makes the second step's loss infinite or NaN.
+    rates, chunks = (1e-3, 1e30, 2e-3), (5, 5)
+    state, history = trained((0, 1, 2), rates, chunks)
+    assert state.diverged_step[0] == state.diverged_step[2] == -1
+    assert state.diverged_step[1] == 1
+    for leaf in jax.tree.leaves(state):
+        assert np.isfinite(leaf).all()
+    np.testing.assert_array_equal(history[0].examples[1], [8, 0, 0, 0, 0])
+    assert (history[1].examples[1] == 0).all()
+    assert (history[1].examples[[0, 2]] == 8).all()
+    assert state.step.tolist() == [10, 10, 10]
+    # Frozen at what it was before the step that failed; the others as if it were not there.
+    before, _ = trained((1,), (1e30,), (1,))
+    leaves_close(state.params, before.params, 1, 0, rtol=1e-3)
+    healthy, _ = trained((0, 2), (1e-3, 2e-3), chunks)
+    leaves_close(state.params, healthy.params, 0, 0, rtol=1e-3, atol=1e-5)
+    leaves_close(state.params, healthy.params, 2, 1, rtol=1e-3, atol=1e-5)
+
+
+def test_nothing_that_is_not_finite_ever_enters_the_state():
+    images = np.random.default_rng(0).random((43, 6)).astype(np.float32)
+    images[7] = np.nan
+    spec = SPEC._replace(dynamic=False)
+    state, _ = trained((0,), (1e-3,), (5, 5, 5), images=images, spec=spec)
+    assert state.diverged_step[0] >= 0
+    for leaf in jax.tree.leaves(state):
+        assert np.isfinite(leaf).all()
+
+
+def test_warmup_and_beta_reach_the_loss():
+    hyper, keys = hyper_of(1e-3), lane_keys((0,))
+    warm = hyper._replace(
+        objective=ObjectiveHyper(jnp.array([2.0]), warmup_steps=jnp.array([10.0]))
+    )
+    state = init_lanes(SPEC, warm, keys, None)
+    _, metrics = train_lanes(SPEC, warm, state, keys, IMAGES, jnp.int32(5))
+    t = jax.device_get(metrics.totals)
+    beta = 2 * np.arange(5)[None] / 10
+    np.testing.assert_allclose(t["loss"], -t["reconstruction"] + beta * t["kl"], rtol=1e-4)
+
+
+@pytest.mark.parametrize("seeds", [(0,), (0, 1)])
+def test_it_learns_the_mean_of_constant_data(seeds):
+    """With one image all over, p(x | z) must come to give it, and the KL must fall to nothing."""
+    x = np.tile(np.array([0, 255, 255, 0, 255, 0], np.uint8), (43, 1))
+    _, history = trained(seeds, (0.03,) * len(seeds), (5,) * 60, images=x)
+    last = history[-1]
+    elbo = last.totals["elbo"].sum(axis=1) / last.examples.sum(axis=1)
+    assert (elbo > -0.1).all()  # log p(x) can be 0 here, and starts at 6 log 2 below
