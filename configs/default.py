@@ -26,27 +26,27 @@ def get_config() -> ConfigDict:
     config.model = ConfigDict()
     config.model.latent_size = 20  # dimensions of z
     config.model.encoder = ConfigDict()
-    config.model.encoder.name = "mlp"
+    config.model.encoder.name = "mlp"  # the network from x to the parameters of q(z | x)
     config.model.encoder.widths = (400,)  # hidden units, from the image up; () for none
     config.model.encoder.activation = "relu"  # elu gelu leaky_relu relu silu softplus tanh
     config.model.decoder = ConfigDict()
-    config.model.decoder.name = "mlp"
+    config.model.decoder.name = "mlp"  # the network from z to the parameters of p(x | z)
     config.model.decoder.widths = (400,)  # hidden units, from z down; () for none
-    config.model.decoder.activation = "relu"
+    config.model.decoder.activation = "relu"  # the same ones
     config.model.decoder.output_bias_from_data = False  # start at the training set's pixel means
     config.model.likelihood = "bernoulli"  # p(x | z)
     config.model.prior = "standard_normal"  # p(z)
     config.model.posterior = "diagonal"  # q(z | x): a Gaussian, independent by dimension
 
     config.objective = ConfigDict()
-    config.objective.name = "elbo"
+    config.objective.name = "elbo"  # the bound on log p(x), in nats, with the KL in closed form
     config.objective.num_samples = 1  # draws from q(z | x) for each example
     config.objective.beta = 1.0  # weight of the KL; 1 makes the objective the ELBO
     config.objective.warmup_epochs = 0.0  # epochs over which beta rises linearly from 0; 0: none
 
     config.optimizer = ConfigDict()
     config.optimizer.name = "adam"  # adam adamax adamw rmsprop sgd
-    config.optimizer.learning_rate = 1e-3
+    config.optimizer.learning_rate = 1e-3  # of each step, before the schedule
     config.optimizer.b1 = 0.9  # adam, adamax, adamw: decay of the first moment
     config.optimizer.b2 = 0.999  # adam, adamax, adamw, rmsprop: decay of the second moment
     config.optimizer.eps = 1e-8  # adam, adamax, adamw, rmsprop: added to the denominator
@@ -60,7 +60,7 @@ def get_config() -> ConfigDict:
     config.optimizer.schedule.decay_factor = 0.1  # stepwise: what it is multiplied by there
 
     config.training = ConfigDict()
-    config.training.num_epochs = 10
+    config.training.num_epochs = 10  # passes over the training set
     config.training.batch_size = 128  # examples; an epoch leaves out what does not fill a batch
     config.training.seeds = (0,)  # each is a lane: a run of its own in the one compiled program
 

@@ -1,6 +1,7 @@
 """The command line: `vae-jax VERB FLAGS`, the same as `python -m vae_jax VERB FLAGS`."""
 
 import os
+import runpy
 import sys
 import traceback
 from collections.abc import Callable, Sequence
@@ -45,13 +46,12 @@ def parse(arguments: Sequence[str], config_of: Callable[[Path], ConfigDict] | No
     Raises:
       UserError: an unknown flag or key, a value of the wrong type, a file that can't be loaded.
     """
-    argv = ["vae-jax", *arguments]
     overrides = [a for a in arguments if a.lstrip("-").startswith("config.")]
     paths = flags.FlagValues()
     flags.DEFINE_string("workdir", "", "the run folder", flag_values=paths)
     flags.DEFINE_string("config", "", "the config file", flag_values=paths)
     try:
-        extra = paths([a for a in argv if a not in overrides])[1:]
+        extra = paths(["vae-jax", *(a for a in arguments if a not in overrides)])[1:]
     except flags.Error as error:
         raise UserError(f"{one_line(error)}; see vae-jax --help") from error
     if extra:
@@ -68,11 +68,10 @@ def parse(arguments: Sequence[str], config_of: Callable[[Path], ConfigDict] | No
             raise UserError("this verb takes its config from --workdir; leave --config=FILE out")
         config = config_of(workdir)
     values = flags.FlagValues()
-    config_flags.DEFINE_config_dict(
-        "config", config, lock_config=True, flag_values=values, sys_argv=["vae-jax", *overrides]
-    )
+    argv = ["vae-jax", *overrides]
     try:
-        values(["vae-jax", *overrides])
+        config_flags.DEFINE_config_dict("config", config, flag_values=values, sys_argv=argv)
+        values(argv)
     except (KeyError, AttributeError) as error:
         raise unknown_override(overrides, config) from error
     except (flags.Error, TypeError, ValueError) as error:
@@ -81,25 +80,24 @@ def parse(arguments: Sequence[str], config_of: Callable[[Path], ConfigDict] | No
 
 
 def config_from_file(path: str) -> ConfigDict:
-    """What `get_config()` of a Python file returns."""
-    argv = ["vae-jax", f"--config={path}"]
-    values = flags.FlagValues()
+    """What `get_config()` of a Python file returns.
+
+    Raises:
+      UserError: no such file, or it fails: with its last line that was reached.
+    """
+    if not Path(path).is_file():
+        raise UserError(f"--config={path} does not exist; configs/ holds the ones there are")
     try:
-        config_flags.DEFINE_config_file("config", flag_values=values, sys_argv=argv)
-        values(argv)
-        config = values.config
-        config.is_locked  # noqa: B018 (a file that is missing is told only at the first touch)
-    except OSError as error:
-        if not Path(path.split(":")[0]).exists():
-            raise UserError(f"--config={path} does not exist") from error
-        raise UserError(f"--config={path} can't be loaded ({one_line(error)})") from error
+        config = runpy.run_path(path)["get_config"]()
+    except KeyError as error:
+        raise UserError(f"--config={path} has no get_config(); see configs/mnist.py") from error
     except Exception as error:
-        cause = traceback.extract_tb(error.__traceback__)[-1]
-        where = f"{cause.filename}, line {cause.lineno}"
-        raise UserError(
-            f"--config={path} can't be loaded ({where}: {type(error).__name__}: "
-            f"{str(error).strip().splitlines()[-1] if str(error).strip() else ''})"
-        ) from error
+        reached = [
+            f.lineno for f in traceback.extract_tb(error.__traceback__) if f.filename == path
+        ]
+        line = error.lineno if isinstance(error, SyntaxError) else reached[-1]
+        problem = f"{type(error).__name__}: {one_line(error)}"
+        raise UserError(f"--config={path} can't be loaded (line {line}: {problem})") from error
     if not isinstance(config, ConfigDict):
         raise UserError(f"--config={path}: get_config() should return a ConfigDict")
     return config

@@ -1,6 +1,8 @@
 """Checkpoints by orbax: the last few, each holding every lane's state and every lane's best."""
 
 import logging
+import sys
+import time
 import zlib
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -68,6 +70,9 @@ class Checkpoints:
         # Orbax tells of every save and restore; only what the user must know reaches them here.
         absl_logging.set_verbosity(absl_logging.ERROR)
         logging.getLogger("absl").setLevel(logging.ERROR)
+        self.hook = sys.unraisablehook
+        sys.unraisablehook = self._quiet
+        self.failed = False
         self.folder = folder
         self.manager = ocp.CheckpointManager(
             folder.absolute(),
@@ -118,6 +123,7 @@ class Checkpoints:
                 )
             except Exception as error:
                 damaged[step] = first_line(error)
+                self.failed = True
                 continue
             if checksum(found.arrays) == found.meta["crc32"]:
                 return Restored(found.arrays, damaged)
@@ -136,9 +142,19 @@ class Checkpoints:
             self.manager.delete(step)
 
     def close(self) -> None:
+        if self.failed:
+            time.sleep(0.3)  # for the stragglers that `_quiet` silences
         self.manager.close()
+        sys.unraisablehook = self.hook
+
+    def _quiet(self, unraisable) -> None:
+        """Orbax reads and writes arrays side by side. Where one fails, the others end later, find
+        its event loop closed, and each would print a traceback: the one error is told already."""
+        if "Event loop is closed" not in str(unraisable.exc_value):
+            self.hook(unraisable)
 
     def _not_written(self, error: Exception) -> UserError:
+        self.failed = True
         steps = sorted(self.manager.all_steps(read=True))
         last = f"the last whole one is at step {steps[-1]}" if steps else "there is none yet"
         return UserError(

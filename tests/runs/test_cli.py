@@ -1,0 +1,257 @@
+"""Each mistake gets one line that says what is wrong and what would be right, and exit code 2."""
+
+import json
+import os
+import shutil
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from vae_jax import cli
+from vae_jax.runs import folder
+
+REPOSITORY = Path(__file__).parents[2]
+SMOKE = "--config=configs/smoke.py"
+
+
+@pytest.fixture(autouse=True)
+def in_the_repository(monkeypatch):
+    monkeypatch.chdir(REPOSITORY)
+
+
+@pytest.fixture
+def fails(capsys):
+    """Runs a command line that must fail with one line, and returns the line."""
+
+    def run(*arguments: object) -> str:
+        assert cli.main([str(a) for a in arguments]) == 2
+        out, err = capsys.readouterr()
+        assert err.count("\n") == 1, err
+        assert err.startswith("vae-jax: ")
+        assert "Traceback" not in err + out
+        return err
+
+    return run
+
+
+def tree(path: Path) -> dict[str, bytes]:
+    return {str(p): p.read_bytes() for p in sorted(path.rglob("*")) if p.is_file()}
+
+
+CASES = {
+    "no such verb": (["trian"], "unknown verb 'trian'; known: train, evaluate"),
+    "no workdir": (["train", SMOKE], "--workdir is missing"),
+    "no config": (["train", "--workdir=WORKDIR"], "--config is missing"),
+    "unknown flag": (["train", SMOKE, "--workdri=WORKDIR"], "'workdri'"),
+    "stray word": (["train", SMOKE, "--workdir=WORKDIR", "5"], "unexpected argument '5'"),
+    "no such config": (["train", "--config=mnits.py", "--workdir=WORKDIR"], "does not exist"),
+    "unknown key": (
+        ["train", SMOKE, "--workdir=WORKDIR", "--config.training.bacth_size=4"],
+        "'training.bacth_size'; did you mean 'training.batch_size'",
+    ),
+    "unknown section": (
+        ["train", SMOKE, "--workdir=WORKDIR", "--config.modle.latent_size=4"],
+        "did you mean 'model.latent_size'",
+    ),
+    "wrong type": (
+        ["train", SMOKE, "--workdir=WORKDIR", "--config.training.batch_size=many"],
+        "training.batch_size=many",
+    ),
+    "fraction": (
+        ["train", SMOKE, "--workdir=WORKDIR", "--config.training.batch_size=1.5"],
+        "training.batch_size=1.5",
+    ),
+    "a whole section": (["train", SMOKE, "--workdir=WORKDIR", "--config.model=3"], "model=3"),
+    "zero": (
+        ["train", SMOKE, "--workdir=WORKDIR", "--config.model.latent_size=0"],
+        "model.latent_size = 0 should be a whole number, at least 1",
+    ),
+    "negative": (
+        ["train", SMOKE, "--workdir=WORKDIR", "--config.model.encoder.widths=-3"],
+        "model.encoder.widths[0] = -3 should be",
+    ),
+    "unknown dataset": (
+        ["train", SMOKE, "--workdir=WORKDIR", "--config.dataset.name=cifar"],
+        "known: arrays, mnist, tfds",
+    ),
+    "unknown network": (
+        ["train", SMOKE, "--workdir=WORKDIR", "--config.model.encoder.name=cnn"],
+        "known: mlp",
+    ),
+    "unknown likelihood": (
+        ["train", SMOKE, "--workdir=WORKDIR", "--config.model.likelihood=gauss"],
+        "known: bernoulli",
+    ),
+    "unknown optimiser": (
+        ["train", SMOKE, "--workdir=WORKDIR", "--config.optimizer.name=adm"],
+        "known: adam",
+    ),
+    "too large a batch": (
+        ["train", SMOKE, "--workdir=WORKDIR", "--config.training.batch_size=60000"],
+        "at most the 55000 training examples",
+    ),
+    "repeated seeds": (
+        ["train", SMOKE, "--workdir=WORKDIR", "--config.training.seeds=1,2,1"],
+        "1 is there twice",
+    ),
+    "no such npz": (
+        ["train", SMOKE, "--workdir=WORKDIR", "--config.dataset.name=arrays",
+         "--config.dataset.path=nowhere.npz"],
+        "nowhere.npz can't be read",
+    ),
+    "nothing to evaluate": (["evaluate", "--workdir=WORKDIR"], "holds no run"),
+    "evaluate with a config": (["evaluate", SMOKE, "--workdir=WORKDIR"], "leave --config=FILE out"),
+    "unwritable": (["train", SMOKE, "--workdir=/proc/nowhere"], "can't be written"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_mistake_is_one_line_and_leaves_nothing(fails, tmp_path, name):
+    arguments, message = CASES[name]
+    workdir = tmp_path / "run"
+    line = fails(*(argument.replace("WORKDIR", str(workdir)) for argument in arguments))
+    assert message in line
+    assert not workdir.exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("def get_config(:\n", "SyntaxError"),
+        ("import nowhere\n", "ModuleNotFoundError"),
+        ("x = 1\n", "has no get_config()"),
+        ("def get_config():\n    return 3\n", "should return a ConfigDict"),
+        ("def get_config():\n    return 1 / 0\n", "line 2: ZeroDivisionError"),
+        (
+            "from configs import default\n\n\ndef get_config():\n"
+            "    config = default.get_config()\n"
+            "    config.model.latent_sise = 3\n    return config\n",
+            "'model.latent_sise'; did you mean 'model.latent_size'",
+        ),
+    ],
+)
+def test_a_broken_config_file_is_told(fails, tmp_path, content, message):
+    path = tmp_path / "mine.py"
+    path.write_text(content)
+    assert message in fails("train", f"--config={path}", f"--workdir={tmp_path / 'run'}")
+    assert not (tmp_path / "run").exists()
+
+
+def train(path, workdir, *more) -> int:
+    return cli.main(
+        [
+            "train",
+            SMOKE,
+            f"--workdir={workdir}",
+            "--config.dataset.name=arrays",
+            f"--config.dataset.path={path}",
+            "--config.dataset.validation_size=40",
+            "--config.training.batch_size=20",
+            *more,
+        ]
+    )
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """(workdir, npz) of a small finished run."""
+    folder_ = tmp_path_factory.mktemp("finished")
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (120, 4, 5), dtype=np.uint8)
+    np.savez(folder_ / "data.npz", train_images=images[:100], test_images=images[100:])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(REPOSITORY)
+        assert train(folder_ / "data.npz", folder_ / "run") == 0
+    return folder_ / "run", folder_ / "data.npz"
+
+
+def test_a_finished_run_is_left_alone(finished, capsys):
+    workdir, path = finished
+    before = tree(workdir)
+    assert train(path, workdir) == 0
+    assert "there is nothing to do" in capsys.readouterr().out
+    assert tree(workdir) == before
+
+
+def test_another_config_s_folder_is_refused_and_the_keys_named(finished, capsys):
+    workdir, path = finished
+    before = tree(workdir)
+    assert train(path, workdir, "--config.model.latent_size=3") == 2
+    assert "model.latent_size: 2 there, 3 here" in capsys.readouterr().err
+    assert tree(workdir) == before
+
+
+def test_changed_data_are_refused(finished, tmp_path, fails):
+    workdir, path = finished
+    copy = tmp_path / "run"
+    shutil.copytree(workdir, copy)
+    original = path.read_bytes()
+    try:
+        images = np.zeros((120, 4, 5), np.uint8)
+        np.savez(path, train_images=images[:100], test_images=images[100:])
+        before = tree(copy)
+        assert "the dataset is not the one" in fails("evaluate", f"--workdir={copy}")
+        assert tree(copy) == before
+    finally:
+        path.write_bytes(original)
+
+
+def test_evaluate_repeats_the_results_and_changes_evaluation_only(finished, tmp_path, fails):
+    workdir, _ = finished
+    copy = tmp_path / "run"
+    shutil.copytree(workdir, copy)
+    (copy / folder.RESULTS).unlink()
+    shutil.rmtree(copy / folder.FIGURES)
+    assert cli.main(["evaluate", f"--workdir={copy}"]) == 0
+    assert (copy / folder.RESULTS).read_bytes() == (workdir / folder.RESULTS).read_bytes()
+    for figure in (workdir / folder.FIGURES).iterdir():
+        assert (copy / folder.FIGURES / figure.name).read_bytes() == figure.read_bytes()
+    assert cli.main(["evaluate", f"--workdir={copy}", "--config.evaluation.num_samples=50"]) == 0
+    again = json.loads((copy / folder.RESULTS).read_text())
+    assert again["evaluation"]["evaluation.num_samples"] == 50
+    line = fails("evaluate", f"--workdir={copy}", "--config.model.latent_size=3")
+    assert "evaluate can change evaluation.* only" in line
+
+
+def test_a_folder_in_use_is_refused(finished, fails):
+    workdir, _ = finished
+    with folder.locked(workdir):
+        assert "another process is working in" in fails("evaluate", f"--workdir={workdir}")
+
+
+def test_damaged_or_missing_records_are_told(finished, tmp_path, fails):
+    workdir, _ = finished
+    copy = tmp_path / "run"
+    shutil.copytree(workdir, copy)
+    shutil.rmtree(copy / folder.CHECKPOINTS)
+    assert "has no checkpoint yet" in fails("evaluate", f"--workdir={copy}")
+    (copy / folder.CONFIG).write_text("{")
+    assert "config.json is damaged" in fails("evaluate", f"--workdir={copy}")
+
+
+def test_tensorboard_without_its_extra_says_what_to_install(
+    finished, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setitem(sys.modules, "tensorboardX", None)
+    _, path = finished
+    assert train(path, tmp_path / "run", "--config.log.tensorboard=True") == 2
+    assert "pip install 'vae_jax[tensorboard]'" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+def test_help_is_something_to_act_on(capsys):
+    assert cli.main(["--help"]) == 0
+    text = capsys.readouterr().out
+    for verb in cli.VERBS:
+        assert f"vae-jax {verb}" in text
+    assert cli.main(["train", "--help"]) == 0
+    assert cli.main([]) == 2
+
+
+def test_the_working_folder_is_on_the_path_as_with_python_m(monkeypatch, tmp_path):
+    monkeypatch.setattr(sys, "path", [p for p in sys.path if Path(p or os.getcwd()) != REPOSITORY])
+    cli.main(["--help", "train"])
+    cli.main(["train", f"--workdir={tmp_path}"])
+    assert str(REPOSITORY) in sys.path

@@ -1,0 +1,137 @@
+"""A run that is killed at any moment, a real process by real signals, ends bit for bit the same."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+from vae_jax.runs import folder
+from vae_jax.runs.evaluate import load_progress
+from vae_jax.runs.plan import make_dataset
+
+REPOSITORY = Path(__file__).parents[2]
+ROWS = 30 * (2 + 1) * 2  # epochs, train and validation rows an epoch, lanes
+
+
+def command(npz, workdir):
+    return [
+        sys.executable, "-m", "vae_jax", "train", "--config=configs/smoke.py",
+        f"--workdir={workdir}", "--config.dataset.name=arrays", f"--config.dataset.path={npz}",
+        "--config.dataset.validation_size=50", "--config.training.batch_size=20",
+        "--config.training.num_epochs=30", "--config.log.every_steps=6",
+        "--config.optimizer.schedule.name=cosine",
+    ]  # fmt: skip
+
+
+def environment():
+    return os.environ | {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1", "PYTHONUNBUFFERED": "1"}
+
+
+def started(npz, workdir, under=()):
+    return subprocess.Popen(
+        [*under, *command(npz, workdir)],
+        cwd=REPOSITORY,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def completed(npz, workdir) -> str:
+    process = started(npz, workdir)
+    output, _ = process.communicate(timeout=300)
+    assert process.returncode == 0, output
+    return output
+
+
+def number_of_rows(workdir) -> int:
+    path = workdir / folder.METRICS
+    return path.read_bytes().count(b"\n") if path.exists() else 0
+
+
+def killed_after(npz, workdir, rows: int, delay: float, number=signal.SIGKILL) -> int:
+    """Starts the run, kills it `delay` seconds after it has written that many rows."""
+    process = started(npz, workdir)
+    while process.poll() is None and number_of_rows(workdir) < rows:
+        time.sleep(0.001)
+    time.sleep(delay)
+    process.send_signal(number)
+    output, _ = process.communicate(timeout=120)
+    assert "Traceback" not in output, output
+    return process.returncode
+
+
+def outcome(workdir):
+    """What must be the same to the bit: rows, every array of the last checkpoint, results."""
+    values = folder.read_config(workdir)
+    progress = load_progress(workdir, values, make_dataset(values))._replace(wall_seconds=0)
+    results = (workdir / folder.RESULTS).read_text().splitlines()
+    return (
+        (workdir / folder.METRICS).read_bytes(),
+        [leaf.tobytes() for leaf in map(np.asarray, jax.tree.leaves(progress))],
+        [line for line in results if "wall_seconds" not in line],
+        (workdir / folder.LANES).read_bytes(),
+    )
+
+
+@pytest.fixture
+def uninterrupted(tiny_npz, tmp_path):
+    completed(tiny_npz, tmp_path / "whole")
+    assert number_of_rows(tmp_path / "whole") == ROWS
+    return outcome(tmp_path / "whole")
+
+
+def kill_at_random_moments(npz, workdir, kills: int, seed: int) -> None:
+    moments = random.Random(seed)
+    for target in sorted(moments.randrange(ROWS) for _ in range(kills)):
+        # Rows already there are cut at the resume: aim past them.
+        if killed_after(npz, workdir, target, moments.random() * 0.2) == 0:
+            return
+    completed(npz, workdir)
+
+
+def test_killed_at_random_moments(tiny_npz, tmp_path, uninterrupted):
+    kill_at_random_moments(tiny_npz, tmp_path / "killed", kills=3, seed=0)
+    assert outcome(tmp_path / "killed") == uninterrupted
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_killed_at_many_random_moments(tiny_npz, tmp_path, uninterrupted, seed):
+    kill_at_random_moments(tiny_npz, tmp_path / "killed", kills=7, seed=seed)
+    assert outcome(tmp_path / "killed") == uninterrupted
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_asked_to_stop(tiny_npz, tmp_path, uninterrupted, number):
+    """It saves where it is (the middle of an epoch, too), exits with 1, and goes on from there."""
+    workdir = tmp_path / "stopped"
+    assert killed_after(tiny_npz, workdir, ROWS // 2, 0, number) == 1
+    kept = number_of_rows(workdir)
+    assert ROWS // 2 <= kept < ROWS
+    output = completed(tiny_npz, workdir)
+    assert "resuming at step" in output
+    assert outcome(workdir) == uninterrupted
+
+
+def test_a_disk_that_is_full_keeps_the_last_whole_checkpoint(tiny_npz, tmp_path, uninterrupted):
+    """No file may grow past a limit: writing fails, as it does where the disk is full."""
+    workdir = tmp_path / "full"
+    assert killed_after(tiny_npz, workdir, ROWS // 2, 0) != 0
+    process = started(tiny_npz, workdir, under=["bash", "-c", 'ulimit -f 20; exec "$@"', "limited"])
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode == 2, output
+    error = output.strip().splitlines()[-1]
+    assert "could not be written" in error
+    assert "make room and run the same command again" in error
+    assert "Traceback" not in output
+    completed(tiny_npz, workdir)
+    assert outcome(workdir) == uninterrupted

@@ -1,0 +1,213 @@
+"""The run folder's contract, and what a run does when something goes wrong."""
+
+import csv
+import json
+import shutil
+
+import jax
+import numpy as np
+import pytest
+
+from configs import default
+from vae_jax.errors import UserError
+from vae_jax.runs import folder, train
+from vae_jax.runs.checkpoint import Checkpoints, template
+from vae_jax.runs.config import check, nest
+from vae_jax.runs.evaluate import load
+from vae_jax.runs.plan import make_dataset, make_hyper, make_spec
+
+
+def values_of(npz, **changes):
+    values = check(default.get_config()) | {
+        "dataset.name": "arrays",
+        "dataset.path": str(npz),
+        "dataset.validation_size": 50,
+        "model.latent_size": 3,
+        "model.encoder.widths": (8,),
+        "model.decoder.widths": (8,),
+        "training.batch_size": 20,
+        "training.num_epochs": 3,
+        "training.seeds": (4, 9),
+        "log.every_steps": 5,
+    }
+    return values | {key.replace("__", "."): value for key, value in changes.items()}
+
+
+def run(npz, workdir, **changes):
+    values = values_of(npz, **changes)
+    train.train(nest(values), workdir)
+    return values
+
+
+def rows_of(workdir):
+    return [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+
+
+def test_the_run_folder_is_as_promised(tiny_npz, tmp_path, capsys):
+    workdir = tmp_path / "run"
+    values = run(tiny_npz, workdir)
+    assert check(json.loads((workdir / "config.json").read_text())) == values
+    environment = json.loads((workdir / "environment.json").read_text())
+    assert {"commit", "command", "devices", "packages", "dataset"} <= environment.keys()
+
+    with open(workdir / "lanes.csv", newline="") as table:
+        lanes = list(csv.DictReader(table))
+    assert [(row["lane"], row["seed"], row["status"]) for row in lanes] == [
+        ("0", "4", "done"),
+        ("1", "9", "done"),
+    ]
+
+    rows = rows_of(workdir)
+    # 12 steps an epoch, a row every 5 and at the end, a validation at each epoch's end; two lanes.
+    ends = [e * 12 + s for e in range(3) for s in (5, 10, 12)]
+    assert [row["step"] for row in rows if row["split"] == "train"] == np.repeat(ends, 2).tolist()
+    validated = [row for row in rows if row["split"] == "validation"]
+    assert [row["epoch"] for row in validated] == [1, 1, 2, 2, 3, 3]
+    for row in rows:
+        assert row["seed"] == (4, 9)[row["lane"]]
+        assert row["elbo"] == pytest.approx(row["reconstruction"] - row["kl"], abs=1e-3)
+        assert row["loss"] == pytest.approx(-row["elbo"], abs=1e-3)
+        assert "pseudo_likelihood" not in row
+
+    results = json.loads((workdir / "results.json").read_text())
+    elbos = [lane["elbo"] for lane in results["lanes"]]
+    assert results["mean"]["elbo"] == pytest.approx(np.mean(elbos))
+    assert results["se"]["elbo"] == pytest.approx(np.std(elbos, ddof=1) / np.sqrt(2))
+    assert results["lanes"][0]["bits_per_dim"] == pytest.approx(-elbos[0] / (36 * np.log(2)))
+    for lane in results["lanes"]:
+        best = max(row["elbo"] for row in validated if row["lane"] == lane["lane"])
+        assert lane["validation_elbo"] == pytest.approx(best, abs=1e-4)
+    assert results["dataset"] == environment["dataset"]
+    assert results["wall_seconds"] > 0
+
+    figures = {path.stem for path in (workdir / "figures").iterdir()}
+    three_dimensional = {"training_curves", "reconstructions", "samples", "latent_space"}
+    assert figures == three_dimensional | {"traversals"}
+    assert len(list((workdir / "checkpoints").iterdir())) == 2
+    printed = capsys.readouterr().out
+    assert "2 lanes in 1 program" in printed
+    assert str(workdir / "results.json") in printed
+
+
+def test_one_compilation_of_the_training_program(tiny_npz, tmp_path):
+    before = train.train_lanes._cache_size()
+    run(tiny_npz, tmp_path / "run", training__batch_size=21, log__every_steps=4)
+    assert train.train_lanes._cache_size() == before + 1
+
+
+def test_evaluation_every_so_many_epochs_and_at_the_end(tiny_npz, tmp_path):
+    run(tiny_npz, tmp_path / "run", evaluation__every_epochs=2)
+    validated = [row["epoch"] for row in rows_of(tmp_path / "run") if row["split"] == "validation"]
+    assert validated == [2, 2, 3, 3]
+
+
+def test_grey_values_in_a_bernoulli_are_labelled_wherever_printed(tiny_npz, tmp_path, capsys):
+    workdir = tmp_path / "run"
+    run(tiny_npz, workdir, dataset__binarization="none")
+    assert all(row["pseudo_likelihood"] for row in rows_of(workdir))
+    assert json.loads((workdir / "results.json").read_text())["pseudo_likelihood"] is True
+    printed = capsys.readouterr().out
+    assert "pseudo-elbo" in printed
+    assert "not to be put in a table" in printed
+
+
+def test_a_diverged_lane_is_marked_and_left_out(tiny_npz, tmp_path, capsys, monkeypatch):
+    def two_rates(values, spec):
+        hyper = make_hyper(values, spec)
+        rates = np.array([1e-3, 1e30], np.float32)
+        return hyper._replace(optimizer=hyper.optimizer._replace(learning_rate=rates))
+
+    monkeypatch.setattr(train, "make_hyper", two_rates)
+    workdir = tmp_path / "run"
+    run(tiny_npz, workdir)
+    with open(workdir / "lanes.csv", newline="") as table:
+        lanes = list(csv.DictReader(table))
+    assert [row["status"] for row in lanes] == ["done", "diverged"]
+    step = int(lanes[1]["diverged_step"])
+    assert step > 0
+    results = json.loads((workdir / "results.json").read_text())
+    assert results["lanes_in_mean"] == 1
+    assert results["mean"]["elbo"] == results["lanes"][0]["elbo"]
+    assert results["se"]["elbo"] is None
+    assert results["lanes"][1]["diverged_step"] == step
+    assert f"lane 1 diverged at step {step}, left out" in capsys.readouterr().out
+    rows = rows_of(workdir)
+    assert max(row["step"] for row in rows if row["lane"] == 1) == 5  # the chunk it fell in
+    assert max(row["step"] for row in rows if row["lane"] == 0) == 36
+
+
+def test_a_run_whose_lanes_all_diverge_ends(tiny_npz, tmp_path):
+    workdir = tmp_path / "run"
+    run(tiny_npz, workdir, optimizer__learning_rate=1e30, training__num_epochs=50)
+    assert folder.is_finished(workdir)
+    assert json.loads((workdir / "results.json").read_text())["mean"]["elbo"] is None
+
+
+def test_load_gives_the_best_lane_s_model(tiny_npz, tmp_path):
+    run(tiny_npz, tmp_path / "run")
+    model, params, data = load(tmp_path / "run", lane=1)
+    x_bd = data.test.images[:5] / np.float32(255)
+    assert model.reconstruct(params, x_bd).shape == (5, 36)
+    assert model.generate(jax.random.key(0), params, 4).shape == (4, 36)
+    with pytest.raises(UserError, match=r"has no lane 2; it has 0 to 1"):
+        load(tmp_path / "run", lane=2)
+
+
+def restored(workdir, values):
+    spec = make_spec(values, make_dataset(values))
+    checkpoints = Checkpoints(workdir / "checkpoints", values["log.keep_checkpoints"])
+    try:
+        return checkpoints.restore(template(spec, make_hyper(values, spec)))
+    finally:
+        checkpoints.close()
+
+
+def damage(step_folder, how):
+    largest = max(
+        (p for p in step_folder.rglob("*") if p.is_file()), key=lambda p: p.stat().st_size
+    )
+    content = bytearray(largest.read_bytes())
+    if how == "flip a bit":
+        content[len(content) // 2] ^= 1
+    elif how == "truncate":
+        content = content[: len(content) // 2]
+    largest.write_bytes(content)
+    if how == "remove":
+        largest.unlink()
+
+
+@pytest.mark.parametrize("how", ["flip a bit", "truncate", "remove"])
+def test_a_damaged_checkpoint_falls_back_to_the_one_before(tiny_npz, tmp_path, how, capsys):
+    workdir, whole = tmp_path / "run", tmp_path / "whole"
+    values = run(tiny_npz, workdir)
+    shutil.copytree(workdir, whole)
+    damage(workdir / "checkpoints" / "36", how)
+    found = restored(workdir, values)
+    assert found.progress.state.step.tolist() == [24, 24]
+    assert list(found.damaged) == [36]
+    # The run goes on from there, says so, and ends where it would have.
+    folder.write_lanes(workdir, [folder.Lane(0, 4, "running", None)])
+    run(tiny_npz, workdir)
+    assert "the checkpoint at step 36 is damaged" in capsys.readouterr().out
+    assert (workdir / "metrics.jsonl").read_bytes() == (whole / "metrics.jsonl").read_bytes()
+    again, before = restored(workdir, values), restored(whole, values)
+    jax.tree.map(np.testing.assert_array_equal, again.progress.best, before.progress.best)
+
+
+def test_no_whole_checkpoint_is_told_and_nothing_removed(tiny_npz, tmp_path):
+    values = run(tiny_npz, tmp_path / "run")
+    for step in (24, 36):
+        damage(tmp_path / "run" / "checkpoints" / str(step), "flip a bit")
+    with pytest.raises(UserError, match=r"is whole \(step 36: .*; step 24: "):
+        restored(tmp_path / "run", values)
+    assert {p.name for p in (tmp_path / "run" / "checkpoints").iterdir()} == {"24", "36"}
+
+
+def test_rows_are_cut_and_a_torn_last_line_forgotten(tmp_path):
+    rows = [{"step": step, "elbo": -1.0} for step in (5, 10, 15)]
+    folder.append_rows(tmp_path, rows)
+    with open(tmp_path / "metrics.jsonl", "a") as file:
+        file.write('{"step": 20, "el')
+    assert folder.read_rows(tmp_path) == rows
+    folder.cut_rows(tmp_path, 10)
+    assert folder.read_rows(tmp_path) == rows[:2]
