@@ -1,5 +1,6 @@
 """The command line: `vae-jax VERB FLAGS`, the same as `python -m vae_jax VERB FLAGS`."""
 
+import errno
 import os
 import runpy
 import sys
@@ -133,6 +134,8 @@ def evaluate(arguments: Sequence[str]) -> None:
     run(command.workdir, command.config)
 
 
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
 VERBS = {"train": train, "evaluate": evaluate}
 
 
@@ -152,6 +155,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         VERBS[verb](rest)
     except UserError as error:
         print(f"vae-jax: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        if error.errno not in DISK_FULL:
+            raise
+        print(
+            f"vae-jax: a file could not be written ({error}); make room and run the same command "
+            "again",
+            file=sys.stderr,
+        )
         return 2
     except KeyboardInterrupt:
         print(

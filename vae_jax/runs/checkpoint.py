@@ -1,6 +1,8 @@
 """Checkpoints by orbax: the last few, each holding every lane's state and every lane's best."""
 
 import logging
+import os
+import re
 import sys
 import time
 import zlib
@@ -10,7 +12,6 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
-from absl import logging as absl_logging
 
 from vae_jax.errors import UserError
 from vae_jax.training.keys import lane_keys
@@ -67,9 +68,8 @@ class Checkpoints:
     """The folder of checkpoints; saving goes on in the background."""
 
     def __init__(self, folder: Path, keep: int):
-        # Orbax tells of every save and restore; only what the user must know reaches them here.
-        absl_logging.set_verbosity(absl_logging.ERROR)
-        logging.getLogger("absl").setLevel(logging.ERROR)
+        # Orbax logs every save and, with its traceback, every error that it also raises.
+        logging.getLogger("absl").setLevel(logging.CRITICAL)
         self.hook = sys.unraisablehook
         sys.unraisablehook = self._quiet
         self.failed = False
@@ -122,8 +122,8 @@ class Checkpoints:
                     ),
                 )
             except Exception as error:
-                damaged[step] = first_line(error)
-                self.failed = True
+                damaged[step] = cause(error)
+                self._expect_stragglers()
                 continue
             if checksum(found.arrays) == found.meta["crc32"]:
                 return Restored(found.arrays, damaged)
@@ -143,29 +143,36 @@ class Checkpoints:
 
     def close(self) -> None:
         if self.failed:
-            time.sleep(0.3)  # for the stragglers that `_quiet` silences
+            time.sleep(0.3)  # for the stragglers
         self.manager.close()
         sys.unraisablehook = self.hook
 
+    def _expect_stragglers(self) -> None:
+        """Orbax reads and writes arrays side by side. Where one fails, the others end later and
+        find its event loop closed; each would print a traceback of what is told already."""
+        self.failed = True
+        logging.getLogger("asyncio").setLevel(logging.CRITICAL)
+
     def _quiet(self, unraisable) -> None:
-        """Orbax reads and writes arrays side by side. Where one fails, the others end later, find
-        its event loop closed, and each would print a traceback: the one error is told already."""
         if "Event loop is closed" not in str(unraisable.exc_value):
             self.hook(unraisable)
 
     def _not_written(self, error: Exception) -> UserError:
-        self.failed = True
+        self._expect_stragglers()
         steps = sorted(self.manager.all_steps(read=True))
         last = f"the last whole one is at step {steps[-1]}" if steps else "there is none yet"
         return UserError(
-            f"a checkpoint could not be written to {self.folder} ({first_line(error)}); {last}; "
+            f"a checkpoint could not be written to {self.folder} ({cause(error)}); {last}; "
             "make room and run the same command again"
         )
 
 
-def first_line(error: Exception) -> str:
-    text = str(error).strip().splitlines()
-    return text[0][:200] if text else type(error).__name__
+def cause(error: Exception) -> str:
+    """Why, in a few words: what the operating system said, if it did, or the first line."""
+    text = str(error)
+    if number := re.search(r"os_error_code='(\d+)'", text):
+        return os.strerror(int(number.group(1)))
+    return (text.strip().splitlines() or [type(error).__name__])[0][:200]
 
 
 def on_host(tree: Any) -> Any:
