@@ -1,0 +1,1 @@
+"""Studies, one a file: question, command, expected time, what was found."""
