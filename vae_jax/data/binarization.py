@@ -26,9 +26,14 @@ def draw(key: Key[Array, ""], grey_bd: Float[Array, "b d"]) -> Float[Array, "b d
     return jax.random.bernoulli(key, grey_bd).astype(grey_bd.dtype)
 
 
+@jax.jit
+def draw_block(key: Key[Array, ""], images: Array) -> Array:
+    """One draw of stored images [b, d], as uint8 0 or 255."""
+    return 255 * draw(key, scale(images)).astype(jnp.uint8)
+
+
 def drawn_once(key: Key[Array, ""], images: np.ndarray) -> np.ndarray:
     """One draw of every image [n, d], as uint8 0 or 255. A function of (key, images) alone."""
-    draw_block = jax.jit(lambda key, block: 255 * draw(key, scale(block)).astype(jnp.uint8))
     blocks = [
         np.asarray(draw_block(jax.random.fold_in(key, start), images[start : start + BLOCK]))
         for start in range(0, len(images), BLOCK)

@@ -79,7 +79,7 @@ def traversals(
 
     Units come in the order given: largest KL first.
     """
-    fig = style.figure(6, 0.55 * len(units) + 1.0, title)
+    fig = style.figure(6, 0.49 * len(units) + 1.1, title)
     axes = fig.subplots()
     _, _, height, width, _ = images.shape
     show(axes, images)

@@ -87,8 +87,10 @@ def vae(spec: ModelSpec) -> VAE:
     def encode(params: Params, x_bd: Float[Array, "b d"]):
         return posterior.q_params(encoder.apply(params["encoder"], x_bd))
 
-    def decode(params: Params, z: Float[Array, "*batch l"]):
-        return decoder.apply(params["decoder"], z)
+    def decode(params: Params, z: Float[Array, "*batch l"]) -> Float[Array, "*batch d_out"]:
+        # One batch axis: with two, XLA transposes the activations for the weights' gradients.
+        x_params = decoder.apply(params["decoder"], z.reshape(-1, spec.latent_size))
+        return x_params.reshape(*z.shape[:-1], -1)
 
     def generate(key: Key[Array, ""], params: Params, n: int) -> Float[Array, "n d"]:
         z_nl = prior.sample(key, params["prior"], n, spec.latent_size)

@@ -65,9 +65,12 @@ def better(progress: Progress, state: State, elbo: np.ndarray) -> tuple[State, n
 
 
 class Checkpoints:
-    """The folder of checkpoints; saving goes on in the background."""
+    """The folder of checkpoints; saving goes on in the background.
 
-    def __init__(self, folder: Path, keep: int):
+    `keep`: how many of the newest stay; None: to read only, beside a run that may be saving.
+    """
+
+    def __init__(self, folder: Path, keep: int | None):
         # Orbax logs every save and, with its traceback, every error that it also raises.
         logging.getLogger("absl").setLevel(logging.CRITICAL)
         self.hook = sys.unraisablehook
@@ -77,7 +80,9 @@ class Checkpoints:
         self.manager = ocp.CheckpointManager(
             folder.absolute(),
             item_names=("arrays", "meta"),
-            options=ocp.CheckpointManagerOptions(max_to_keep=keep),
+            options=ocp.CheckpointManagerOptions(
+                max_to_keep=keep, read_only=keep is None, cleanup_tmp_directories=keep is not None
+            ),
         )
 
     def save(self, step: int, progress: Progress) -> None:

@@ -58,7 +58,7 @@ def load_progress(workdir: Path, values: Values, data: Dataset) -> Progress:
     if not (workdir / folder.CHECKPOINTS).exists():
         raise missing
     spec = make_spec(values, data)
-    checkpoints = Checkpoints(workdir / folder.CHECKPOINTS, values["log.keep_checkpoints"])
+    checkpoints = Checkpoints(workdir / folder.CHECKPOINTS, keep=None)
     try:
         restored = checkpoints.restore(template(spec, make_hyper(values, spec)))
     finally:

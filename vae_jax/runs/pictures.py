@@ -103,7 +103,7 @@ def describe(values: Values, data: Dataset) -> str:
         return f"{values[f'model.{side}.name']} {widths}".strip()
 
     pieces = [
-        f"{data.identity['name']} ({data.identity['binarization']})",
+        f"{data.identity['name']} (binarisation {data.identity['binarization']})",
         f"{network('encoder')} / {values['model.latent_size']} / {network('decoder')}",
         f"beta {values['objective.beta']:g}",
         f"batch {values['training.batch_size']}",

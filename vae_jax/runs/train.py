@@ -85,6 +85,7 @@ def train(config: Mapping[str, Any], workdir: Path) -> None:
     run = make_run(values, workdir)
     folder.refuse_other_data(workdir, run.data.identity)
     with folder.locked(workdir):
+        folder.refuse_other_config(workdir, values)  # another process may have come first
         checkpoints = Checkpoints(workdir / folder.CHECKPOINTS, values["log.keep_checkpoints"])
         state, done = first_progress(run, checkpoints)
         first_step = int(done.state.step[0])
@@ -195,6 +196,8 @@ def train_lanes_to_end(
 
     with progress.bar(run.total_steps, first_step) as bar, stop_on_signal() as stop:
         for chunk in chunks(run, first_step):
+            if stop.is_set() or (done.state.diverged_step >= 0).all():
+                break
             steps = jnp.int32(chunk.num_steps)
             state, metrics = train_lanes(run.spec, hyper, state, run.keys, images, steps)
             # Copies: the next chunk is given the state's own memory.
@@ -204,8 +207,6 @@ def train_lanes_to_end(
             if pending:
                 done = settle(pending, done)
             pending = Pending(chunk, metrics, diverged_step, validation, snapshot)
-            if stop.is_set() or (done.state.diverged_step >= 0).all():
-                break
         if pending:
             done = settle(pending, done)
             if pending.snapshot is None:
