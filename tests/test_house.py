@@ -84,7 +84,7 @@ def test_only_networks_know_flax_and_figures_know_nothing_of_ours():
 
 
 def test_heavy_modules_are_imported_where_they_are_used():
-    """`vae-jax --help` and a use as a library need no matplotlib, TFDS, orbax or scipy."""
+    """`vae-jax --help` and a use as a library need no matplotlib, TFDS or orbax."""
     code = (
         "import sys, vae_jax.cli, vae_jax.training.loop, vae_jax.data; "
         "heavy = {'matplotlib', 'tensorflow_datasets', 'orbax'} & set(sys.modules); "

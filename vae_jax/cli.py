@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import runpy
 import sys
 import traceback
@@ -47,7 +48,7 @@ def parse(arguments: Sequence[str], config_of: Callable[[Path], ConfigDict] | No
     Raises:
       UserError: an unknown flag or key, a value of the wrong type, a file that can't be loaded.
     """
-    overrides = [a for a in arguments if a.lstrip("-").startswith("config.")]
+    overrides = [a for a in arguments if re.match(r"--?(no)?config\.", a)]
     paths = flags.FlagValues()
     flags.DEFINE_string("workdir", "", "the run folder", flag_values=paths)
     flags.DEFINE_string("config", "", "the config file", flag_values=paths)
@@ -75,7 +76,7 @@ def parse(arguments: Sequence[str], config_of: Callable[[Path], ConfigDict] | No
         values(argv)
     except (KeyError, AttributeError) as error:
         raise unknown_override(overrides, config) from error
-    except (flags.Error, TypeError, ValueError) as error:
+    except (flags.Error, IndexError, TypeError, ValueError) as error:
         raise UserError(f"{one_line(error)}; see configs/default.py") from error
     return Command(config, workdir)
 
@@ -88,19 +89,20 @@ def config_from_file(path: str) -> ConfigDict:
     """
     if not Path(path).is_file():
         raise UserError(f"--config={path} does not exist; configs/ holds the ones there are")
+    # Configs import one another: `from configs import default` finds this file's own neighbours.
+    sys.path.append(str(Path(path).absolute().parents[1]))
     try:
-        config = runpy.run_path(path)["get_config"]()
-    except KeyError as error:
-        raise UserError(f"--config={path} has no get_config(); see configs/mnist.py") from error
+        module = runpy.run_path(path)
+        config = module["get_config"]() if "get_config" in module else None
     except Exception as error:
         reached = [
             f.lineno for f in traceback.extract_tb(error.__traceback__) if f.filename == path
         ]
-        line = error.lineno if isinstance(error, SyntaxError) else reached[-1]
+        line = error.lineno if isinstance(error, SyntaxError) else (reached or [1])[-1]
         problem = f"{type(error).__name__}: {one_line(error)}"
         raise UserError(f"--config={path} can't be loaded (line {line}: {problem})") from error
     if not isinstance(config, ConfigDict):
-        raise UserError(f"--config={path}: get_config() should return a ConfigDict")
+        raise UserError(f"--config={path} should have a get_config() that returns a ConfigDict")
     return config
 
 
@@ -109,7 +111,7 @@ def unknown_override(overrides: list[str], config: ConfigDict) -> UserError:
     from vae_jax.runs.config import flatten, unknown_key
 
     known = flatten(config)
-    keys = [override.lstrip("-").split("=")[0].removeprefix("config.") for override in overrides]
+    keys = [re.sub(r"^--?(no)?config\.", "", override.split("=")[0]) for override in overrides]
     return unknown_key(next(key for key in keys if key not in known))
 
 
@@ -134,7 +136,11 @@ def evaluate(arguments: Sequence[str]) -> None:
     run(command.workdir, command.config)
 
 
-DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+# What the operating system refuses and the user can mend.
+REFUSALS = {
+    errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS,
+    errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR,
+}  # fmt: skip
 
 VERBS = {"train": train, "evaluate": evaluate}
 
@@ -157,11 +163,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"vae-jax: {error}", file=sys.stderr)
         return 2
     except OSError as error:
-        if error.errno not in DISK_FULL:
+        if error.errno not in REFUSALS:
             raise
+        where = f"{error.filename}: " if error.filename else ""
         print(
-            f"vae-jax: a file could not be written ({error}); make room and run the same command "
-            "again",
+            f"vae-jax: {where}{error.strerror}; mend that and run the same command again",
             file=sys.stderr,
         )
         return 2

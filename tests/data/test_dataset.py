@@ -12,6 +12,7 @@ from vae_jax.errors import UserError
 def source():
     rng = np.random.default_rng(0)
     return Source(
+        name="toy",
         train_images=rng.integers(0, 256, (20, 2, 3, 1), dtype=np.uint8),
         train_labels=np.arange(20),
         test_images=rng.integers(0, 256, (6, 2, 3, 1), dtype=np.uint8),
@@ -21,7 +22,6 @@ def source():
 
 def made(source, binarization="none", seed=0, validation_size=5):
     return dataset(
-        "toy",
         source,
         validation_size=validation_size,
         binarization=binarization,

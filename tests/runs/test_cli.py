@@ -103,6 +103,16 @@ CASES = {
     ),
     "nothing to evaluate": (["evaluate", "--workdir=WORKDIR"], "holds no run"),
     "evaluate with a config": (["evaluate", SMOKE, "--workdir=WORKDIR"], "leave --config=FILE out"),
+    "no dashes": (
+        ["train", SMOKE, "--workdir=WORKDIR", "config.model.latent_size=8"],
+        "unexpected argument 'config.model.latent_size=8'",
+    ),
+    "an index": (["train", SMOKE, "--workdir=WORKDIR", "--config.training.seeds[7]=1"], "seeds[7]"),
+    "too long a name": (["train", SMOKE, "--workdir=/tmp/" + "x" * 300], "File name too long"),
+    "an unread path": (
+        ["train", SMOKE, "--workdir=WORKDIR", "--config.dataset.path=mine.npz"],
+        "dataset.name should be 'arrays' or 'tfds'",
+    ),
     "unwritable": (["train", SMOKE, "--workdir=/proc/nowhere"], "can't be written"),
 }  # fmt: skip
 
@@ -121,9 +131,11 @@ def test_a_mistake_is_one_line_and_leaves_nothing(fails, tmp_path, name):
     [
         ("def get_config(:\n", "SyntaxError"),
         ("import nowhere\n", "ModuleNotFoundError"),
-        ("x = 1\n", "has no get_config()"),
-        ("def get_config():\n    return 3\n", "should return a ConfigDict"),
+        ("x = 1\n", "should have a get_config()"),
+        ("def get_config():\n    return 3\n", "that returns a ConfigDict"),
         ("def get_config():\n    return 1 / 0\n", "line 2: ZeroDivisionError"),
+        ("def get_config():\n    return {}['x']\n", "line 2: KeyError"),
+        ("\0", "SyntaxError"),
         (
             "from configs import default\n\n\ndef get_config():\n"
             "    config = default.get_config()\n"
@@ -237,7 +249,7 @@ def test_tensorboard_without_its_extra_says_what_to_install(
     monkeypatch.setitem(sys.modules, "tensorboardX", None)
     _, path = finished
     assert train(path, tmp_path / "run", "--config.log.tensorboard=True") == 2
-    assert "pip install 'vae_jax[tensorboard]'" in capsys.readouterr().err
+    assert "pip install -e '.[tensorboard]'" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
 
 

@@ -134,6 +134,9 @@ def test_a_diverged_lane_is_marked_and_left_out(tiny_npz, tmp_path, capsys, monk
     rows = rows_of(workdir)
     assert max(row["step"] for row in rows if row["lane"] == 1) == 5  # the chunk it fell in
     assert max(row["step"] for row in rows if row["lane"] == 0) == 36
+    # Its best is what it had before: the state at the start, since it never was validated.
+    assert results["lanes"][1]["best_step"] == 0
+    assert results["lanes"][1]["validation_elbo"] is None
 
 
 def test_a_run_whose_lanes_all_diverge_ends(tiny_npz, tmp_path):
@@ -141,6 +144,50 @@ def test_a_run_whose_lanes_all_diverge_ends(tiny_npz, tmp_path):
     run(tiny_npz, workdir, optimizer__learning_rate=1e30, training__num_epochs=50)
     assert folder.is_finished(workdir)
     assert json.loads((workdir / "results.json").read_text())["mean"]["elbo"] is None
+
+
+@pytest.mark.parametrize(
+    ("shape", "dtype", "labels", "changes"),
+    [
+        ((5, 7), np.uint8, False, {"model__latent_size": 1, "training__seeds": (3,)}),
+        ((4, 3, 3), np.float32, True, {"model__latent_size": 2, "training__batch_size": 30}),
+        ((2, 2, 5), np.uint8, True, {"evaluation__every_epochs": 99, "model__encoder__widths": ()}),
+        ((1, 1), np.float32, False, {"dataset__binarization": "none", "log__every_steps": 1}),
+        ((6, 6), np.uint8, True, {"dataset__binarization": "threshold", "objective__beta": 0.5}),
+        ((6, 6), np.uint8, True, {"dataset__binarization": "static", "log__keep_checkpoints": 1}),
+    ],
+)
+def test_images_of_any_kind_go_all_the_way(tmp_path, shape, dtype, labels, changes):
+    rng = np.random.default_rng(0)
+    images = rng.random((41, *shape)).astype(np.float32)
+    images = images if dtype == np.float32 else (255 * images).astype(np.uint8)
+    content = {"train_images": images[:40], "test_images": images[40:]}  # one test image
+    if labels:
+        content |= {"train_labels": np.zeros(40, int), "test_labels": np.zeros(1, int)}
+    np.savez(tmp_path / "data.npz", **content)
+    changes = {"dataset__validation_size": 10, "training__num_epochs": 2} | changes
+    run(tmp_path / "data.npz", tmp_path / "run", **changes)
+    assert json.loads((tmp_path / "run" / "results.json").read_text())["finished"] is True
+    assert (tmp_path / "run" / "figures" / "samples.png").exists()
+
+
+def test_a_folder_whose_config_is_gone_is_refused(tiny_npz, tmp_path):
+    run(tiny_npz, tmp_path / "run")
+    (tmp_path / "run" / "config.json").unlink()
+    with pytest.raises(UserError, match=r"without its config.json"):
+        run(tiny_npz, tmp_path / "run", objective__beta=2.0)
+
+
+def test_a_key_that_the_dataset_does_not_read_is_refused(tiny_npz, tmp_path):
+    with pytest.raises(UserError, match=r"dataset.name should be 'arrays' or 'tfds'"):
+        run(tiny_npz, tmp_path / "run", dataset__name="mnist")
+    assert not (tmp_path / "run").exists()
+
+
+def test_no_git_is_no_commit(monkeypatch):
+    assert folder.commit() is None or len(folder.commit()) >= 40
+    monkeypatch.setenv("PATH", "")
+    assert folder.commit() is None
 
 
 def test_load_gives_the_best_lane_s_model(tiny_npz, tmp_path):
@@ -155,14 +202,18 @@ def test_load_gives_the_best_lane_s_model(tiny_npz, tmp_path):
 
 def restored(workdir, values):
     spec = make_spec(values, make_dataset(values))
-    checkpoints = Checkpoints(workdir / "checkpoints", values["log.keep_checkpoints"])
-    try:
+    with Checkpoints(workdir / "checkpoints", keep=None) as checkpoints:
         return checkpoints.restore(template(spec, make_hyper(values, spec)))
-    finally:
-        checkpoints.close()
+
+
+def tree(path):
+    return {str(p): p.read_bytes() for p in sorted(path.rglob("*")) if p.is_file()}
 
 
 def damage(step_folder, how):
+    if how == "empty the meta":
+        (step_folder / "meta" / "metadata").write_text("{}")
+        return
     largest = max(
         (p for p in step_folder.rglob("*") if p.is_file()), key=lambda p: p.stat().st_size
     )
@@ -176,31 +227,36 @@ def damage(step_folder, how):
         largest.unlink()
 
 
-@pytest.mark.parametrize("how", ["flip a bit", "truncate", "remove"])
+@pytest.mark.parametrize("how", ["flip a bit", "truncate", "remove", "empty the meta"])
 def test_a_damaged_checkpoint_falls_back_to_the_one_before(tiny_npz, tmp_path, how, capsys):
     workdir, whole = tmp_path / "run", tmp_path / "whole"
     values = run(tiny_npz, workdir)
     shutil.copytree(workdir, whole)
     damage(workdir / "checkpoints" / "36", how)
-    found = restored(workdir, values)
-    assert found.progress.state.step.tolist() == [24, 24]
-    assert list(found.damaged) == [36]
-    # The run goes on from there, says so, and ends where it would have.
-    folder.write_lanes(workdir, [folder.Lane(0, 4, "running", None)])
+    before = tree(workdir)
+    assert restored(workdir, values).state.step.tolist() == [24, 24]
+    assert "the checkpoint at step 36 is damaged" in capsys.readouterr().out
+    assert tree(workdir) == before
+    # The run goes on from there, says so, keeps the damaged one aside, and ends as it would have.
+    (workdir / "results.json").unlink()
     run(tiny_npz, workdir)
     assert "the checkpoint at step 36 is damaged" in capsys.readouterr().out
+    assert len(list(workdir.glob("damaged_checkpoint_36_*"))) == 1
     assert (workdir / "metrics.jsonl").read_bytes() == (whole / "metrics.jsonl").read_bytes()
-    again, before = restored(workdir, values), restored(whole, values)
-    jax.tree.map(np.testing.assert_array_equal, again.progress.best, before.progress.best)
+    again, first = restored(workdir, values), restored(whole, values)
+    jax.tree.map(np.testing.assert_array_equal, again.best, first.best)
 
 
-def test_no_whole_checkpoint_is_told_and_nothing_removed(tiny_npz, tmp_path):
-    values = run(tiny_npz, tmp_path / "run")
+def test_no_whole_checkpoint_is_told_and_nothing_touched(tiny_npz, tmp_path):
+    workdir = tmp_path / "run"
+    run(tiny_npz, workdir)
     for step in (24, 36):
-        damage(tmp_path / "run" / "checkpoints" / str(step), "flip a bit")
+        damage(workdir / "checkpoints" / str(step), "flip a bit")
+    (workdir / "results.json").unlink()
+    before = tree(workdir)
     with pytest.raises(UserError, match=r"is whole \(step 36: .*; step 24: "):
-        restored(tmp_path / "run", values)
-    assert {p.name for p in (tmp_path / "run" / "checkpoints").iterdir()} == {"24", "36"}
+        run(tiny_npz, workdir)
+    assert tree(workdir) == before
 
 
 def test_rows_are_cut_and_a_torn_last_line_forgotten(tmp_path):
@@ -211,3 +267,6 @@ def test_rows_are_cut_and_a_torn_last_line_forgotten(tmp_path):
     assert folder.read_rows(tmp_path) == rows
     folder.cut_rows(tmp_path, 10)
     assert folder.read_rows(tmp_path) == rows[:2]
+    (tmp_path / "metrics.jsonl").write_text('{"step": 5}\n{"st\n{"step": 15}\n')
+    with pytest.raises(UserError, match=r"damaged at line 2"):
+        folder.read_rows(tmp_path)

@@ -1,6 +1,7 @@
 """The user's own images, from an .npz file."""
 
 import zipfile
+import zlib
 
 import numpy as np
 
@@ -8,6 +9,8 @@ from vae_jax.data.source import Source, checked_source
 from vae_jax.errors import UserError
 
 REQUIRED = ("train_images", "test_images")
+# What zipfile and zlib raise for damaged archives.
+BAD_ARCHIVE = (zipfile.BadZipFile, zlib.error, NotImplementedError)
 OPTIONAL = ("train_labels", "test_labels")
 
 
@@ -26,7 +29,7 @@ def load(path: str) -> Source:
         with open(path, "rb") as file, np.load(file, allow_pickle=False) as npz:
             found = {name: npz[name] for name in (*REQUIRED, *OPTIONAL) if name in npz.files}
             names = ", ".join(npz.files)
-    except (OSError, ValueError, EOFError, TypeError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, EOFError, TypeError, *BAD_ARCHIVE) as error:
         raise UserError(f"{path} can't be read as an .npz ({error})") from error
     for name in REQUIRED:
         if name not in found:
@@ -39,5 +42,5 @@ def load(path: str) -> Source:
         found.get("train_labels"),
         found["test_images"],
         found.get("test_labels"),
-        where=path,
+        name=path,
     )

@@ -37,7 +37,6 @@ class Dataset(NamedTuple):
 
 
 def dataset(
-    name: str,
     source: Source,
     *,
     validation_size: int,
@@ -83,7 +82,7 @@ def dataset(
         dynamic=binarization == "dynamic",
         binary=binarization != "none" or all(map(is_binary, (train, validation, test))),
         identity={
-            "name": name,
+            "name": source.name,
             "train_size": num_train,
             "validation_size": validation_size,
             "test_size": len(test),

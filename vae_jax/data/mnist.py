@@ -45,6 +45,7 @@ def read_idx(path: Path) -> np.ndarray:
 def load(folder: Path = FOLDER) -> Source:
     """60,000 training and 10,000 test digits, 28 x 28 x 1, uint8, with labels 0 to 9."""
     return Source(
+        name="mnist",
         train_images=read_idx(folder / "train-images-idx3-ubyte.gz")[..., None],
         train_labels=read_idx(folder / "train-labels-idx1-ubyte.gz").astype(np.int64),
         test_images=read_idx(folder / "t10k-images-idx3-ubyte.gz")[..., None],

@@ -11,6 +11,7 @@ from vae_jax.errors import UserError
 class Source(NamedTuple):
     """Images [n, height, width, channels], uint8 or float32 in [0, 1]; labels [n] or None."""
 
+    name: str  # what results call it
     train_images: np.ndarray
     train_labels: np.ndarray | None
     test_images: np.ndarray
@@ -20,7 +21,7 @@ class Source(NamedTuple):
 def checksum(source: Source) -> str:
     """The sha256 of every array's type, shape and bytes: two sources are equal if theirs are."""
     digest = hashlib.sha256()
-    for array in source:
+    for array in source[1:]:
         if array is not None:
             digest.update(f"{array.dtype.str}{array.shape}".encode())
             digest.update(np.ascontiguousarray(array).data)
@@ -75,24 +76,25 @@ def checked_source(
     train_labels: np.ndarray | None,
     test_images: np.ndarray,
     test_labels: np.ndarray | None,
-    where: str,
+    name: str,
 ) -> Source:
-    """A Source of arrays from outside, each checked; `where` names the file in errors."""
-    train_images = checked_images(train_images, f"{where}: train_images")
-    test_images = checked_images(test_images, f"{where}: test_images")
+    """A Source of arrays from outside, each checked; errors name it."""
+    train_images = checked_images(train_images, f"{name}: train_images")
+    test_images = checked_images(test_images, f"{name}: test_images")
     if train_images.shape[1:] != test_images.shape[1:]:
         raise UserError(
-            f"{where}: train_images are {train_images.shape[1:]} and test_images "
+            f"{name}: train_images are {train_images.shape[1:]} and test_images "
             f"{test_images.shape[1:]}; both should have one (height, width, channels)"
         )
     if train_images.dtype != test_images.dtype:
         raise UserError(
-            f"{where}: train_images are {train_images.dtype} and test_images "
+            f"{name}: train_images are {train_images.dtype} and test_images "
             f"{test_images.dtype}; both should have one type"
         )
     return Source(
+        name,
         train_images,
-        checked_labels(train_labels, len(train_images), f"{where}: train_labels"),
+        checked_labels(train_labels, len(train_images), f"{name}: train_labels"),
         test_images,
-        checked_labels(test_labels, len(test_images), f"{where}: test_labels"),
+        checked_labels(test_labels, len(test_images), f"{name}: test_labels"),
     )

@@ -26,6 +26,9 @@ def load(name: str, data_dir: str) -> Source:
             f"dataset.tfds_name = {name!r} is no dataset of tensorflow-datasets, nor prepared in "
             f"{data_dir or 'its default folder'}"
         ) from error
+    except Exception as error:
+        problem = str(error).strip().split("\n")[0]
+        raise UserError(f"tensorflow-datasets can't load {name!r} ({problem})") from error
     features = builder.info.features or {}
     if "image" not in features:
         raise UserError(f"tfds dataset {name!r} has no feature 'image'; only image datasets do")
@@ -58,5 +61,5 @@ def load(name: str, data_dir: str) -> Source:
         has_labels = "label" in features
         labels[split] = np.array([e["label"] for e in examples]) if has_labels else None
     return checked_source(
-        images["train"], labels["train"], images["test"], labels["test"], where=f"tfds {name}"
+        images["train"], labels["train"], images["test"], labels["test"], name=name
     )

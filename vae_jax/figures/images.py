@@ -63,7 +63,9 @@ def manifold(path: Path, images: np.ndarray, values: np.ndarray, *, title: str) 
     """
     fig = style.figure(7, 7.3, title)
     axes = fig.subplots()
+    height, width = images.shape[2:4]
     show(axes, images, extent=(0, len(values), 0, len(values)))
+    axes.set_aspect(height / width)
     at = np.linspace(0, len(values) - 1, 5).round().astype(int)
     axes.set_xticks(at + 0.5, [f"{values[i]:.1f}" for i in at])
     axes.set_yticks(at + 0.5, [f"{values[i]:.1f}" for i in at])

@@ -14,15 +14,17 @@ def principal_components(codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     _, singular, directions = np.linalg.svd(centred, full_matrices=False)
     explained = singular**2 / np.maximum(np.sum(singular**2), 1e-30)
     projected = centred @ directions[:2].T
-    if projected.shape[1] < 2:
-        return np.column_stack([projected, np.zeros(len(codes))]), np.array([explained[0], 0.0])
     return projected, explained[:2]
 
 
 def latent_space(path: Path, codes: np.ndarray, labels: np.ndarray | None, *, title: str) -> None:
     """A scatter of posterior means [n, l] by label; more than two units are projected on two."""
     names = ["latent unit 0", "latent unit 1"]
-    if codes.shape[1] != 2:
+    if codes.shape[1] == 1:
+        # Spread out by the index, golden ratio apart, so that points do not hide one another.
+        spread = (np.arange(len(codes)) * 0.6180339887) % 1
+        codes, names = np.column_stack([codes[:, 0], spread]), ["latent unit 0", "(only spread)"]
+    elif codes.shape[1] != 2:
         codes, explained = principal_components(codes)
         names = [
             f"principal component {i} of the posterior means ({100 * e:.0f}% of their variance)"
@@ -47,5 +49,6 @@ def latent_space(path: Path, codes: np.ndarray, labels: np.ndarray | None, *, ti
         fig.legend(title="label", loc="outside right center", markerscale=4, frameon=False)
     axes.set_xlabel(names[0])
     axes.set_ylabel(names[1])
-    axes.set_aspect("equal", adjustable="datalim")
+    if names[1] != "(only spread)":
+        axes.set_aspect("equal", adjustable="datalim")
     style.save(fig, path)

@@ -4,5 +4,6 @@ An objective is (model, params, key, x [b, d], hyper, num_samples) -> (loss, Ter
 """
 
 from vae_jax.objectives import elbo
+from vae_jax.objectives.objective import Objective
 
-OBJECTIVES = {"elbo": elbo.elbo}
+OBJECTIVES: dict[str, Objective] = {"elbo": elbo.elbo}

@@ -25,11 +25,6 @@ def elbo_terms(
     return Terms(elbo=reconstruction_b - kl_b, reconstruction=reconstruction_b, kl=kl_b)
 
 
-def negative_elbo(terms: Terms, beta) -> Float[Array, "*batch"]:
-    """-reconstruction + beta * kl, example by example (Higgins et al. 2017, equation 4)."""
-    return -terms.reconstruction + beta * terms.kl
-
-
 def elbo(
     model: VAE,
     params: Params,
@@ -40,7 +35,7 @@ def elbo(
 ) -> tuple[Float[Array, ""], Terms]:
     """loss = mean_b(-reconstruction + beta * kl), and the terms of the bound itself (beta = 1).
 
-    References: Kingma and Welling 2014.
+    References: Kingma and Welling 2014; beta: Higgins et al. 2017, equation 4.
     """
     terms = elbo_terms(model, params, key, x_bd, num_samples)
-    return jnp.mean(negative_elbo(terms, hyper.beta)), terms
+    return jnp.mean(-terms.reconstruction + hyper.beta * terms.kl), terms

@@ -1,5 +1,6 @@
 """What every objective takes and gives."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 from jaxtyping import Array, Float
@@ -25,3 +26,7 @@ class Terms(NamedTuple):
     elbo: Float[Array, " b"]  # reconstruction - kl: higher is better
     reconstruction: Float[Array, " b"]  # E_q[log p(x | z)]
     kl: Float[Array, " b"]  # KL(q(z | x) || p(z))
+
+
+# (model, params, key, x [b, d], hyper, num_samples) -> (loss [], Terms)
+Objective = Callable[..., tuple[Float[Array, ""], Terms]]

@@ -9,7 +9,7 @@ from jaxtyping import Array, Float, Key
 from vae_jax.probability import gaussian
 from vae_jax.probability.gaussian import Gaussian
 
-# exp(2 * 15) is a number whose square still fits in float32, so that no raw output of an encoder,
+# exp(2 * 15) is a number whose square still fits in float32, so that no log scale of an encoder,
 # however large, makes a KL or its gradient overflow. Scales of 3e-7 and 3e6 lie beyond all use.
 MAX_LOG_SCALE = 15.0
 

@@ -1,11 +1,14 @@
 """Checkpoints by orbax: the last few, each holding every lane's state and every lane's best."""
 
+import contextlib
+import gc
 import logging
 import os
 import re
 import sys
 import time
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -29,13 +32,6 @@ class Progress(NamedTuple):
     wall_seconds: np.ndarray  # [], spent on this run so far, over all its processes
 
 
-class Restored(NamedTuple):
-    """What was found: the newest whole checkpoint, and {step: problem} of newer damaged ones."""
-
-    progress: Progress
-    damaged: dict[int, str]
-
-
 def template(spec: Spec, hyper: Hyperparameters) -> Progress:
     """The Progress of a run that has done nothing, zeros for its state; nothing is compiled."""
     lanes = len(hyper.objective.beta)
@@ -54,8 +50,11 @@ def checksum(progress: Progress) -> int:
 
 
 def better(progress: Progress, state: State, elbo: np.ndarray) -> tuple[State, np.ndarray]:
-    """Each lane's best: `state` where its validation ELBO [lanes] is the highest so far."""
-    improved = elbo > progress.best_elbo  # False for NaN
+    """Each lane's best: `state` where its validation ELBO [lanes] is the highest so far.
+
+    A lane that has diverged keeps the best it had.
+    """
+    improved = (elbo > progress.best_elbo) & (state.diverged_step < 0)  # False for NaN
 
     def choose(new, old):
         return np.where(improved.reshape((-1,) + (1,) * (new.ndim - 1)), new, old)
@@ -65,25 +64,41 @@ def better(progress: Progress, state: State, elbo: np.ndarray) -> tuple[State, n
 
 
 class Checkpoints:
-    """The folder of checkpoints; saving goes on in the background.
+    """The folder of checkpoints, to be used in a `with`; saving goes on in the background.
 
     `keep`: how many of the newest stay; None: to read only, beside a run that may be saving.
     """
 
     def __init__(self, folder: Path, keep: int | None):
-        # Orbax logs every save and, with its traceback, every error that it also raises.
-        logging.getLogger("absl").setLevel(logging.CRITICAL)
-        self.hook = sys.unraisablehook
-        sys.unraisablehook = self._quiet
-        self.failed = False
         self.folder = folder
+        self.failed = False
+        self.keep = keep
+
+    def __enter__(self) -> "Checkpoints":
+        self.quiet = quiet_orbax()
+        self.quiet.__enter__()
         self.manager = ocp.CheckpointManager(
-            folder.absolute(),
+            self.folder.absolute(),
             item_names=("arrays", "meta"),
             options=ocp.CheckpointManagerOptions(
-                max_to_keep=keep, read_only=keep is None, cleanup_tmp_directories=keep is not None
+                max_to_keep=self.keep,
+                read_only=self.keep is None,
+                cleanup_tmp_directories=self.keep is not None,
             ),
         )
+        return self
+
+    def __exit__(self, kind, error, trace) -> None:
+        """Waits for what is being saved. An error on its way out is not replaced by another."""
+        try:
+            self.manager.close()
+        except Exception as unsaved:
+            if error is None:
+                raise self._not_written(unsaved) from unsaved
+        finally:
+            if self.failed or error is not None:
+                time.sleep(0.3)  # for the stragglers that `quiet_orbax` silences
+            self.quiet.__exit__(None, None, None)
 
     def save(self, step: int, progress: Progress) -> None:
         """Starts to save; waits for the save before. Arrays must not change afterwards.
@@ -109,13 +124,14 @@ class Checkpoints:
         except Exception as error:
             raise self._not_written(error) from error
 
-    def restore(self, template: Progress) -> Restored | None:
-        """The newest checkpoint that is whole; None if there is no checkpoint. Changes nothing.
+    def restore(self, template: Progress) -> Progress | None:
+        """The newest checkpoint that is whole, after a line for each newer one that is not.
 
-        `template` has its structure, shapes and types.
+        `template` has its structure, shapes and types. None if there is no checkpoint. Damaged
+        checkpoints newer than the one returned are put aside, unless this is to read only.
 
         Raises:
-          UserError: there are checkpoints, but none is whole.
+          UserError: there are checkpoints, but none is whole; nothing was touched.
         """
         damaged: dict[int, str] = {}
         for step in sorted(self.manager.all_steps(), reverse=True):
@@ -126,13 +142,17 @@ class Checkpoints:
                         arrays=ocp.args.StandardRestore(template), meta=ocp.args.JsonRestore()
                     ),
                 )
+                if checksum(found.arrays) != found.meta["crc32"]:
+                    raise ValueError("its checksum does not match")
             except Exception as error:
                 damaged[step] = cause(error)
-                self._expect_stragglers()
+                self.failed = True
                 continue
-            if checksum(found.arrays) == found.meta["crc32"]:
-                return Restored(found.arrays, damaged)
-            damaged[step] = "its checksum does not match"
+            for other, problem in damaged.items():
+                print(f"the checkpoint at step {other} is damaged ({problem}), taking the last one")
+                if self.keep is not None:
+                    self._put_aside(other)
+            return found.arrays
         if damaged:
             raise UserError(
                 f"no checkpoint in {self.folder} is whole ("
@@ -141,35 +161,47 @@ class Checkpoints:
             )
         return None
 
-    def discard(self, steps) -> None:
-        """Removes checkpoints, so that these steps can be saved again."""
-        for step in steps:
-            self.manager.delete(step)
-
-    def close(self) -> None:
-        if self.failed:
-            time.sleep(0.3)  # for the stragglers
-        self.manager.close()
-        sys.unraisablehook = self.hook
-
-    def _expect_stragglers(self) -> None:
-        """Orbax reads and writes arrays side by side. Where one fails, the others end later and
-        find its event loop closed; each would print a traceback of what is told already."""
-        self.failed = True
-        logging.getLogger("asyncio").setLevel(logging.CRITICAL)
-
-    def _quiet(self, unraisable) -> None:
-        if "Event loop is closed" not in str(unraisable.exc_value):
-            self.hook(unraisable)
+    def _put_aside(self, step: int) -> None:
+        """Renames a damaged checkpoint, so that its step can be saved again."""
+        aside = self.folder.with_name(f"damaged_checkpoint_{step}_{time.time_ns()}")
+        (self.folder / str(step)).rename(aside)
+        self.manager.reload()
 
     def _not_written(self, error: Exception) -> UserError:
-        self._expect_stragglers()
+        self.failed = True
         steps = sorted(self.manager.all_steps(read=True))
         last = f"the last whole one is at step {steps[-1]}" if steps else "there is none yet"
         return UserError(
             f"a checkpoint could not be written to {self.folder} ({cause(error)}); {last}; "
             "make room and run the same command again"
         )
+
+
+@contextlib.contextmanager
+def quiet_orbax() -> Iterator[None]:
+    """Errors reach the user once, as raised.
+
+    Orbax also logs them with their tracebacks; and as it reads and writes arrays side by side,
+    where one fails the others end later, find its event loop closed, and each prints one more.
+    """
+    loggers = [logging.getLogger("absl"), logging.getLogger("asyncio")]
+    levels = [logger.level for logger in loggers]
+    hook = sys.unraisablehook
+
+    def without_stragglers(unraisable):
+        if "Event loop is closed" not in str(unraisable.exc_value):
+            hook(unraisable)
+
+    sys.unraisablehook = without_stragglers
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        gc.collect()  # asyncio logs a failed save's unread futures when they are collected
+        sys.unraisablehook = hook
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
 
 
 def cause(error: Exception) -> str:

@@ -39,15 +39,20 @@ def whole(low: int) -> Check:
     return check
 
 
-def number(low: float, high: float = math.inf, *, open_low: bool = False) -> Check:
-    """A finite number from low to high; with `open_low`, low itself is out."""
+def number(
+    low: float, high: float = math.inf, *, open_low: bool = False, open_high: bool = False
+) -> Check:
+    """A finite number from low to high; an open end is itself out."""
     right = f"a number above {low:g}" if open_low else f"a number, at least {low:g}"
-    right += "" if high == math.inf else f" and at most {high:g}"
+    if high != math.inf:
+        right += f" and below {high:g}" if open_high else f" and at most {high:g}"
 
     def check(key, value):
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             raise wrong(key, value, right)
-        if not math.isfinite(value) or not low <= value <= high or (open_low and value == low):
+        if not math.isfinite(value) or not low <= value <= high:
+            raise wrong(key, value, right)
+        if (open_low and value == low) or (open_high and value == high):
             raise wrong(key, value, right)
         return float(value)
 
@@ -65,16 +70,21 @@ def several(check_one: Check) -> Check:
     return check
 
 
+def seed(key: str, value: Any) -> int:
+    """A whole number of 32 bits."""
+    if whole(0)(key, value) >= 2**32:
+        raise wrong(key, value, "below 2**32")
+    return value
+
+
 def seeds(key: str, value: Any) -> tuple[int, ...]:
-    """One or more whole numbers, all different."""
-    value = several(whole(0))(key, value)
+    """One or more seeds, all different."""
+    value = several(seed)(key, value)
     if not value:
         raise wrong(key, value, "at least one seed, such as (0,)")
     repeated = sorted({seed for seed in value if value.count(seed) > 1})
     if repeated:
         raise wrong(key, value, f"seeds that all differ; {repeated[0]} is there twice")
-    if max(value) >= 2**32:
-        raise wrong(key, value, "seeds below 2**32")
     return value
 
 
@@ -114,7 +124,7 @@ KEYS: dict[str, Check] = {
     "dataset.tfds_name": text,
     "dataset.validation_size": whole(1),
     "dataset.binarization": name_in(BINARIZATIONS),
-    "dataset.binarization_seed": whole(0),
+    "dataset.binarization_seed": seed,
     "model.latent_size": whole(1),
     "model.encoder.name": name_in(ENCODERS),
     "model.encoder.widths": several(whole(1)),
@@ -132,10 +142,10 @@ KEYS: dict[str, Check] = {
     "objective.warmup_epochs": number(0),
     "optimizer.name": name_in(OPTIMIZERS),
     "optimizer.learning_rate": number(0, open_low=True),
-    "optimizer.b1": number(0, 1),
-    "optimizer.b2": number(0, 1),
-    "optimizer.eps": number(0, open_low=True),
-    "optimizer.momentum": number(0, 1),
+    "optimizer.b1": number(0, 1, open_high=True),
+    "optimizer.b2": number(0, 1, open_high=True),
+    "optimizer.eps": number(1e-30),  # float32 must not round it to zero
+    "optimizer.momentum": number(0, 1, open_high=True),
     "optimizer.weight_decay": number(0),
     "optimizer.max_grad_norm": number(0),
     "optimizer.schedule.name": name_in(SCHEDULES),

@@ -10,16 +10,20 @@ import numpy as np
 
 from vae_jax.data.dataset import Dataset
 from vae_jax.errors import UserError
-from vae_jax.evaluation.bounds import elbo_of_split
+from vae_jax.evaluation.bounds import Terms, evaluate_split
 from vae_jax.models.vae import VAE, Params, vae
+from vae_jax.objectives.annealing import anneal
 from vae_jax.runs import folder
 from vae_jax.runs.checkpoint import Checkpoints, Progress, template
 from vae_jax.runs.config import Values, check
 from vae_jax.runs.pictures import draw_figures
 from vae_jax.runs.plan import is_pseudo_likelihood, make_dataset, make_hyper, make_spec
 from vae_jax.training.keys import lane_keys
+from vae_jax.training.spec import Hyperparameters, Spec
+from vae_jax.training.step import State
 
 METRICS = ("elbo", "reconstruction", "kl", "bits_per_dim")
+LOG_2 = math.log(2)
 
 
 class Loaded(NamedTuple):
@@ -54,20 +58,29 @@ def load_progress(workdir: Path, values: Values, data: Dataset) -> Progress:
       UserError: there is none, or the data are not the run's.
     """
     folder.refuse_other_data(workdir, data.identity)
-    missing = UserError(f"{workdir} has no checkpoint yet; train it first")
-    if not (workdir / folder.CHECKPOINTS).exists():
-        raise missing
     spec = make_spec(values, data)
-    checkpoints = Checkpoints(workdir / folder.CHECKPOINTS, keep=None)
-    try:
-        restored = checkpoints.restore(template(spec, make_hyper(values, spec)))
-    finally:
-        checkpoints.close()
-    if restored is None:
-        raise missing
-    for step, problem in restored.damaged.items():
-        print(f"the checkpoint at step {step} is damaged ({problem}); taking the one before")
-    return restored.progress
+    done = None
+    if (workdir / folder.CHECKPOINTS).exists():
+        with Checkpoints(workdir / folder.CHECKPOINTS, keep=None) as checkpoints:
+            done = checkpoints.restore(template(spec, make_hyper(values, spec)))
+    if done is None:
+        raise UserError(f"{workdir} has no checkpoint yet; train it first")
+    return done
+
+
+def evaluate_state(
+    values: Values, spec: Spec, hyper: Hyperparameters, state: State, images: np.ndarray
+) -> Terms:
+    """The loss and terms [lanes, n] of a split's images at `state`; dispatched, not waited for."""
+    return evaluate_split(
+        spec.model,
+        spec.objective._replace(num_samples=values["evaluation.num_samples"]),
+        state.params,
+        lane_keys(values["training.seeds"]).evaluation,
+        jax.vmap(anneal)(hyper.objective, state.step),
+        images,
+        batch_size=values["evaluation.batch_size"],
+    )
 
 
 def evaluate(workdir: Path, config: Mapping[str, Any]) -> None:
@@ -89,43 +102,40 @@ def evaluate(workdir: Path, config: Mapping[str, Any]) -> None:
 
 
 def evaluate_best(workdir: Path, values: Values, data: Dataset, done: Progress) -> None:
-    """Writes results.json and the figures of every lane's best, and prints the table."""
-    model_spec = make_spec(values, data).model
-    terms = elbo_of_split(
-        model_spec,
-        done.best.params,
-        lane_keys(values["training.seeds"]).evaluation,
-        data.test.images,
-        batch_size=values["evaluation.batch_size"],
-        num_samples=values["evaluation.num_samples"],
-    )
-    elbo, reconstruction, kl = (np.asarray(term, np.float64) for term in terms)
+    """Draws the figures, writes results.json, and prints the table of every lane's best."""
+    spec = make_spec(values, data)
+    terms = evaluate_state(values, spec, make_hyper(values, spec), done.best, data.test.images)
+    terms_kn = {name: np.asarray(term, np.float64) for name, term in terms.items()}
     pseudo = is_pseudo_likelihood(values, data)
-    dimensions = math.prod(data.image_shape)
-    steps_per_epoch = len(data.train.images) // values["training.batch_size"]
+    step = int(done.state.step[0])
+    finished = step >= values["training.num_epochs"] * spec.steps_per_epoch
+    finished |= bool((done.state.diverged_step >= 0).all())
     lanes = []
     for lane, seed in enumerate(values["training.seeds"]):
         diverged_step = int(done.state.diverged_step[lane])
         best_step = int(done.best.step[lane])
+        elbo_n = terms_kn["elbo"][lane]
         lanes.append(
             {
                 "lane": lane,
                 "seed": seed,
-                "status": "done" if diverged_step < 0 else "diverged",
+                "status": "diverged" if diverged_step >= 0 else "done" if finished else "running",
                 "diverged_step": diverged_step if diverged_step >= 0 else None,
                 "best_step": best_step,
-                "best_epoch": round(best_step / steps_per_epoch, 6),
+                "best_epoch": round(best_step / spec.steps_per_epoch, 6),
                 "validation_elbo": or_none(done.best_elbo[lane]),
-                "elbo": or_none(elbo[lane].mean()),
-                "elbo_se": or_none(standard_error(elbo[lane])),  # over the test examples
-                "reconstruction": or_none(reconstruction[lane].mean()),
-                "kl": or_none(kl[lane].mean()),
-                "bits_per_dim": or_none(-elbo[lane].mean() / (dimensions * math.log(2))),
+                "elbo": or_none(elbo_n.mean()),
+                "elbo_se": or_none(standard_error(elbo_n)),  # over the test examples
+                "reconstruction": or_none(terms_kn["reconstruction"][lane].mean()),
+                "kl": or_none(terms_kn["kl"][lane].mean()),
+                "bits_per_dim": or_none(-elbo_n.mean() / (math.prod(data.image_shape) * LOG_2)),
             }
         )
-    healthy = [lane for lane in lanes if lane["status"] == "done"]
+    healthy = [lane for lane in lanes if lane["status"] != "diverged"]
     columns = {name: np.array([lane[name] for lane in healthy], float) for name in METRICS}
     results = {
+        "finished": finished,
+        "step": step,
         "lanes": lanes,
         "lanes_in_mean": len(healthy),
         "mean": {n: or_none(c.mean()) if len(c) else None for n, c in columns.items()},
@@ -136,6 +146,7 @@ def evaluate_best(workdir: Path, values: Values, data: Dataset, done: Progress) 
         "wall_seconds": round(float(done.wall_seconds), 3),
     }
     figures = draw_figures(workdir, values, data, done, pseudo=pseudo)
+    # Last: it is what says that the run is finished.
     folder.write_json(workdir / folder.RESULTS, results)
     print(table(workdir, results, figures))
 
@@ -163,10 +174,11 @@ def table(workdir: Path, results: dict[str, Any], figures: list[Path]) -> str:
         return ["-" if (v := numbers[n]) is None else f"{v:.{digits.get(n, 2)}f}" for n in METRICS]
 
     pseudo = "pseudo-" if results["pseudo_likelihood"] else ""
-    names = [f"{pseudo}elbo", "reconstruction", "kl", "bits/dim"]
+    names = [f"{pseudo}elbo", f"{pseudo}reconstruction", "kl", f"{pseudo}bits/dim"]
     widths = [4, 10, 8, 10, *(max(8, len(name)) for name in names)]
     identity = results["dataset"]
     lines = [
+        *([] if results["finished"] else [f"unfinished: at step {results['step']}"]),
         f"test set of {identity['name']} ({identity['test_size']} images, binarisation: "
         f"{identity['binarization']}), nats per example, each lane's best by validation",
         line("lane", "seed", "status", "best epoch", *names),

@@ -53,6 +53,14 @@ def write_json(path: Path, content: Any) -> None:
     write_text(path, json.dumps(content, indent=2, allow_nan=False) + "\n")
 
 
+def read_json(path: Path) -> Any:
+    """Raises UserError if it can't be read."""
+    try:
+        return json.loads(path.read_text())
+    except (ValueError, OSError) as error:  # not JSON, not UTF-8, not there
+        raise UserError(f"{path} is damaged or can't be read ({error})") from error
+
+
 def read_config(workdir: Path) -> Values:
     """The checked config of the run in `workdir`.
 
@@ -60,19 +68,22 @@ def read_config(workdir: Path) -> Values:
       UserError: there is no run, or its config.json is not one of ours.
     """
     path = workdir / CONFIG
+    if not path.exists():
+        raise UserError(f"{workdir} holds no run (no {CONFIG}); train one there first")
+    content = read_json(path)
+    if not isinstance(content, dict):
+        raise UserError(f"{path} is damaged: it holds no config")
     try:
-        return check(json.loads(path.read_text()))
-    except FileNotFoundError as error:
-        raise UserError(f"{workdir} holds no run (no {CONFIG}); train one there first") from error
-    except OSError as error:
-        raise UserError(f"{path} can't be read ({error.strerror})") from error
-    except (json.JSONDecodeError, AttributeError) as error:
-        raise UserError(f"{path} is damaged ({error})") from error
+        return check(content)
+    except UserError as error:
+        raise UserError(f"{path} is not a config of this version: {error}") from error
 
 
 def refuse_other_config(workdir: Path, values: Values) -> None:
     """Raises UserError if `workdir` holds another config's run, naming the keys that differ."""
     if not (workdir / CONFIG).exists():
+        if (workdir / METRICS).exists():
+            raise UserError(f"{workdir} holds a run without its {CONFIG}; take another --workdir")
         return
     different = differences(read_config(workdir), values)
     if different:
@@ -84,10 +95,9 @@ def refuse_other_config(workdir: Path, values: Values) -> None:
 
 def refuse_other_data(workdir: Path, identity: dict[str, Any]) -> None:
     """Raises UserError if the run in `workdir` began on data that were not these."""
-    path = workdir / ENVIRONMENT
-    if not path.exists():
+    if not (workdir / CONFIG).exists():
         return
-    different = differences(json.loads(path.read_text())["dataset"], identity)
+    different = differences(read_json(workdir / ENVIRONMENT).get("dataset", {}), identity)
     if different:
         raise UserError(
             f"the dataset is not the one that the run in {workdir} began on "
@@ -113,7 +123,7 @@ def locked(workdir: Path) -> Iterator[None]:
         try:
             # The kernel lets go of it when the process ends, however it ends.
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
+        except BlockingIOError as error:
             raise UserError(
                 f"another process is working in {workdir}; wait for it or take another --workdir"
             ) from error
@@ -132,22 +142,27 @@ def start(workdir: Path, values: Values, dataset_identity: dict) -> None:
 
 def environment() -> dict[str, Any]:
     """What a result depends on beside the config."""
-    git = subprocess.run(
-        ["git", "describe", "--always", "--dirty", "--abbrev=40"],
-        cwd=Path(__file__).parent,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
     return {
         "vae_jax": vae_jax.__version__,
-        "commit": git.stdout.strip() or None,
+        "commit": commit(),
         "command": sys.argv,
         "python": platform.python_version(),
         "platform": platform.platform(),
         "devices": [str(device) for device in jax.devices()],
         "packages": {name: metadata.version(name) for name in PACKAGES},
     }
+
+
+def commit() -> str | None:
+    """The commit of this code, "-dirty" behind it if changed; None where it is not a clone."""
+    root = Path(vae_jax.__file__).parents[1]
+    try:
+        if not (root / ".git").exists():
+            return None
+        git = ["git", "describe", "--always", "--dirty", "--abbrev=40"]
+        return subprocess.run(git, cwd=root, capture_output=True, text=True).stdout.strip() or None
+    except OSError:
+        return None
 
 
 def write_lanes(workdir: Path, lanes: list[Lane]) -> None:
@@ -159,22 +174,27 @@ def write_lanes(workdir: Path, lanes: list[Lane]) -> None:
 
 
 def is_finished(workdir: Path) -> bool:
-    """Whether a run ended here: no lane is running any more."""
-    if not (workdir / LANES).exists():
-        return False
-    with open(workdir / LANES, newline="") as table:
-        return all(row["status"] != "running" for row in csv.DictReader(table))
+    """Whether a run ended here: its results say so."""
+    path = workdir / RESULTS
+    return path.exists() and read_json(path).get("finished") is True
 
 
 def read_rows(workdir: Path, last_step: int | None = None) -> list[dict[str, Any]]:
-    """The rows of metrics.jsonl, up to `last_step`; a half-written last line is left out."""
+    """The rows of metrics.jsonl, up to `last_step`; a half-written last line is left out.
+
+    Raises:
+      UserError: another line is damaged.
+    """
     path = workdir / METRICS
+    lines = path.read_text(errors="replace").splitlines() if path.exists() else []
     rows = []
-    for line in path.read_text().splitlines() if path.exists() else []:
+    for number, line in enumerate(lines, start=1):
         try:
             row = json.loads(line)
-        except json.JSONDecodeError:
-            break
+        except json.JSONDecodeError as error:
+            if number == len(lines):
+                break
+            raise UserError(f"{path} is damaged at line {number} ({error})") from error
         if last_step is None or row["step"] <= last_step:
             rows.append(row)
     return rows

@@ -29,23 +29,29 @@ def draw_figures(
     """Draws every figure of the lane with the best validation ELBO; returns their paths."""
     at = workdir / folder.FIGURES
     at.mkdir(exist_ok=True)
-    prefix = "pseudo-" if pseudo else ""
-    about = describe(values, data)
-    rows = folder.read_rows(workdir)
-    seeds = ", ".join(map(str, values["training.seeds"]))
-    training_curves(
-        at / "training_curves.png",
-        rows,
-        title=f"{about}, seeds {seeds}, to step {int(done.state.step[0])}",
-        prefix=prefix,
-    )
-    lane = int(np.argmax(done.best_elbo))
+    draw_training_curves(workdir, values, data, pseudo=pseudo)
+    healthy = done.state.diverged_step < 0
+    lane = int(np.argmax(np.where(healthy | ~healthy.any(), done.best_elbo, -np.inf)))
     params = jax.tree.map(lambda leaf: jnp.asarray(leaf[lane]), done.best.params)
     model = vae(make_model_spec(values, data.image_shape))
-    title = f"{about}\nseed {values['training.seeds'][lane]}, step {int(done.best.step[lane])}"
+    seed, step = values["training.seeds"][lane], int(done.best.step[lane])
+    title = f"{describe(values, data)}\nseed {seed}, step {step}"
     draw_model(at, model, params, data, values, title)
     drawn = ["training_curves", "reconstructions", "samples", "latent_space", "manifold"]
     return [at / f"{n}.png" for n in [*drawn, "traversals"] if (at / f"{n}.png").exists()]
+
+
+def draw_training_curves(workdir: Path, values: Values, data: Dataset, *, pseudo: bool) -> None:
+    """Draws every row so far."""
+    rows = folder.read_rows(workdir)
+    seeds = ", ".join(map(str, values["training.seeds"]))
+    last_step = max((row["step"] for row in rows), default=0)
+    training_curves(
+        workdir / folder.FIGURES / "training_curves.png",
+        rows,
+        title=f"{describe(values, data)}, seeds {seeds}, to step {last_step}",
+        prefix="pseudo-" if pseudo else "",
+    )
 
 
 def draw_model(

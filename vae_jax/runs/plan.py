@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from vae_jax.data import DATASETS
+from vae_jax.data import DATASETS, READS
 from vae_jax.data.dataset import Dataset, dataset
 from vae_jax.errors import UserError
 from vae_jax.models.vae import ModelSpec
@@ -25,12 +25,22 @@ class Section(NamedTuple):
 
 
 def make_dataset(values: Values) -> Dataset:
-    """Loads, splits and binarises the config's dataset."""
-    load = DATASETS[values["dataset.name"]]
-    source = load(Section(values["dataset.path"], values["dataset.tfds_name"]))
+    """Loads, splits and binarises the config's dataset.
+
+    Raises:
+      UserError: it can't be loaded, or a key is set that this dataset does not read.
+    """
+    name = values["dataset.name"]
+    section = Section(values["dataset.path"], values["dataset.tfds_name"])
+    for key, value in section._asdict().items():
+        if value and key not in READS.get(name, ()):
+            readers = " or ".join(repr(other) for other in READS if key in READS[other])
+            raise UserError(
+                f"dataset.{key} = {value!r} is set, but dataset.name = {name!r} does not read it; "
+                f"for that dataset.name should be {readers}"
+            )
     return dataset(
-        values["dataset.tfds_name"] or values["dataset.path"] or values["dataset.name"],
-        source,
+        DATASETS[name](section),
         validation_size=values["dataset.validation_size"],
         binarization=values["dataset.binarization"],
         binarization_seed=values["dataset.binarization_seed"],

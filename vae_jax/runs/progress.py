@@ -30,7 +30,7 @@ class TensorBoard:
             import tensorboardX
         except ImportError as error:
             raise UserError(
-                "log.tensorboard = True needs tensorboardX: pip install 'vae_jax[tensorboard]'"
+                "log.tensorboard = True needs tensorboardX: pip install -e '.[tensorboard]'"
             ) from error
         self._open = lambda lane: tensorboardX.SummaryWriter(
             str(folder / f"lane_{lane}"), purge_step=first_step + 1
@@ -44,7 +44,9 @@ class TensorBoard:
                 self._writers[lane] = self._open(lane)
             for name in ("elbo", "reconstruction", "kl", "loss"):
                 if row[name] is not None:
-                    self._writers[lane].add_scalar(f"{row['split']}/{name}", row[name], row["step"])
+                    pseudo = "pseudo-" if row.get("pseudo_likelihood") else ""
+                    tag = f"{row['split']}/{pseudo}{name}"
+                    self._writers[lane].add_scalar(tag, row[name], row["step"])
 
     def close(self) -> None:
         for writer in self._writers.values():

@@ -15,18 +15,19 @@ import numpy as np
 
 from vae_jax.data.dataset import Dataset, mean_image
 from vae_jax.errors import Stopped
-from vae_jax.evaluation.bounds import elbo_of_split
-from vae_jax.objectives.elbo import negative_elbo
-from vae_jax.objectives.objective import Terms
+from vae_jax.evaluation.bounds import Terms
 from vae_jax.runs import folder, progress
 from vae_jax.runs.checkpoint import Checkpoints, Progress, better, on_host, template
 from vae_jax.runs.config import Values, check
-from vae_jax.runs.evaluate import evaluate_best
+from vae_jax.runs.evaluate import evaluate_best, evaluate_state
+from vae_jax.runs.pictures import draw_training_curves
 from vae_jax.runs.plan import is_pseudo_likelihood, make_dataset, make_hyper, make_spec
 from vae_jax.training.keys import RunKeys, lane_keys
 from vae_jax.training.loop import init_lanes, train_lanes
 from vae_jax.training.spec import Hyperparameters, Spec
 from vae_jax.training.step import METRICS, Metrics, State
+
+DRAW_SECONDS = 60  # between two drawings of the training curves, while training
 
 
 class Run(NamedTuple):
@@ -86,19 +87,17 @@ def train(config: Mapping[str, Any], workdir: Path) -> None:
     folder.refuse_other_data(workdir, run.data.identity)
     with folder.locked(workdir):
         folder.refuse_other_config(workdir, values)  # another process may have come first
-        checkpoints = Checkpoints(workdir / folder.CHECKPOINTS, values["log.keep_checkpoints"])
-        state, done = first_progress(run, checkpoints)
-        first_step = int(done.state.step[0])
         folder.start(workdir, values, run.data.identity)
-        folder.cut_rows(workdir, first_step)
-        introduce(run, first_step)
-        clock = began - float(done.wall_seconds)
-        try:
+        keep = values["log.keep_checkpoints"]
+        with Checkpoints(workdir / folder.CHECKPOINTS, keep) as checkpoints:
+            state, done = first_progress(run, checkpoints)
+            first_step = int(done.state.step[0])
+            folder.cut_rows(workdir, first_step)
+            introduce(run, first_step)
+            clock = began - float(done.wall_seconds)
             done = train_lanes_to_end(run, checkpoints, state, done, clock)
-        finally:
-            checkpoints.close()
-        evaluate_best(workdir, values, run.data, done)
         folder.write_lanes(workdir, lane_table(values, done, finished=True))
+        evaluate_best(workdir, values, run.data, done)
 
 
 def make_run(values: Values, workdir: Path) -> Run:
@@ -123,16 +122,13 @@ def first_progress(run: Run, checkpoints: Checkpoints) -> tuple[State, Progress]
     from_data = run.values["model.decoder.output_bias_from_data"]
     mean_d = mean_image(run.data.train) if from_data else None
     empty = template(run.spec, run.hyper)
-    restored = checkpoints.restore(empty)
-    if restored is None:
+    done = checkpoints.restore(empty)
+    if done is None:
         state = init_lanes(run.spec, run.hyper, run.keys, mean_d)
         host_state = on_host(state)
         return state, empty._replace(state=host_state, best=host_state)
-    for step, problem in restored.damaged.items():
-        print(f"the checkpoint at step {step} is damaged ({problem}); taking the one before")
-    checkpoints.discard(restored.damaged)
     # A jitted copy, so that the device owns the buffers that the first chunk is given to reuse.
-    return copied(restored.progress.state), restored.progress
+    return copied(done.state), done
 
 
 def introduce(run: Run, first_step: int) -> None:
@@ -174,6 +170,7 @@ def train_lanes_to_end(
     images = jnp.asarray(run.data.train.images)
     hyper = jax.tree.map(jnp.asarray, run.hyper)
     pending: Pending | None = None
+    drawn = time.monotonic()
 
     def settle(pending: Pending, done: Progress) -> Progress:
         """Logs a chunk that has run and, if it validated, saves."""
@@ -188,7 +185,7 @@ def train_lanes_to_end(
         bar.update(pending.chunk.num_steps)
         if pending.validation is not None:
             snapshot = on_host(pending.snapshot)
-            elbo = np.asarray(pending.validation.elbo, np.float64).mean(axis=1)
+            elbo = np.asarray(pending.validation["elbo"], np.float64).mean(axis=1)
             best, best_elbo = better(done, snapshot, elbo)
             done = Progress(snapshot, best, best_elbo, np.array(time.monotonic() - clock))
             save(run, checkpoints, done)
@@ -203,9 +200,15 @@ def train_lanes_to_end(
             # Copies: the next chunk is given the state's own memory.
             diverged_step, snapshot, validation = copied(state.diverged_step), None, None
             if chunk.validates:
-                snapshot, validation = copied(state), validate(run, state)
+                snapshot = copied(state)
+                validation = evaluate_state(
+                    run.values, run.spec, run.hyper, snapshot, run.data.validation.images
+                )
             if pending:
                 done = settle(pending, done)
+                if pending.validation is not None and time.monotonic() > drawn + DRAW_SECONDS:
+                    draw_training_curves(run.workdir, run.values, run.data, pseudo=run.pseudo)
+                    drawn = time.monotonic()
             pending = Pending(chunk, metrics, diverged_step, validation, snapshot)
         if pending:
             done = settle(pending, done)
@@ -223,18 +226,6 @@ def train_lanes_to_end(
     return done
 
 
-def validate(run: Run, state: State) -> Terms:
-    """The validation set's terms [lanes, n]; dispatched, not waited for."""
-    return elbo_of_split(
-        run.spec.model,
-        state.params,
-        run.keys.evaluation,
-        run.data.validation.images,
-        batch_size=run.values["evaluation.batch_size"],
-        num_samples=run.values["evaluation.num_samples"],
-    )
-
-
 def save(run: Run, checkpoints: Checkpoints, done: Progress) -> None:
     """A checkpoint, and the lanes' status beside it."""
     checkpoints.save(int(done.state.step[0]), done)
@@ -246,9 +237,8 @@ def lane_table(values: Values, done: Progress, *, finished: bool) -> list[folder
     lanes = []
     for lane, seed in enumerate(values["training.seeds"]):
         step = int(done.state.diverged_step[lane])
-        diverged = step >= 0
-        status = "diverged" if diverged and finished else "done" if finished else "running"
-        lanes.append(folder.Lane(lane, seed, status, step if diverged else None))
+        status = "diverged" if step >= 0 else "done" if finished else "running"
+        lanes.append(folder.Lane(lane, seed, status, step if step >= 0 else None))
     return lanes
 
 
@@ -281,16 +271,14 @@ def train_rows(run: Run, pending: Pending) -> list[dict[str, Any]]:
 
 def validation_rows(run: Run, pending: Pending) -> list[dict[str, Any]]:
     """A row a lane that has not diverged: means over the validation set."""
-    terms = jax.tree.map(lambda t: np.asarray(t, np.float64), pending.validation)
-    loss = negative_elbo(terms, run.hyper.objective.beta[:, None])
-    diverged_step = np.asarray(pending.diverged_step)
-    means = {"loss": loss.mean(axis=1)} | {
-        name: term.mean(axis=1) for name, term in terms._asdict().items()
+    assert pending.validation is not None
+    means = {
+        name: np.asarray(term, np.float64).mean(axis=1) for name, term in pending.validation.items()
     }
     return [
         row(run, lane, pending.chunk.end, "validation", {n: m[lane] for n, m in means.items()})
-        for lane in range(len(diverged_step))
-        if diverged_step[lane] < 0
+        for lane, diverged_step in enumerate(np.asarray(pending.diverged_step))
+        if diverged_step < 0
     ]
 
 

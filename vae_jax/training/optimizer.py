@@ -27,8 +27,8 @@ class OptimizerHyper(NamedTuple):
     max_grad_norm: Float[Array, ""]  # gradients are scaled down to this global norm; inf: never
     total_steps: Float[Array, ""]  # cosine: where it ends
     final_fraction: Float[Array, ""]  # cosine: of the learning rate, at the end
-    boundaries: Float[Array, " n"]  # step: where the learning rate falls, in steps
-    decay_factor: Float[Array, ""]  # step: what it is multiplied by there
+    boundaries: Float[Array, " n"]  # stepwise: where the learning rate falls, in steps
+    decay_factor: Float[Array, ""]  # stepwise: what it is multiplied by there
 
 
 def global_norm(gradients) -> Float[Array, ""]:

@@ -10,6 +10,7 @@ from vae_jax.data import binarization
 from vae_jax.models.vae import vae
 from vae_jax.objectives import OBJECTIVES
 from vae_jax.objectives.annealing import anneal
+from vae_jax.objectives.objective import Terms
 from vae_jax.training import optimizer
 from vae_jax.training.keys import RunKeys, step_keys
 from vae_jax.training.spec import Hyperparameters, Spec
@@ -38,7 +39,7 @@ class Metrics(NamedTuple):
     examples: Float[Array, ""]
 
 
-METRICS = ("loss", "elbo", "reconstruction", "kl")
+METRICS = ("loss", *Terms._fields)
 
 
 def init_state(
@@ -82,7 +83,10 @@ def train_step(
     )
 
     healthy = state.diverged_step < 0
-    taken = healthy & jnp.isfinite(loss) & jnp.isfinite(norm)
+    # Of the update itself only the learning rate's product can overflow: checking that, not the
+    # new params, leaves the update one pass over memory.
+    step_size = hyper.optimizer.learning_rate * norm
+    taken = healthy & jnp.isfinite(loss) & jnp.isfinite(norm) & jnp.isfinite(step_size)
     params, opt_state = jax.tree.map(
         lambda new, old: jnp.where(taken, new, old),
         (params, opt_state),
