@@ -1,7 +1,9 @@
 import jax
 import numpy as np
 
+from vae_jax.evaluation.bounds import evaluate_split
 from vae_jax.models.vae import vae
+from vae_jax.objectives.objective import ObjectiveHyper, ObjectiveSpec
 from vae_jax.training.keys import lane_keys
 
 BETA = np.float32(2.0)

@@ -107,7 +107,10 @@ CASES = {
         ["train", SMOKE, "--workdir=WORKDIR", "config.model.latent_size=8"],
         "unexpected argument 'config.model.latent_size=8'",
     ),
-    "an index": (["train", SMOKE, "--workdir=WORKDIR", "--config.training.seeds[7]=1"], "seeds[7]"),
+    "an index": (
+        ["train", SMOKE, "--workdir=WORKDIR", "--config.training.seeds[7]=1"],
+        "out of range",
+    ),
     "too long a name": (["train", SMOKE, "--workdir=/tmp/" + "x" * 300], "File name too long"),
     "an unread path": (
         ["train", SMOKE, "--workdir=WORKDIR", "--config.dataset.path=mine.npz"],

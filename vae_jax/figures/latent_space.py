@@ -11,10 +11,9 @@ def principal_components(codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """codes [n, l] projected on their first two principal components [n, 2], and the fraction of
     the variance that each explains [2]."""
     centred = codes - codes.mean(axis=0)
-    _, singular, directions = np.linalg.svd(centred, full_matrices=False)
-    explained = singular**2 / np.maximum(np.sum(singular**2), 1e-30)
-    projected = centred @ directions[:2].T
-    return projected, explained[:2]
+    variances, directions_ll = np.linalg.eigh(centred.T @ centred)  # the smallest first
+    explained = variances[::-1][:2] / max(variances.sum(), 1e-30)
+    return centred @ directions_ll[:, ::-1][:, :2], explained
 
 
 def latent_space(path: Path, codes: np.ndarray, labels: np.ndarray | None, *, title: str) -> None:

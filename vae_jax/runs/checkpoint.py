@@ -1,7 +1,6 @@
 """Checkpoints by orbax: the last few, each holding every lane's state and every lane's best."""
 
 import contextlib
-import gc
 import logging
 import os
 import re
@@ -99,6 +98,8 @@ class Checkpoints:
             if self.failed or error is not None:
                 time.sleep(0.3)  # for the stragglers that `quiet_orbax` silences
             self.quiet.__exit__(None, None, None)
+            if self.failed:  # asyncio tells of the failed save's unread futures at the very end
+                logging.getLogger("asyncio").setLevel(logging.CRITICAL)
 
     def save(self, step: int, progress: Progress) -> None:
         """Starts to save; waits for the save before. Arrays must not change afterwards.
@@ -198,7 +199,6 @@ def quiet_orbax() -> Iterator[None]:
     try:
         yield
     finally:
-        gc.collect()  # asyncio logs a failed save's unread futures when they are collected
         sys.unraisablehook = hook
         for logger, level in zip(loggers, levels, strict=True):
             logger.setLevel(level)
