@@ -13,11 +13,11 @@ Adam with learning rate 1e-3, the order shuffled every epoch. The last training 
 that a reader sees that the same thing was trained. The machine is shared and noisy: an epoch's time
 is the median over EPOCHS epochs after a first one, and the least of that over the rounds.
 
-What was found (the numbers are in README, "How fast"): five matrix products take most of a step, and
-every system here calls them at about the same rate on a CPU, so that Keras on its JAX backend, which
-compiles the same kind of program, is as fast. Of the rest, drawing the binarised pixels took 8% until
-two pixels shared a random word; a single lane under vmap took a third longer than without; a second
-batch axis (k draws of z) in the decoder made XLA transpose the activations for its gradients.
+What was found (the numbers are in README, "How fast"): five matrix products take most of a step,
+and every system calls them at about the same rate on a CPU, so that Keras on its JAX backend, which
+compiles the same kind of program, is as fast. Of the rest, drawing the binarised pixels took 8%
+more until two pixels shared a random word; a single lane under vmap took a third longer than
+without; a second batch axis (k draws of z) in the decoder made XLA transpose activations.
 """
 
 import importlib.util
