@@ -1,7 +1,8 @@
 """The classic tutorial to the letter: grey pixels into the Bernoulli.
 
-784-512-2-512-784, ReLU, batch 50, Adam 1e-3, 10 epochs. What it gives is a pseudo-likelihood: a Bernoulli of grey values is no distribution over images.
-The code labels it so, and it belongs in no table.
+784-512-2-512-784, ReLU, batch 50, Adam 1e-3, 10 epochs. What it gives is a pseudo-likelihood: a
+Bernoulli of grey values is no distribution over images. The code labels it so, and it belongs in no
+table.
 
   vae-jax train --config=configs/mnist_grey.py --workdir=runs/mnist_grey
 
