@@ -150,7 +150,7 @@ class Checkpoints:
                 self.failed = True
                 continue
             for other, problem in damaged.items():
-                print(f"the checkpoint at step {other} is damaged ({problem}), taking the last one")
+                print(f"the checkpoint at step {other} is damaged ({problem}), taking one before")
                 if self.keep is not None:
                     self._put_aside(other)
             return found.arrays
