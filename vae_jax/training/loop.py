@@ -62,7 +62,10 @@ def train_lanes(
     lane = partial(train_chunk, spec)
     if len(state.step) == 1:
         # XLA's batched products with a batch of one take a third longer (two-core CPU).
-        hyper, state, keys = jax.tree.map(lambda leaf: leaf[0], (hyper, state, keys))
+        # (Reshaped, not indexed, which jax 0.7's check of key reuse takes for a use of the key.)
+        hyper, state, keys = jax.tree.map(
+            lambda leaf: leaf.reshape(leaf.shape[1:]), (hyper, state, keys)
+        )
         result = lane(hyper, state, keys, images, num_steps)
         return jax.tree.map(lambda leaf: leaf[None], result)
     return jax.vmap(lane, in_axes=(0, 0, 0, None, None))(hyper, state, keys, images, num_steps)
