@@ -43,7 +43,6 @@ class VAE(NamedTuple):
     reconstruct:    (params, x) -> E[x | z] [b, d] at z = the posterior mean.
     log_joint:      (params, x, z [k, b, l]) -> log p(x, z) [k, b], nats.
     log_likelihood: (x_params [k, b, d], x) -> log p(x | z) [k, b], nats.
-    log_posterior:  (q_params, z [k, b, l]) -> log q(z | x) [k, b], nats.
     kl_divergence:  (params, q_params) -> KL(q(z | x) || p(z)) by latent unit [b, l], nats, exact.
     mean:           x_params -> E[x | z] [..., d].
     posterior_mean: q_params -> E_q[z] [b, l].
@@ -57,7 +56,6 @@ class VAE(NamedTuple):
     reconstruct: Callable
     log_joint: Callable
     log_likelihood: Callable
-    log_posterior: Callable
     kl_divergence: Callable
     mean: Callable
     posterior_mean: Callable
@@ -117,7 +115,6 @@ def vae(spec: ModelSpec) -> VAE:
         reconstruct=reconstruct,
         log_joint=log_joint,
         log_likelihood=log_likelihood,
-        log_posterior=posterior.log_prob,
         kl_divergence=lambda params, q_params: prior.kl_divergence(params["prior"], q_params),
         mean=likelihood.mean,
         posterior_mean=posterior.mean,
