@@ -16,7 +16,7 @@ is the median over EPOCHS epochs after a first one, and the least of that over t
 What was found (the numbers are in README, "How fast"): five matrix products take most of a step,
 and every system calls them at about the same rate on a CPU, so that Keras on its JAX backend, which
 compiles the same kind of program, is as fast. Of the rest, drawing the binarised pixels took 8%
-more until two pixels shared a random word; a single lane under vmap took a third longer than
+more until two pixels shared a random word; a single lane under vmap took up to a third longer than
 without; a second batch axis (k draws of z) in the decoder made XLA transpose activations.
 """
 

@@ -61,7 +61,7 @@ def train_lanes(
     """
     lane = partial(train_chunk, spec)
     if len(state.step) == 1:
-        # XLA's batched products with a batch of one take a third longer (two-core CPU).
+        # XLA's batched products with a batch of one take up to a third longer (two-core CPU).
         # (Reshaped, not indexed, which jax 0.7's check of key reuse takes for a use of the key.)
         hyper, state, keys = jax.tree.map(
             lambda leaf: leaf.reshape(leaf.shape[1:]), (hyper, state, keys)
