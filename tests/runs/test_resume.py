@@ -14,7 +14,7 @@ import pytest
 
 from vae_jax.runs import folder
 from vae_jax.runs.evaluate import load_progress
-from vae_jax.runs.plan import make_dataset
+from vae_jax.runs.plan import make_run
 
 REPOSITORY = Path(__file__).parents[2]
 ROWS = 30 * (2 + 1) * 2  # epochs, train and validation rows an epoch, lanes
@@ -72,7 +72,7 @@ def killed_after(npz, workdir, rows: int, delay: float, number=signal.SIGKILL) -
 def outcome(workdir):
     """What must be the same to the bit: rows, every array of the last checkpoint, results."""
     values = folder.read_config(workdir)
-    progress = load_progress(workdir, values, make_dataset(values))._replace(wall_seconds=0)
+    progress = load_progress(make_run(values, workdir))._replace(wall_seconds=0)
     results = (workdir / folder.RESULTS).read_text().splitlines()
     return (
         (workdir / folder.METRICS).read_bytes(),

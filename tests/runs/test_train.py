@@ -10,7 +10,7 @@ import pytest
 
 from configs import default
 from vae_jax.errors import UserError
-from vae_jax.runs import folder, train
+from vae_jax.runs import folder, plan, train
 from vae_jax.runs.checkpoint import Checkpoints, template
 from vae_jax.runs.config import check, nest
 from vae_jax.runs.evaluate import load
@@ -117,7 +117,7 @@ def test_a_diverged_lane_is_marked_and_left_out(tiny_npz, tmp_path, capsys, monk
         rates = np.array([1e-3, 1e30], np.float32)
         return hyper._replace(optimizer=hyper.optimizer._replace(learning_rate=rates))
 
-    monkeypatch.setattr(train, "make_hyper", two_rates)
+    monkeypatch.setattr(plan, "make_hyper", two_rates)
     workdir = tmp_path / "run"
     run(tiny_npz, workdir)
     with open(workdir / "lanes.csv", newline="") as table:

@@ -9,9 +9,10 @@ from vae_jax.data.source import Source, checked_source
 from vae_jax.errors import UserError
 
 REQUIRED = ("train_images", "test_images")
+OPTIONAL = ("train_labels", "test_labels")
+
 # What zipfile and zlib raise for damaged archives.
 BAD_ARCHIVE = (zipfile.BadZipFile, zlib.error, NotImplementedError)
-OPTIONAL = ("train_labels", "test_labels")
 
 
 def load(path: str) -> Source:

@@ -40,6 +40,19 @@ def template(spec: Spec, hyper: Hyperparameters) -> Progress:
     return Progress(state, state, np.full(lanes, -np.inf), np.zeros(()))
 
 
+def diverged_step(progress: Progress, lane: int) -> int | None:
+    """The step at which a lane diverged; None: it did not."""
+    step = int(progress.state.diverged_step[lane])
+    return step if step >= 0 else None
+
+
+def status(progress: Progress, lane: int, *, finished: bool) -> str:
+    """`diverged`, `done` or `running`."""
+    if diverged_step(progress, lane) is not None:
+        return "diverged"
+    return "done" if finished else "running"
+
+
 def checksum(progress: Progress) -> int:
     """The crc32 of every byte of every array."""
     crc = 0

@@ -14,16 +14,13 @@ from vae_jax.evaluation.bounds import Terms, evaluate_split
 from vae_jax.models.vae import VAE, Params, vae
 from vae_jax.objectives.annealing import anneal
 from vae_jax.runs import folder
-from vae_jax.runs.checkpoint import Checkpoints, Progress, template
-from vae_jax.runs.config import Values, check
+from vae_jax.runs.checkpoint import Checkpoints, Progress, diverged_step, status, template
+from vae_jax.runs.config import check, differences
 from vae_jax.runs.pictures import draw_figures
-from vae_jax.runs.plan import is_pseudo_likelihood, make_dataset, make_hyper, make_spec
-from vae_jax.training.keys import lane_keys
-from vae_jax.training.spec import Hyperparameters, Spec
+from vae_jax.runs.plan import Run, make_run
 from vae_jax.training.step import State
 
 METRICS = ("elbo", "reconstruction", "kl", "bits_per_dim")
-LOG_2 = math.log(2)
 
 
 class Loaded(NamedTuple):
@@ -45,41 +42,38 @@ def load(workdir: str | Path, lane: int = 0) -> Loaded:
     lanes = len(values["training.seeds"])
     if not 0 <= lane < lanes:
         raise UserError(f"{workdir} has no lane {lane}; it has 0 to {lanes - 1}")
-    data = make_dataset(values)
-    done = load_progress(workdir, values, data)
-    params = jax.tree.map(lambda leaf: leaf[lane], done.best.params)
-    return Loaded(vae(make_spec(values, data).model), params, data)
+    run = make_run(values, workdir)
+    params = jax.tree.map(lambda leaf: leaf[lane], load_progress(run).best.params)
+    return Loaded(vae(run.spec.model), params, run.data)
 
 
-def load_progress(workdir: Path, values: Values, data: Dataset) -> Progress:
-    """The newest whole checkpoint in `workdir`; says so if a newer one is damaged.
+def load_progress(run: Run) -> Progress:
+    """The newest whole checkpoint of the run; says so if a newer one is damaged.
 
     Raises:
-      UserError: there is none, or the data are not the run's.
+      UserError: there is none, or the data are not those it began on.
     """
-    folder.refuse_other_data(workdir, data.identity)
-    spec = make_spec(values, data)
+    folder.refuse_other_data(run.workdir, run.data.identity)
+    at = run.workdir / folder.CHECKPOINTS
     done = None
-    if (workdir / folder.CHECKPOINTS).exists():
-        with Checkpoints(workdir / folder.CHECKPOINTS, keep=None) as checkpoints:
-            done = checkpoints.restore(template(spec, make_hyper(values, spec)))
+    if at.exists():
+        with Checkpoints(at, keep=None) as checkpoints:
+            done = checkpoints.restore(template(run.spec, run.hyper))
     if done is None:
-        raise UserError(f"{workdir} has no checkpoint yet; train it first")
+        raise UserError(f"{run.workdir} has no checkpoint yet; train it first")
     return done
 
 
-def evaluate_state(
-    values: Values, spec: Spec, hyper: Hyperparameters, state: State, images: np.ndarray
-) -> Terms:
+def evaluate_state(run: Run, state: State, images: np.ndarray) -> Terms:
     """The loss and terms [lanes, n] of a split's images at `state`; dispatched, not waited for."""
     return evaluate_split(
-        spec.model,
-        spec.objective._replace(num_samples=values["evaluation.num_samples"]),
+        run.spec.model,
+        run.spec.objective._replace(num_samples=run.values["evaluation.num_samples"]),
         state.params,
-        lane_keys(values["training.seeds"]).evaluation,
-        jax.vmap(anneal)(hyper.objective, state.step),
+        run.keys.evaluation,
+        jax.vmap(anneal)(run.hyper.objective, state.step),
         images,
-        batch_size=values["evaluation.batch_size"],
+        batch_size=run.values["evaluation.batch_size"],
     )
 
 
@@ -89,46 +83,43 @@ def evaluate(workdir: Path, config: Mapping[str, Any]) -> None:
     Raises:
       UserError: a mistake in the config or the folder; nothing was touched.
     """
-    trained, values = folder.read_config(workdir), check(config)
-    for key in trained:
-        if trained[key] != values[key] and not key.startswith("evaluation."):
-            raise UserError(
-                f"{key} = {values[key]!r} differs from the trained run's {trained[key]!r}; "
-                "evaluate can change evaluation.* only"
-            )
-    data = make_dataset(values)
+    values = check(config)
+    different = differences(folder.read_config(workdir), values)
+    if fixed := [line for line in different if not line.startswith("evaluation.")]:
+        raise UserError(
+            f"evaluate can change evaluation.* only; the run in {workdir} has another "
+            f"config ({'; '.join(fixed)})"
+        )
+    run = make_run(values, workdir)
     with folder.locked(workdir):
-        evaluate_best(workdir, values, data, load_progress(workdir, values, data))
+        evaluate_best(run, load_progress(run))
 
 
-def evaluate_best(workdir: Path, values: Values, data: Dataset, done: Progress) -> None:
+def evaluate_best(run: Run, done: Progress) -> None:
     """Draws the figures, writes results.json, and prints the table of every lane's best."""
-    spec = make_spec(values, data)
-    terms = evaluate_state(values, spec, make_hyper(values, spec), done.best, data.test.images)
+    terms = evaluate_state(run, done.best, run.data.test.images)
     terms_kn = {name: np.asarray(term, np.float64) for name, term in terms.items()}
-    pseudo = is_pseudo_likelihood(values, data)
     step = int(done.state.step[0])
-    finished = step >= values["training.num_epochs"] * spec.steps_per_epoch
-    finished |= bool((done.state.diverged_step >= 0).all())
+    finished = step >= run.total_steps or bool((done.state.diverged_step >= 0).all())
+    dimensions = math.prod(run.data.image_shape)
     lanes = []
-    for lane, seed in enumerate(values["training.seeds"]):
-        diverged_step = int(done.state.diverged_step[lane])
+    for lane, seed in enumerate(run.values["training.seeds"]):
         best_step = int(done.best.step[lane])
         elbo_n = terms_kn["elbo"][lane]
         lanes.append(
             {
                 "lane": lane,
                 "seed": seed,
-                "status": "diverged" if diverged_step >= 0 else "done" if finished else "running",
-                "diverged_step": diverged_step if diverged_step >= 0 else None,
+                "status": status(done, lane, finished=finished),
+                "diverged_step": diverged_step(done, lane),
                 "best_step": best_step,
-                "best_epoch": round(best_step / spec.steps_per_epoch, 6),
+                "best_epoch": round(best_step / run.spec.steps_per_epoch, 6),
                 "validation_elbo": or_none(done.best_elbo[lane]),
                 "elbo": or_none(elbo_n.mean()),
                 "elbo_se": or_none(standard_error(elbo_n)),  # over the test examples
                 "reconstruction": or_none(terms_kn["reconstruction"][lane].mean()),
                 "kl": or_none(terms_kn["kl"][lane].mean()),
-                "bits_per_dim": or_none(-elbo_n.mean() / (math.prod(data.image_shape) * LOG_2)),
+                "bits_per_dim": or_none(-elbo_n.mean() / (dimensions * math.log(2))),
             }
         )
     healthy = [lane for lane in lanes if lane["status"] != "diverged"]
@@ -140,15 +131,15 @@ def evaluate_best(workdir: Path, values: Values, data: Dataset, done: Progress) 
         "lanes_in_mean": len(healthy),
         "mean": {n: or_none(c.mean()) if len(c) else None for n, c in columns.items()},
         "se": {n: or_none(standard_error(c)) for n, c in columns.items()},  # over seeds
-        "pseudo_likelihood": pseudo,
-        "evaluation": {k: v for k, v in values.items() if k.startswith("evaluation.")},
-        "dataset": data.identity,
+        "pseudo_likelihood": run.pseudo,
+        "evaluation": {k: v for k, v in run.values.items() if k.startswith("evaluation.")},
+        "dataset": run.data.identity,
         "wall_seconds": round(float(done.wall_seconds), 3),
     }
-    figures = draw_figures(workdir, values, data, done, pseudo=pseudo)
+    figures = draw_figures(run, done)
     # Last: it is what says that the run is finished.
-    folder.write_json(workdir / folder.RESULTS, results)
-    print(table(workdir, results, figures))
+    folder.write_json(run.workdir / folder.RESULTS, results)
+    print(table(run.workdir, results, figures))
 
 
 def standard_error(values: np.ndarray) -> float:

@@ -8,57 +8,51 @@ import numpy as np
 from jax.scipy.stats import norm
 
 from vae_jax.data.binarization import scale
-from vae_jax.data.dataset import Dataset
 from vae_jax.figures.images import manifold, reconstructions, samples, traversals
 from vae_jax.figures.latent_space import latent_space
 from vae_jax.figures.training_curves import training_curves
-from vae_jax.models.vae import VAE, Params, vae
+from vae_jax.models.vae import Params, vae
 from vae_jax.runs import folder
 from vae_jax.runs.checkpoint import Progress
-from vae_jax.runs.config import Values
-from vae_jax.runs.plan import make_model_spec
+from vae_jax.runs.plan import Run
 
 MANIFOLD_SIDE = 20
 TRAVERSED_UNITS = 10
 TRAVERSAL = np.linspace(-3, 3, 11)
 
 
-def draw_figures(
-    workdir: Path, values: Values, data: Dataset, done: Progress, *, pseudo: bool
-) -> list[Path]:
+def draw_figures(run: Run, done: Progress) -> list[Path]:
     """Draws every figure of the lane with the best validation ELBO; returns their paths."""
-    at = workdir / folder.FIGURES
+    at = run.workdir / folder.FIGURES
     at.mkdir(exist_ok=True)
-    draw_training_curves(workdir, values, data, pseudo=pseudo)
+    draw_training_curves(run)
     healthy = done.state.diverged_step < 0
     lane = int(np.argmax(np.where(healthy | ~healthy.any(), done.best_elbo, -np.inf)))
     params = jax.tree.map(lambda leaf: jnp.asarray(leaf[lane]), done.best.params)
-    model = vae(make_model_spec(values, data.image_shape))
-    seed, step = values["training.seeds"][lane], int(done.best.step[lane])
-    title = f"{describe(values, data)}\nseed {seed}, step {step}"
-    draw_model(at, model, params, data, values, title)
+    seed, step = run.values["training.seeds"][lane], int(done.best.step[lane])
+    draw_model(run, params, f"{describe(run)}\nseed {seed}, step {step}")
     drawn = ["training_curves", "reconstructions", "samples", "latent_space", "manifold"]
     return [at / f"{n}.png" for n in [*drawn, "traversals"] if (at / f"{n}.png").exists()]
 
 
-def draw_training_curves(workdir: Path, values: Values, data: Dataset, *, pseudo: bool) -> None:
+def draw_training_curves(run: Run) -> None:
     """Draws every row so far."""
-    rows = folder.read_rows(workdir)
-    seeds = ", ".join(map(str, values["training.seeds"]))
+    rows = folder.read_rows(run.workdir)
+    seeds = ", ".join(map(str, run.values["training.seeds"]))
     last_step = max((row["step"] for row in rows), default=0)
     training_curves(
-        workdir / folder.FIGURES / "training_curves.png",
+        run.workdir / folder.FIGURES / "training_curves.png",
         rows,
-        title=f"{describe(values, data)}, seeds {seeds}, to step {last_step}",
-        prefix="pseudo-" if pseudo else "",
+        title=f"{describe(run)}, seeds {seeds}, to step {last_step}",
+        prefix="pseudo-" if run.pseudo else "",
     )
 
 
-def draw_model(
-    at: Path, model: VAE, params: Params, data: Dataset, values: Values, title: str
-) -> None:
+def draw_model(run: Run, params: Params, title: str) -> None:
     """The figures of one trained model."""
-    latent_size = values["model.latent_size"]
+    at, values, data = run.workdir / folder.FIGURES, run.values, run.data
+    model = vae(run.spec.model)
+    latent_size = run.spec.model.latent_size
     # The same pictures at every evaluation.
     key = jax.random.key(values["dataset.binarization_seed"])
 
@@ -101,8 +95,9 @@ def draw_model(
     traversals(at / "traversals.png", images(decoded, len(units)), units, TRAVERSAL, title=title)
 
 
-def describe(values: Values, data: Dataset) -> str:
+def describe(run: Run) -> str:
     """The config in a few words, for titles."""
+    values, data = run.values, run.data
 
     def network(side: str) -> str:
         widths = "-".join(map(str, values[f"model.{side}.widths"]))

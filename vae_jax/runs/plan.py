@@ -1,5 +1,6 @@
-"""From checked config values to what the floors below take: dataset, spec, hyperparameters."""
+"""From checked config values to a Run: dataset, spec, hyperparameters, keys."""
 
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -13,8 +14,44 @@ from vae_jax.networks.network import NetworkSpec
 from vae_jax.objectives.objective import ObjectiveHyper, ObjectiveSpec
 from vae_jax.probability.likelihoods import LIKELIHOODS
 from vae_jax.runs.config import Values
+from vae_jax.training.keys import RunKeys, lane_keys
 from vae_jax.training.optimizer import OptimizerHyper, OptimizerSpec
 from vae_jax.training.spec import Hyperparameters, Spec
+
+
+class Run(NamedTuple):
+    """What stays the same from a run's first step to its last figure."""
+
+    values: Values
+    workdir: Path
+    data: Dataset
+    spec: Spec
+    hyper: Hyperparameters
+    keys: RunKeys
+    pseudo: bool  # whether the "ELBO" is one of a pseudo-likelihood
+
+    @property
+    def total_steps(self) -> int:
+        return self.values["training.num_epochs"] * self.spec.steps_per_epoch
+
+
+def make_run(values: Values, workdir: Path) -> Run:
+    """The run of a checked config. Touches no folder.
+
+    Raises:
+      UserError: the data can't be loaded, or do not go with the config.
+    """
+    data = make_dataset(values)
+    spec = make_spec(values, data)
+    return Run(
+        values=values,
+        workdir=workdir,
+        data=data,
+        spec=spec,
+        hyper=make_hyper(values, spec),
+        keys=lane_keys(values["training.seeds"]),
+        pseudo=is_pseudo_likelihood(values, data),
+    )
 
 
 class Section(NamedTuple):

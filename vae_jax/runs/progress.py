@@ -6,6 +6,7 @@ from typing import Any
 from tqdm import tqdm
 
 from vae_jax.errors import UserError
+from vae_jax.training.step import METRICS
 
 
 def bar(total_steps: int, first_step: int) -> tqdm:
@@ -42,7 +43,7 @@ class TensorBoard:
             lane = row["lane"]
             if lane not in self._writers:
                 self._writers[lane] = self._open(lane)
-            for name in ("elbo", "reconstruction", "kl", "loss"):
+            for name in METRICS:
                 if row[name] is not None:
                     pseudo = "pseudo-" if row.get("pseudo_likelihood") else ""
                     tag = f"{row['split']}/{pseudo}{name}"

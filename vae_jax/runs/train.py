@@ -13,37 +13,27 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from vae_jax.data.dataset import Dataset, mean_image
+from vae_jax.data.dataset import mean_image
 from vae_jax.errors import Stopped
 from vae_jax.evaluation.bounds import Terms
 from vae_jax.runs import folder, progress
-from vae_jax.runs.checkpoint import Checkpoints, Progress, better, on_host, template
-from vae_jax.runs.config import Values, check
+from vae_jax.runs.checkpoint import (
+    Checkpoints,
+    Progress,
+    better,
+    diverged_step,
+    on_host,
+    status,
+    template,
+)
+from vae_jax.runs.config import check
 from vae_jax.runs.evaluate import evaluate_best, evaluate_state
 from vae_jax.runs.pictures import draw_training_curves
-from vae_jax.runs.plan import is_pseudo_likelihood, make_dataset, make_hyper, make_spec
-from vae_jax.training.keys import RunKeys, lane_keys
+from vae_jax.runs.plan import Run, make_run
 from vae_jax.training.loop import init_lanes, train_lanes
-from vae_jax.training.spec import Hyperparameters, Spec
 from vae_jax.training.step import METRICS, Metrics, State
 
 DRAW_SECONDS = 60  # between two drawings of the training curves, while training
-
-
-class Run(NamedTuple):
-    """A run's fixed parts."""
-
-    values: Values
-    workdir: Path
-    data: Dataset
-    spec: Spec
-    hyper: Hyperparameters
-    keys: RunKeys
-    pseudo: bool  # whether the "ELBO" is one of a pseudo-likelihood
-
-    @property
-    def total_steps(self) -> int:
-        return self.values["training.num_epochs"] * self.spec.steps_per_epoch
 
 
 class Chunk(NamedTuple):
@@ -83,6 +73,8 @@ def train(config: Mapping[str, Any], workdir: Path) -> None:
     if folder.is_finished(workdir):
         print(f"{workdir} holds a finished run of this config; there is nothing to do")
         return
+    if values["log.tensorboard"]:
+        progress.TensorBoard(workdir, 0)  # refuses where its package is missing
     run = make_run(values, workdir)
     folder.refuse_other_data(workdir, run.data.identity)
     with folder.locked(workdir):
@@ -96,25 +88,8 @@ def train(config: Mapping[str, Any], workdir: Path) -> None:
             introduce(run, first_step)
             clock = began - float(done.wall_seconds)
             done = train_lanes_to_end(run, checkpoints, state, done, clock)
-        folder.write_lanes(workdir, lane_table(values, done, finished=True))
-        evaluate_best(workdir, values, run.data, done)
-
-
-def make_run(values: Values, workdir: Path) -> Run:
-    """Everything that can be refused is refused here, before the folder is touched."""
-    if values["log.tensorboard"]:
-        progress.TensorBoard(workdir, 0)
-    data = make_dataset(values)
-    spec = make_spec(values, data)
-    return Run(
-        values=values,
-        workdir=workdir,
-        data=data,
-        spec=spec,
-        hyper=make_hyper(values, spec),
-        keys=lane_keys(values["training.seeds"]),
-        pseudo=is_pseudo_likelihood(values, data),
-    )
+        folder.write_lanes(workdir, lane_table(run, done, finished=True))
+        evaluate_best(run, done)
 
 
 def first_progress(run: Run, checkpoints: Checkpoints) -> tuple[State, Progress]:
@@ -198,18 +173,16 @@ def train_lanes_to_end(
             steps = jnp.int32(chunk.num_steps)
             state, metrics = train_lanes(run.spec, hyper, state, run.keys, images, steps)
             # Copies: the next chunk is given the state's own memory.
-            diverged_step, snapshot, validation = copied(state.diverged_step), None, None
+            diverged, snapshot, validation = copied(state.diverged_step), None, None
             if chunk.validates:
                 snapshot = copied(state)
-                validation = evaluate_state(
-                    run.values, run.spec, run.hyper, snapshot, run.data.validation.images
-                )
+                validation = evaluate_state(run, snapshot, run.data.validation.images)
             if pending:
                 done = settle(pending, done)
                 if pending.validation is not None and time.monotonic() > drawn + DRAW_SECONDS:
-                    draw_training_curves(run.workdir, run.values, run.data, pseudo=run.pseudo)
+                    draw_training_curves(run)
                     drawn = time.monotonic()
-            pending = Pending(chunk, metrics, diverged_step, validation, snapshot)
+            pending = Pending(chunk, metrics, diverged, validation, snapshot)
         if pending:
             done = settle(pending, done)
             if pending.snapshot is None:
@@ -229,17 +202,14 @@ def train_lanes_to_end(
 def save(run: Run, checkpoints: Checkpoints, done: Progress) -> None:
     """A checkpoint, and the lanes' status beside it."""
     checkpoints.save(int(done.state.step[0]), done)
-    lanes = lane_table(run.values, done, finished=False)
-    folder.write_lanes(run.workdir, lanes)
+    folder.write_lanes(run.workdir, lane_table(run, done, finished=False))
 
 
-def lane_table(values: Values, done: Progress, *, finished: bool) -> list[folder.Lane]:
-    lanes = []
-    for lane, seed in enumerate(values["training.seeds"]):
-        step = int(done.state.diverged_step[lane])
-        status = "diverged" if step >= 0 else "done" if finished else "running"
-        lanes.append(folder.Lane(lane, seed, status, step if step >= 0 else None))
-    return lanes
+def lane_table(run: Run, done: Progress, *, finished: bool) -> list[folder.Lane]:
+    return [
+        folder.Lane(lane, seed, status(done, lane, finished=finished), diverged_step(done, lane))
+        for lane, seed in enumerate(run.values["training.seeds"])
+    ]
 
 
 def row(run: Run, lane: int, step: int, split: str, terms: dict[str, float]) -> dict[str, Any]:
@@ -277,8 +247,8 @@ def validation_rows(run: Run, pending: Pending) -> list[dict[str, Any]]:
     }
     return [
         row(run, lane, pending.chunk.end, "validation", {n: m[lane] for n, m in means.items()})
-        for lane, diverged_step in enumerate(np.asarray(pending.diverged_step))
-        if diverged_step < 0
+        for lane, step in enumerate(np.asarray(pending.diverged_step))
+        if step < 0
     ]
 
 
