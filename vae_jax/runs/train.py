@@ -94,11 +94,11 @@ def train(config: Mapping[str, Any], workdir: Path) -> None:
 
 def first_progress(run: Run, checkpoints: Checkpoints) -> tuple[State, Progress]:
     """The state on the device and the progress on the host: restored, or from the seeds."""
-    from_data = run.values["model.decoder.output_bias_from_data"]
-    mean_d = mean_image(run.data.train) if from_data else None
     empty = template(run.spec, run.hyper)
     done = checkpoints.restore(empty)
     if done is None:
+        from_data = run.values["model.decoder.output_bias_from_data"]
+        mean_d = mean_image(run.data.train) if from_data else None
         state = init_lanes(run.spec, run.hyper, run.keys, mean_d)
         host_state = on_host(state)
         return state, empty._replace(state=host_state, best=host_state)
