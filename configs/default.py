@@ -63,11 +63,16 @@ def get_config() -> ConfigDict:
     config.training.num_epochs = 10  # passes over the training set
     config.training.batch_size = 128  # examples; an epoch leaves out what does not fill a batch
     config.training.seeds = (0,)  # each is a lane: a run of its own in the one compiled program
+    config.training.data_devices = 1  # devices that share each batch; the others take other lanes
 
     config.evaluation = ConfigDict()
     config.evaluation.every_epochs = 1  # validation and a checkpoint, each so many epochs
     config.evaluation.batch_size = 1_000  # examples at a time; does not change the result
     config.evaluation.num_samples = 1  # draws from q(z | x) for each example's ELBO
+
+    config.sweep = ConfigDict()
+    config.sweep.pad_latents = True  # latent sizes are lanes of one program, padded and masked
+    config.sweep.max_lanes = 1_000  # the most lanes of one program; fewer where memory asks for it
 
     config.log = ConfigDict()
     config.log.every_steps = 500  # steps between rows of training metrics; also at an epoch's end

@@ -62,10 +62,9 @@ System = Callable[[Work, np.ndarray], Iterator[float]]
 
 def vae_jax(work: Work, images: np.ndarray, lanes: int = 1) -> Iterator[float]:
     """This code: the compiled program, called as the command line calls it."""
-    import jax.numpy as jnp
-
     from configs import default
     from vae_jax.data.dataset import Dataset, Split
+    from vae_jax.lanes import layout, put, put_shared
     from vae_jax.runs.config import check, nest
     from vae_jax.runs.plan import make_hyper, make_spec
     from vae_jax.training.keys import lane_keys
@@ -82,15 +81,18 @@ def vae_jax(work: Work, images: np.ndarray, lanes: int = 1) -> Iterator[float]:
     values = check(nest(values))
     data = Dataset(split, split, split, (28, 28, 1), dynamic=True, binary=True, identity={})
     spec = make_spec(values, data)
-    hyper, keys = make_hyper(values, spec), lane_keys(values["training.seeds"])
-    state = init_lanes(spec, hyper, keys, None)
-    on_device = jnp.asarray(images)
+    lanes_on = layout(lanes)
+    hyper, keys = put(
+        lanes_on, (make_hyper([values] * lanes, spec), lane_keys(values["training.seeds"]))
+    )
+    state = init_lanes(spec, lanes_on, hyper, keys, None)
+    on_device = put_shared(lanes_on, images)
     for num_steps in [1, *[spec.steps_per_epoch] * (EPOCHS + 1)]:
         # The odd first step shifts the epochs by one: each is still as many steps.
         total, examples = 0.0, 0.0
         for start in range(0, num_steps, spec.chunk_steps):
-            steps = jnp.int32(min(spec.chunk_steps, num_steps - start))
-            state, metrics = train_lanes(spec, hyper, state, keys, on_device, steps)
+            steps = np.int32(min(spec.chunk_steps, num_steps - start))
+            state, metrics = train_lanes(spec, lanes_on, hyper, state, keys, on_device, steps)
             total += metrics.totals["loss"].sum()
             examples += metrics.examples.sum()
         yield float(total / examples)

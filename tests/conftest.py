@@ -1,9 +1,13 @@
 """Strict settings for every test, and the small models that tests share."""
 
 import os
+import shutil
+import tempfile
 
 # Before jax is imported: tests check values, not speed, and compile several times faster so.
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+# Not the user's cache; the many processes that tests start share this one.
+os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(prefix="vae_jax_tests_")
 
 import jax
 import numpy as np
@@ -16,6 +20,8 @@ from vae_jax.probability.likelihoods import LIKELIHOODS, Likelihood
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_debug_key_reuse", True)
+jax.config.update("jax_num_cpu_devices", 8)
+jax.devices()  # from here on there are eight
 
 NOISE_SCALE = 0.5  # of the linear-Gaussian model's p(x | z)
 
@@ -70,3 +76,7 @@ def tiny_npz(tmp_path):
         test_labels=test_labels,
     )
     return path
+
+
+def pytest_unconfigure():
+    shutil.rmtree(os.environ["JAX_COMPILATION_CACHE_DIR"], ignore_errors=True)

@@ -12,7 +12,12 @@ from vae_jax.errors import UserError
 from vae_jax.runs.config import KEYS, check, differences, flatten, nest
 from vae_jax.runs.plan import make_dataset, make_hyper, make_spec
 
-NAMES = sorted(path.stem for path in Path(configs.__path__[0]).glob("*.py") if path.stem[0] != "_")
+FOLDER = Path(configs.__path__[0])
+NAMES = sorted(
+    path.relative_to(FOLDER).with_suffix("").as_posix()
+    for path in FOLDER.rglob("*.py")
+    if path.stem[0] != "_"
+)
 SOURCE = Path(configs.__path__[0]).parent / "vae_jax"
 
 
@@ -21,17 +26,21 @@ def mnist():
     return make_dataset(check(default.get_config()))
 
 
+def module(name):
+    return importlib.import_module(f"configs.{name.replace('/', '.')}")
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_it_builds(name, mnist):
-    values = check(importlib.import_module(f"configs.{name}").get_config())
+    values = check(module(name).get_config())
     spec = make_spec(values, mnist)
     assert hash(spec) == hash(make_spec(values, mnist))
-    assert len(make_hyper(values, spec).optimizer.learning_rate) == len(values["training.seeds"])
+    assert len(make_hyper([values] * 3, spec).optimizer.learning_rate) == 3
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_its_header_says_what_command_time_and_number(name):
-    header = importlib.import_module(f"configs.{name}").__doc__
+    header = module(name).__doc__
     assert f"--config=configs/{name}.py" in header
     if name != "default":
         assert "Time:" in header
@@ -44,7 +53,7 @@ def test_default_holds_exactly_the_keys_that_exist():
 
 def test_every_key_is_read():
     """Each key is looked up somewhere: no key that nobody reads."""
-    source = "".join(path.read_text() for path in SOURCE.rglob("*.py"))
+    source = "".join(path.read_text() for path in SOURCE.rglob("*.py")).replace("base[", "values[")
     source += source.replace('f"model.{side}.', '"model.encoder.')
     source += source.replace('f"model.{side}.', '"model.decoder.')
     unread = [key for key in KEYS if f'values["{key}"]' not in source]

@@ -1,19 +1,21 @@
 """The command line: `vae-jax VERB FLAGS`, the same as `python -m vae_jax VERB FLAGS`."""
 
+import contextlib
 import errno
 import os
 import re
 import runpy
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
-from vae_jax.errors import Stopped, UserError
+from vae_jax.errors import Failed, Stopped, UserError
 
 HELP = """\
 usage: vae-jax VERB FLAGS
@@ -21,9 +23,23 @@ usage: vae-jax VERB FLAGS
   vae-jax train    --config=configs/mnist.py --workdir=runs/mnist [--config.KEY=VALUE ...]
       Trains a VAE from a config file, one lane a seed, and leaves results and figures in the
       run folder. The same command resumes a run that was stopped or killed.
+      One run over several machines: the same command on each, as tasks of one SLURM step, or
+      with --coordinator=HOST:PORT --num_processes=N --process_id=0 (1, 2, ...).
 
   vae-jax evaluate --workdir=runs/mnist [--config.evaluation.KEY=VALUE ...]
       Loads each lane's best checkpoint from a run folder and computes test ELBO and figures again.
+
+  vae-jax sweep    --config=configs/sweeps/latent_size.py --workdir=runs/latent_size
+      Trains every config that the file's sweep(hyper) gives, in as few programs as there can be.
+      The same command goes on with a sweep that was stopped or killed; without --config, a worker
+      joins the one in the folder.
+      --dry_run                     prints programs, lanes, steps and memory, and stops there
+      --launcher=local --workers=4  so many workers as processes of this machine
+      --launcher=slurm --workers=4  so many jobs [--partition=NAME --minutes=240 --gpus=1]
+
+  vae-jax report   --workdir=runs/latent_size [--where KEY=VALUE ...] [--by KEY ...]
+      Prints and plots what a run or sweep found: for the lanes with those values, told apart by
+      those keys.
 
 flags:
   --config=FILE       a config file; configs/ holds them, configs/default.py explains every key
@@ -39,35 +55,64 @@ class Command(NamedTuple):
     """What a verb was given."""
 
     config: ConfigDict
+    sweep: Callable | None  # the config file's sweep(hyper)
     workdir: Path
+    flags: flags.FlagValues
 
 
-def parse(arguments: Sequence[str], config_of: Callable[[Path], ConfigDict] | None) -> Command:
-    """The flags. `config_of(workdir)` is where the config comes from; None: from --config=FILE.
+def define_train(values: flags.FlagValues) -> None:
+    flags.DEFINE_string("coordinator", None, "HOST:PORT of process 0", flag_values=values)
+    flags.DEFINE_integer("num_processes", None, "how many share the run", flag_values=values)
+    flags.DEFINE_integer("process_id", None, "which of them this is", flag_values=values)
+
+
+def define_sweep(values: flags.FlagValues) -> None:
+    flags.DEFINE_bool("dry_run", False, "print the plan only", flag_values=values)
+    flags.DEFINE_enum("launcher", None, ["local", "slurm"], "who works", flag_values=values)
+    flags.DEFINE_integer("workers", None, "how many", lower_bound=1, flag_values=values)
+    flags.DEFINE_string("partition", None, "SLURM's", flag_values=values)
+    flags.DEFINE_integer("minutes", 240, "of a job", lower_bound=1, flag_values=values)
+    flags.DEFINE_integer("gpus", 0, "of a job", lower_bound=0, flag_values=values)
+
+
+def define_report(values: flags.FlagValues) -> None:
+    flags.DEFINE_multi_string("where", [], "KEY=VALUE", flag_values=values)
+    flags.DEFINE_multi_string("by", [], "KEY", flag_values=values)
+
+
+def parse(
+    arguments: Sequence[str],
+    config_of: Callable[[Path], ConfigDict] | None = None,
+    define: Callable[[flags.FlagValues], None] = lambda values: None,
+) -> Command:
+    """The flags; `define` adds a verb's own.
+
+    `config_of(workdir)` is where the config comes from if there is no --config=FILE; None: it
+    must be there.
 
     Raises:
       UserError: an unknown flag or key, a value of the wrong type, a file that can't be loaded.
     """
     overrides = [a for a in arguments if re.match(r"--?(no)?config\.", a)]
-    paths = flags.FlagValues()
-    flags.DEFINE_string("workdir", "", "the run folder", flag_values=paths)
-    flags.DEFINE_string("config", "", "the config file", flag_values=paths)
+    own = flags.FlagValues()
+    flags.DEFINE_string("workdir", "", "the run folder", flag_values=own)
+    flags.DEFINE_string("config", "", "the config file", flag_values=own)
+    define(own)
     try:
-        extra = paths(["vae-jax", *(a for a in arguments if a not in overrides)])[1:]
+        extra = own(["vae-jax", *(a for a in arguments if a not in overrides)])[1:]
     except flags.Error as error:
         raise UserError(f"{one_line(error)}; see vae-jax --help") from error
     if extra:
         raise UserError(f"unexpected argument {extra[0]!r}; flags look like --workdir=runs/mnist")
-    if not paths.workdir:
+    if not own.workdir:
         raise UserError("--workdir is missing: the run folder, such as --workdir=runs/mnist")
-    workdir = Path(paths.workdir)
-    if config_of is None:
-        if not paths.config:
-            raise UserError("--config is missing: a config file, such as --config=configs/mnist.py")
-        config = config_from_file(paths.config)
+    workdir = Path(own.workdir)
+    sweep = None
+    if own.config:
+        config, sweep = config_from_file(own.config)
+    elif config_of is None:
+        raise UserError("--config is missing: a config file, such as --config=configs/mnist.py")
     else:
-        if paths.config:
-            raise UserError("this verb takes its config from --workdir; leave --config=FILE out")
         config = config_of(workdir)
     values = flags.FlagValues()
     argv = ["vae-jax", *overrides]
@@ -78,32 +123,41 @@ def parse(arguments: Sequence[str], config_of: Callable[[Path], ConfigDict] | No
         raise unknown_override(overrides, config) from error
     except (flags.Error, IndexError, TypeError, ValueError) as error:
         raise UserError(f"{one_line(error)}; see configs/default.py") from error
-    return Command(config, workdir)
+    return Command(config, sweep, workdir, own)
 
 
-def config_from_file(path: str) -> ConfigDict:
-    """What `get_config()` of a Python file returns.
+def config_from_file(path: str) -> tuple[ConfigDict, Callable | None]:
+    """What `get_config()` of a Python file returns, and its `sweep`, if it has one.
 
     Raises:
       UserError: no such file, or it fails: with its last line that was reached.
     """
     if not Path(path).is_file():
         raise UserError(f"--config={path} does not exist; configs/ holds the ones there are")
-    # Configs import one another: `from configs import default` finds this file's own neighbours.
-    sys.path.append(str(Path(path).absolute().parents[1]))
-    try:
+    # Configs import one another: `from configs import default` finds the folder that they are in.
+    sys.path += map(str, Path(path).absolute().parents[1:3])
+    with blamed_on(path):
         module = runpy.run_path(path)
         config = module["get_config"]() if "get_config" in module else None
+    if not isinstance(config, ConfigDict):
+        raise UserError(f"--config={path} should have a get_config() that returns a ConfigDict")
+    return config, module.get("sweep")
+
+
+@contextlib.contextmanager
+def blamed_on(path: str) -> Iterator[None]:
+    """Raises UserError for whatever a config file raises, with its last line that was reached."""
+    try:
+        yield
     except Exception as error:
         reached = [
             f.lineno for f in traceback.extract_tb(error.__traceback__) if f.filename == path
         ]
         line = error.lineno if isinstance(error, SyntaxError) else (reached or [1])[-1]
-        problem = f"{type(error).__name__}: {one_line(error)}"
-        raise UserError(f"--config={path} can't be loaded (line {line}: {problem})") from error
-    if not isinstance(config, ConfigDict):
-        raise UserError(f"--config={path} should have a get_config() that returns a ConfigDict")
-    return config
+        kind = "" if isinstance(error, UserError) else f"{type(error).__name__}: "
+        raise UserError(
+            f"--config={path} can't be loaded (line {line}: {kind}{one_line(error)})"
+        ) from error
 
 
 def unknown_override(overrides: list[str], config: ConfigDict) -> UserError:
@@ -120,20 +174,76 @@ def one_line(error: BaseException) -> str:
 
 
 def train(arguments: Sequence[str]) -> None:
-    command = parse(arguments, config_of=None)
+    command = parse(arguments, define=define_train)
+    from vae_jax.runs.backend import use_cache, use_cores
+    from vae_jax.runs.distributed import Processes, initialize
+
+    own = command.flags
+    use_cores()
+    use_cache()
+    initialize(Processes(own.coordinator, own.num_processes, own.process_id))
     from vae_jax.runs.train import train as run
 
     run(command.config, command.workdir)
 
 
-def evaluate(arguments: Sequence[str]) -> None:
+def config_there(workdir: Path) -> ConfigDict:
+    """The config of the run or sweep in a folder."""
     from vae_jax.runs import folder
     from vae_jax.runs.config import nest
 
-    command = parse(arguments, lambda workdir: ConfigDict(nest(folder.read_config(workdir))))
+    return ConfigDict(nest(folder.read_config(workdir)))
+
+
+def evaluate(arguments: Sequence[str]) -> None:
+    command = parse(arguments, config_there)
+    if command.flags.config:
+        raise UserError("evaluate takes its config from --workdir; leave --config=FILE out")
+    from vae_jax.runs.backend import use_cache, use_cores
+
+    use_cores()
+    use_cache()
     from vae_jax.runs.evaluate import evaluate as run
 
     run(command.workdir, command.config)
+
+
+def sweep(arguments: Sequence[str]) -> None:
+    command = parse(arguments, config_there, define_sweep)
+    own = command.flags
+    if own.workers and not own.launcher:
+        raise UserError(f"--workers={own.workers} needs --launcher=local or --launcher=slurm")
+    from vae_jax.runs.backend import use_cache, use_cores
+
+    use_cores()
+    use_cache()
+    from vae_jax.runs import hyper, launch
+    from vae_jax.runs.config import check
+    from vae_jax.runs.programs import Datasets, make_sweep
+    from vae_jax.runs.sweep import sweep as run
+
+    data, plan, start = Datasets(), None, None
+    workers = own.workers or 1
+    if own.launcher == "local":
+        start = partial(launch.launch_local, workers=workers)
+    elif own.launcher == "slurm":
+        slurm = launch.Slurm(own.partition, own.minutes, own.gpus)
+        launch.refuse_without_slurm()
+        start = partial(launch.launch_slurm, workers=workers, slurm=slurm)
+    if own.config:
+        if command.sweep is None:
+            raise UserError(f"--config={own.config} has no sweep(hyper); `vae-jax train` runs it")
+        with blamed_on(own.config):
+            overrides = command.sweep(hyper)
+        plan = make_sweep(check(command.config), overrides, command.workdir, data)
+    run(command.workdir, plan, data, dry_run=own.dry_run, launch=start)
+
+
+def report(arguments: Sequence[str]) -> None:
+    command = parse(arguments, config_there, define_report)
+    from vae_jax.runs.report import report as run
+
+    run(command.workdir, command.flags.where, command.flags.by)
 
 
 # What the operating system refuses and the user can mend.
@@ -142,7 +252,7 @@ REFUSALS = {
     errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR,
 }  # fmt: skip
 
-VERBS = {"train": train, "evaluate": evaluate}
+VERBS = {"train": train, "evaluate": evaluate, "sweep": sweep, "report": report}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -176,6 +286,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             "vae-jax: interrupted; the same command goes on from the last checkpoint",
             file=sys.stderr,
         )
+        return 1
+    except Failed as failed:
+        print(f"vae-jax: {failed}", file=sys.stderr)
         return 1
     except Stopped as stopped:
         print(f"vae-jax: {stopped}; the same command goes on from there", file=sys.stderr)

@@ -15,6 +15,10 @@ class Stopped(Exception):
     """A run was asked to stop, and has saved: the same command goes on from there."""
 
 
+class Failed(Exception):
+    """Some programs of a sweep raised; the others are done."""
+
+
 def choose(table: Mapping[str, Any], name: str, key: str):
     """`table[name]`, where `name` is what the user wrote under the config key `key`.
 

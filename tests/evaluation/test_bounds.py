@@ -2,6 +2,7 @@ import jax
 import numpy as np
 
 from vae_jax.evaluation.bounds import evaluate_split
+from vae_jax.lanes import fetch, layout, put
 from vae_jax.models.vae import vae
 from vae_jax.objectives.objective import ObjectiveHyper, ObjectiveSpec
 from vae_jax.training.keys import lane_keys
@@ -20,7 +21,12 @@ def evaluated(spec, seeds, images, batch_size, num_samples=1):
         beta=np.full(len(seeds), BETA), warmup_steps=np.zeros(len(seeds), np.float32)
     )
     objective = ObjectiveSpec("elbo", num_samples)
-    return evaluate_split(spec, objective, params, keys, hyper, images, batch_size=batch_size)
+    on = layout(len(seeds))
+    params, keys, hyper = put(on, (params, keys, hyper))
+    terms = evaluate_split(
+        spec, objective, on, params, keys, hyper, None, images, batch_size=batch_size
+    )
+    return fetch(on, terms)
 
 
 def test_the_result_does_not_depend_on_batches_or_lanes(small_spec):

@@ -112,8 +112,8 @@ def test_grey_values_in_a_bernoulli_are_labelled_wherever_printed(tiny_npz, tmp_
 
 
 def test_a_diverged_lane_is_marked_and_left_out(tiny_npz, tmp_path, capsys, monkeypatch):
-    def two_rates(values, spec):
-        hyper = make_hyper(values, spec)
+    def two_rates(lanes, spec, padded):
+        hyper = make_hyper(lanes, spec, padded)
         rates = np.array([1e-3, 1e30], np.float32)
         return hyper._replace(optimizer=hyper.optimizer._replace(learning_rate=rates))
 
@@ -203,7 +203,8 @@ def test_load_gives_the_best_lane_s_model(tiny_npz, tmp_path):
 def restored(workdir, values):
     spec = make_spec(values, make_dataset(values))
     with Checkpoints(workdir / "checkpoints", keep=None) as checkpoints:
-        return checkpoints.restore(template(spec, make_hyper(values, spec)))
+        lanes = [values] * len(values["training.seeds"])
+        return checkpoints.restore(template(spec, make_hyper(lanes, spec)))
 
 
 def tree(path):

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from tests.conftest import mlp_spec
+from vae_jax.lanes import fetch, layout, put, put_shared
 from vae_jax.models.vae import ModelSpec
 from vae_jax.objectives.objective import ObjectiveHyper, ObjectiveSpec
 from vae_jax.training import loop, step
@@ -51,14 +52,16 @@ def hyper_of(*learning_rates: float) -> Hyperparameters:
     )
 
 
-def trained(seeds, rates, chunks=(5, 5, 5), images=IMAGES, spec=SPEC):
-    hyper, keys = hyper_of(*rates), lane_keys(seeds)
-    state = init_lanes(spec, hyper, keys, None)
+def trained(seeds, rates, chunks=(5, 5, 5), images=IMAGES, spec=SPEC, on=None, hyper=None):
+    on = layout(len(seeds)) if on is None else on
+    hyper, keys = put(on, (hyper or hyper_of(*rates), lane_keys(seeds)))
+    images = put_shared(on, images)
+    state = init_lanes(spec, on, hyper, keys, None)
     history = []
     for num_steps in chunks:
-        state, metrics = train_lanes(spec, hyper, state, keys, images, jnp.int32(num_steps))
+        state, metrics = train_lanes(spec, on, hyper, state, keys, images, np.int32(num_steps))
         history.append(metrics)
-    return jax.device_get(state), jax.device_get(history)
+    return fetch(on, state), fetch(on, history)
 
 
 def leaves_close(a, b, lane_a, lane_b, **tolerance):
@@ -179,13 +182,11 @@ def test_nothing_that_is_not_finite_ever_enters_the_state():
 
 
 def test_warmup_and_beta_reach_the_loss():
-    hyper, keys = hyper_of(1e-3), lane_keys((0,))
-    warm = hyper._replace(
+    warm = hyper_of(1e-3)._replace(
         objective=ObjectiveHyper(jnp.array([2.0]), warmup_steps=jnp.array([10.0]))
     )
-    state = init_lanes(SPEC, warm, keys, None)
-    _, metrics = train_lanes(SPEC, warm, state, keys, IMAGES, jnp.int32(5))
-    t = jax.device_get(metrics.totals)
+    _, history = trained((0,), (1e-3,), (5,), hyper=warm)
+    t = history[0].totals
     beta = 2 * np.arange(5)[None] / 10
     np.testing.assert_allclose(t["loss"], -t["reconstruction"] + beta * t["kl"], rtol=1e-4)
 

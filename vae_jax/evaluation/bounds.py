@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Key, Shaped
 
 from vae_jax.data import binarization
+from vae_jax.lanes import Layout, over_lanes, put_shared
 from vae_jax.models.vae import VAE, ModelSpec, Params, vae
 from vae_jax.objectives import OBJECTIVES
 from vae_jax.objectives.objective import Objective, ObjectiveHyper, ObjectiveSpec
@@ -38,37 +39,41 @@ def evaluate(
     return jax.vmap(one)(index_b, x_bd)
 
 
-@partial(jax.jit, static_argnums=(0, 1))
+@partial(jax.jit, static_argnums=(0, 1, 2))
 def evaluate_lanes(
     model_spec: ModelSpec,
     spec: ObjectiveSpec,
+    layout: Layout,
     params: Params,
     keys: Key[Array, " lanes"],
     hyper: ObjectiveHyper,
+    latent_mask: Float[Array, "lanes l"] | None,
     images: Shaped[Array, "b d"],
     index_b: Int[Array, " b"],
 ) -> Terms:
     """`evaluate` of every lane, from stored images: [lanes, b]."""
-    model, objective = vae(model_spec), OBJECTIVES[spec.name]
-    x_bd = binarization.scale(images)
+    objective = OBJECTIVES[spec.name]
 
-    def lane(params, key, hyper):
+    def lane(params, key, hyper, mask_l, images, index_b):
+        model, x_bd = vae(model_spec, mask_l), binarization.scale(images)
         return evaluate(model, objective, params, key, x_bd, index_b, hyper, spec.num_samples)
 
-    return jax.vmap(lane)(params, keys, hyper)
+    return over_lanes(layout, lane, (params, keys, hyper, latent_mask), (images, index_b))
 
 
 def evaluate_split(
     model_spec: ModelSpec,
     spec: ObjectiveSpec,
+    layout: Layout,
     params: Params,
     keys: Key[Array, " lanes"],
     hyper: ObjectiveHyper,
+    latent_mask: Float[Array, "lanes l"] | None,
     images: Shaped[np.ndarray, "n d"],
     *,
     batch_size: int,
 ) -> Terms:
-    """`evaluate_lanes` of n images, in batches: [lanes, n], in nats, unreduced.
+    """`evaluate_lanes` of n images, in batches: [padded lanes, n], in nats, unreduced.
 
     Dispatched to the device without waiting for it. The last batch is padded, the padding cut off.
     """
@@ -76,7 +81,9 @@ def evaluate_split(
     batch_size = min(batch_size, n)
     parts = []
     for start in range(0, n, batch_size):
-        index_b = np.arange(start, start + batch_size)
-        batch = images[np.minimum(index_b, n - 1)]
-        parts.append(evaluate_lanes(model_spec, spec, params, keys, hyper, batch, index_b))
+        index_b = np.arange(start, start + batch_size, dtype=np.int32)
+        batch = put_shared(layout, (images[np.minimum(index_b, n - 1)], index_b))
+        parts.append(
+            evaluate_lanes(model_spec, spec, layout, params, keys, hyper, latent_mask, *batch)
+        )
     return jax.tree.map(lambda *terms: jnp.concatenate(terms, axis=1)[:, :n], *parts)

@@ -20,7 +20,8 @@ def figure(width: float, height: float, title: str) -> Figure:
 
 
 def save(fig: Figure, path: Path) -> None:
-    """Writes a PNG under a temporary name and renames it."""
+    """Writes a PNG under a temporary name and renames it; makes its folder."""
+    path.parent.mkdir(exist_ok=True)
     temporary = path.with_name(f".{path.name}.tmp")
     # Without the Software entry, equal figures are equal files.
     fig.savefig(temporary, format="png", dpi=110, metadata={"Software": None})

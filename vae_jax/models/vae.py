@@ -61,8 +61,13 @@ class VAE(NamedTuple):
     posterior_mean: Callable
 
 
-def vae(spec: ModelSpec) -> VAE:
-    """The model that `spec` names. Cheap: nothing is computed until a function is called."""
+def vae(spec: ModelSpec, mask_l: Float[Array, " l"] | None = None) -> VAE:
+    """The model that `spec` names. Cheap: nothing is computed until a function is called.
+
+    Where `mask_l` is 0, a latent unit is padding: its q(z | x) is the standard normal, its KL 0,
+    and the decoder does not see it; the rest is the model of as many units as are left. Its
+    weights are 0 and their gradients too.
+    """
     likelihood = LIKELIHOODS[spec.likelihood]
     prior = PRIORS[spec.prior]
     posterior = POSTERIORS[spec.posterior]
@@ -73,21 +78,28 @@ def vae(spec: ModelSpec) -> VAE:
         spec.decoder, spec.image_shape, likelihood.params_per_dim, spec.latent_size
     )
 
+    def masked(units_bl: Float[Array, "b l"]) -> Float[Array, "b l"]:
+        return units_bl if mask_l is None else units_bl * mask_l[None]
+
     def init(key: Key[Array, ""], mean_d: Float[Array, " d"] | None = None) -> Params:
         encoder_key, decoder_key, prior_key = jax.random.split(key, 3)
         output_bias = None if mean_d is None else likelihood.initial_bias(mean_d)
         return {
-            "encoder": encoder.init(encoder_key),
-            "decoder": decoder.init(decoder_key, output_bias),
+            "encoder": encoder.init(encoder_key, mask_l),
+            "decoder": decoder.init(decoder_key, output_bias, mask_l),
             "prior": prior.init(prior_key, spec.latent_size),
         }
 
     def encode(params: Params, x_bd: Float[Array, "b d"]):
-        return posterior.q_params(encoder.apply(params["encoder"], x_bd))
+        heads_bl = encoder.apply(params["encoder"], x_bd)
+        return posterior.q_params(jax.tree.map(masked, heads_bl))
+
+    def reparameterize(key: Key[Array, ""], q_params, k: int):
+        return posterior.reparameterize(key, q_params, k, mask_l)
 
     def decode(params: Params, z: Float[Array, "*batch l"]) -> Float[Array, "*batch d_out"]:
         # One batch axis: with two, XLA transposes the activations for the weights' gradients.
-        x_params = decoder.apply(params["decoder"], z.reshape(-1, spec.latent_size))
+        x_params = decoder.apply(params["decoder"], masked(z.reshape(-1, spec.latent_size)))
         return x_params.reshape(*z.shape[:-1], -1)
 
     def generate(key: Key[Array, ""], params: Params, n: int) -> Float[Array, "n d"]:
@@ -103,19 +115,21 @@ def vae(spec: ModelSpec) -> VAE:
     def log_joint(
         params: Params, x_bd: Float[Array, "b d"], z_kbl: Float[Array, "k b l"]
     ) -> Float[Array, "k b"]:
-        log_pz_kb = prior.log_prob(params["prior"], z_kbl)
+        log_pz_kb = prior.log_prob(params["prior"], z_kbl, mask_l)
         return log_pz_kb + log_likelihood(decode(params, z_kbl), x_bd)
 
     return VAE(
         init=init,
         encode=encode,
-        reparameterize=posterior.reparameterize,
+        reparameterize=reparameterize,
         decode=decode,
         generate=generate,
         reconstruct=reconstruct,
         log_joint=log_joint,
         log_likelihood=log_likelihood,
-        kl_divergence=lambda params, q_params: prior.kl_divergence(params["prior"], q_params),
+        kl_divergence=lambda params, q_params: masked(
+            prior.kl_divergence(params["prior"], q_params)
+        ),
         mean=likelihood.mean,
         posterior_mean=posterior.mean,
     )

@@ -13,6 +13,8 @@ from vae_jax.networks.network import (
     hidden_init,
     latent_columns_init,
     latent_rows_init,
+    mask_columns,
+    mask_rows,
 )
 
 
@@ -57,9 +59,15 @@ def encoder(
 ) -> Encoder:
     """An encoder from flattened images; `widths=()` makes it linear."""
     module = MLPEncoder(spec, heads, latent_size)
-    x_bd = jnp.zeros((1, math.prod(image_shape)))
+
+    def init(key, mask_l=None):
+        params = module.init(key, jnp.zeros((1, math.prod(image_shape))))["params"]
+        if mask_l is not None:
+            params |= {head: mask_columns(params[head], mask_l) for head in heads}
+        return params
+
     return Encoder(
-        init=lambda key: module.init(key, x_bd)["params"],
+        init=init,
         apply=lambda params, x_bd: module.apply({"params": params}, x_bd),
     )
 
@@ -70,10 +78,13 @@ def decoder(
     """A decoder to flattened images, `params_per_dim` numbers a dimension; `widths=()`: linear."""
     module = MLPDecoder(spec, math.prod(image_shape) * params_per_dim)
 
-    def init(key, output_bias=None):
+    def init(key, output_bias=None, mask_l=None):
         params = module.init(key, jnp.zeros((1, latent_size)))["params"]
+        if mask_l is not None:
+            first = "hidden_0" if spec.widths else "output"
+            params |= {first: mask_rows(params[first], mask_l)}
         if output_bias is not None:
-            params = {**params, "output": {**params["output"], "bias": output_bias}}
+            params |= {"output": {**params["output"], "bias": output_bias}}
         return params
 
     return Decoder(init=init, apply=lambda params, z: module.apply({"params": params}, z))

@@ -17,14 +17,17 @@ class NetworkSpec(NamedTuple):
 
 
 class Encoder(NamedTuple):
-    """init: key -> params. apply: (params, x [b, d]) -> {head: [b, l]}."""
+    """init: (key, mask_l) -> params. apply: (params, x [b, d]) -> {head: [b, l]}.
+
+    `mask_l` is 0 for a latent unit that is padding, whose weights are then 0; None: there is none.
+    """
 
     init: Callable
     apply: Callable
 
 
 class Decoder(NamedTuple):
-    """init: (key, output_bias [d_out] or None: zeros) -> params.
+    """init: (key, output_bias [d_out] or None: zeros, mask_l) -> params; mask_l as in Encoder.
 
     apply: (params, z [..., l]) -> [..., d_out].
     """
@@ -60,3 +63,17 @@ def latent_rows_init(key, shape, dtype=jnp.float32):
     return latent_columns_init(key, (hidden, latent_size), dtype).T * jnp.sqrt(
         hidden / latent_size
     ).astype(dtype)
+
+
+def mask_columns(layer, mask_l):
+    """The params of a dense layer to the latent units, 0 for padding."""
+    return {"kernel": layer["kernel"] * mask_l[None], "bias": layer["bias"] * mask_l}
+
+
+def mask_rows(layer, mask_l):
+    """The params of a dense layer from the latent units, 0 for padding.
+
+    The rows that stay have the scale that `latent_rows_init` gives to as many units alone.
+    """
+    rows_l = mask_l * jnp.sqrt(len(mask_l) / jnp.sum(mask_l))
+    return {**layer, "kernel": layer["kernel"] * rows_l[:, None]}

@@ -55,6 +55,15 @@ def kl_to_standard_normal(q: Gaussian) -> Float[Array, "*shape"]:
     return 0.5 * (jnp.expm1(2 * q.log_scale) + jnp.square(q.mean)) - q.log_scale
 
 
+def sum_units(
+    term: Float[Array, "*shape l"], mask_l: Float[Array, " l"] | None
+) -> Float[Array, "*shape"]:
+    """The sum over latent units of a value each, without those whose mask is 0; None: of all."""
+    if mask_l is not None:
+        term = term * mask_l.reshape((1,) * (term.ndim - 1) + (-1,))
+    return jnp.sum(term, axis=-1)
+
+
 def unit_normal(key: Key[Array, ""], shape: tuple[int, ...], size: int) -> Float[Array, "*shape l"]:
     """Standard normal noise [*shape, size] whose unit j depends on (key, j) alone, not on `size`.
 

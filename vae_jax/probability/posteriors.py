@@ -15,12 +15,12 @@ MAX_LOG_SCALE = 15.0
 
 
 class Posterior(NamedTuple):
-    """q(z | x) as pure functions of q_params.
+    """q(z | x) as pure functions of q_params. mask_l: 0 for a latent unit that is padding.
 
     heads:    the names of the encoder's outputs, each [b, l].
-    q_params: {head: raw output [b, l]} -> q_params.
-    reparameterize: (key, q_params, k) -> z [k, b, l], log q(z | x) [k, b].
-    log_prob: (q_params, z [..., b, l]) -> nats [..., b].
+    q_params: {head: raw output [b, l]} -> q_params; of outputs that are all 0, the prior N(0, 1).
+    reparameterize: (key, q_params, k, mask_l=None) -> z [k, b, l], log q(z | x) [k, b].
+    log_prob: (q_params, z [..., b, l], mask_l=None) -> nats [..., b].
     mean:     q_params -> E_q[z] [b, l].
     """
 
@@ -37,7 +37,7 @@ def diagonal_q_params(outputs: dict[str, Array]) -> Gaussian:
 
 
 def diagonal_reparameterize(
-    key: Key[Array, ""], q: Gaussian, k: int
+    key: Key[Array, ""], q: Gaussian, k: int, mask_l: Float[Array, " l"] | None = None
 ) -> tuple[Float[Array, "k b l"], Float[Array, "k b"]]:
     """k draws z = mean + scale * noise, and log q(z | x) in nats.
 
@@ -49,13 +49,15 @@ def diagonal_reparameterize(
     z_kbl = q.mean[None] + jnp.exp(q.log_scale)[None] * noise_kbl
     # In terms of the noise, log q needs no division by the scale.
     log_qz_kbl = -0.5 * (jnp.square(noise_kbl) + gaussian.LOG_2PI) - q.log_scale[None]
-    return z_kbl, jnp.sum(log_qz_kbl, axis=-1)
+    return z_kbl, gaussian.sum_units(log_qz_kbl, mask_l)
 
 
-def diagonal_log_prob(q: Gaussian, z: Float[Array, "*k b l"]) -> Float[Array, "*k b"]:
+def diagonal_log_prob(
+    q: Gaussian, z: Float[Array, "*k b l"], mask_l: Float[Array, " l"] | None = None
+) -> Float[Array, "*k b"]:
     """sum_l log N(z_l; mean_l, scale_l^2)."""
     q = Gaussian(jnp.broadcast_to(q.mean, z.shape), jnp.broadcast_to(q.log_scale, z.shape))
-    return jnp.sum(gaussian.log_prob(q, z), axis=-1)
+    return gaussian.sum_units(gaussian.log_prob(q, z), mask_l)
 
 
 diagonal = Posterior(

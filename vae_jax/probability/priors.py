@@ -10,10 +10,10 @@ from vae_jax.probability import gaussian
 
 
 class Prior(NamedTuple):
-    """p(z) as pure functions.
+    """p(z) as pure functions. mask_l: 0 for a latent unit that is padding, None for none.
 
     init:          (key, latent_size) -> params, trained with the model.
-    log_prob:      (params, z [..., l]) -> nats [...].
+    log_prob:      (params, z [..., l], mask_l=None) -> nats [...].
     sample:        (key, params, n, latent_size) -> z [n, l].
     kl_divergence: (params, diagonal Gaussian q) -> KL(q || p) by latent unit, nats [..., l].
     """
@@ -24,10 +24,12 @@ class Prior(NamedTuple):
     kl_divergence: Callable
 
 
-def standard_normal_log_prob(params: dict, z: Float[Array, "*batch l"]) -> Float[Array, "*batch"]:
+def standard_normal_log_prob(
+    params: dict, z: Float[Array, "*batch l"], mask_l: Float[Array, " l"] | None = None
+) -> Float[Array, "*batch"]:
     """sum_l log N(z_l; 0, 1)."""
     del params
-    return jnp.sum(-0.5 * (jnp.square(z) + gaussian.LOG_2PI), axis=-1)
+    return gaussian.sum_units(-0.5 * (jnp.square(z) + gaussian.LOG_2PI), mask_l)
 
 
 def standard_normal_sample(

@@ -9,17 +9,16 @@ import time
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
 from vae_jax.errors import UserError
-from vae_jax.training.keys import lane_keys
-from vae_jax.training.loop import init_lanes
+from vae_jax.training.keys import run_keys
 from vae_jax.training.spec import Hyperparameters, Spec
-from vae_jax.training.step import State
+from vae_jax.training.step import State, init_state
 
 
 class Progress(NamedTuple):
@@ -34,9 +33,9 @@ class Progress(NamedTuple):
 def template(spec: Spec, hyper: Hyperparameters) -> Progress:
     """The Progress of a run that has done nothing, zeros for its state; nothing is compiled."""
     lanes = len(hyper.objective.beta)
-    keys = lane_keys([0] * lanes)
-    shapes = jax.eval_shape(lambda: init_lanes(spec, hyper, keys, None))
-    state = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)
+    one = jax.tree.map(lambda leaf: leaf[0], hyper)
+    shapes = jax.eval_shape(lambda: init_state(spec, one, run_keys(0), None))
+    state = jax.tree.map(lambda leaf: np.zeros((lanes, *leaf.shape), leaf.dtype), shapes)
     return Progress(state, state, np.full(lanes, -np.inf), np.zeros(()))
 
 
@@ -223,8 +222,3 @@ def cause(error: Exception) -> str:
     if number := re.search(r"os_error_code='(\d+)'", text):
         return os.strerror(int(number.group(1)))
     return (text.strip().splitlines() or [type(error).__name__])[0][:200]
-
-
-def on_host(tree: Any) -> Any:
-    """Copies of the arrays, in host memory: safe from a donated buffer being used again."""
-    return jax.tree.map(lambda array: np.array(array, copy=True), jax.device_get(tree))

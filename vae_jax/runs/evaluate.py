@@ -11,13 +11,17 @@ import numpy as np
 from vae_jax.data.dataset import Dataset
 from vae_jax.errors import UserError
 from vae_jax.evaluation.bounds import Terms, evaluate_split
-from vae_jax.models.vae import VAE, Params, vae
+from vae_jax.lanes import fetch, put
+from vae_jax.models.vae import VAE, Params
 from vae_jax.objectives.annealing import anneal
+from vae_jax.objectives.objective import ObjectiveSpec
 from vae_jax.runs import folder
 from vae_jax.runs.checkpoint import Checkpoints, Progress, diverged_step, status, template
 from vae_jax.runs.config import check, differences
+from vae_jax.runs.distributed import is_first
 from vae_jax.runs.pictures import draw_figures
-from vae_jax.runs.plan import Run, make_run
+from vae_jax.runs.plan import Run, lane_model, make_run
+from vae_jax.runs.programs import runs_in
 from vae_jax.training.step import State
 
 METRICS = ("elbo", "reconstruction", "kl", "bits_per_dim")
@@ -38,13 +42,13 @@ def load(workdir: str | Path, lane: int = 0) -> Loaded:
       UserError: there is no run or no checkpoint, or no such lane.
     """
     workdir = Path(workdir)
-    values = folder.read_config(workdir)
-    lanes = len(values["training.seeds"])
-    if not 0 <= lane < lanes:
-        raise UserError(f"{workdir} has no lane {lane}; it has 0 to {lanes - 1}")
-    run = make_run(values, workdir)
-    params = jax.tree.map(lambda leaf: leaf[lane], load_progress(run).best.params)
-    return Loaded(vae(run.spec.model), params, run.data)
+    runs = runs_in(workdir)
+    lanes = sum(len(run.lanes) for run in runs)
+    for run in runs:
+        for i, own in enumerate(run.lanes):
+            if own.number == lane:
+                return Loaded(*lane_model(run, load_progress(run).best.params, i), run.data)
+    raise UserError(f"{workdir} has no lane {lane}; it has 0 to {lanes - 1}")
 
 
 def load_progress(run: Run) -> Progress:
@@ -64,14 +68,25 @@ def load_progress(run: Run) -> Progress:
     return done
 
 
+def evaluation_spec(run: Run) -> ObjectiveSpec:
+    """The objective, with as many draws as an evaluation takes."""
+    return run.spec.objective._replace(num_samples=run.values["evaluation.num_samples"])
+
+
 def evaluate_state(run: Run, state: State, images: np.ndarray) -> Terms:
-    """The loss and terms [lanes, n] of a split's images at `state`; dispatched, not waited for."""
+    """The loss and terms [padded lanes, n] of a split's images at `state`, on the devices.
+
+    Dispatched, not waited for.
+    """
+    hyper, key = put(run.layout, (run.hyper, run.keys.evaluation))
     return evaluate_split(
         run.spec.model,
-        run.spec.objective._replace(num_samples=run.values["evaluation.num_samples"]),
+        evaluation_spec(run),
+        run.layout,
         state.params,
-        run.keys.evaluation,
-        jax.vmap(anneal)(run.hyper.objective, state.step),
+        key,
+        jax.vmap(anneal)(hyper.objective, state.step),
+        hyper.latent_mask,
         images,
         batch_size=run.values["evaluation.batch_size"],
     )
@@ -97,19 +112,32 @@ def evaluate(workdir: Path, config: Mapping[str, Any]) -> None:
 
 def evaluate_best(run: Run, done: Progress) -> None:
     """Draws the figures, writes results.json, and prints the table of every lane's best."""
-    terms = evaluate_state(run, done.best, run.data.test.images)
-    terms_kn = {name: np.asarray(term, np.float64) for name, term in terms.items()}
+    results = measure(run, done)
+    if is_first():
+        results |= summary(results["lanes"])
+        figures = draw_figures(run, done)
+        # Last: it is what says that the run is finished.
+        folder.write_json(run.workdir / folder.RESULTS, results)
+        print(table(run.workdir, results, figures))
+
+
+def measure(run: Run, done: Progress) -> dict[str, Any]:
+    """The results of every lane's best on the test set."""
+    best = put(run.layout, done.best)
+    terms = fetch(run.layout, evaluate_state(run, best, run.data.test.images))
+    terms_kn = {name: term.astype(np.float64) for name, term in terms.items()}
     step = int(done.state.step[0])
     finished = step >= run.total_steps or bool((done.state.diverged_step >= 0).all())
     dimensions = math.prod(run.data.image_shape)
     lanes = []
-    for lane, seed in enumerate(run.values["training.seeds"]):
+    for lane, own in enumerate(run.lanes):
         best_step = int(done.best.step[lane])
         elbo_n = terms_kn["elbo"][lane]
         lanes.append(
             {
-                "lane": lane,
-                "seed": seed,
+                "lane": own.number,
+                "seed": own.seed,
+                **own.setting,
                 "status": status(done, lane, finished=finished),
                 "diverged_step": diverged_step(done, lane),
                 "best_step": best_step,
@@ -122,24 +150,26 @@ def evaluate_best(run: Run, done: Progress) -> None:
                 "bits_per_dim": or_none(-elbo_n.mean() / (dimensions * math.log(2))),
             }
         )
-    healthy = [lane for lane in lanes if lane["status"] != "diverged"]
-    columns = {name: np.array([lane[name] for lane in healthy], float) for name in METRICS}
-    results = {
+    return {
         "finished": finished,
         "step": step,
         "lanes": lanes,
-        "lanes_in_mean": len(healthy),
-        "mean": {n: or_none(c.mean()) if len(c) else None for n, c in columns.items()},
-        "se": {n: or_none(standard_error(c)) for n, c in columns.items()},  # over seeds
         "pseudo_likelihood": run.pseudo,
         "evaluation": {k: v for k, v in run.values.items() if k.startswith("evaluation.")},
         "dataset": run.data.identity,
         "wall_seconds": round(float(done.wall_seconds), 3),
     }
-    figures = draw_figures(run, done)
-    # Last: it is what says that the run is finished.
-    folder.write_json(run.workdir / folder.RESULTS, results)
-    print(table(run.workdir, results, figures))
+
+
+def summary(lanes: list[dict[str, Any]]) -> dict[str, Any]:
+    """Mean and standard error over lanes, those that diverged left out."""
+    healthy = [lane for lane in lanes if lane["status"] != "diverged"]
+    columns = {name: np.array([lane[name] for lane in healthy], float) for name in METRICS}
+    return {
+        "lanes_in_mean": len(healthy),
+        "mean": {n: or_none(c.mean()) if len(c) else None for n, c in columns.items()},
+        "se": {n: or_none(standard_error(c)) for n, c in columns.items()},
+    }
 
 
 def standard_error(values: np.ndarray) -> float:
@@ -154,15 +184,17 @@ def or_none(value: float) -> float | None:
     return float(value) if math.isfinite(value) else None
 
 
+def cells(numbers: dict[str, float | None]) -> list[str]:
+    """The METRICS as they are printed."""
+    digits = {"bits_per_dim": 4}
+    return ["-" if (v := numbers[n]) is None else f"{v:.{digits.get(n, 2)}f}" for n in METRICS]
+
+
 def table(workdir: Path, results: dict[str, Any], figures: list[Path]) -> str:
     """What a person reads at the end: the lanes, their mean, and where each thing is."""
 
     def line(*cells: str) -> str:
         return "  ".join(f"{cell:>{width}}" for cell, width in zip(cells, widths, strict=True))
-
-    def cells(numbers: dict[str, float | None]) -> list[str]:
-        digits = {"bits_per_dim": 4}
-        return ["-" if (v := numbers[n]) is None else f"{v:.{digits.get(n, 2)}f}" for n in METRICS]
 
     pseudo = "pseudo-" if results["pseudo_likelihood"] else ""
     names = [f"{pseudo}elbo", f"{pseudo}reconstruction", "kl", f"{pseudo}bits/dim"]

@@ -12,13 +12,13 @@ import sys
 from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 
 import vae_jax
 from vae_jax.errors import UserError
-from vae_jax.runs.config import Values, check, differences, nest
+from vae_jax.runs.config import Values, check, differences
 
 CONFIG = "config.json"
 ENVIRONMENT = "environment.json"
@@ -28,17 +28,9 @@ RESULTS = "results.json"
 CHECKPOINTS = "checkpoints"
 FIGURES = "figures"
 LOCK = ".lock"
+SWEEP = "sweep.json"
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "ml-collections", "numpy")
-
-
-class Lane(NamedTuple):
-    """A row of lanes.csv."""
-
-    lane: int
-    seed: int
-    status: str  # running, done or diverged
-    diverged_step: int | None
 
 
 def write_text(path: Path, text: str) -> None:
@@ -93,9 +85,15 @@ def refuse_other_config(workdir: Path, values: Values) -> None:
         )
 
 
+def refuse_sweep(workdir: Path) -> None:
+    """Raises UserError if `workdir` holds a sweep."""
+    if (workdir / SWEEP).exists():
+        raise UserError(f"{workdir} holds a sweep; `vae-jax sweep` works there")
+
+
 def refuse_other_data(workdir: Path, identity: dict[str, Any]) -> None:
     """Raises UserError if the run in `workdir` began on data that were not these."""
-    if not (workdir / CONFIG).exists():
+    if not (workdir / ENVIRONMENT).exists():
         return
     different = differences(read_json(workdir / ENVIRONMENT).get("dataset", {}), identity)
     if different:
@@ -105,12 +103,19 @@ def refuse_other_data(workdir: Path, identity: dict[str, Any]) -> None:
         )
 
 
+class InUse(UserError):
+    """Another process holds the folder."""
+
+
 @contextlib.contextmanager
-def locked(workdir: Path) -> Iterator[None]:
+def locked(workdir: Path, *, wait: bool = False) -> Iterator[None]:
     """Makes the folder, and holds it: no second process may write to it meanwhile.
 
+    `wait`: until another process that holds it lets go.
+
     Raises:
-      UserError: it can't be written, or another process holds it.
+      UserError: it can't be written.
+      InUse: another process holds it.
     """
     try:
         workdir.mkdir(parents=True, exist_ok=True)
@@ -122,22 +127,19 @@ def locked(workdir: Path) -> Iterator[None]:
     with lock:
         try:
             # The kernel lets go of it when the process ends, however it ends.
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(lock, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         except BlockingIOError as error:
-            raise UserError(
+            raise InUse(
                 f"another process is working in {workdir}; wait for it or take another --workdir"
             ) from error
         yield
 
 
-def start(workdir: Path, values: Values, dataset_identity: dict) -> None:
-    """Writes what is known before the first step."""
-    (workdir / FIGURES).mkdir(exist_ok=True)
-    if not (workdir / CONFIG).exists():
+def start(workdir: Path, lanes: list[dict[str, Any]], dataset_identity: dict[str, Any]) -> None:
+    """Writes what is known before the first step, unless the run has been here."""
+    if not (workdir / CHECKPOINTS).exists():
         write_json(workdir / ENVIRONMENT, environment() | {"dataset": dataset_identity})
-        seeds = values["training.seeds"]
-        write_lanes(workdir, [Lane(i, seed, "running", None) for i, seed in enumerate(seeds)])
-        write_json(workdir / CONFIG, nest(values))
+        write_lanes(workdir, lanes)
 
 
 def environment() -> dict[str, Any]:
@@ -165,10 +167,11 @@ def commit() -> str | None:
         return None
 
 
-def write_lanes(workdir: Path, lanes: list[Lane]) -> None:
+def write_lanes(workdir: Path, lanes: list[dict[str, Any]]) -> None:
+    """A row a lane: lane, seed, every swept value, status, the step at which it diverged."""
     table = io.StringIO()
-    writer = csv.writer(table, lineterminator="\n")
-    writer.writerow(Lane._fields)
+    writer = csv.DictWriter(table, list(lanes[0]), lineterminator="\n")
+    writer.writeheader()
     writer.writerows(lanes)
     write_text(workdir / LANES, table.getvalue())
 

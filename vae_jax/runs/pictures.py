@@ -11,11 +11,13 @@ from vae_jax.data.binarization import scale
 from vae_jax.figures.images import manifold, reconstructions, samples, traversals
 from vae_jax.figures.latent_space import latent_space
 from vae_jax.figures.training_curves import training_curves
-from vae_jax.models.vae import Params, vae
 from vae_jax.runs import folder
 from vae_jax.runs.checkpoint import Progress
-from vae_jax.runs.plan import Run
+from vae_jax.runs.plan import Run, lane_model
 
+FIGURES = (
+    "training_curves", "reconstructions", "samples", "latent_space", "manifold", "traversals",
+)  # fmt: skip
 MANIFOLD_SIDE = 20
 TRAVERSED_UNITS = 10
 TRAVERSAL = np.linspace(-3, 3, 11)
@@ -24,35 +26,39 @@ TRAVERSAL = np.linspace(-3, 3, 11)
 def draw_figures(run: Run, done: Progress) -> list[Path]:
     """Draws every figure of the lane with the best validation ELBO; returns their paths."""
     at = run.workdir / folder.FIGURES
-    at.mkdir(exist_ok=True)
     draw_training_curves(run)
     healthy = done.state.diverged_step < 0
     lane = int(np.argmax(np.where(healthy | ~healthy.any(), done.best_elbo, -np.inf)))
-    params = jax.tree.map(lambda leaf: jnp.asarray(leaf[lane]), done.best.params)
-    seed, step = run.values["training.seeds"][lane], int(done.best.step[lane])
-    draw_model(run, params, f"{describe(run)}\nseed {seed}, step {step}")
-    drawn = ["training_curves", "reconstructions", "samples", "latent_space", "manifold"]
-    return [at / f"{n}.png" for n in [*drawn, "traversals"] if (at / f"{n}.png").exists()]
+    draw_lane(run, done, lane, at)
+    return existing_figures(run.workdir)
+
+
+def existing_figures(workdir: Path) -> list[Path]:
+    """The figures of a run that are there."""
+    paths = [workdir / folder.FIGURES / f"{name}.png" for name in FIGURES]
+    return [path for path in paths if path.exists()]
 
 
 def draw_training_curves(run: Run) -> None:
     """Draws every row so far."""
     rows = folder.read_rows(run.workdir)
-    seeds = ", ".join(map(str, run.values["training.seeds"]))
+    seeds = ", ".join(str(lane.seed) for lane in run.lanes)
     last_step = max((row["step"] for row in rows), default=0)
     training_curves(
         run.workdir / folder.FIGURES / "training_curves.png",
         rows,
-        title=f"{describe(run)}, seeds {seeds}, to step {last_step}",
+        title=f"{describe(run, 0)}, seeds {seeds}, to step {last_step}",
         prefix="pseudo-" if run.pseudo else "",
     )
 
 
-def draw_model(run: Run, params: Params, title: str) -> None:
-    """The figures of one trained model."""
-    at, values, data = run.workdir / folder.FIGURES, run.values, run.data
-    model = vae(run.spec.model)
-    latent_size = run.spec.model.latent_size
+def draw_lane(run: Run, done: Progress, lane: int, at: Path) -> None:
+    """The figures of one lane's best, in the folder `at`."""
+    model, params = lane_model(run, done.best.params, lane)
+    params = jax.tree.map(jnp.asarray, params)
+    values, data = run.lanes[lane].values, run.data
+    latent_size = values["model.latent_size"]
+    title = f"{describe(run, lane)}\nseed {run.lanes[lane].seed}, step {done.best.step[lane]}"
     # The same pictures at every evaluation.
     key = jax.random.key(values["dataset.binarization_seed"])
 
@@ -95,9 +101,9 @@ def draw_model(run: Run, params: Params, title: str) -> None:
     traversals(at / "traversals.png", images(decoded, len(units)), units, TRAVERSAL, title=title)
 
 
-def describe(run: Run) -> str:
-    """The config in a few words, for titles."""
-    values, data = run.values, run.data
+def describe(run: Run, lane: int) -> str:
+    """A lane's config in a few words, for titles."""
+    values, data = run.lanes[lane].values, run.data
 
     def network(side: str) -> str:
         widths = "-".join(map(str, values[f"model.{side}.widths"]))

@@ -1,5 +1,6 @@
 """From checked config values to a Run: dataset, spec, hyperparameters, keys."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -9,7 +10,8 @@ import numpy as np
 from vae_jax.data import DATASETS, READS
 from vae_jax.data.dataset import Dataset, dataset
 from vae_jax.errors import UserError
-from vae_jax.models.vae import ModelSpec
+from vae_jax.lanes import Layout, layout
+from vae_jax.models.vae import VAE, ModelSpec, Params, vae
 from vae_jax.networks.network import NetworkSpec
 from vae_jax.objectives.objective import ObjectiveHyper, ObjectiveSpec
 from vae_jax.probability.likelihoods import LIKELIHOODS
@@ -18,17 +20,51 @@ from vae_jax.training.keys import RunKeys, lane_keys
 from vae_jax.training.optimizer import OptimizerHyper, OptimizerSpec
 from vae_jax.training.spec import Hyperparameters, Spec
 
+# The numbers that lanes of one program may differ in: traced, one value a lane. Every other key
+# changes the compiled program, the data, or what the host does with them.
+LANE_KEYS = frozenset(
+    {
+        "objective.beta",
+        "objective.warmup_epochs",
+        "optimizer.learning_rate",
+        "optimizer.b1",
+        "optimizer.b2",
+        "optimizer.eps",
+        "optimizer.momentum",
+        "optimizer.weight_decay",
+        "optimizer.max_grad_norm",
+        "optimizer.schedule.final_fraction",
+        "optimizer.schedule.boundaries",
+        "optimizer.schedule.decay_factor",
+    }
+)
+
+
+class Lane(NamedTuple):
+    """One run inside a program."""
+
+    number: int  # in the whole run or sweep
+    seed: int
+    setting: dict[str, Any]  # the swept keys and their values; {} outside a sweep
+    values: Values  # its whole config
+
 
 class Run(NamedTuple):
-    """What stays the same from a run's first step to its last figure."""
+    """What one program trains; it stays the same from the first step to the last figure."""
 
-    values: Values
+    lanes: tuple[Lane, ...]
     workdir: Path
     data: Dataset
     spec: Spec
+    layout: Layout
     hyper: Hyperparameters
     keys: RunKeys
     pseudo: bool  # whether the "ELBO" is one of a pseudo-likelihood
+
+    @property
+    def values(self) -> Values:
+        """The config; of LANE_KEYS (and a padded latent size), the first lane's."""
+        return self.lanes[0].values
 
     @property
     def total_steps(self) -> int:
@@ -36,22 +72,66 @@ class Run(NamedTuple):
 
 
 def make_run(values: Values, workdir: Path) -> Run:
-    """The run of a checked config. Touches no folder.
+    """The run of a checked config, a lane a seed. Touches no folder.
 
     Raises:
       UserError: the data can't be loaded, or do not go with the config.
     """
-    data = make_dataset(values)
+    lanes = [Lane(i, seed, {}, values) for i, seed in enumerate(values["training.seeds"])]
+    return make_program(lanes, workdir, make_dataset(values))
+
+
+def make_program(
+    lanes: Sequence[Lane], workdir: Path, data: Dataset, padded_latent_size: int | None = None
+) -> Run:
+    """The run of lanes whose configs differ in LANE_KEYS alone.
+
+    With a `padded_latent_size`, every lane has that many latent units and those past its own
+    latent size are masked.
+
+    Raises:
+      UserError: the data do not go with the config, or there are too few devices.
+    """
+    values = lanes[0].values
     spec = make_spec(values, data)
+    if padded_latent_size is not None:
+        spec = spec._replace(model=spec.model._replace(latent_size=padded_latent_size))
     return Run(
-        values=values,
+        lanes=tuple(lanes),
         workdir=workdir,
         data=data,
         spec=spec,
-        hyper=make_hyper(values, spec),
-        keys=lane_keys(values["training.seeds"]),
+        layout=make_layout(values, len(lanes)),
+        hyper=make_hyper([lane.values for lane in lanes], spec, padded_latent_size is not None),
+        keys=lane_keys([lane.seed for lane in lanes]),
         pseudo=is_pseudo_likelihood(values, data),
     )
+
+
+def make_layout(values: Values, lanes: int) -> Layout:
+    """The lanes over all devices there are.
+
+    Raises:
+      UserError: fewer devices than are to share a batch.
+    """
+    data_devices = values["training.data_devices"]
+    if data_devices > jax.device_count():
+        raise UserError(
+            f"training.data_devices = {data_devices} should be at most the {jax.device_count()} "
+            f"{jax.devices()[0].platform} devices there are"
+        )
+    return layout(lanes, data_devices)
+
+
+def lane_model(run: Run, params: Params, lane: int) -> tuple[VAE, Params]:
+    """The model of one lane and, of all lanes' params, its own, cut back to its latent size."""
+    latent_size = run.lanes[lane].values["model.latent_size"]
+    model = vae(run.spec.model._replace(latent_size=latent_size))
+    shapes = jax.eval_shape(lambda: model.init(jax.random.key(0)))
+    own = jax.tree.map(
+        lambda shape, leaf: leaf[lane][tuple(map(slice, shape.shape))], shapes, params
+    )
+    return model, own
 
 
 class Section(NamedTuple):
@@ -119,6 +199,12 @@ def make_spec(values: Values, data: Dataset) -> Spec:
             f"training.batch_size = {batch_size} should be at most the {train_size} training "
             "examples there are"
         )
+    data_devices = values["training.data_devices"]
+    if batch_size % data_devices:
+        raise UserError(
+            f"training.data_devices = {data_devices} should divide training.batch_size = "
+            f"{batch_size}"
+        )
     return Spec(
         model=make_model_spec(values, data.image_shape),
         objective=ObjectiveSpec(values["objective.name"], values["objective.num_samples"]),
@@ -127,15 +213,31 @@ def make_spec(values: Values, data: Dataset) -> Spec:
         train_size=train_size,
         dynamic=data.dynamic,
         chunk_steps=min(values["log.every_steps"], train_size // batch_size),
+        data_devices=data_devices,
     )
 
 
-def make_hyper(values: Values, spec: Spec) -> Hyperparameters:
-    """What is traced: float32 arrays with a leading axis of lanes, one a seed."""
+def make_hyper(lanes: Sequence[Values], spec: Spec, padded: bool = False) -> Hyperparameters:
+    """What is traced: float32 arrays with a leading axis of lanes, each lane's from its config.
+
+    `padded`: whether the spec's latent size is one that lanes are padded to.
+    """
+    boundaries = max(len(values["optimizer.schedule.boundaries"]) for values in lanes)
+    rows = [lane_hyper(values, spec, boundaries, padded) for values in lanes]
+    return jax.tree.map(
+        lambda *leaves: np.stack([np.asarray(v, np.float32) for v in leaves]), *rows
+    )
+
+
+def lane_hyper(values: Values, spec: Spec, num_boundaries: int, padded: bool) -> Hyperparameters:
+    """One lane's, with room for so many boundaries."""
     steps_per_epoch = spec.steps_per_epoch
-    boundaries: Any = np.array(values["optimizer.schedule.boundaries"]) * steps_per_epoch
+    boundaries: Any = np.full(num_boundaries, np.inf)  # what never comes does nothing
+    own = values["optimizer.schedule.boundaries"]
+    boundaries[: len(own)] = np.array(own) * steps_per_epoch
     max_grad_norm: Any = values["optimizer.max_grad_norm"] or np.inf
-    one_lane = Hyperparameters(
+    latent_mask: Any = np.arange(spec.model.latent_size) < values["model.latent_size"]
+    return Hyperparameters(
         objective=ObjectiveHyper(
             beta=values["objective.beta"],
             warmup_steps=values["objective.warmup_epochs"] * steps_per_epoch,
@@ -153,9 +255,8 @@ def make_hyper(values: Values, spec: Spec) -> Hyperparameters:
             boundaries=boundaries,
             decay_factor=values["optimizer.schedule.decay_factor"],
         ),
+        latent_mask=latent_mask if padded else None,
     )
-    lanes = len(values["training.seeds"])
-    return jax.tree.map(lambda v: np.stack([np.asarray(v, np.float32)] * lanes), one_lane)
 
 
 def is_pseudo_likelihood(values: Values, data: Dataset) -> bool:

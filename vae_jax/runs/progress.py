@@ -6,13 +6,19 @@ from typing import Any
 from tqdm import tqdm
 
 from vae_jax.errors import UserError
+from vae_jax.runs.distributed import is_first
 from vae_jax.training.step import METRICS
 
 
-def bar(total_steps: int, first_step: int) -> tqdm:
-    """A bar of training steps; silent where stderr is not a terminal."""
+def bar(total_steps: int, first_step: int, label: str | None) -> tqdm:
+    """A bar of training steps; silent where stderr is not a terminal, but for the first process."""
     return tqdm(
-        total=total_steps, initial=first_step, unit="step", disable=None, dynamic_ncols=True
+        desc=f"program {label}" if label else None,
+        total=total_steps,
+        initial=first_step,
+        unit="step",
+        disable=None if is_first() else True,
+        dynamic_ncols=True,
     )
 
 

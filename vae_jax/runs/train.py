@@ -15,18 +15,18 @@ import numpy as np
 
 from vae_jax.data.dataset import mean_image
 from vae_jax.errors import Stopped
-from vae_jax.evaluation.bounds import Terms
+from vae_jax.lanes import fetch, put, put_shared
 from vae_jax.runs import folder, progress
 from vae_jax.runs.checkpoint import (
     Checkpoints,
     Progress,
     better,
     diverged_step,
-    on_host,
     status,
     template,
 )
-from vae_jax.runs.config import check
+from vae_jax.runs.config import check, nest
+from vae_jax.runs.distributed import any_process, from_first, is_first
 from vae_jax.runs.evaluate import evaluate_best, evaluate_state
 from vae_jax.runs.pictures import draw_training_curves
 from vae_jax.runs.plan import Run, make_run
@@ -45,18 +45,18 @@ class Chunk(NamedTuple):
 
 
 class Pending(NamedTuple):
-    """What a chunk left on the device, to be fetched while the next one runs."""
+    """What a chunk left on the devices, to be fetched while the next one runs."""
 
     chunk: Chunk
     metrics: Metrics
-    diverged_step: jax.Array
-    validation: Terms | None
+    diverged_step: Any  # [lanes]
+    validation: dict[str, Any] | None  # Terms
     snapshot: State | None
 
 
 @jax.jit
 def copied(tree):
-    """A copy on the device that outlives the donation of the original."""
+    """A copy on the devices that outlives the donation of the original."""
     return jax.tree.map(jnp.copy, tree)
 
 
@@ -69,6 +69,7 @@ def train(config: Mapping[str, Any], workdir: Path) -> None:
     """
     began = time.monotonic()
     values = check(config)
+    folder.refuse_sweep(workdir)
     folder.refuse_other_config(workdir, values)
     if folder.is_finished(workdir):
         print(f"{workdir} holds a finished run of this config; there is nothing to do")
@@ -77,44 +78,69 @@ def train(config: Mapping[str, Any], workdir: Path) -> None:
         progress.TensorBoard(workdir, 0)  # refuses where its package is missing
     run = make_run(values, workdir)
     folder.refuse_other_data(workdir, run.data.identity)
-    with folder.locked(workdir):
-        folder.refuse_other_config(workdir, values)  # another process may have come first
-        folder.start(workdir, values, run.data.identity)
-        keep = values["log.keep_checkpoints"]
-        with Checkpoints(workdir / folder.CHECKPOINTS, keep) as checkpoints:
-            state, done = first_progress(run, checkpoints)
-            first_step = int(done.state.step[0])
-            folder.cut_rows(workdir, first_step)
-            introduce(run, first_step)
-            clock = began - float(done.wall_seconds)
-            done = train_lanes_to_end(run, checkpoints, state, done, clock)
-        folder.write_lanes(workdir, lane_table(run, done, finished=True))
+    with folder.locked(workdir) if is_first() else contextlib.nullcontext():
+        if is_first():
+            folder.refuse_other_config(workdir, values)  # another process may have come first
+            folder.start(workdir, lane_rows(run, None), run.data.identity)
+            folder.write_json(workdir / folder.CONFIG, nest(values))
+        done = train_run(run, began)
         evaluate_best(run, done)
 
 
-def first_progress(run: Run, checkpoints: Checkpoints) -> tuple[State, Progress]:
-    """The state on the device and the progress on the host: restored, or from the seeds."""
+def train_run(run: Run, began: float, label: str | None = None) -> Progress:
+    """Trains the run to its end, in a folder that is locked and started.
+
+    `began`: the clock when work on it began; `label`: what the bar says of a sweep's program.
+
+    Raises:
+      Stopped: SIGTERM or SIGINT came; all that was done is saved.
+    """
+    with contextlib.ExitStack() as stack:
+        checkpoints = None
+        if is_first():
+            at, keep = run.workdir / folder.CHECKPOINTS, run.values["log.keep_checkpoints"]
+            checkpoints = stack.enter_context(Checkpoints(at, keep))
+        state, done = first_progress(run, checkpoints)
+        first_step = int(done.state.step[0])
+        if is_first():
+            folder.cut_rows(run.workdir, first_step)
+            introduce(run, first_step, label)
+        clock = began - float(done.wall_seconds)
+        done = train_lanes_to_end(run, checkpoints, state, done, clock, label)
+    if is_first():
+        folder.write_lanes(run.workdir, lane_rows(run, done, finished=True))
+    return done
+
+
+def first_progress(run: Run, checkpoints: Checkpoints | None) -> tuple[State, Progress]:
+    """The state on the devices and the progress on the host: restored, or from the seeds."""
     empty = template(run.spec, run.hyper)
-    done = checkpoints.restore(empty)
-    if done is None:
-        from_data = run.values["model.decoder.output_bias_from_data"]
-        mean_d = mean_image(run.data.train) if from_data else None
-        state = init_lanes(run.spec, run.hyper, run.keys, mean_d)
-        host_state = on_host(state)
-        return state, empty._replace(state=host_state, best=host_state)
-    # A jitted copy, so that the device owns the buffers that the first chunk is given to reuse.
-    return copied(done.state), done
+    restored = checkpoints.restore(empty) if checkpoints else None
+    if any_process(restored is not None):
+        done = from_first(restored or empty)
+        # A jitted copy: the devices own the buffers that the first chunk is given to reuse.
+        return copied(put(run.layout, done.state)), done
+    from_data = run.values["model.decoder.output_bias_from_data"]
+    mean_d = put_shared(run.layout, mean_image(run.data.train)) if from_data else None
+    hyper, keys = put(run.layout, (run.hyper, run.keys))
+    state = init_lanes(run.spec, run.layout, hyper, keys, mean_d)
+    host_state = fetch(run.layout, state)
+    return state, empty._replace(state=host_state, best=host_state)
 
 
-def introduce(run: Run, first_step: int) -> None:
+def introduce(run: Run, first_step: int, label: str | None) -> None:
     """Says what is going to happen."""
-    lanes = len(run.values["training.seeds"])
     if first_step:
-        print(f"resuming at step {first_step} of {run.total_steps}")
+        of = f"program {label}: " if label else ""
+        print(f"{of}resuming at step {first_step} of {run.total_steps}", flush=True)
+    if label:
+        return
+    lanes, devices = len(run.lanes), run.layout.mesh.devices.size
     print(
         f"{run.data.identity['name']}: {lanes} lane{'s' * (lanes > 1)} in 1 program, "
         f"{run.values['training.num_epochs']} epochs of {run.spec.steps_per_epoch} steps, "
-        f"on {jax.devices()[0].platform}; run folder: {run.workdir}",
+        f"on {devices} {jax.devices()[0].platform} device{'s' * (devices > 1)}; "
+        f"run folder: {run.workdir}",
         flush=True,
     )
     if run.pseudo:
@@ -135,43 +161,52 @@ def chunks(run: Run, first_step: int) -> Iterator[Chunk]:
 
 
 def train_lanes_to_end(
-    run: Run, checkpoints: Checkpoints, state: State, done: Progress, clock: float
+    run: Run,
+    checkpoints: Checkpoints | None,
+    state: State,
+    done: Progress,
+    clock: float,
+    label: str | None,
 ) -> Progress:
     """Dispatches each chunk, then logs and saves the one before: the device never waits."""
     first_step = int(done.state.step[0])
     tensorboard = None
-    if run.values["log.tensorboard"]:
+    if run.values["log.tensorboard"] and is_first():
         tensorboard = progress.TensorBoard(run.workdir / "tensorboard", first_step)
-    images = jnp.asarray(run.data.train.images)
-    hyper = jax.tree.map(jnp.asarray, run.hyper)
+    images = put_shared(run.layout, run.data.train.images)
+    hyper, keys = put(run.layout, (run.hyper, run.keys))
     pending: Pending | None = None
+    stopping = False
     drawn = time.monotonic()
 
     def settle(pending: Pending, done: Progress) -> Progress:
         """Logs a chunk that has run and, if it validated, saves."""
+        pending = Pending(pending.chunk, *fetch(run.layout, pending[1:]))
         rows = train_rows(run, pending)
         if pending.validation is not None:
             validation = validation_rows(run, pending)
             progress.describe(bar, validation, "pseudo-" if run.pseudo else "")
             rows += validation
-        folder.append_rows(run.workdir, rows)
+        if is_first():
+            folder.append_rows(run.workdir, rows)
         if tensorboard:
             tensorboard.write(rows)
         bar.update(pending.chunk.num_steps)
-        if pending.validation is not None:
-            snapshot = on_host(pending.snapshot)
-            elbo = np.asarray(pending.validation["elbo"], np.float64).mean(axis=1)
-            best, best_elbo = better(done, snapshot, elbo)
-            done = Progress(snapshot, best, best_elbo, np.array(time.monotonic() - clock))
+        if pending.validation is not None and pending.snapshot is not None:
+            elbo = pending.validation["elbo"].astype(np.float64).mean(axis=1)
+            best, best_elbo = better(done, pending.snapshot, elbo)
+            wall_seconds = np.array(time.monotonic() - clock)
+            done = Progress(pending.snapshot, best, best_elbo, wall_seconds)
             save(run, checkpoints, done)
         return done
 
-    with progress.bar(run.total_steps, first_step) as bar, stop_on_signal() as stop:
+    with progress.bar(run.total_steps, first_step, label) as bar, stop_on_signal() as stop:
         for chunk in chunks(run, first_step):
-            if stop.is_set() or (done.state.diverged_step >= 0).all():
+            stopping = any_process(stop.is_set())
+            if stopping or (done.state.diverged_step >= 0).all():
                 break
-            steps = jnp.int32(chunk.num_steps)
-            state, metrics = train_lanes(run.spec, hyper, state, run.keys, images, steps)
+            steps = np.int32(chunk.num_steps)
+            state, metrics = train_lanes(run.spec, run.layout, hyper, state, keys, images, steps)
             # Copies: the next chunk is given the state's own memory.
             diverged, snapshot, validation = copied(state.diverged_step), None, None
             if chunk.validates:
@@ -179,7 +214,8 @@ def train_lanes_to_end(
                 validation = evaluate_state(run, snapshot, run.data.validation.images)
             if pending:
                 done = settle(pending, done)
-                if pending.validation is not None and time.monotonic() > drawn + DRAW_SECONDS:
+                due = pending.validation is not None and time.monotonic() > drawn + DRAW_SECONDS
+                if due and not label and is_first():
                     draw_training_curves(run)
                     drawn = time.monotonic()
             pending = Pending(chunk, metrics, diverged, validation, snapshot)
@@ -187,36 +223,45 @@ def train_lanes_to_end(
             done = settle(pending, done)
             if pending.snapshot is None:
                 done = done._replace(
-                    state=on_host(state), wall_seconds=np.array(time.monotonic() - clock)
+                    state=fetch(run.layout, state), wall_seconds=np.array(time.monotonic() - clock)
                 )
                 save(run, checkpoints, done)
-        checkpoints.wait()
+        if checkpoints:
+            checkpoints.wait()
     if tensorboard:
         tensorboard.close()
     step = int(done.state.step[0])
-    if stop.is_set() and step < run.total_steps:
+    if stopping and step < run.total_steps:
         raise Stopped(f"stopped and saved at step {step} of {run.total_steps}")
     return done
 
 
-def save(run: Run, checkpoints: Checkpoints, done: Progress) -> None:
-    """A checkpoint, and the lanes' status beside it."""
-    checkpoints.save(int(done.state.step[0]), done)
-    folder.write_lanes(run.workdir, lane_table(run, done, finished=False))
+def save(run: Run, checkpoints: Checkpoints | None, done: Progress) -> None:
+    """A checkpoint, and the lanes' status beside it; in the first process alone."""
+    if checkpoints:
+        checkpoints.save(int(done.state.step[0]), done)
+        folder.write_lanes(run.workdir, lane_rows(run, done))
 
 
-def lane_table(run: Run, done: Progress, *, finished: bool) -> list[folder.Lane]:
+def lane_rows(run: Run, done: Progress | None, *, finished: bool = False) -> list[dict[str, Any]]:
+    """The rows of lanes.csv; `done` None: before the first step."""
     return [
-        folder.Lane(lane, seed, status(done, lane, finished=finished), diverged_step(done, lane))
-        for lane, seed in enumerate(run.values["training.seeds"])
+        {
+            "lane": lane.number,
+            "seed": lane.seed,
+            **lane.setting,
+            "status": status(done, i, finished=finished) if done else "running",
+            "diverged_step": diverged_step(done, i) if done else None,
+        }
+        for i, lane in enumerate(run.lanes)
     ]
 
 
 def row(run: Run, lane: int, step: int, split: str, terms: dict[str, float]) -> dict[str, Any]:
     """A row of metrics.jsonl; a value that is not finite is written as null."""
     head = {
-        "lane": lane,
-        "seed": run.values["training.seeds"][lane],
+        "lane": run.lanes[lane].number,
+        "seed": run.lanes[lane].seed,
         "step": step,
         "epoch": round(step / run.spec.steps_per_epoch, 6),
         "split": split,
@@ -227,7 +272,7 @@ def row(run: Run, lane: int, step: int, split: str, terms: dict[str, float]) -> 
 
 def train_rows(run: Run, pending: Pending) -> list[dict[str, Any]]:
     """A row a lane: means over the chunk's examples, up to the step at which the lane diverged."""
-    metrics = jax.device_get(pending.metrics)
+    metrics = pending.metrics
     rows = []
     for lane, count in enumerate(metrics.examples.astype(np.float64).sum(axis=1)):
         if count:
@@ -242,12 +287,10 @@ def train_rows(run: Run, pending: Pending) -> list[dict[str, Any]]:
 def validation_rows(run: Run, pending: Pending) -> list[dict[str, Any]]:
     """A row a lane that has not diverged: means over the validation set."""
     assert pending.validation is not None
-    means = {
-        name: np.asarray(term, np.float64).mean(axis=1) for name, term in pending.validation.items()
-    }
+    means = {n: term.astype(np.float64).mean(axis=1) for n, term in pending.validation.items()}
     return [
         row(run, lane, pending.chunk.end, "validation", {n: m[lane] for n, m in means.items()})
-        for lane, step in enumerate(np.asarray(pending.diverged_step))
+        for lane, step in enumerate(pending.diverged_step)
         if step < 0
     ]
 

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Shaped
 
+from vae_jax.lanes import Layout, over_lanes
 from vae_jax.training.keys import RunKeys
 from vae_jax.training.spec import Hyperparameters, Spec
 from vae_jax.training.step import METRICS, Data, Metrics, State, init_state, train_step
@@ -38,17 +39,22 @@ def train_chunk(
     return jax.lax.fori_loop(0, num_steps, body, (state, history))
 
 
-@partial(jax.jit, static_argnums=0)
+@partial(jax.jit, static_argnums=(0, 1))
 def init_lanes(
-    spec: Spec, hyper: Hyperparameters, keys: RunKeys, mean_d: Float[Array, " d"] | None
+    spec: Spec,
+    layout: Layout,
+    hyper: Hyperparameters,
+    keys: RunKeys,
+    mean_d: Float[Array, " d"] | None,
 ) -> State:
     """`init_state` of every lane: hyper, keys and the result have a leading axis of lanes."""
-    return jax.vmap(partial(init_state, spec), in_axes=(0, 0, None))(hyper, keys, mean_d)
+    return over_lanes(layout, partial(init_state, spec), (hyper, keys), (mean_d,))
 
 
-@partial(jax.jit, static_argnums=0, donate_argnums=2)
+@partial(jax.jit, static_argnums=(0, 1), donate_argnums=3)
 def train_lanes(
     spec: Spec,
+    layout: Layout,
     hyper: Hyperparameters,
     state: State,
     keys: RunKeys,
@@ -59,13 +65,5 @@ def train_lanes(
 
     Metrics are [lane, chunk_steps]. The memory of `state` is reused: keep a copy of what you need.
     """
-    lane = partial(train_chunk, spec)
-    if len(state.step) == 1:
-        # XLA's batched products with a batch of one take up to a third longer (two-core CPU).
-        # (Reshaped, not indexed, which jax 0.7's check of key reuse takes for a use of the key.)
-        hyper, state, keys = jax.tree.map(
-            lambda leaf: leaf.reshape(leaf.shape[1:]), (hyper, state, keys)
-        )
-        result = lane(hyper, state, keys, images, num_steps)
-        return jax.tree.map(lambda leaf: leaf[None], result)
-    return jax.vmap(lane, in_axes=(0, 0, 0, None, None))(hyper, state, keys, images, num_steps)
+    chunk = partial(train_chunk, spec)
+    return over_lanes(layout, chunk, (hyper, state, keys), (images, num_steps))

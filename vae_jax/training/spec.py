@@ -2,6 +2,8 @@
 
 from typing import NamedTuple
 
+from jaxtyping import Array, Float
+
 from vae_jax.models.vae import ModelSpec
 from vae_jax.objectives.objective import ObjectiveHyper, ObjectiveSpec
 from vae_jax.training.optimizer import OptimizerHyper, OptimizerSpec
@@ -17,6 +19,7 @@ class Spec(NamedTuple):
     train_size: int  # training examples
     dynamic: bool  # whether every minibatch is binarised anew
     chunk_steps: int  # the most steps one call of the program takes
+    data_devices: int = 1  # devices that share each batch
 
     @property
     def steps_per_epoch(self) -> int:
@@ -29,3 +32,4 @@ class Hyperparameters(NamedTuple):
 
     objective: ObjectiveHyper
     optimizer: OptimizerHyper
+    latent_mask: Float[Array, " l"] | None = None  # 1 for a unit in use, 0 for padding; None: all

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Shaped
 
 from vae_jax.data import binarization
+from vae_jax.lanes import share_batch
 from vae_jax.models.vae import vae
 from vae_jax.objectives import OBJECTIVES
 from vae_jax.objectives.annealing import anneal
@@ -46,7 +47,7 @@ def init_state(
     spec: Spec, hyper: Hyperparameters, keys: RunKeys, mean_d: Float[Array, " d"] | None
 ) -> State:
     """The state before the first step. `mean_d`: where the decoder's output bias starts."""
-    params = vae(spec.model).init(keys.init, mean_d)
+    params = vae(spec.model, hyper.latent_mask).init(keys.init, mean_d)
     opt_state = optimizer.init(spec.optimizer, hyper.optimizer, params)
     return State(jnp.int32(0), params, opt_state, diverged_step=jnp.int32(-1))
 
@@ -56,7 +57,8 @@ def minibatch(spec: Spec, data: Data, step, key) -> Float[Array, "b d"]:
     start = (step % spec.steps_per_epoch) * spec.batch_size
     rows = jax.lax.dynamic_slice(data.order, (start,), (spec.batch_size,))
     x_bd = binarization.scale(data.images[rows])
-    return binarization.draw(key, x_bd) if spec.dynamic else x_bd
+    x_bd = binarization.draw(key, x_bd) if spec.dynamic else x_bd
+    return share_batch(x_bd) if spec.data_devices > 1 else x_bd
 
 
 def train_step(
@@ -67,7 +69,7 @@ def train_step(
     A step whose loss or gradient is not finite is not taken: the lane keeps its last finite
     params and optimiser state from there on, and `diverged_step` says where.
     """
-    model = vae(spec.model)
+    model = vae(spec.model, hyper.latent_mask)
     objective = OBJECTIVES[spec.objective.name]
     streams = step_keys(keys, state.step)
     x_bd = minibatch(spec, data, state.step, streams.binarization)

@@ -1,0 +1,143 @@
+"""What a sweep found: a metric against what was swept."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from vae_jax.figures import style
+
+PANELS = {"elbo": "ELBO", "reconstruction": "reconstruction", "kl": "KL"}
+MOST_LINES = 10
+
+
+class Point(NamedTuple):
+    """A setting: its swept values, and the mean and standard error of each metric over seeds."""
+
+    values: dict[str, Any]
+    mean: dict[str, float | None]
+    se: dict[str, float | None]
+
+
+def text(value: Any) -> str:
+    """A swept value, short."""
+    if isinstance(value, (list, tuple)):
+        return "-".join(map(text, value)) or "none"
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def place(axis, values: Sequence[Any]) -> list[float]:
+    """Where each value goes on an axis: numbers where they are, anything else side by side."""
+    distinct = list(dict.fromkeys(map(repr, values)))
+    numeric = all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in values)
+    if numeric:
+        low, high = min(values), max(values)
+        if low > 0 and high >= 8 * low:
+            axis.axes.set_xscale("log")
+        if len(distinct) <= 8:
+            axis.set_ticks(sorted(set(values)), [text(v) for v in sorted(set(values))])
+            axis.set_ticks([], minor=True)
+        return [float(v) for v in values]
+    labels = {repr(v): text(v) for v in values}
+    axis.set_ticks(range(len(distinct)), [labels[name] for name in distinct])
+    return [float(distinct.index(repr(v))) for v in values]
+
+
+def against_key(path: Path, points: list[Point], key: str, *, title: str, prefix: str) -> None:
+    """Each term against one key with error bars, a line for each setting of the others."""
+    others = [other for other in points[0].values if other != key]
+    lines: dict[tuple[str, ...], list[Point]] = {}
+    for point in points:
+        lines.setdefault(tuple(f"{o} {text(point.values[o])}" for o in others), []).append(point)
+    scattered = len(lines) > MOST_LINES  # as in a random search
+    fig = style.figure(11, 3.8, title)
+    for axes, (metric, name) in zip(fig.subplots(1, len(PANELS)), PANELS.items(), strict=True):
+        known = [p for p in points if p.mean[metric] is not None]
+        where = dict(
+            zip(map(id, known), place(axes.xaxis, [p.values[key] for p in known]), strict=True)
+        )
+        for i, (label, line) in enumerate(lines.items()):
+            line = sorted((p for p in line if id(p) in where), key=lambda p: where[id(p)])
+            axes.errorbar(
+                [where[id(p)] for p in line],
+                [p.mean[metric] for p in line],
+                yerr=[p.se[metric] or 0 for p in line],
+                color=style.COLOURS[0 if scattered else i % len(style.COLOURS)],
+                marker="o",
+                markersize=4,
+                capsize=3,
+                linewidth=1.2,
+                linestyle="none" if scattered else "-",
+                label=", ".join(label) if metric == "elbo" and not scattered else None,
+            )
+        axes.set_xlabel(key)
+        axes.set_ylabel(f"{prefix if metric != 'kl' else ''}{name} (nats per example)")
+        axes.grid(alpha=0.3)
+    if others and not scattered:
+        fig.legend(loc="outside right center", fontsize=7, frameon=False)
+    style.save(fig, path)
+
+
+def heat_map(path: Path, points: list[Point], *, title: str, name: str) -> None:
+    """The mean ELBO over the two keys of the points."""
+    row_key, column_key = points[0].values
+
+    def in_order(key: str) -> list[Any]:
+        distinct = list({repr(p.values[key]): p.values[key] for p in points}.values())
+        numeric = all(isinstance(v, (int, float)) for v in distinct)
+        return sorted(distinct) if numeric else distinct
+
+    rows, columns = in_order(row_key), in_order(column_key)
+    grid = np.full((len(rows), len(columns)), np.nan)
+    for p in points:
+        if p.mean["elbo"] is not None:
+            i, j = rows.index(p.values[row_key]), columns.index(p.values[column_key])
+            grid[i, j] = p.mean["elbo"]
+    fig = style.figure(1.6 + 0.8 * len(columns), 1.5 + 0.55 * len(rows), title)
+    axes = fig.subplots()
+    image = axes.imshow(grid, cmap="cividis", aspect="auto", origin="lower")
+    middle = np.nanmean([np.nanmin(grid), np.nanmax(grid)])
+    for (i, j), value in np.ndenumerate(grid):
+        if np.isfinite(value):
+            colour = "black" if value > middle else "white"
+            axes.text(j, i, f"{value:.1f}", ha="center", va="center", color=colour, fontsize=8)
+    axes.set_xticks(range(len(columns)), [text(v) for v in columns])
+    axes.set_yticks(range(len(rows)), [text(v) for v in rows])
+    axes.set_xlabel(column_key)
+    axes.set_ylabel(row_key)
+    fig.colorbar(image, label=f"{name} (nats per example)")
+    style.save(fig, path)
+
+
+def curves(path: Path, settings: dict[str, list[list[dict]]], *, title: str, prefix: str) -> None:
+    """Validation against epochs: for each setting, the mean of its lanes and a band over them.
+
+    settings: {label: the validation rows of each of its lanes}.
+    """
+    fig = style.figure(11, 3.8, title)
+    for axes, (metric, name) in zip(fig.subplots(1, len(PANELS)), PANELS.items(), strict=True):
+        for i, (label, lanes) in enumerate(settings.items()):
+            by_epoch: dict[float, list[float]] = {}
+            for row in (row for lane in lanes for row in lane):
+                if row[metric] is not None:
+                    by_epoch.setdefault(row["epoch"], []).append(row[metric])
+            epochs = sorted(by_epoch)
+            colour = style.COLOURS[i % len(style.COLOURS)]
+            means = [float(np.mean(by_epoch[e])) for e in epochs]
+            axes.plot(
+                epochs,
+                means,
+                color=colour,
+                linewidth=1.5,
+                marker="o",
+                markersize=3,
+                label=label if metric == "elbo" else None,
+            )
+            low, high = ([f(by_epoch[e]) for e in epochs] for f in (min, max))
+            axes.fill_between(epochs, low, high, color=colour, alpha=0.2, linewidth=0)
+        axes.set_xlabel("epoch")
+        axes.set_ylabel(f"{prefix if metric != 'kl' else ''}{name} (nats per example)")
+        axes.grid(alpha=0.3)
+    fig.legend(loc="outside right center", fontsize=7, frameon=False)
+    style.save(fig, path)

@@ -1,0 +1,46 @@
+"""What jax is told before its first computation, and how much memory there is."""
+
+import contextlib
+import os
+from pathlib import Path
+
+import jax
+
+from vae_jax.lanes import Layout
+
+
+def use_cores() -> None:
+    """Makes every core a device of its own, so that lanes run side by side on a CPU.
+
+    They share one pool of threads: a lane that is alone has all of it.
+    """
+    if "xla_force_host_platform_device_count" in os.environ.get("XLA_FLAGS", ""):
+        return
+    with contextlib.suppress(RuntimeError):  # jax has computed already
+        jax.config.update("jax_num_cpu_devices", len(os.sched_getaffinity(0)))
+
+
+def use_cache() -> None:
+    """Keeps compiled programs on disk: in JAX_COMPILATION_CACHE_DIR, or the user's cache folder.
+
+    jax's thresholds are lowered: with them, it would not keep a program that compiles in seconds.
+    """
+    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+        home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+        jax.config.update("jax_compilation_cache_dir", str(Path(home) / "vae_jax"))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+    jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+
+
+def host_memory() -> int:
+    """Bytes of memory that this process may use: the machine's, or its control group's."""
+    machine = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    with contextlib.suppress(OSError, ValueError):  # no such file, or "max"
+        return min(machine, int(Path("/sys/fs/cgroup/memory.max").read_text()))
+    return machine
+
+
+def device_memory(layout: Layout) -> int:
+    """Bytes that one device of the layout may use."""
+    stats = layout.mesh.devices.flat[0].memory_stats() or {}
+    return stats.get("bytes_limit", host_memory())

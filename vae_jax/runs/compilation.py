@@ -1,0 +1,110 @@
+"""Compiling a run's programs ahead of its turn, and what they say of the memory they need."""
+
+import math
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from jax.sharding import NamedSharding
+from jax.sharding import PartitionSpec as P
+
+from vae_jax.evaluation.bounds import evaluate_lanes
+from vae_jax.lanes import Layout
+from vae_jax.runs.backend import device_memory, host_memory
+from vae_jax.runs.checkpoint import template
+from vae_jax.runs.evaluate import evaluation_spec
+from vae_jax.runs.plan import Run
+from vae_jax.training.loop import init_lanes, train_lanes
+
+# Of a run's state, beside the one being trained, on the host: the newest and the best, as they are
+# and as they are being saved; and while they change hands, the next newest.
+HOST_COPIES = 5
+FRACTION = 0.8  # of the memory, at most
+
+
+class Memory(NamedTuple):
+    """Bytes that a run needs."""
+
+    device: int  # on every device
+    shared: int  # of them, what does not depend on the number of lanes
+    host: int  # for what is kept and saved there
+
+
+def abstract(layout: Layout, tree: Any, spec: P, lanes: int | None = None) -> Any:
+    """What `lanes.put` (to so many padded lanes) or `put_shared` would give, without the data."""
+    sharding = NamedSharding(layout.mesh, spec)
+
+    def of(leaf):
+        shape = leaf.shape if lanes is None else (lanes, *leaf.shape[1:])
+        return jax.ShapeDtypeStruct(shape, leaf.dtype, sharding=sharding)
+
+    return jax.tree.map(of, tree)
+
+
+def compile_run(run: Run) -> Memory:
+    """Compiles what the run will call, into the compilation cache, and says what memory it needs.
+
+    The run's own calls trace it again and find it there.
+    """
+    layout, data = run.layout, run.data
+    progress = template(run.spec, run.hyper)
+    hyper, keys, state = abstract(
+        layout, (run.hyper, run.keys, progress.state), P("lanes"), layout.padded
+    )
+    mean_d = np.zeros(data.train.images.shape[1:], np.float32)
+    images, mean_d = abstract(layout, (data.train.images, mean_d), P())
+    from_data = run.values["model.decoder.output_bias_from_data"]
+    init_lanes.lower(run.spec, layout, hyper, keys, mean_d if from_data else None).compile()
+    for split in (data.validation, data.test):
+        rows = split.images[: run.values["evaluation.batch_size"]]
+        batch = abstract(layout, (rows, np.arange(len(rows), dtype=np.int32)), P())
+        evaluate_lanes.lower(
+            run.spec.model,
+            evaluation_spec(run),
+            layout,
+            state.params,
+            keys.evaluation,
+            hyper.objective,
+            hyper.latent_mask,
+            *batch,
+        ).compile()
+    program = train_lanes.lower(run.spec, layout, hyper, state, keys, images, np.int32(0)).compile()
+    analysis = program.memory_analysis()
+    assert analysis is not None
+    state_bytes = sum(leaf.nbytes for leaf in jax.tree.leaves(progress.state))
+    snapshot_bytes = state_bytes * layout.padded // (len(run.lanes) * layout.mesh.shape["lanes"])
+    return Memory(
+        device=analysis.argument_size_in_bytes
+        + analysis.output_size_in_bytes
+        + analysis.temp_size_in_bytes
+        - analysis.alias_size_in_bytes
+        + snapshot_bytes,
+        shared=data.train.images.nbytes,
+        host=HOST_COPIES * state_bytes,
+    )
+
+
+def total(run: Run, memory: Memory) -> int:
+    """Bytes on all devices and the host together."""
+    return memory.device * run.layout.mesh.devices.size + memory.host
+
+
+def parts_to_fit(run: Run, memory: Memory) -> int:
+    """In how many programs the run's lanes fit into memory; 1: as they are."""
+    devices = run.layout.mesh.devices.size
+    if run.layout.in_turn:  # devices and host share one memory
+        needs = [(total(run, memory), memory.shared * devices, host_memory())]
+    else:
+        needs = [
+            (memory.device, memory.shared, device_memory(run.layout)),
+            (memory.host, 0, host_memory()),
+        ]
+    parts = [
+        math.ceil((need - fixed) / max(FRACTION * limit - fixed, 1)) for need, fixed, limit in needs
+    ]
+    return min(max(1, *parts), len(run.lanes))
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether XLA said so."""
+    return isinstance(error, jax.errors.JaxRuntimeError) and "RESOURCE_EXHAUSTED" in str(error)
