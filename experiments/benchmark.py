@@ -65,11 +65,13 @@ def vae_jax(work: Work, images: np.ndarray, lanes: int = 1) -> Iterator[float]:
     from configs import default
     from vae_jax.data.dataset import Dataset, Split
     from vae_jax.lanes import layout, put, put_shared
+    from vae_jax.runs.backend import use_cores
     from vae_jax.runs.config import check, nest
     from vae_jax.runs.plan import make_hyper, make_spec
     from vae_jax.training.keys import lane_keys
     from vae_jax.training.loop import init_lanes, train_lanes
 
+    use_cores()
     values = check(default.get_config()) | {
         "model.latent_size": work.latent_size,
         "model.encoder.widths": (work.width,),
@@ -101,6 +103,11 @@ def vae_jax(work: Work, images: np.ndarray, lanes: int = 1) -> Iterator[float]:
 def vae_jax_4_lanes(work: Work, images: np.ndarray) -> Iterator[float]:
     """This code with four seeds in the one program."""
     return vae_jax(work, images, lanes=4)
+
+
+def vae_jax_16_lanes(work: Work, images: np.ndarray) -> Iterator[float]:
+    """This code with sixteen."""
+    return vae_jax(work, images, lanes=16)
 
 
 def pytorch(work: Work, images: np.ndarray) -> Iterator[float]:
@@ -194,6 +201,7 @@ def keras(work: Work, images: np.ndarray) -> Iterator[float]:
 SYSTEMS: dict[str, tuple[System, tuple[str, ...], dict[str, str]]] = {
     "vae_jax": (vae_jax, (), {}),
     "vae_jax, 4 lanes": (vae_jax_4_lanes, (), {}),
+    "vae_jax, 16 lanes": (vae_jax_16_lanes, (), {}),
     "PyTorch, eager": (pytorch, ("torch",), {}),
     "Keras, jax": (keras, ("keras",), {"KERAS_BACKEND": "jax"}),
     "Keras, tensorflow": (keras, ("keras", "tensorflow"), {"KERAS_BACKEND": "tensorflow"}),
@@ -309,7 +317,7 @@ def table(rows: dict[str, dict[str, float]]) -> str:
 
 
 def main() -> None:
-    systems = [system for system in SYSTEMS if installed(system)]
+    systems = [s for s in SYSTEMS if s != "vae_jax, 16 lanes" and installed(s)]
     report: dict[str, Any] = {
         "date": time.strftime("%Y-%m-%d"),
         "machine": {
@@ -362,7 +370,11 @@ def versions() -> dict[str, str]:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) > 1:
+    if sys.argv[1:] == ["sweep"]:
+        from experiments import benchmark_sweep
+
+        benchmark_sweep.main()
+    elif len(sys.argv) > 1:
         name, width, latent_size, batch_size, started_at = json.loads(sys.argv[1])
         print(json.dumps(measure(name, Work(width, latent_size, batch_size), started_at)))
     else:

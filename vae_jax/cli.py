@@ -10,12 +10,12 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
-from vae_jax.errors import Failed, Stopped, UserError
+from vae_jax.errors import Failed, Stopped, UserError, choose
 
 HELP = """\
 usage: vae-jax VERB FLAGS
@@ -55,7 +55,7 @@ class Command(NamedTuple):
     """What a verb was given."""
 
     config: ConfigDict
-    sweep: Callable | None  # the config file's sweep(hyper)
+    names: dict[str, Any]  # what else the config file defines, such as sweep(hyper)
     workdir: Path
     flags: flags.FlagValues
 
@@ -107,9 +107,9 @@ def parse(
     if not own.workdir:
         raise UserError("--workdir is missing: the run folder, such as --workdir=runs/mnist")
     workdir = Path(own.workdir)
-    sweep = None
+    names: dict[str, Any] = {}
     if own.config:
-        config, sweep = config_from_file(own.config)
+        config, names = config_from_file(own.config)
     elif config_of is None:
         raise UserError("--config is missing: a config file, such as --config=configs/mnist.py")
     else:
@@ -123,11 +123,11 @@ def parse(
         raise unknown_override(overrides, config) from error
     except (flags.Error, IndexError, TypeError, ValueError) as error:
         raise UserError(f"{one_line(error)}; see configs/default.py") from error
-    return Command(config, sweep, workdir, own)
+    return Command(config, names, workdir, own)
 
 
-def config_from_file(path: str) -> tuple[ConfigDict, Callable | None]:
-    """What `get_config()` of a Python file returns, and its `sweep`, if it has one.
+def config_from_file(path: str) -> tuple[ConfigDict, dict[str, Any]]:
+    """What `get_config()` of a Python file returns, and all names that the file defines.
 
     Raises:
       UserError: no such file, or it fails: with its last line that was reached.
@@ -141,7 +141,7 @@ def config_from_file(path: str) -> tuple[ConfigDict, Callable | None]:
         config = module["get_config"]() if "get_config" in module else None
     if not isinstance(config, ConfigDict):
         raise UserError(f"--config={path} should have a get_config() that returns a ConfigDict")
-    return config, module.get("sweep")
+    return config, module
 
 
 @contextlib.contextmanager
@@ -203,8 +203,11 @@ def evaluate(arguments: Sequence[str]) -> None:
 
     use_cores()
     use_cache()
-    from vae_jax.runs.evaluate import evaluate as run
+    from vae_jax.runs.evaluate import evaluate as evaluate_run
+    from vae_jax.runs.programs import is_sweep
+    from vae_jax.runs.sweep import evaluate_sweep
 
+    run = evaluate_sweep if is_sweep(command.workdir) else evaluate_run
     run(command.workdir, command.config)
 
 
@@ -231,10 +234,10 @@ def sweep(arguments: Sequence[str]) -> None:
         launch.refuse_without_slurm()
         start = partial(launch.launch_slurm, workers=workers, slurm=slurm)
     if own.config:
-        if command.sweep is None:
+        if "sweep" not in command.names:
             raise UserError(f"--config={own.config} has no sweep(hyper); `vae-jax train` runs it")
         with blamed_on(own.config):
-            overrides = command.sweep(hyper)
+            overrides = command.names["sweep"](hyper)
         plan = make_sweep(check(command.config), overrides, command.workdir, data)
     run(command.workdir, plan, data, dry_run=own.dry_run, launch=start)
 
@@ -265,10 +268,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
     verb, *rest = arguments
+    return answered(lambda: choose(VERBS, verb, "verb")(rest))
+
+
+def answered(command: Callable[[], None]) -> int:
+    """Runs a command; the exit code, after a line on stderr for what a user can act on."""
     try:
-        if verb not in VERBS:
-            raise UserError(f"unknown verb {verb!r}; known: {', '.join(VERBS)}")
-        VERBS[verb](rest)
+        command()
     except UserError as error:
         print(f"vae-jax: {error}", file=sys.stderr)
         return 2

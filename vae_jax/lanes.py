@@ -46,7 +46,7 @@ def layout(lanes: int, data_devices: int = 1) -> Layout:
 
 
 def over_lanes(layout: Layout, function: Callable, per_lane: tuple, shared: tuple) -> Any:
-    """`function(*lane, *shared)` of every lane: leading axes of `layout.padded` lanes."""
+    """`function(*lane, *shared)` of every lane: leading axes of `layout.padded` lanes. In a jit."""
 
     def on_a_device(index, per_lane, shared):
         def one(at):

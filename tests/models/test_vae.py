@@ -1,8 +1,13 @@
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
-from vae_jax.models.vae import vae
+from tests.conftest import mlp_spec
+from vae_jax.models.vae import ModelSpec, vae
+from vae_jax.objectives.elbo import elbo_terms
 from vae_jax.probability.likelihoods import bernoulli
 
 
@@ -58,3 +63,46 @@ def test_models_of_equal_specs_are_equal_functions_of_the_key(small_spec):
         second.init(jax.random.key(4)),
     )
     assert hash(small_spec) == hash(small_spec._replace())
+
+
+@pytest.mark.parametrize("widths", [(), (7,), (7, 8)])
+def test_a_masked_model_is_the_model_of_the_units_that_are_left(widths):
+    """Encoding, bounds, samples: all as if the masked units were not there, exactly no gradient."""
+    large = ModelSpec((3, 5, 2), 6, encoder=mlp_spec(*widths), decoder=mlp_spec(*widths))
+    mask_l = jnp.array([1.0, 1.0, 1.0, 1.0, 0.0, 0.0])
+    masked, small = vae(large, mask_l), vae(large._replace(latent_size=4))
+    key, x_bd = jax.random.key(1), jnp.ones((6, 30)).at[:, ::3].set(0)
+    params = masked.init(jax.random.key(0))
+    own = jax.tree.map(
+        lambda shape, leaf: leaf[tuple(map(slice, shape.shape))],
+        jax.eval_shape(small.init, jax.random.key(0)),
+        params,
+    )
+    alone = small.init(jax.random.key(0))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5), own, alone)
+
+    close = partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-5)
+    q, q_own = masked.encode(params, x_bd), small.encode(own, x_bd)
+    close(q.mean[:, :4], q_own.mean)
+    assert (masked.kl_divergence(params, q)[:, 4:] == 0).all()
+    close(masked.kl_divergence(params, q)[:, :4], small.kl_divergence(own, q_own))
+    (z, log_q), (z_own, log_q_own) = (
+        model.reparameterize(key, q_params, 3) for model, q_params in ((masked, q), (small, q_own))
+    )
+    close(z[..., :4], z_own)
+    close(log_q, log_q_own)
+    close(masked.decode(params, z), small.decode(own, z_own))
+    close(masked.log_joint(params, x_bd, z), small.log_joint(own, x_bd, z_own))
+    close(masked.generate(key, params, 5), small.generate(key, own, 5))
+
+    def loss(params):
+        terms = elbo_terms(masked, params, key, x_bd, 2)
+        return -jnp.mean(terms.elbo)
+
+    def nothing_outside(leaf, inside):
+        outside = np.array(leaf)
+        outside[tuple(map(slice, inside.shape))] = 0
+        assert (outside == 0).all()
+
+    for tree in (params, jax.grad(loss)(params)):
+        jax.tree.map(nothing_outside, tree, own)

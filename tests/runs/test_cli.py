@@ -14,6 +14,7 @@ from vae_jax.runs import folder
 
 REPOSITORY = Path(__file__).parents[2]
 SMOKE = "--config=configs/smoke.py"
+SEEDS = "--config=configs/sweeps/seeds.py"
 
 
 @pytest.fixture(autouse=True)
@@ -41,7 +42,7 @@ def tree(path: Path) -> dict[str, bytes]:
 
 
 CASES = {
-    "no such verb": (["trian"], "unknown verb 'trian'; known: train, evaluate"),
+    "no such verb": (["trian"], "verb = 'trian' is unknown; known: evaluate, report, sweep, train"),
     "no workdir": (["train", SMOKE], "--workdir is missing"),
     "no config": (["train", "--workdir=WORKDIR"], "--config is missing"),
     "unknown flag": (["train", SMOKE, "--workdri=WORKDIR"], "'workdri'"),
@@ -116,6 +117,46 @@ CASES = {
         ["train", SMOKE, "--workdir=WORKDIR", "--config.dataset.path=mine.npz"],
         "dataset.name should be 'arrays' or 'tfds'",
     ),
+    "no sweep in the config": (["sweep", SMOKE, "--workdir=WORKDIR"], "has no sweep(hyper)"),
+    "no lanes": (
+        ["sweep", SEEDS, "--workdir=WORKDIR", "--config.sweep.max_lanes=0"],
+        "sweep.max_lanes = 0 should be a whole number, at least 1",
+    ),
+    "no SLURM": (
+        ["sweep", SEEDS, "--workdir=WORKDIR", "--launcher=slurm"],
+        "there is no SLURM on this machine (no sbatch); --launcher=local",
+    ),
+    "no such launcher": (
+        ["sweep", SEEDS, "--workdir=WORKDIR", "--launcher=cloud"],
+        "should be one of <local|slurm>",
+    ),
+    "no workers": (
+        ["sweep", SEEDS, "--workdir=WORKDIR", "--launcher=local", "--workers=0"],
+        "integer >= 1",
+    ),
+    "workers of no launcher": (
+        ["sweep", SEEDS, "--workdir=WORKDIR", "--workers=2"],
+        "--workers=2 needs --launcher=local or --launcher=slurm",
+    ),
+    "no sweep to join": (["sweep", "--workdir=WORKDIR"], "holds no run"),
+    "nothing to report": (["report", "--workdir=WORKDIR"], "holds no run"),
+    "half a coordinator": (
+        ["train", SMOKE, "--workdir=WORKDIR", "--coordinator=localhost:1"],
+        "--num_processes and --process_id, all three",
+    ),
+    "a process too many": (
+        ["train", SMOKE, "--workdir=WORKDIR", "--coordinator=localhost:1", "--num_processes=2",
+         "--process_id=2"],
+        "at least 0 and below --num_processes=2",
+    ),
+    "too few devices": (
+        ["train", SMOKE, "--workdir=WORKDIR", "--config.training.data_devices=50"],
+        "at most the 8 cpu devices there are",
+    ),
+    "uneven devices": (
+        ["train", SMOKE, "--workdir=WORKDIR", "--config.training.data_devices=3"],
+        "should divide training.batch_size = 500",
+    ),
     "unwritable": (["train", SMOKE, "--workdir=/proc/nowhere"], "can't be written"),
 }  # fmt: skip
 
@@ -151,6 +192,37 @@ def test_a_broken_config_file_is_told(fails, tmp_path, content, message):
     path = tmp_path / "mine.py"
     path.write_text(content)
     assert message in fails("train", f"--config={path}", f"--workdir={tmp_path / 'run'}")
+    assert not (tmp_path / "run").exists()
+
+
+SWEEPS = {
+    "unknown key": ("hyper.sweep('model.latent_sise', (1, 2))", "did you mean 'model.latent_size'"),
+    "wrong type": (
+        "hyper.sweep('objective.beta', (1, 'two'))",
+        "config 1 of the sweep (objective.beta=two): objective.beta = 'two' should be a number",
+    ),
+    "empty": ("[]", "the sweep is empty"),
+    "twice": (
+        "hyper.sweep('objective.beta', (1, 2, 1.0))",
+        "config 2 of the sweep (objective.beta=1.0) is config 0 once more",
+    ),
+    "different lengths": (
+        "hyper.zipit([hyper.sweep('objective.beta', (1, 2)), hyper.fixed('optimizer.b1', 0.5)])",
+        "line 4: hyper.zipit needs parts of one length; these have [2, 1]",
+    ),
+    "an error in it": ("hyper.seep('objective.beta', (1,))", "line 4: AttributeError"),
+    "nothing": ("None", "sweep(hyper) should return what hyper's functions give"),
+}
+
+
+@pytest.mark.parametrize("name", SWEEPS)
+def test_a_mistake_in_a_sweep_is_one_line_and_leaves_nothing(fails, tmp_path, name):
+    expression, message = SWEEPS[name]
+    path = tmp_path / "mine.py"
+    path.write_text(
+        f"from configs.smoke import get_config\n\ndef sweep(hyper):\n    return {expression}\n"
+    )
+    assert message in fails("sweep", f"--config={path}", f"--workdir={tmp_path / 'run'}")
     assert not (tmp_path / "run").exists()
 
 

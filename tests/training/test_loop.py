@@ -1,12 +1,15 @@
 """The compiled run: lanes, order, divergence, the number of traces."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.sharding import Mesh
 
 from tests.conftest import mlp_spec
-from vae_jax.lanes import fetch, layout, put, put_shared
+from vae_jax.lanes import Layout, fetch, layout, put, put_shared
 from vae_jax.models.vae import ModelSpec
 from vae_jax.objectives.objective import ObjectiveHyper, ObjectiveSpec
 from vae_jax.training import loop, step
@@ -199,3 +202,79 @@ def test_it_learns_the_mean_of_constant_data(seeds):
     last = history[-1]
     elbo = last.totals["elbo"].sum(axis=1) / last.examples.sum(axis=1)
     assert (elbo > -0.1).all()  # log p(x) can be 0 here, and starts at 6 log 2 below
+
+
+def devices(lanes: int, rows: int, columns: int = 1) -> Layout:
+    chosen = np.array(jax.devices()[: rows * columns])
+    return Layout(lanes, Mesh(chosen.reshape(rows, columns), ("lanes", "data")))
+
+
+def test_one_device_or_eight_give_the_same_bits():
+    """Also where the lanes do not divide evenly, and where there is one lane alone."""
+    seeds, rates = tuple(range(11)), (1e-3,) * 11
+    one, eight = (trained(seeds, rates, on=devices(11, rows)) for rows in (1, 8))
+    jax.tree.map(np.testing.assert_array_equal, one, eight)
+    alone = trained(seeds[10:], rates[10:])
+    jax.tree.map(np.testing.assert_array_equal, alone[0], jax.tree.map(lambda a: a[10:], one[0]))
+
+
+def test_a_batch_over_four_devices_is_the_same_run():
+    seeds, rates, chunks = (0, 1), (1e-3, 3e-3), (5,) * 10
+    alone, history = trained(seeds, rates, chunks)
+    spec = SPEC._replace(data_devices=4)
+    shared, shared_history = trained(seeds, rates, chunks, spec=spec, on=devices(2, 2, 4))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5), alone, shared)
+    for a, b in zip(history, shared_history, strict=True):
+        np.testing.assert_allclose(a.totals["loss"], b.totals["loss"], rtol=1e-4)
+
+
+def test_lanes_at_once_are_lanes_in_turn(monkeypatch):
+    """What an accelerator does, run here."""
+    seeds, rates, chunks = (3, 1, 4), (1e-3, 3e-3, 1e-2), (5,) * 20
+    spec = SPEC._replace(chunk_steps=6)  # a program of its own
+    in_turn, _ = trained(seeds, rates, chunks, spec=spec)
+    monkeypatch.setattr(Layout, "in_turn", False)
+    spec = SPEC._replace(chunk_steps=7)
+    for on in (devices(3, 1), devices(3, 2)):
+        at_once, _ = trained(seeds, rates, chunks, spec=spec, on=on)
+        close = partial(np.testing.assert_allclose, rtol=1e-3, atol=1e-5)
+        jax.tree.map(close, in_turn, at_once)
+
+
+PADDED = SPEC._replace(model=SPEC.model._replace(latent_size=5))
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "adamw", "sgd"])
+def test_a_padded_lane_is_its_config_alone(optimizer):
+    """Latent sizes 1, 3 and 5 as lanes of one program, after 300 steps."""
+    sizes, seeds, rates, chunks = (1, 3, 5), (0, 1, 2), (3e-3,) * 3, (5,) * 60
+    mask = (np.arange(5) < np.array(sizes)[:, None]).astype(np.float32)
+    hyper = hyper_of(*rates)._replace(latent_mask=mask)
+    decay = np.full(3, 0.1, np.float32)
+    hyper = hyper._replace(optimizer=hyper.optimizer._replace(weight_decay=decay))
+    spec = PADDED._replace(optimizer=OptimizerSpec(optimizer, "constant"))
+    together, history = trained(seeds, rates, chunks, spec=spec, hyper=hyper)
+    for lane, size in enumerate(sizes):
+        own = jax.tree.map(lambda leaf, i=lane: leaf[i : i + 1], hyper)._replace(latent_mask=None)
+        alone, alone_history = trained(
+            seeds[lane : lane + 1],
+            (3e-3,),
+            chunks,
+            spec=spec._replace(model=spec.model._replace(latent_size=size)),
+            hyper=own,
+        )
+
+        def compare(padded, cut, lane=lane):
+            inside = tuple(map(slice, cut.shape[1:]))
+            np.testing.assert_allclose(padded[lane][inside], cut[0], rtol=2e-3, atol=1e-4)
+            outside = np.array(padded[lane])
+            outside[inside] = 0
+            assert (outside == 0).all()  # weights and optimiser moments of masked units
+
+        jax.tree.map(compare, together.params, alone.params)
+        jax.tree.map(compare, together.opt_state, alone.opt_state)
+        for padded, cut in zip(history, alone_history, strict=True):
+            for name in padded.totals:
+                np.testing.assert_allclose(
+                    padded.totals[name][lane], cut.totals[name][0], rtol=1e-3, atol=1e-3
+                )

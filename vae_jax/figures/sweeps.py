@@ -13,11 +13,11 @@ MOST_LINES = 10
 
 
 class Point(NamedTuple):
-    """A setting: its swept values, and the mean and standard error of each metric over seeds."""
+    """A setting: its swept values, and each metric's mean and standard error over its lanes."""
 
     values: dict[str, Any]
-    mean: dict[str, float | None]
-    se: dict[str, float | None]
+    mean: dict[str, float]
+    se: dict[str, float | None]  # None: one lane alone
 
 
 def text(value: Any) -> str:
@@ -35,30 +35,48 @@ def place(axis, values: Sequence[Any]) -> list[float]:
         low, high = min(values), max(values)
         if low > 0 and high >= 8 * low:
             axis.axes.set_xscale("log")
-        if len(distinct) <= 8:
+        if far_apart(sorted(set(values)), axis.axes.get_xscale() == "log"):
             axis.set_ticks(sorted(set(values)), [text(v) for v in sorted(set(values))])
             axis.set_ticks([], minor=True)
         return [float(v) for v in values]
     labels = {repr(v): text(v) for v in values}
-    axis.set_ticks(range(len(distinct)), [labels[name] for name in distinct])
+    long = sum(map(len, labels.values())) > 20
+    axis.set_ticks(
+        range(len(distinct)), [labels[name] for name in distinct], rotation=30 if long else 0
+    )
     return [float(distinct.index(repr(v))) for v in values]
+
+
+def far_apart(values: list[float], logarithmic: bool) -> bool:
+    """Whether each value can have its label, in order, without touching its neighbours."""
+    at = np.log(values) if logarithmic else np.array(values)
+    return len(at) < 2 or float(np.min(np.diff(at))) >= (at[-1] - at[0]) / 8
+
+
+def independent(points: list[Point], key: str) -> list[str]:
+    """The other keys that take several values at one value of `key`."""
+    others = [other for other in points[0].values if other != key]
+    seen: dict[tuple[str, str], set[str]] = {}
+    for point in points:
+        for other in others:
+            at = seen.setdefault((repr(point.values[key]), other), set())
+            at.add(repr(point.values[other]))
+    return [o for o in others if any(len(v) > 1 for (_, other), v in seen.items() if other == o)]
 
 
 def against_key(path: Path, points: list[Point], key: str, *, title: str, prefix: str) -> None:
     """Each term against one key with error bars, a line for each setting of the others."""
-    others = [other for other in points[0].values if other != key]
+    others = independent(points, key)
     lines: dict[tuple[str, ...], list[Point]] = {}
     for point in points:
         lines.setdefault(tuple(f"{o} {text(point.values[o])}" for o in others), []).append(point)
     scattered = len(lines) > MOST_LINES  # as in a random search
     fig = style.figure(11, 3.8, title)
     for axes, (metric, name) in zip(fig.subplots(1, len(PANELS)), PANELS.items(), strict=True):
-        known = [p for p in points if p.mean[metric] is not None]
-        where = dict(
-            zip(map(id, known), place(axes.xaxis, [p.values[key] for p in known]), strict=True)
-        )
+        at = place(axes.xaxis, [p.values[key] for p in points])
+        where = {id(p): x for p, x in zip(points, at, strict=True)}
         for i, (label, line) in enumerate(lines.items()):
-            line = sorted((p for p in line if id(p) in where), key=lambda p: where[id(p)])
+            line = sorted(line, key=lambda p: where[id(p)])
             axes.errorbar(
                 [where[id(p)] for p in line],
                 [p.mean[metric] for p in line],
@@ -91,9 +109,7 @@ def heat_map(path: Path, points: list[Point], *, title: str, name: str) -> None:
     rows, columns = in_order(row_key), in_order(column_key)
     grid = np.full((len(rows), len(columns)), np.nan)
     for p in points:
-        if p.mean["elbo"] is not None:
-            i, j = rows.index(p.values[row_key]), columns.index(p.values[column_key])
-            grid[i, j] = p.mean["elbo"]
+        grid[rows.index(p.values[row_key]), columns.index(p.values[column_key])] = p.mean["elbo"]
     fig = style.figure(1.6 + 0.8 * len(columns), 1.5 + 0.55 * len(rows), title)
     axes = fig.subplots()
     image = axes.imshow(grid, cmap="cividis", aspect="auto", origin="lower")

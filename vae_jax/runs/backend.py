@@ -14,7 +14,8 @@ def use_cores() -> None:
 
     They share one pool of threads: a lane that is alone has all of it.
     """
-    if "xla_force_host_platform_device_count" in os.environ.get("XLA_FLAGS", ""):
+    told = "xla_force_host_platform_device_count" in os.environ.get("XLA_FLAGS", "")
+    if told or "JAX_NUM_CPU_DEVICES" in os.environ:
         return
     with contextlib.suppress(RuntimeError):  # jax has computed already
         jax.config.update("jax_num_cpu_devices", len(os.sched_getaffinity(0)))

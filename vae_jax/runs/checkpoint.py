@@ -1,4 +1,4 @@
-"""Checkpoints by orbax: the last few, each holding every lane's state and every lane's best."""
+"""Checkpoints by orbax: the last few, each holding every lane's state and its best params."""
 
 import contextlib
 import logging
@@ -14,18 +14,33 @@ from typing import NamedTuple
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
+from jaxtyping import Array, Int
 
 from vae_jax.errors import UserError
+from vae_jax.models.vae import Params
 from vae_jax.training.keys import run_keys
 from vae_jax.training.spec import Hyperparameters, Spec
 from vae_jax.training.step import State, init_state
+
+
+def alone() -> ocp.options.MultiprocessingOptions:
+    """Of a run over several processes the first one saves: orbax is not to wait for the others."""
+    several = jax.process_count() > 1
+    return ocp.options.MultiprocessingOptions(active_processes={0} if several else None)
+
+
+class Best(NamedTuple):
+    """What evaluation takes of a State."""
+
+    step: Int[Array, ""]
+    params: Params
 
 
 class Progress(NamedTuple):
     """What a run is at a step: host arrays with a leading axis of lanes."""
 
     state: State
-    best: State  # each lane's own, by validation ELBO, with its optimiser state
+    best: Best  # each lane's own, by validation ELBO
     best_elbo: np.ndarray  # [lanes], nats; -inf before the first validation
     wall_seconds: np.ndarray  # [], spent on this run so far, over all its processes
 
@@ -36,7 +51,12 @@ def template(spec: Spec, hyper: Hyperparameters) -> Progress:
     one = jax.tree.map(lambda leaf: leaf[0], hyper)
     shapes = jax.eval_shape(lambda: init_state(spec, one, run_keys(0), None))
     state = jax.tree.map(lambda leaf: np.zeros((lanes, *leaf.shape), leaf.dtype), shapes)
-    return Progress(state, state, np.full(lanes, -np.inf), np.zeros(()))
+    return Progress(state, best_of(state), np.full(lanes, -np.inf), np.zeros(()))
+
+
+def best_of(state: State) -> Best:
+    """The part of a state that is kept of the best one."""
+    return Best(state.step, state.params)
 
 
 def diverged_step(progress: Progress, lane: int) -> int | None:
@@ -60,7 +80,7 @@ def checksum(progress: Progress) -> int:
     return crc
 
 
-def better(progress: Progress, state: State, elbo: np.ndarray) -> tuple[State, np.ndarray]:
+def better(progress: Progress, state: State, elbo: np.ndarray) -> tuple[Best, np.ndarray]:
     """Each lane's best: `state` where its validation ELBO [lanes] is the highest so far.
 
     A lane that has diverged keeps the best it had.
@@ -70,7 +90,7 @@ def better(progress: Progress, state: State, elbo: np.ndarray) -> tuple[State, n
     def choose(new, old):
         return np.where(improved.reshape((-1,) + (1,) * (new.ndim - 1)), new, old)
 
-    best = jax.tree.map(choose, state, progress.best)
+    best = jax.tree.map(choose, best_of(state), progress.best)
     return best, np.where(improved, elbo, progress.best_elbo)
 
 
@@ -88,13 +108,17 @@ class Checkpoints:
     def __enter__(self) -> "Checkpoints":
         self.quiet = quiet_orbax()
         self.quiet.__enter__()
+        if self.keep is not None:
+            self.folder.mkdir(parents=True, exist_ok=True)
         self.manager = ocp.CheckpointManager(
             self.folder.absolute(),
             item_names=("arrays", "meta"),
             options=ocp.CheckpointManagerOptions(
                 max_to_keep=self.keep,
+                create=False,
                 read_only=self.keep is None,
                 cleanup_tmp_directories=self.keep is not None,
+                multiprocessing_options=alone(),
             ),
         )
         return self

@@ -16,9 +16,12 @@ from vae_jax.runs.evaluate import evaluation_spec
 from vae_jax.runs.plan import Run
 from vae_jax.training.loop import init_lanes, train_lanes
 
-# Of a run's state, beside the one being trained, on the host: the newest and the best, as they are
-# and as they are being saved; and while they change hands, the next newest.
-HOST_COPIES = 5
+# Beside the state being trained: two snapshots on the devices, one on its way to the host and one
+# of the next chunk; on the host, the newest state and the best params, as they are, as they were,
+# and as they are being saved. The last two numbers are what sweeps of 32 to 75 lanes came to.
+SNAPSHOTS = 2
+HOST_COPIES = 7
+PROCESS = 1_000_000_000  # bytes of jax, its compiler, the data and the figures
 FRACTION = 0.8  # of the memory, at most
 
 
@@ -72,13 +75,15 @@ def compile_run(run: Run) -> Memory:
     analysis = program.memory_analysis()
     assert analysis is not None
     state_bytes = sum(leaf.nbytes for leaf in jax.tree.leaves(progress.state))
-    snapshot_bytes = state_bytes * layout.padded // (len(run.lanes) * layout.mesh.shape["lanes"])
+    snapshots = (
+        SNAPSHOTS * state_bytes * layout.padded // (len(run.lanes) * layout.mesh.shape["lanes"])
+    )
     return Memory(
         device=analysis.argument_size_in_bytes
         + analysis.output_size_in_bytes
         + analysis.temp_size_in_bytes
         - analysis.alias_size_in_bytes
-        + snapshot_bytes,
+        + snapshots,
         shared=data.train.images.nbytes,
         host=HOST_COPIES * state_bytes,
     )
@@ -86,18 +91,18 @@ def compile_run(run: Run) -> Memory:
 
 def total(run: Run, memory: Memory) -> int:
     """Bytes on all devices and the host together."""
-    return memory.device * run.layout.mesh.devices.size + memory.host
+    return memory.device * run.layout.mesh.devices.size + memory.host + PROCESS
 
 
 def parts_to_fit(run: Run, memory: Memory) -> int:
     """In how many programs the run's lanes fit into memory; 1: as they are."""
     devices = run.layout.mesh.devices.size
     if run.layout.in_turn:  # devices and host share one memory
-        needs = [(total(run, memory), memory.shared * devices, host_memory())]
+        needs = [(total(run, memory), memory.shared * devices + PROCESS, host_memory())]
     else:
         needs = [
             (memory.device, memory.shared, device_memory(run.layout)),
-            (memory.host, 0, host_memory()),
+            (memory.host + PROCESS, PROCESS, host_memory()),
         ]
     parts = [
         math.ceil((need - fixed) / max(FRACTION * limit - fixed, 1)) for need, fixed, limit in needs

@@ -32,14 +32,20 @@ def initialize(processes: Processes) -> None:
             raise UserError(
                 f"--process_id={own} should be at least 0 and below --num_processes={number}"
             )
-        jax.distributed.initialize(coordinator, number, own)
+        _join(coordinator, number, own)
     elif any(value is not None for value in processes):
         raise UserError(
             "one run over several processes needs --coordinator=HOST:PORT, --num_processes and "
             "--process_id, all three"
         )
     elif int(os.environ.get("SLURM_STEP_NUM_TASKS", "1")) > 1:
-        jax.distributed.initialize()
+        _join()
+
+
+def _join(*processes) -> None:
+    # On a CPU, two computations side by side may exchange each other's messages.
+    jax.config.update("jax_cpu_enable_async_dispatch", False)
+    jax.distributed.initialize(*processes)
 
 
 def is_first() -> bool:

@@ -16,8 +16,8 @@ from vae_jax.models.vae import VAE, Params
 from vae_jax.objectives.annealing import anneal
 from vae_jax.objectives.objective import ObjectiveSpec
 from vae_jax.runs import folder
-from vae_jax.runs.checkpoint import Checkpoints, Progress, diverged_step, status, template
-from vae_jax.runs.config import check, differences
+from vae_jax.runs.checkpoint import Best, Checkpoints, Progress, diverged_step, status, template
+from vae_jax.runs.config import Values, check, differences
 from vae_jax.runs.distributed import is_first
 from vae_jax.runs.pictures import draw_figures
 from vae_jax.runs.plan import Run, lane_model, make_run
@@ -73,7 +73,7 @@ def evaluation_spec(run: Run) -> ObjectiveSpec:
     return run.spec.objective._replace(num_samples=run.values["evaluation.num_samples"])
 
 
-def evaluate_state(run: Run, state: State, images: np.ndarray) -> Terms:
+def evaluate_state(run: Run, state: State | Best, images: np.ndarray) -> Terms:
     """The loss and terms [padded lanes, n] of a split's images at `state`, on the devices.
 
     Dispatched, not waited for.
@@ -92,11 +92,11 @@ def evaluate_state(run: Run, state: State, images: np.ndarray) -> Terms:
     )
 
 
-def evaluate(workdir: Path, config: Mapping[str, Any]) -> None:
-    """Evaluates the run in `workdir` again; `config` is its own, its `evaluation` section free.
+def evaluation_values(workdir: Path, config: Mapping[str, Any]) -> Values:
+    """The checked config to evaluate with: the folder's own, its `evaluation` section free.
 
     Raises:
-      UserError: a mistake in the config or the folder; nothing was touched.
+      UserError: a mistake in it.
     """
     values = check(config)
     different = differences(folder.read_config(workdir), values)
@@ -105,7 +105,16 @@ def evaluate(workdir: Path, config: Mapping[str, Any]) -> None:
             f"evaluate can change evaluation.* only; the run in {workdir} has another "
             f"config ({'; '.join(fixed)})"
         )
-    run = make_run(values, workdir)
+    return values
+
+
+def evaluate(workdir: Path, config: Mapping[str, Any]) -> None:
+    """Evaluates the run in `workdir` again; `config` is its own, its `evaluation` section free.
+
+    Raises:
+      UserError: a mistake in the config or the folder; nothing was touched.
+    """
+    run = make_run(evaluation_values(workdir, config), workdir)
     with folder.locked(workdir):
         evaluate_best(run, load_progress(run))
 

@@ -91,7 +91,10 @@ def launch_slurm(workdir: Path, workers: int, slurm: Slurm, cluster: str | None 
     with executor.batch():
         jobs = [executor.submit(slurm_worker, str(workdir.absolute())) for _ in range(workers)]
     print(f"submitted {', '.join(job.job_id for job in jobs)}; logs: {executor.folder}", flush=True)
-    ended = [job.exception() for job in jobs]
+    try:
+        ended = [job.exception() for job in jobs]
+    except KeyboardInterrupt as error:
+        raise Stopped("the jobs work on without this command (scancel ends them)") from error
     if any(ended):
         problems = "; ".join(str(e).strip().splitlines()[-1] for e in ended if e)
         raise Stopped(f"{sum(map(bool, ended))} of {workers} jobs did not end well ({problems})")

@@ -29,14 +29,8 @@ class Sweep(NamedTuple):
     workdir: Path
     base: Values
     settings: tuple[dict[str, Any], ...]  # the overrides of each config
+    swept: tuple[str, ...]  # the keys whose value is not the same everywhere, as they were written
     programs: tuple[Program, ...]
-
-    @property
-    def swept(self) -> list[str]:
-        """The keys whose value is not the same everywhere, in the order they were written."""
-        written = dict.fromkeys(key for setting in self.settings for key in setting)
-        configs = [self.base | setting for setting in self.settings]
-        return [key for key in written if key in differing(configs)]
 
     @property
     def num_lanes(self) -> int:
@@ -64,6 +58,13 @@ class Datasets:
         if key not in self._loaded:
             self._loaded[key] = make_dataset(values)
         return self._loaded[key]
+
+
+def swept_keys(base: Values, settings: Sequence[dict[str, Any]]) -> tuple[str, ...]:
+    """The keys of the settings whose value is not the same in all."""
+    different = differing([base | setting for setting in settings])
+    written = dict.fromkeys(key for setting in settings for key in setting)
+    return tuple(key for key in written if key in different)
 
 
 def differing(configs: Sequence[Values]) -> list[str]:
@@ -121,7 +122,7 @@ def make_sweep(base: Values, overrides: Any, workdir: Path, data: Datasets) -> S
       UserError: a mistake in any config.
     """
     settings = checked_settings(base, overrides, data)
-    sweep = Sweep(workdir, base, settings, ())
+    sweep = Sweep(workdir, base, settings, swept_keys(base, settings), ())
     padded = base["sweep.pad_latents"]
     groups: dict[tuple, list[Lane]] = {}
     for number in range(sweep.num_lanes):
@@ -178,16 +179,18 @@ def read_sweep(workdir: Path) -> Sweep:
     base = folder.read_config(workdir)
     content = folder.read_json(workdir / folder.SWEEP)
     try:
-        settings = [
-            {key: checked(base, setting)[key] for key in setting} for setting in content["settings"]
-        ]
+        settings = []
+        for setting in content["settings"]:
+            values = checked(base, setting)
+            settings.append({key: values[key] for key in setting})
         programs = [
             Program(p["name"], tuple(p["lanes"]), p["padded_latent_size"])
             for p in content["programs"]
         ]
     except (KeyError, TypeError, UserError) as error:
         raise UserError(f"{workdir / folder.SWEEP} is damaged ({error})") from error
-    return Sweep(workdir, base, tuple(settings), tuple(programs))
+    swept = swept_keys(base, settings)
+    return Sweep(workdir, base, tuple(settings), swept, tuple(programs))
 
 
 def write_sweep(sweep: Sweep) -> None:

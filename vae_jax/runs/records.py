@@ -1,6 +1,7 @@
 """The records of a whole sweep, gathered from its programs' folders."""
 
 import csv
+from collections.abc import Sequence
 from typing import Any
 
 from vae_jax.runs import folder
@@ -70,7 +71,7 @@ def program_rows(sweep: Sweep, program: Program) -> list[dict[str, Any]]:
 
 
 def pooled(
-    lanes: list[dict[str, Any]], keys: list[str]
+    lanes: list[dict[str, Any]], keys: Sequence[str]
 ) -> list[tuple[dict[str, Any], list[dict[str, Any]]]]:
     """Lanes with the same values of the keys, in the order of the first of each."""
     groups: dict[str, tuple[dict[str, Any], list[dict[str, Any]]]] = {}

@@ -94,11 +94,18 @@ def shown(value: Any) -> str:
 
 
 def points(lanes: list[dict[str, Any]], keys: list[str]) -> list[Point]:
+    """What is plotted: the settings of which a lane has not diverged."""
     found = []
     for values, own in pooled(lanes, keys):
         of = summary(own)
-        found.append(Point(values, of["mean"], of["se"]))
+        if of["lanes_in_mean"]:
+            found.append(Point(values, of["mean"], of["se"]))
     return found
+
+
+def in_order(values: dict[str, Any]) -> tuple:
+    """Numbers by size; a stable sort leaves the rest as it was written."""
+    return tuple(v if isinstance(v, (int, float)) else 0 for v in values.values())
 
 
 def line(parts: Sequence[str], widths: Sequence[int]) -> str:
@@ -117,7 +124,7 @@ def sweep_table(
     pseudo = "pseudo-" if results["pseudo_likelihood"] else ""
     heads = [f"{pseudo}elbo", f"{pseudo}reconstruction", "kl", f"{pseudo}bits/dim"]
     rows = [[*keys, "lanes", *heads]]
-    groups = pooled(lanes, keys)
+    groups = sorted(pooled(lanes, keys), key=lambda group: in_order(group[0]))
     ranked = sorted(groups, key=lambda g: -(summary(g[1])["mean"]["elbo"] or -float("inf")))
     for values, own in groups if len(groups) <= MOST_ROWS else ranked[:MOST_ROWS]:
         of = summary(own)
@@ -149,7 +156,7 @@ def sweep_table(
         )
     if len(diverged) > 10:
         lines.append(f"and {len(diverged) - 10} more diverged; see {folder.LANES}")
-    lines += ["", "best lanes by validation"]
+    lines += ["", "best lanes by validation"] if best_lanes(lanes) else []
     for lane in best_lanes(lanes)[:BEST]:
         lines.append(
             f"lane {lane['lane']:>4}: validation {lane['validation_elbo']:.2f}, test "
@@ -195,9 +202,11 @@ def draw(
     at = workdir / folder.FIGURES
     prefix = "pseudo-" if results["pseudo_likelihood"] else ""
     condition = "".join(f"_where_{c.replace('/', '-')}" for c in where)
-    title = f"{dataset_name(results)}, mean and standard error over lanes"
+    title = f"{dataset_name(results)}\nmean and standard error over lanes"
     title += f", {' and '.join(where)}" * bool(where)
     found = points(lanes, keys)
+    if not found:
+        return []
     drawn = []
     for key in keys:
         drawn.append(at / f"by_{key}{condition}.png")

@@ -3,7 +3,7 @@
 import contextlib
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from vae_jax.runs.compilation import (
     total,
 )
 from vae_jax.runs.config import nest
-from vae_jax.runs.evaluate import load_progress, measure
+from vae_jax.runs.evaluate import evaluation_values, load_progress, measure
 from vae_jax.runs.pictures import draw_lane
 from vae_jax.runs.plan import Run
 from vae_jax.runs.programs import (
@@ -86,7 +86,7 @@ def described(sweep: Sweep, data: Datasets, *, with_memory: bool = False) -> str
     """The plan: a line a program, with what sets it apart from the others."""
     seeds, settings = len(sweep.base["training.seeds"]), len(sweep.settings)
     own_keys = differing([sweep.lane(program.lanes[0]).values for program in sweep.programs])
-    rows = [["program", "lanes", "steps", *(["memory"] if with_memory else []), "what"]]
+    rows = [["program", "lanes", "steps", *(["memory"] if with_memory else []), ""]]
     for program in sweep.programs:
         run = program_run(sweep, program, data)
         values = run.values
@@ -102,7 +102,7 @@ def described(sweep: Sweep, data: Datasets, *, with_memory: bool = False) -> str
             cells.append(f"{total(run, memory) / 1e9:.1f} GB")
             if parts > 1:
                 what.append(f"will be divided into {parts} to fit into memory")
-        rows.append([*cells, ", ".join(what) or "all"])
+        rows.append([*cells, ", ".join(what)])
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]) - 1)]
     count, programs = sweep.num_lanes, len(sweep.programs)
     swept = ", ".join(sweep.swept) or "seeds alone"
@@ -112,7 +112,7 @@ def described(sweep: Sweep, data: Datasets, *, with_memory: bool = False) -> str
         f"on {jax.device_count()} {jax.devices()[0].platform} device"
         f"{'s' * (jax.device_count() > 1)}; run folder: {sweep.workdir}"
     )
-    lines = [f"{line(row[:-1], widths)}  {row[-1]}" for row in rows]
+    lines = [f"{line(row[:-1], widths)}  {row[-1]}".rstrip() for row in rows]
     return "\n".join([head, *lines])
 
 
@@ -120,6 +120,7 @@ def finish(workdir: Path, data: Datasets) -> None:
     """The records, figures and table of a sweep whose programs have all ended.
 
     Raises:
+      Stopped: a worker ended before them.
       Failed: some of them raised.
     """
     with folder.locked(workdir, wait=True):
@@ -129,14 +130,37 @@ def finish(workdir: Path, data: Datasets) -> None:
         if results["lanes"]:
             draw_best_lane(sweep, results, data)
             report(workdir)
-        if not failed:
+        left = results["programs"] - results["programs_done"] - len(failed)
+        if not failed and not left:
             collect(sweep, finished=True)  # last: it is what says that the sweep is finished
+    if left:
+        raise Stopped(f"{left} of {len(sweep.programs)} programs are not done")
     if failed:
         raise Failed(
             f"{len(failed)} of {len(sweep.programs)} programs failed, each with its traceback: "
             + ", ".join(map(str, failed))
             + "; the same command tries them again"
         )
+
+
+def evaluate_sweep(workdir: Path, config: Mapping[str, Any]) -> None:
+    """Evaluates every program that is done again; `config` is the sweep's own but for evaluation.*.
+
+    Raises:
+      UserError: a mistake in the config or the folder; nothing was touched.
+    """
+    values, data = evaluation_values(workdir, config), Datasets()
+    sweep = read_sweep(workdir)._replace(base=values)
+    for program in sweep.programs:
+        at = sweep.folder(program)
+        if folder.is_finished(at):
+            run = program_run(sweep, program, data)
+            with folder.locked(at):
+                folder.write_json(at / folder.RESULTS, measure(run, load_progress(run)))
+    with folder.locked(workdir, wait=True):
+        finished = folder.is_finished(workdir)
+        collect(sweep, finished=finished)
+    report(workdir)
 
 
 def draw_best_lane(sweep: Sweep, results: dict[str, Any], data: Datasets) -> None:

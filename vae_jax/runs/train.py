@@ -20,6 +20,7 @@ from vae_jax.runs import folder, progress
 from vae_jax.runs.checkpoint import (
     Checkpoints,
     Progress,
+    best_of,
     better,
     diverged_step,
     status,
@@ -125,7 +126,7 @@ def first_progress(run: Run, checkpoints: Checkpoints | None) -> tuple[State, Pr
     hyper, keys = put(run.layout, (run.hyper, run.keys))
     state = init_lanes(run.spec, run.layout, hyper, keys, mean_d)
     host_state = fetch(run.layout, state)
-    return state, empty._replace(state=host_state, best=host_state)
+    return state, empty._replace(state=host_state, best=best_of(host_state))
 
 
 def introduce(run: Run, first_step: int, label: str | None) -> None:

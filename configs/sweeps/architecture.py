@@ -1,0 +1,29 @@
+"""How wide and how deep? Six programs of three seeds, each compiled while the one before trains.
+
+Encoder and decoder have the same widths; 20 latent units, 3 epochs.
+
+  vae-jax sweep --config=configs/sweeps/architecture.py --workdir=runs/architecture
+"""
+
+from ml_collections import ConfigDict
+
+from configs import default
+
+WIDTHS = ((100,), (200,), (400,), (100, 100), (200, 200), (400, 400))
+
+
+def get_config() -> ConfigDict:
+    config = default.get_config()
+    config.training.batch_size = 200
+    config.training.num_epochs = 3
+    config.training.seeds = (0, 1, 2)
+    return config
+
+
+def sweep(hyper):
+    return hyper.zipit(
+        [
+            hyper.sweep("model.encoder.widths", WIDTHS),
+            hyper.sweep("model.decoder.widths", WIDTHS),
+        ]
+    )

@@ -1,0 +1,29 @@
+"""How much learning rate does each weight of the KL bear? 64 lanes in one program.
+
+784-400-20-400-784, 3 epochs: eight learning rates drawn log-uniformly from 1e-4 to 0.1, times four
+betas, times two seeds. Lanes that diverge are frozen and reported.
+
+  vae-jax sweep --config=configs/sweeps/learning_rate_beta.py --workdir=runs/learning_rate_beta
+"""
+
+from ml_collections import ConfigDict
+
+from configs import default
+
+
+def get_config() -> ConfigDict:
+    config = default.get_config()
+    config.training.batch_size = 200
+    config.training.num_epochs = 3
+    config.training.seeds = (0, 1)
+    return config
+
+
+def sweep(hyper):
+    learning_rate = hyper.log_uniform(1e-4, 1e-1)
+    return hyper.product(
+        [
+            hyper.sample("optimizer.learning_rate", learning_rate, n=8, seed=0),
+            hyper.sweep("objective.beta", (0.5, 1.0, 2.0, 4.0)),
+        ]
+    )

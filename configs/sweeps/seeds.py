@@ -1,0 +1,22 @@
+"""How much does the seed matter? 32 lanes in one program.
+
+784-400-20-400-784, batch 200, 3 epochs.
+
+  vae-jax sweep --config=configs/sweeps/seeds.py --workdir=runs/seeds
+"""
+
+from ml_collections import ConfigDict
+
+from configs import default
+
+
+def get_config() -> ConfigDict:
+    config = default.get_config()
+    config.training.batch_size = 200
+    config.training.num_epochs = 3
+    config.training.seeds = tuple(range(32))
+    return config
+
+
+def sweep(hyper):
+    return hyper.fixed("model.latent_size", 20)
