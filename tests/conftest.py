@@ -17,11 +17,13 @@ from vae_jax.models.vae import ModelSpec
 from vae_jax.networks.network import NetworkSpec
 from vae_jax.probability import gaussian
 from vae_jax.probability.likelihoods import LIKELIHOODS, Likelihood
+from vae_jax.runs.backend import use_cache
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_debug_key_reuse", True)
 jax.config.update("jax_num_cpu_devices", 8)
 jax.devices()  # from here on there are eight
+use_cache()
 
 NOISE_SCALE = 0.5  # of the linear-Gaussian model's p(x | z)
 
@@ -54,8 +56,7 @@ def small_spec() -> ModelSpec:
     return ModelSpec((3, 5, 2), 4, encoder=mlp_spec(8), decoder=mlp_spec(7, 8))
 
 
-@pytest.fixture
-def tiny_npz(tmp_path):
+def write_tiny_npz(path):
     """An .npz of labelled 6 x 6 images in which there is something to learn."""
     rng = np.random.default_rng(0)
 
@@ -67,7 +68,6 @@ def tiny_npz(tmp_path):
 
     train_images, train_labels = images(300)
     test_images, test_labels = images(50)
-    path = tmp_path / "tiny.npz"
     np.savez(
         path,
         train_images=train_images,
@@ -76,6 +76,11 @@ def tiny_npz(tmp_path):
         test_labels=test_labels,
     )
     return path
+
+
+@pytest.fixture
+def tiny_npz(tmp_path):
+    return write_tiny_npz(tmp_path / "tiny.npz")
 
 
 def pytest_unconfigure():

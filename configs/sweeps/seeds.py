@@ -3,6 +3,10 @@
 784-400-20-400-784, batch 200, 3 epochs.
 
   vae-jax sweep --config=configs/sweeps/seeds.py --workdir=runs/seeds
+
+Time: 2:19 (two shared cores of a Xeon with AVX-512, jax 0.10.2, 2026-11-23).
+Expect: test ELBO -111.83 +- 0.04 nats (mean and standard error over seeds 0 to 31),
+between -112.2 and -111.4.
 """
 
 from ml_collections import ConfigDict

@@ -132,7 +132,7 @@ CASES = {
     ),
     "no workers": (
         ["sweep", SEEDS, "--workdir=WORKDIR", "--launcher=local", "--workers=0"],
-        "integer >= 1",
+        "0 is not a positive integer",
     ),
     "workers of no launcher": (
         ["sweep", SEEDS, "--workdir=WORKDIR", "--workers=2"],

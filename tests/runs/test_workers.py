@@ -13,6 +13,7 @@ import jax
 import numpy as np
 import pytest
 
+from tests.conftest import write_tiny_npz
 from tests.runs.test_resume import environment
 from vae_jax.errors import Stopped
 from vae_jax.runs import folder, launch
@@ -48,10 +49,11 @@ PROGRAMS = 3
 ROWS = PROGRAMS * 20 * (2 + 1) * 4  # epochs, train and validation rows an epoch, lanes
 
 
-@pytest.fixture
-def config(tiny_npz, tmp_path):
-    path = tmp_path / "sweep_config.py"
-    path.write_text(CONFIG.format(npz=str(tiny_npz)))
+@pytest.fixture(scope="module")
+def config(tmp_path_factory):
+    at = tmp_path_factory.mktemp("sweep")
+    path = at / "sweep_config.py"
+    path.write_text(CONFIG.format(npz=str(write_tiny_npz(at / "tiny.npz"))))
     return path
 
 
@@ -106,11 +108,12 @@ def outcome(workdir):
     )
 
 
-@pytest.fixture
-def uninterrupted(config, tmp_path):
-    completed(config, tmp_path / "whole")
-    assert rows_so_far(tmp_path / "whole") == ROWS
-    return outcome(tmp_path / "whole")
+@pytest.fixture(scope="module")
+def uninterrupted(config):
+    workdir = config.parent / "whole"
+    completed(config, workdir)
+    assert rows_so_far(workdir) == ROWS
+    return outcome(workdir)
 
 
 def kill_at_random_moments(config, workdir, kills: int, seed: int) -> None:
@@ -204,8 +207,12 @@ def test_jobs_of_a_cluster(config, tmp_path, uninterrupted, monkeypatch):
 def test_a_job_that_fails_is_told(tmp_path, monkeypatch):
     monkeypatch.chdir(REPOSITORY)
     slurm = launch.Slurm(partition=None, minutes=5, gpus=0)
-    with pytest.raises(Stopped, match=r"1 of 1 jobs did not end well .*holds no sweep"):
+    with pytest.raises(
+        Stopped, match=r"1 of 1 jobs did not end well; what they said is in .*slurm"
+    ):
         launch.launch_slurm(tmp_path, 1, slurm, cluster="local")
+    logs = "".join(path.read_text() for path in (tmp_path / "slurm").glob("*_log.err"))
+    assert "holds no sweep" in logs
 
 
 def test_each_worker_gets_its_share_of_the_gpus():

@@ -27,8 +27,11 @@ def text(value: Any) -> str:
     return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
-def place(axis, values: Sequence[Any]) -> list[float]:
-    """Where each value goes on an axis: numbers where they are, anything else side by side."""
+def place(axis, values: Sequence[Any]) -> tuple[list[float], bool]:
+    """Where each value goes on an axis: numbers where they are, anything else side by side.
+
+    And whether they are numbers.
+    """
     distinct = list(dict.fromkeys(map(repr, values)))
     numeric = all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in values)
     if numeric:
@@ -38,13 +41,13 @@ def place(axis, values: Sequence[Any]) -> list[float]:
         if far_apart(sorted(set(values)), axis.axes.get_xscale() == "log"):
             axis.set_ticks(sorted(set(values)), [text(v) for v in sorted(set(values))])
             axis.set_ticks([], minor=True)
-        return [float(v) for v in values]
+        return [float(v) for v in values], True
     labels = {repr(v): text(v) for v in values}
     long = sum(map(len, labels.values())) > 20
     axis.set_ticks(
         range(len(distinct)), [labels[name] for name in distinct], rotation=30 if long else 0
     )
-    return [float(distinct.index(repr(v))) for v in values]
+    return [float(distinct.index(repr(v))) for v in values], False
 
 
 def far_apart(values: list[float], logarithmic: bool) -> bool:
@@ -73,7 +76,7 @@ def against_key(path: Path, points: list[Point], key: str, *, title: str, prefix
     scattered = len(lines) > MOST_LINES  # as in a random search
     fig = style.figure(11, 3.8, title)
     for axes, (metric, name) in zip(fig.subplots(1, len(PANELS)), PANELS.items(), strict=True):
-        at = place(axes.xaxis, [p.values[key] for p in points])
+        at, numeric = place(axes.xaxis, [p.values[key] for p in points])
         where = {id(p): x for p, x in zip(points, at, strict=True)}
         for i, (label, line) in enumerate(lines.items()):
             line = sorted(line, key=lambda p: where[id(p)])
@@ -86,7 +89,7 @@ def against_key(path: Path, points: list[Point], key: str, *, title: str, prefix
                 markersize=4,
                 capsize=3,
                 linewidth=1.2,
-                linestyle="none" if scattered else "-",
+                linestyle="-" if numeric and not scattered else "none",
                 label=", ".join(label) if metric == "elbo" and not scattered else None,
             )
         axes.set_xlabel(key)

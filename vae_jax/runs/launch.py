@@ -96,8 +96,10 @@ def launch_slurm(workdir: Path, workers: int, slurm: Slurm, cluster: str | None 
     except KeyboardInterrupt as error:
         raise Stopped("the jobs work on without this command (scancel ends them)") from error
     if any(ended):
-        problems = "; ".join(str(e).strip().splitlines()[-1] for e in ended if e)
-        raise Stopped(f"{sum(map(bool, ended))} of {workers} jobs did not end well ({problems})")
+        raise Stopped(
+            f"{sum(map(bool, ended))} of {workers} jobs did not end well; what they said is in "
+            f"{executor.folder}"
+        )
 
 
 def refuse_without_slurm() -> None:

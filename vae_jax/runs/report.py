@@ -6,7 +6,15 @@ from pathlib import Path
 from typing import Any
 
 from vae_jax.errors import UserError
-from vae_jax.figures.sweeps import MOST_LINES, Point, against_key, curves, heat_map, text
+from vae_jax.figures.sweeps import (
+    MOST_LINES,
+    Point,
+    against_key,
+    curves,
+    heat_map,
+    independent,
+    text,
+)
 from vae_jax.runs import folder
 from vae_jax.runs.config import nearest
 from vae_jax.runs.evaluate import cells, summary, table
@@ -211,7 +219,7 @@ def draw(
     for key in keys:
         drawn.append(at / f"by_{key}{condition}.png")
         against_key(drawn[-1], found, key, title=title, prefix=prefix)
-    if len(keys) == 2:
+    if len(keys) == 2 and independent(found, keys[0]):
         drawn.append(at / f"heat_map_{keys[0]}_{keys[1]}{condition}.png")
         heat_map(drawn[-1], found, title=title, name=f"{prefix}ELBO")
     drawn.append(at / f"training_curves{condition}.png")
