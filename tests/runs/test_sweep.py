@@ -12,7 +12,7 @@ import pytest
 from tests.runs.test_train import rows_of, values_of
 from tests.runs.test_train import run as train_alone
 from vae_jax.errors import Failed, UserError
-from vae_jax.runs import compilation, folder, hyper, sweep
+from vae_jax.runs import compilation, folder, hyper, sweep, worker
 from vae_jax.runs.evaluate import load
 from vae_jax.runs.programs import Datasets, make_sweep, read_sweep
 from vae_jax.runs.report import report
@@ -111,6 +111,35 @@ def test_a_lane_is_its_config_alone_and_is_saved_at_its_own_size(finished, tmp_p
         load(workdir, lane=8)
 
 
+def test_lanes_csv_says_what_runs_and_what_waits(finished, tmp_path, monkeypatch):
+    _, npz = finished
+    seen = []
+
+    def looking(run, *args, **kwargs):
+        seen.append([row["status"] for row in lanes_of(tmp_path / "sweep")])
+        return original(run, *args, **kwargs)
+
+    original = worker.train_run
+    monkeypatch.setattr(worker, "train_run", looking)
+    run_sweep(npz, tmp_path / "sweep", WIDTHS[:2], training__num_epochs=1)
+    assert seen == [["running"] * 2 + ["waiting"] * 2, ["done"] * 2 + ["running"] * 2]
+
+
+def test_changed_data_are_refused(finished, tmp_path, monkeypatch):
+    workdir, npz = finished
+    copy = tmp_path / "copy"
+    shutil.copytree(workdir, copy)
+    for path in (copy / "results.json", copy / "programs" / "000" / "results.json"):
+        path.unlink()
+    other = Datasets()
+    base = values_of(npz)
+    data = other.of(base)
+    other_data = data._replace(identity=data.identity | {"checksum": "another"})
+    monkeypatch.setattr(Datasets, "of", lambda self, values: other_data)
+    with pytest.raises(UserError, match="the dataset is not the one that the run"):
+        sweep.sweep(copy, None, other)
+
+
 def test_a_finished_sweep_is_left_alone(finished, capsys):
     workdir, npz = finished
     before = {p: p.stat().st_mtime_ns for p in workdir.rglob("*") if p.name != ".lock"}
@@ -179,7 +208,7 @@ def test_lanes_that_do_not_fit_into_memory_are_divided(finished, tmp_path, monke
     room = fixed + 0.6 * (need - fixed)
     monkeypatch.setattr(compilation, "host_memory", lambda: room / compilation.FRACTION)
     assert compilation.parts_to_fit(run, memory) == 2
-    monkeypatch.setattr(sweep, "parts_to_fit", lambda run, _: 2 if len(run.lanes) > 4 else 1)
+    monkeypatch.setattr(worker, "parts_to_fit", lambda run, _: 2 if len(run.lanes) > 4 else 1)
     run_sweep(npz, tmp_path / "small", training__num_epochs=1)
     assert "program 000: its 8 lanes do not fit into memory together" in capsys.readouterr().out
     assert [p.name for p in read_sweep(tmp_path / "small").programs] == ["000a", "000b"]
@@ -190,14 +219,14 @@ def test_lanes_that_do_not_fit_into_memory_are_divided(finished, tmp_path, monke
 
 def test_out_of_memory_halves_a_program_and_goes_on(finished, tmp_path, monkeypatch, capsys):
     _, npz = finished
-    original = sweep.train_run
+    original = worker.train_run
 
     def little_memory(run, *args, **kwargs):
         if len(run.lanes) > 2:
             raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 1 byte")
         return original(run, *args, **kwargs)
 
-    monkeypatch.setattr(sweep, "train_run", little_memory)
+    monkeypatch.setattr(worker, "train_run", little_memory)
     run_sweep(npz, tmp_path / "small", training__num_epochs=1)
     assert capsys.readouterr().out.count("do not fit into memory together") == 3
     names = [p.name for p in read_sweep(tmp_path / "small").programs]
@@ -212,7 +241,7 @@ def test_a_program_that_raises_is_recorded_and_the_others_go_on(
     finished, tmp_path, monkeypatch, capsys
 ):
     _, npz = finished
-    workdir, original = tmp_path / "sweep", sweep.train_run
+    workdir, original = tmp_path / "sweep", worker.train_run
 
     def broken(run, *args, **kwargs):
         if run.values["model.encoder.widths"] == (7,):
@@ -220,7 +249,7 @@ def test_a_program_that_raises_is_recorded_and_the_others_go_on(
         return original(run, *args, **kwargs)
 
     with monkeypatch.context() as patch:
-        patch.setattr(sweep, "train_run", broken)
+        patch.setattr(worker, "train_run", broken)
         with pytest.raises(Failed, match=r"1 of 3 programs failed.*001/error.txt"):
             run_sweep(npz, workdir, WIDTHS, training__num_epochs=1)
     assert "RuntimeError: seven is too many" in capsys.readouterr().out
@@ -257,7 +286,7 @@ def test_a_program_is_compiled_while_the_one_before_trains(finished, tmp_path, m
     """And then its own calls find it compiled."""
     _, npz = finished
     order = []
-    original_compile, original_train = sweep.compile_run, sweep.train_run
+    original_compile, original_train = worker.compile_run, worker.train_run
 
     def compiling(run):
         order.append(("compile", run.values["model.encoder.widths"]))
@@ -273,8 +302,8 @@ def test_a_program_is_compiled_while_the_one_before_trains(finished, tmp_path, m
         order.append(("train", widths))
         return original_train(run, *args, **kwargs)
 
-    monkeypatch.setattr(sweep, "compile_run", compiling)
-    monkeypatch.setattr(sweep, "train_run", training)
+    monkeypatch.setattr(worker, "compile_run", compiling)
+    monkeypatch.setattr(worker, "train_run", training)
     run_sweep(npz, tmp_path / "sweep", WIDTHS, training__num_epochs=1)
     assert sorted(order) == sorted((v, (w,)) for v in ("compile", "train") for w in (6, 7, 8))
 

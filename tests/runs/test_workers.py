@@ -170,6 +170,19 @@ def test_workers_share_the_programs_and_one_takes_over_what_another_leaves(
     assert outcome(workdir) == uninterrupted
 
 
+def test_a_repeated_sweep_compiles_nothing(config, tmp_path, monkeypatch):
+    """And what was compiled ahead is what the calls want: each program is there once."""
+    cache = tmp_path / "cache"
+    monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", str(cache))
+    short = "--config.training.num_epochs=1"
+    completed(config, tmp_path / "first", short)
+    kept = {path.name for path in cache.iterdir() if path.name.endswith("-cache")}
+    for name in ("train_lanes", "init_lanes"):
+        assert sum(path.startswith(f"jit_{name}-") for path in kept) == PROGRAMS, name
+    completed(config, tmp_path / "second", short)
+    assert {path.name for path in cache.iterdir() if path.name.endswith("-cache")} == kept
+
+
 def test_asked_to_stop_workers_save_and_the_same_command_goes_on(config, tmp_path, uninterrupted):
     workdir = tmp_path / "stopped"
     process = started(config, workdir, "--launcher=local", "--workers=2")

@@ -130,7 +130,7 @@ def slurm_worker(workdir: str) -> None:
     """A job: trains programs until no one is left that nobody trains."""
     from vae_jax.runs.backend import use_cache, use_cores
     from vae_jax.runs.programs import Datasets
-    from vae_jax.runs.sweep import work
+    from vae_jax.runs.worker import work
 
     use_cores()
     use_cache()

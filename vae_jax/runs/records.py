@@ -2,6 +2,7 @@
 
 import csv
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from vae_jax.runs import folder
@@ -68,6 +69,11 @@ def program_rows(sweep: Sweep, program: Program) -> list[dict[str, Any]]:
             }
         )
     return rows
+
+
+def failures(sweep: Sweep) -> list[Path]:
+    """The tracebacks of the programs that raised."""
+    return [path for program in sweep.programs if (path := sweep.folder(program) / ERROR).exists()]
 
 
 def pooled(

@@ -1,10 +1,6 @@
 """A sweep from its first program to its last, shared by any number of workers."""
 
-import contextlib
-import time
-import traceback
-from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,34 +9,23 @@ import jax
 from vae_jax.errors import Failed, Stopped, UserError
 from vae_jax.figures.sweeps import text
 from vae_jax.runs import folder
-from vae_jax.runs.compilation import (
-    Memory,
-    compile_run,
-    out_of_memory,
-    parts_to_fit,
-    total,
-)
+from vae_jax.runs.compilation import compile_run, parts_to_fit, total
 from vae_jax.runs.config import nest
 from vae_jax.runs.evaluate import evaluation_values, load_progress, measure
 from vae_jax.runs.pictures import draw_lane
-from vae_jax.runs.plan import Run
 from vae_jax.runs.programs import (
     Datasets,
-    Program,
     Sweep,
     differing,
     is_sweep,
     program_run,
     read_sweep,
     refuse_other_sweep,
-    split,
     write_sweep,
 )
-from vae_jax.runs.records import ERROR, collect
+from vae_jax.runs.records import collect, failures
 from vae_jax.runs.report import best_lanes, line, report
-from vae_jax.runs.train import lane_rows, train_run
-
-POLL_SECONDS = 1.0  # between two looks at what other workers have left
+from vae_jax.runs.worker import work
 
 
 def sweep(
@@ -179,7 +164,7 @@ def open_sweep(sweep: Sweep) -> Sweep:
       UserError: the folder holds something else; nothing was touched.
     """
     workdir = sweep.workdir
-    if not is_sweep(workdir) and (workdir / folder.CONFIG).exists():
+    if not is_sweep(workdir) and (workdir / folder.LANES).exists():
         raise UserError(f"{workdir} holds a single run; take another --workdir")
     if is_sweep(workdir):
         refuse_other_sweep(read_sweep(workdir), sweep)
@@ -192,129 +177,3 @@ def open_sweep(sweep: Sweep) -> Sweep:
         there = read_sweep(workdir)
         refuse_other_sweep(there, sweep)
     return there
-
-
-def is_open(sweep: Sweep, program: Program, began: float) -> bool:
-    """Whether the program is still to be trained: not finished, and not failed since `began`."""
-    at = sweep.folder(program)
-    if folder.is_finished(at):
-        return False
-    error = at / ERROR
-    return not error.exists() or error.stat().st_mtime < began
-
-
-def failures(sweep: Sweep) -> list[Path]:
-    """The tracebacks of the programs that raised."""
-    return [path for program in sweep.programs if (path := sweep.folder(program) / ERROR).exists()]
-
-
-def work(workdir: Path, data: Datasets, *, wait: bool) -> None:
-    """Trains one program after another until none is left that no one else trains.
-
-    `wait`: then waits for the others, to take over what they leave behind.
-
-    Raises:
-      Stopped: SIGTERM or SIGINT came; all that was done is saved.
-      UserError: a full disk, a damaged checkpoint.
-    """
-    began = time.time()
-    with Ahead(data) as ahead:
-        while True:
-            sweep = read_sweep(workdir)
-            programs = [p for p in sweep.programs if is_open(sweep, p, began)]
-            if not programs:
-                return
-            for program in programs:
-                with claimed(sweep, program, began) as sweep_now:
-                    if sweep_now:
-                        later = [p for p in programs if p != program]
-                        take(sweep_now, program, later, ahead)
-                        break
-            else:
-                if not wait:
-                    return
-                time.sleep(POLL_SECONDS)
-
-
-@contextlib.contextmanager
-def claimed(sweep: Sweep, program: Program, began: float) -> Iterator[Sweep | None]:
-    """The sweep as it now stands, the program held by this process; None: it is not to be had.
-
-    The kernel lets go of it when the process ends, however it ends.
-    """
-    with contextlib.ExitStack() as stack:
-        try:
-            stack.enter_context(folder.locked(sweep.folder(program)))
-        except folder.InUse:
-            yield None
-            return
-        now = read_sweep(sweep.workdir)
-        yield now if program in now.programs and is_open(now, program, began) else None
-
-
-class Ahead:
-    """Compiles the program after the one that is being trained, in the background."""
-
-    def __init__(self, data: Datasets):
-        self.data = data
-        self.started: dict[Program, Future[Memory]] = {}
-
-    def __enter__(self) -> "Ahead":
-        self.pool = ThreadPoolExecutor(1)
-        return self
-
-    def __exit__(self, kind, error, trace) -> None:
-        self.pool.shutdown(cancel_futures=True)
-
-    def start(self, program: Program, run: Run) -> None:
-        if program not in self.started:
-            self.started[program] = self.pool.submit(compile_run, run)
-
-    def memory(self, program: Program, run: Run) -> Memory:
-        """What the program's run needs, once it is compiled."""
-        self.start(program, run)
-        return self.started[program].result()
-
-
-def take(sweep: Sweep, program: Program, later: list[Program], ahead: Ahead) -> None:
-    """Trains and measures a program; if it does not fit into memory, divides it instead."""
-    at = sweep.folder(program)
-    began = time.monotonic()
-    try:
-        run = program_run(sweep, program, ahead.data)
-        parts = parts_to_fit(run, ahead.memory(program, run))
-        if parts > 1:
-            divide(sweep, program, parts)
-            return
-        if later:
-            ahead.start(later[0], program_run(sweep, later[0], ahead.data))
-        (at / ERROR).unlink(missing_ok=True)
-        folder.start(at, lane_rows(run, None), run.data.identity)
-        results = measure(run, train_run(run, began, label=program.name))
-        folder.write_json(at / folder.RESULTS, results)
-    except (UserError, Stopped, OSError):
-        raise
-    except Exception as error:
-        if out_of_memory(error) and len(program.lanes) > 1:
-            divide(sweep, program, 2)
-            return
-        folder.write_text(at / ERROR, traceback.format_exc())
-        reason = (str(error).strip().splitlines() or [""])[0]
-        print(f"program {program.name} failed: {type(error).__name__}: {reason}", flush=True)
-    else:
-        seconds = time.monotonic() - began
-        print(f"program {program.name} done: {len(run.lanes)} lanes in {seconds:.0f} s", flush=True)
-    with folder.locked(sweep.workdir, wait=True):
-        collect(read_sweep(sweep.workdir))
-
-
-def divide(sweep: Sweep, program: Program, parts: int) -> None:
-    """Puts several programs in one's place."""
-    with folder.locked(sweep.workdir, wait=True):
-        divided = split(read_sweep(sweep.workdir), program, parts)
-        write_sweep(divided)
-    print(
-        f"program {program.name}: its {len(program.lanes)} lanes do not fit into memory together; "
-        f"going on with {parts} programs of fewer",
-        flush=True,
-    )
