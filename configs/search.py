@@ -4,7 +4,7 @@
 
   python -m experiments.search --config=configs/search.py --workdir=runs/search
 
-Time: 2:22 for four batches of eight (two shared cores of a Xeon with AVX-512, jax 0.10.2, 2026-11-23).
+Time: 2:22, four batches of eight (two shared cores of a Xeon with AVX-512, jax 0.10.2, 2026-11-23).
 Expect: a best validation ELBO of -109.3 nats, at learning rate 4.3e-3, b1 0.72 and a warm-up of 1.2
 epochs; the first, random batch's best is -110.3.
 """
