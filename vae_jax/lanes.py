@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.experimental import multihost_utils
-from jax.sharding import Mesh, NamedSharding
+from jax.sharding import Mesh, NamedSharding, get_abstract_mesh
 from jax.sharding import PartitionSpec as P
 
 
@@ -76,7 +76,7 @@ def over_lanes(layout: Layout, function: Callable, per_lane: tuple, shared: tupl
 
 def share_batch(x: jax.Array) -> jax.Array:
     """Spreads the leading axis over the devices of a row; for use inside `over_lanes`."""
-    return jax.lax.with_sharding_constraint(x, P("data"))
+    return jax.lax.with_sharding_constraint(x, NamedSharding(get_abstract_mesh(), P("data")))
 
 
 def _on_devices(sharding: NamedSharding, leaf: Any) -> jax.Array:
