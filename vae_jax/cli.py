@@ -34,6 +34,7 @@ usage: vae-jax VERB FLAGS
       The same command goes on with a sweep that was stopped or killed; without --config, a worker
       joins the one in the folder.
       --dry_run                     prints programs, lanes, steps and memory, and stops there
+      --worker                      trains programs, and leaves the table and plots to another
       --launcher=local --workers=4  so many workers as processes of this machine
       --launcher=slurm --workers=4  so many jobs [--partition=NAME --minutes=240 --gpus=1]
 
@@ -68,6 +69,7 @@ def define_train(values: flags.FlagValues) -> None:
 
 def define_sweep(values: flags.FlagValues) -> None:
     flags.DEFINE_bool("dry_run", False, "print the plan only", flag_values=values)
+    flags.DEFINE_bool("worker", False, "train programs only", flag_values=values)
     flags.DEFINE_enum("launcher", None, ["local", "slurm"], "who works", flag_values=values)
     flags.DEFINE_integer("workers", None, "how many", lower_bound=1, flag_values=values)
     flags.DEFINE_string("partition", None, "SLURM's", flag_values=values)
@@ -239,7 +241,7 @@ def sweep(arguments: Sequence[str]) -> None:
         with blamed_on(own.config):
             overrides = command.names["sweep"](hyper)
         plan = make_sweep(check(command.config), overrides, command.workdir, data)
-    run(command.workdir, plan, data, dry_run=own.dry_run, launch=start)
+    run(command.workdir, plan, data, dry_run=own.dry_run, only_work=own.worker, launch=start)
 
 
 def report(arguments: Sequence[str]) -> None:
@@ -278,6 +280,9 @@ def answered(command: Callable[[], None]) -> int:
     except UserError as error:
         print(f"vae-jax: {error}", file=sys.stderr)
         return 2
+    except BrokenPipeError:  # whoever read what is printed has gone
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except OSError as error:
         if error.errno not in REFUSALS:
             raise

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -306,6 +307,15 @@ def test_a_folder_in_use_is_refused(finished, fails):
     workdir, _ = finished
     with folder.locked(workdir):
         assert "another process is working in" in fails("evaluate", f"--workdir={workdir}")
+
+
+def test_a_reader_who_goes_away_is_no_traceback(finished):
+    workdir, _ = finished
+    command = (
+        f"{sys.executable} -m vae_jax report --workdir={workdir} | true; echo ${{PIPESTATUS[0]}}"
+    )
+    said = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=True)
+    assert (said.stdout, said.stderr) == ("1\n", "")
 
 
 def test_damaged_or_missing_records_are_told(finished, tmp_path, fails):

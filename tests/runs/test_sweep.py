@@ -15,7 +15,7 @@ from vae_jax.errors import Failed, UserError
 from vae_jax.runs import compilation, folder, hyper, sweep, worker
 from vae_jax.runs.evaluate import load
 from vae_jax.runs.programs import Datasets, make_sweep, read_sweep
-from vae_jax.runs.report import report
+from vae_jax.runs.report import in_order, report
 
 SETTINGS = hyper.product(
     [hyper.sweep("model.latent_size", (2, 3)), hyper.sweep("objective.beta", (0.5, 2))]
@@ -334,6 +334,12 @@ def test_report_answers_questions(finished, capsys):
     pooled = ask(workdir, capsys, by=["objective.beta"])
     assert "pools lanes that differ in model.latent_size" in pooled
     assert [line.split()[1] for line in pooled.splitlines() if "±" in line][1:] == ["4", "4"]
+
+
+def test_rows_are_in_order():
+    values = [("b", 2), ("b", 10), ("a", 2), ("b", 1)]
+    groups = in_order([({"name": name, "number": n}, []) for name, n in values])
+    assert [tuple(g[0].values()) for g in groups] == [("b", 1), ("b", 2), ("b", 10), ("a", 2)]
 
 
 @pytest.mark.parametrize(

@@ -153,7 +153,7 @@ def test_workers_share_the_programs_and_one_takes_over_what_another_leaves(
     # The others need no config: they join the sweep in the folder.
     others = [
         subprocess.Popen(
-            [*SWEEP, f"--workdir={workdir}"],
+            [*SWEEP, f"--workdir={workdir}", "--worker"],
             cwd=REPOSITORY,
             env=environment(),
             stdout=subprocess.PIPE,
@@ -167,6 +167,8 @@ def test_workers_share_the_programs_and_one_takes_over_what_another_leaves(
     assert [other.returncode for other in others] == [0, 0], outputs
     done = [line for output in outputs for line in output.splitlines() if " done: " in line]
     assert len({line.split()[1] for line in done}) == len(done) >= PROGRAMS - 1
+    assert not any("test set of" in output for output in outputs)
+    assert "test set of" in completed(config, workdir)
     assert outcome(workdir) == uninterrupted
 
 

@@ -27,7 +27,7 @@ def launch_local(workdir: Path, workers: int) -> None:
     Raises:
       Stopped: SIGTERM or SIGINT came, and every worker has saved; or a worker was killed.
     """
-    command = [sys.executable, "-m", "vae_jax", "sweep", f"--workdir={workdir}"]
+    command = [sys.executable, "-m", "vae_jax", "sweep", f"--workdir={workdir}", "--worker"]
     gpus = gpus_here()
     processes = [
         subprocess.Popen(command, env=worker_environment(os.environ, i, workers, gpus))

@@ -49,9 +49,9 @@ def report(workdir: Path, where: Sequence[str] = (), by: Sequence[str] = ()) -> 
     keys = [known(key, results["swept"]) for key in by] or [
         key for key in results["swept"] if len({repr(lane[key]) for lane in lanes}) > 1
     ]
+    figures = draw(workdir, results, lanes, keys, where)
     print(sweep_table(workdir, results, lanes, keys, where))
-    for path in draw(workdir, results, lanes, keys, where):
-        print(f"figure       {path}")
+    print("\n".join(f"figure       {path}" for path in figures))
 
 
 def known(key: str, swept: list[str]) -> str:
@@ -111,9 +111,17 @@ def points(lanes: list[dict[str, Any]], keys: list[str]) -> list[Point]:
     return found
 
 
-def in_order(values: dict[str, Any]) -> tuple:
-    """Numbers by size; a stable sort leaves the rest as it was written."""
-    return tuple(v if isinstance(v, (int, float)) else 0 for v in values.values())
+def in_order(groups: list[tuple[dict[str, Any], list]]) -> list[tuple[dict[str, Any], list]]:
+    """Sorted key by key: numbers by size, anything else as it was written."""
+    first: dict[str, int] = {}
+
+    def rank(value: Any) -> float:
+        return value if isinstance(value, (int, float)) else first[repr(value)]
+
+    for values, _ in groups:
+        for value in values.values():
+            first.setdefault(repr(value), len(first))
+    return sorted(groups, key=lambda group: [rank(value) for value in group[0].values()])
 
 
 def line(parts: Sequence[str], widths: Sequence[int]) -> str:
@@ -132,7 +140,7 @@ def sweep_table(
     pseudo = "pseudo-" if results["pseudo_likelihood"] else ""
     heads = [f"{pseudo}elbo", f"{pseudo}reconstruction", "kl", f"{pseudo}bits/dim"]
     rows = [[*keys, "lanes", *heads]]
-    groups = sorted(pooled(lanes, keys), key=lambda group: in_order(group[0]))
+    groups = in_order(pooled(lanes, keys))
     ranked = sorted(groups, key=lambda g: -(summary(g[1])["mean"]["elbo"] or -float("inf")))
     for values, own in groups if len(groups) <= MOST_ROWS else ranked[:MOST_ROWS]:
         of = summary(own)

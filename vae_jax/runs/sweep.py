@@ -34,6 +34,7 @@ def sweep(
     data: Datasets,
     *,
     dry_run: bool = False,
+    only_work: bool = False,
     launch: Callable[[Path], None] | None = None,
 ) -> None:
     """Trains a sweep in `workdir`, or goes on with the one there, and leaves its records.
@@ -43,6 +44,7 @@ def sweep(
       plan: what to train; None: what the folder says.
       data: the datasets loaded so far.
       dry_run: print the plan, with the memory it needs, and touch nothing.
+      only_work: train programs, and leave plan, table and plots to another process.
       launch: starts workers and waits for them; None: this process is the worker.
 
     Raises:
@@ -56,6 +58,9 @@ def sweep(
         print(described(plan, data, with_memory=True))
         return
     there = open_sweep(plan)
+    if only_work:
+        work(workdir, data, wait=True)
+        return
     if folder.is_finished(workdir):
         print(f"{workdir} holds a finished run of this sweep; there is nothing to do")
         return
