@@ -6,7 +6,7 @@ batch 100 at a constant 1e-3, 20 epochs (-152.1 +- 0.3 nats in 160 s), it gains 
 
   vae-jax train --config=configs/mnist.py --workdir=runs/mnist
 
-Time: 110 s (two shared cores of a Xeon with AVX-512, jax 0.10.2, 2026-11-23).
+Time: 89 s (two shared cores of a Xeon with AVX-512, jax 0.10.2, 2026-11-23).
 Expect: test ELBO -151.0 +- 0.3 nats (mean and standard error over seeds 0, 1, 2).
 """
 

@@ -6,7 +6,7 @@ table.
 
   vae-jax train --config=configs/mnist_grey.py --workdir=runs/mnist_grey
 
-Time: 39 s (two shared cores of a Xeon with AVX-512, jax 0.10.2, 2026-11-23).
+Time: 36 s (two shared cores of a Xeon with AVX-512, jax 0.10.2, 2026-11-23).
 Expect: test pseudo-ELBO -154.2 nats (seed 0).
 """
 

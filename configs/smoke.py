@@ -2,7 +2,7 @@
 
   vae-jax train --config=configs/smoke.py --workdir=runs/smoke
 
-Time: 11 s, most of it starting, compiling and drawing
+Time: 10 s, most of it starting, compiling and drawing
 (two shared cores of a Xeon with AVX-512, jax 0.10.2, 2026-11-23).
 Expect: test ELBO -213.0 +- 1.2 nats (mean and standard error over seeds 0, 1).
 """

@@ -185,14 +185,21 @@ def test_a_repeated_sweep_compiles_nothing(config, tmp_path, monkeypatch):
     assert {path.name for path in cache.iterdir() if path.name.endswith("-cache")} == kept
 
 
-def test_asked_to_stop_workers_save_and_the_same_command_goes_on(config, tmp_path, uninterrupted):
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_asked_to_stop_workers_save_and_the_same_command_goes_on(
+    config, tmp_path, uninterrupted, number
+):
     workdir = tmp_path / "stopped"
     process = started(config, workdir, "--launcher=local", "--workers=2")
     while rows_so_far(workdir) < ROWS // 4:
         time.sleep(0.002)
-    process.send_signal(signal.SIGTERM)
+    if number == signal.SIGINT:  # as Ctrl-C does, to all processes of the terminal
+        os.killpg(process.pid, number)
+    else:
+        process.send_signal(number)
     output, _ = process.communicate(timeout=60)
     assert process.returncode == 1, output
+    assert "stopped and saved at step" in output, output
     assert "Traceback" not in output, output
     assert "the workers were stopped and have saved" in output
     kept = rows_so_far(workdir)

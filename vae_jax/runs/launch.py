@@ -38,8 +38,10 @@ def launch_local(workdir: Path, workers: int) -> None:
     def stop(number, frame):
         nonlocal stopped
         stopped = True
-        for process in processes:
-            process.send_signal(signal.SIGTERM)
+        # Ctrl-C has reached the workers too, and a second signal would end them before they save.
+        if number == signal.SIGTERM:
+            for process in processes:
+                process.send_signal(signal.SIGTERM)
 
     before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
