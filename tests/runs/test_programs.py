@@ -211,6 +211,7 @@ WRONG = {
     ),
     "seeds": ([{"training.seeds": (1,)}], "training.seeds can't be swept over"),
     "the sweep's own": ([{"sweep.max_lanes": 3}], "sweep.max_lanes can't be swept over"),
+    "too many devices": ([{"training.data_devices": 10}], "at most the 8 cpu devices there are"),
     "too large a batch": ([{"training.batch_size": 251}], "at most the 250 training examples"),
 }
 

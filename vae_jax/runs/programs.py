@@ -10,7 +10,16 @@ from vae_jax.data.dataset import Dataset
 from vae_jax.errors import UserError
 from vae_jax.runs import folder
 from vae_jax.runs.config import KEYS, Values, check, differences, nest, unknown_key
-from vae_jax.runs.plan import LANE_KEYS, Lane, Run, make_dataset, make_program, make_run, make_spec
+from vae_jax.runs.plan import (
+    LANE_KEYS,
+    Lane,
+    Run,
+    make_dataset,
+    make_layout,
+    make_program,
+    make_run,
+    make_spec,
+)
 
 PROGRAMS = "programs"
 
@@ -94,6 +103,7 @@ def checked_settings(base: Values, overrides: Any, data: Datasets) -> tuple[dict
         try:
             values = checked(base, override)
             make_spec(values, data.of(values))
+            make_layout(values, lanes=1)
         except UserError as error:
             raise UserError(f"{name}: {error}") from error
         same = seen.setdefault(tuple(values.items()), number)
