@@ -22,7 +22,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from experiments.benchmark import (
+from experiments.systems import (
     RESULTS,
     ROUNDS,
     WORKS,

@@ -136,7 +136,7 @@ def sweep_table(
     where: Sequence[str],
 ) -> str:
     """A row a setting: mean ± standard error over its lanes; then the best lanes."""
-    done, programs = results["programs_done"], results["programs"]
+    done, programs, swept = (results[name] for name in ("programs_done", "programs", "swept"))
     pseudo = "pseudo-" if results["pseudo_likelihood"] else ""
     heads = [f"{pseudo}elbo", f"{pseudo}reconstruction", "kl", f"{pseudo}bits/dim"]
     rows = [[*keys, "lanes", *heads]]
@@ -159,7 +159,7 @@ def sweep_table(
     ]
     if len(groups) > MOST_ROWS:
         lines.append(f"the best {MOST_ROWS} of {len(groups)} settings; {folder.RESULTS} has all")
-    hidden = [k for k in results["swept"] if k not in keys and len({repr(v[k]) for v in lanes}) > 1]
+    hidden = [k for k in swept if k not in keys and len({repr(v[k]) for v in lanes}) > 1]
     if hidden:
         lines.append(f"a row pools lanes that differ in {', '.join(hidden)}; --where narrows them")
     if pseudo:
@@ -167,7 +167,7 @@ def sweep_table(
     diverged = [lane for lane in lanes if lane["status"] == "diverged"]
     for lane in diverged[:10]:
         lines.append(
-            f"lane {lane['lane']} ({setting_of(lane, results)}, seed {lane['seed']}) diverged at "
+            f"lane {lane['lane']} ({setting_of(lane, swept)}, seed {lane['seed']}) diverged at "
             f"step {lane['diverged_step']}, left out"
         )
     if len(diverged) > 10:
@@ -176,7 +176,7 @@ def sweep_table(
     for lane in best_lanes(lanes)[:BEST]:
         lines.append(
             f"lane {lane['lane']:>4}: validation {lane['validation_elbo']:.2f}, test "
-            f"{lane['elbo']:.2f}; {setting_of(lane, results)}, seed {lane['seed']}, "
+            f"{cells(lane)[0]}; {setting_of(lane, swept)}, seed {lane['seed']}, "
             f"epoch {lane['best_epoch']:g}"
         )
     return "\n".join([*lines, "", f"results      {workdir / folder.RESULTS}"])
@@ -192,9 +192,9 @@ def best_lanes(lanes: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return sorted(healthy, key=lambda lane: -lane["validation_elbo"])
 
 
-def setting_of(lane: dict[str, Any], results: dict[str, Any]) -> str:
-    parts = [f"{key} {text(lane[key])}" for key in results["swept"]]
-    return ", ".join(parts) or "the config as it is"
+def setting_of(lane: dict[str, Any], keys: Sequence[str]) -> str:
+    """The keys and their values in a few words."""
+    return ", ".join(f"{key} {text(lane[key])}" for key in keys) or "the config as it is"
 
 
 def dataset_name(results: dict[str, Any]) -> str:
@@ -248,9 +248,7 @@ def draw_curves(
     groups = sorted(groups, key=lambda g: min(best.get(v["lane"], len(lanes)) for v in g[1]))
     chosen = sorted(groups[:MOST_LINES], key=lambda g: g[1][0]["lane"])
     settings = {
-        ", ".join(f"{key} {text(v)}" for key, v in values.items()) or f"{len(own)} seeds": [
-            rows.get(lane["lane"], []) for lane in own
-        ]
+        setting_of(values, keys): [rows.get(lane["lane"], []) for lane in own]
         for values, own in chosen
     }
     of = f", the best {MOST_LINES} of {len(groups)} settings" if len(groups) > MOST_LINES else ""
