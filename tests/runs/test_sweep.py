@@ -6,6 +6,7 @@ import shutil
 import time
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -217,13 +218,20 @@ def test_lanes_that_do_not_fit_into_memory_are_divided(finished, tmp_path, monke
     )
 
 
-def test_out_of_memory_halves_a_program_and_goes_on(finished, tmp_path, monkeypatch, capsys):
+def out_of_device_memory():
+    jax.jit(lambda: jnp.zeros(10**12))().block_until_ready()
+
+
+@pytest.mark.parametrize("exhaust", [out_of_device_memory, lambda: np.zeros(10**15)])
+def test_out_of_memory_halves_a_program_and_goes_on(
+    finished, tmp_path, monkeypatch, capsys, exhaust
+):
     _, npz = finished
     original = worker.train_run
 
     def little_memory(run, *args, **kwargs):
         if len(run.lanes) > 2:
-            raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 1 byte")
+            exhaust()
         return original(run, *args, **kwargs)
 
     monkeypatch.setattr(worker, "train_run", little_memory)

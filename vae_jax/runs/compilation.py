@@ -111,5 +111,6 @@ def parts_to_fit(run: Run, memory: Memory) -> int:
 
 
 def out_of_memory(error: BaseException) -> bool:
-    """Whether XLA said so."""
-    return isinstance(error, jax.errors.JaxRuntimeError) and "RESOURCE_EXHAUSTED" in str(error)
+    """Whether XLA, or the host, said so."""
+    of_xla = isinstance(error, jax.errors.JaxRuntimeError) and "RESOURCE_EXHAUSTED" in str(error)
+    return of_xla or isinstance(error, MemoryError)
