@@ -13,7 +13,8 @@ def get_config() -> ConfigDict:
     config = ConfigDict()
 
     config.dataset = ConfigDict()
-    config.dataset.name = "mnist"  # mnist (in the package), tfds, or arrays (your own .npz)
+    # mnist (in the package), sprites (drawn), tfds, or arrays (your own .npz)
+    config.dataset.name = "mnist"
     config.dataset.path = ""  # arrays: the .npz; tfds: its data folder ("" for TFDS's own)
     config.dataset.tfds_name = ""  # tfds: the dataset's name there, such as "fashion_mnist"
     config.dataset.validation_size = 5_000  # images, taken from the end of the training set
@@ -22,27 +23,75 @@ def get_config() -> ConfigDict:
     # none: grey values; a Bernoulli of them is a pseudo-likelihood and is labelled so.
     config.dataset.binarization = "dynamic"
     config.dataset.binarization_seed = 0  # the key of what is drawn once
+    config.dataset.num_labels = 0  # m2: training labels that are known, as many a class; 0: all
 
     config.model = ConfigDict()
+    config.model.name = "vae"  # vae, two_layers (of stochastic units) or m2 (semi-supervised)
+    config.model.conditional = False  # whether encoder, decoder and prior are given the label
     config.model.latent_size = 20  # dimensions of z
     config.model.encoder = ConfigDict()
-    config.model.encoder.name = "mlp"  # the network from x to the parameters of q(z | x)
-    config.model.encoder.widths = (400,)  # hidden units, from the image up; () for none
+    # The network from x to the parameters of q(z | x): mlp gated_mlp residual_mlp conv resnet.
+    config.model.encoder.name = "mlp"
+    # Hidden units (convolutions: channels, halving height and width), from the image up; (): none.
+    config.model.encoder.widths = (400,)
     config.model.encoder.activation = "relu"  # elu gelu leaky_relu relu silu softplus tanh
+    config.model.encoder.norm = "none"  # resnet: none or group
     config.model.decoder = ConfigDict()
     config.model.decoder.name = "mlp"  # the network from z to the parameters of p(x | z)
     config.model.decoder.widths = (400,)  # hidden units, from z down; () for none
     config.model.decoder.activation = "relu"  # the same ones
+    config.model.decoder.norm = "none"  # the same ones
     config.model.decoder.output_bias_from_data = False  # start at the training set's pixel means
-    config.model.likelihood = "bernoulli"  # p(x | z)
-    config.model.prior = "standard_normal"  # p(z)
-    config.model.posterior = "diagonal"  # q(z | x): a Gaussian, independent by dimension
+    # p(x | z): bernoulli, continuous_bernoulli, gaussian, gaussian_shared_scale,
+    # gaussian_pixel_scale, laplace, beta, categorical, discretized_logistic,
+    # discretized_logistic_mixture, poisson, negative_binomial.
+    config.model.likelihood = "bernoulli"
+    config.model.likelihood_scale = 1.0  # gaussian, laplace: the scale, in units of x
+    # p(z): standard_normal, learned_gaussian, mixture, vampprior, realnvp, autoregressive.
+    config.model.prior = "standard_normal"
+    config.model.prior_components = 10  # mixture: components; vampprior: pseudo-inputs
+    # q(z | x): diagonal, full, mixture, inverse_autoregressive, planar.
+    config.model.posterior = "diagonal"
+    config.model.posterior_components = 4  # mixture
+    config.model.flow = ConfigDict()  # of the priors and posteriors that are flows
+    config.model.flow.layers = 4  # maps, one after another
+    config.model.flow.width = 64  # hidden units of each layer's network; planar has none
+    config.model.top = ConfigDict()  # two_layers: the upper one
+    config.model.top.latent_size = 10  # its dimensions
+    config.model.top.widths = (100,)  # hidden units to it, and from it
 
     config.objective = ConfigDict()
-    config.objective.name = "elbo"  # the bound on log p(x), in nats, with the KL in closed form
+    # The bound on log p(x), in nats: elbo iwae miwae ciwae piwae renyi m2.
+    config.objective.name = "elbo"
     config.objective.num_samples = 1  # draws from q(z | x) for each example
-    config.objective.beta = 1.0  # weight of the KL; 1 makes the objective the ELBO
+    config.objective.beta = 1.0  # weight of the KL; 1 makes the objective the bound itself
     config.objective.warmup_epochs = 0.0  # epochs over which beta rises linearly from 0; 0: none
+    config.objective.warmup_cycles = 1  # equal parts of the run, at whose start beta is 0 again
+    config.objective.kl = "analytic"  # elbo, m2: the KL in closed form, or sampled
+    # reparameterized; elbo: sticking_the_landing; the others: doubly_reparameterized; iwae:
+    # wake_wake, wake_sleep (reweighted wake-sleep).
+    config.objective.gradient = "reparameterized"
+    config.objective.num_groups = 1  # miwae, piwae: groups that the draws are in
+    config.objective.alpha = 0.5  # renyi: its order; 0: the IWAE's bound, 1: the ELBO
+    config.objective.elbo_weight = 0.5  # ciwae: that of the ELBO beside the IWAE's bound
+    config.objective.free_bits = 0.0  # elbo: nats of each group's KL that cost nothing
+    config.objective.free_bits_group = 1  # latent units in such a group; 0: all of them
+    config.objective.capacity = 0.0  # elbo: nats that the KL is drawn to; 0: as small as can be
+    config.objective.capacity_epochs = 0.0  # epochs over which it rises linearly from 0
+    # Noise on what the encoder sees, the target being clean: none gaussian masking salt_and_pepper.
+    config.objective.corruption = "none"
+    config.objective.corruption_amount = 0.0  # gaussian: its scale; the others: chance of a pixel
+    # Added to the loss of a minibatch: none, total_correlation_weighted,
+    # total_correlation_stratified, total_correlation_adversarial, mmd, dip_i, dip_ii.
+    config.objective.regularizer = "none"
+    config.objective.regularizer_weight = 0.0  # how many times
+    config.objective.diagonal_weight = 1.0  # dip: weight of the variances over that of the rest
+    config.objective.classification_weight = 1.0  # m2: of -log q(y | x) of labelled examples
+    config.objective.discriminator = ConfigDict()  # of total_correlation_adversarial
+    config.objective.discriminator.widths = (256, 256)  # hidden units, leaky ReLU
+    config.objective.discriminator.learning_rate = 1e-4  # of its own Adam
+    config.objective.discriminator.b1 = 0.5  # decay of its first moment
+    config.objective.discriminator.b2 = 0.9  # decay of its second moment
 
     config.optimizer = ConfigDict()
     config.optimizer.name = "adam"  # adam adamax adamw rmsprop sgd
@@ -64,11 +113,14 @@ def get_config() -> ConfigDict:
     config.training.batch_size = 128  # examples; an epoch leaves out what does not fill a batch
     config.training.seeds = (0,)  # each is a lane: a run of its own in the one compiled program
     config.training.data_devices = 1  # devices that share each batch; the others take other lanes
+    config.training.labelled_per_batch = 0  # m2: examples of a batch drawn from the labelled ones
+    # Lanes that a device computes side by side; 0: on a CPU one after the other, elsewhere all.
+    config.training.lanes_at_once = 0
 
     config.evaluation = ConfigDict()
     config.evaluation.every_epochs = 1  # validation and a checkpoint, each so many epochs
     config.evaluation.batch_size = 1_000  # examples at a time; does not change the result
-    config.evaluation.num_samples = 1  # draws from q(z | x) for each example's ELBO
+    config.evaluation.num_samples = 1  # draws from q(z | x) for each example's bound
 
     config.sweep = ConfigDict()
     config.sweep.pad_latents = True  # latent sizes are lanes of one program, padded and masked

@@ -155,7 +155,7 @@ def trained(
     for override in overrides:
         at = distinct.index(override) * seeds
         own = [lane for lane in lanes if at <= lane["lane"] < at + seeds]
-        healthy = [lane["validation_elbo"] for lane in own if lane["status"] != "diverged"]
+        healthy = [lane["validation_bound"] for lane in own if lane["status"] != "diverged"]
         found.append([elbo for elbo in healthy if elbo is not None])
     return found
 
@@ -192,7 +192,7 @@ def rows_of(study, space: Space) -> list[dict[str, Any]]:
             "trial": trial.number,
             "batch": trial.user_attrs["batch"],
             **overrides_of(trial, space),
-            "validation_elbo": trial.value,
+            "validation_bound": trial.value,
         }
         for trial in study.get_trials(deepcopy=False)
         if trial.state.name in ("COMPLETE", "PRUNED")
@@ -209,10 +209,10 @@ def write_trials(study, space: Space, workdir: Path) -> None:
 
 def summary(study, space: Space, workdir: Path) -> str:
     """The best trials."""
-    rows = [row for row in rows_of(study, space) if row["validation_elbo"] is not None]
-    best = sorted(rows, key=lambda row: -row["validation_elbo"])[:BEST]
+    rows = [row for row in rows_of(study, space) if row["validation_bound"] is not None]
+    best = sorted(rows, key=lambda row: -row["validation_bound"])[:BEST]
     lines = [
-        f"validation ELBO {row['validation_elbo']:.2f}: "
+        f"validation bound {row['validation_bound']:.2f}: "
         + ", ".join(f"{key}={row[key]}" for key in space)
         for row in best
     ]

@@ -51,6 +51,7 @@ def vae_jax(work: Work, images: np.ndarray, lanes: int = 1) -> Iterator[float]:
     from vae_jax.runs.plan import make_hyper, make_spec
     from vae_jax.training.keys import lane_keys
     from vae_jax.training.loop import init_lanes, train_lanes
+    from vae_jax.training.step import Examples, Start
 
     use_cores()
     values = check(default.get_config()) | {
@@ -68,8 +69,8 @@ def vae_jax(work: Work, images: np.ndarray, lanes: int = 1) -> Iterator[float]:
     hyper, keys = put(
         lanes_on, (make_hyper([values] * lanes, spec), lane_keys(values["training.seeds"]))
     )
-    state = init_lanes(spec, lanes_on, hyper, keys, None)
-    on_device = put_shared(lanes_on, images)
+    state = init_lanes(spec, lanes_on, hyper, keys, Start())
+    on_device = put_shared(lanes_on, Examples(images))
     for num_steps in [1, *[spec.steps_per_epoch] * (EPOCHS + 1)]:
         # The odd first step shifts the epochs by one: each is still as many steps.
         total, examples = 0.0, 0.0

@@ -13,10 +13,8 @@ import jax
 import numpy as np
 import pytest
 
-from vae_jax.models.vae import ModelSpec
+from vae_jax.models.model import ModelSpec
 from vae_jax.networks.network import NetworkSpec
-from vae_jax.probability import gaussian
-from vae_jax.probability.likelihoods import LIKELIHOODS, Likelihood
 from vae_jax.runs.backend import use_cache
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
@@ -24,26 +22,6 @@ jax.config.update("jax_debug_key_reuse", True)
 jax.config.update("jax_num_cpu_devices", 8)
 jax.devices()  # from here on there are eight
 use_cache()
-
-NOISE_SCALE = 0.5  # of the linear-Gaussian model's p(x | z)
-
-unit_gaussian = Likelihood(
-    log_prob=lambda mean, x: gaussian.log_prob(
-        gaussian.Gaussian(mean, np.full(mean.shape, np.log(NOISE_SCALE), np.float32)), x
-    ).sum(-1),
-    mean=lambda mean: mean,
-    sample=lambda key, mean: mean + NOISE_SCALE * jax.random.normal(key, mean.shape),
-    initial_bias=lambda mean: mean,
-    params_per_dim=1,
-    binary=False,
-)
-
-
-@pytest.fixture
-def gaussian_likelihood(monkeypatch):
-    """N(x; decoder's output, NOISE_SCALE^2), known by the name that this returns."""
-    monkeypatch.setitem(LIKELIHOODS, "test_gaussian", unit_gaussian)
-    return "test_gaussian"
 
 
 def mlp_spec(*widths: int, activation: str = "tanh") -> NetworkSpec:

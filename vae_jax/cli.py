@@ -42,6 +42,10 @@ usage: vae-jax VERB FLAGS
       Prints and plots what a run or sweep found: for the lanes with those values, told apart by
       those keys.
 
+  vae-jax list
+      Names everything that a config key can choose: objectives, likelihoods, priors, posteriors,
+      networks, ...
+
 flags:
   --config=FILE       a config file; configs/ holds them, configs/default.py explains every key
   --config.KEY=VALUE  overrides one key: --config.model.latent_size=10
@@ -251,13 +255,27 @@ def report(arguments: Sequence[str]) -> None:
     run(command.workdir, command.flags.where, command.flags.by)
 
 
+def list_families(arguments: Sequence[str]) -> None:
+    if arguments:
+        raise UserError(f"unexpected argument {arguments[0]!r}; `vae-jax list` takes none")
+    from vae_jax.runs.families import listing
+
+    print(listing())
+
+
 # What the operating system refuses and the user can mend.
 REFUSALS = {
     errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS,
     errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR,
 }  # fmt: skip
 
-VERBS = {"train": train, "evaluate": evaluate, "sweep": sweep, "report": report}
+VERBS = {
+    "train": train,
+    "evaluate": evaluate,
+    "sweep": sweep,
+    "report": report,
+    "list": list_families,
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -20,6 +20,7 @@ class Layout(NamedTuple):
 
     lanes: int
     mesh: Mesh
+    at_once: int = 0  # lanes that a device computes side by side; 0: what suits the platform
 
     @property
     def padded(self) -> int:
@@ -29,7 +30,7 @@ class Layout(NamedTuple):
 
     @property
     def in_turn(self) -> bool:
-        """Whether a device takes its lanes one after the other, instead of all at once.
+        """Whether a device takes its lanes one after the other, if not told, not all at once.
 
         A CPU does: a lane's state stays in its cache for a whole chunk of steps, where a vmapped
         step streams the states of all lanes through it (sixteen lanes of 784-400-20 take a fifth
@@ -38,11 +39,13 @@ class Layout(NamedTuple):
         return self.mesh.devices.flat[0].platform == "cpu"
 
 
-def layout(lanes: int, data_devices: int = 1) -> Layout:
+def layout(lanes: int, data_devices: int = 1, at_once: int = 0) -> Layout:
     """Lanes over all devices there are, `data_devices` of them to a lane's batch."""
     devices = np.array(jax.devices())
     rows = max(1, min(lanes, len(devices) // data_devices))
-    return Layout(lanes, Mesh(devices[: rows * data_devices].reshape(rows, -1), ("lanes", "data")))
+    return Layout(
+        lanes, Mesh(devices[: rows * data_devices].reshape(rows, -1), ("lanes", "data")), at_once
+    )
 
 
 def over_lanes(layout: Layout, function: Callable, per_lane: tuple, shared: tuple) -> Any:
@@ -60,8 +63,11 @@ def over_lanes(layout: Layout, function: Callable, per_lane: tuple, shared: tupl
                 lambda: jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), nothing),
             )
 
-        if layout.in_turn:
+        at_once = layout.at_once or (1 if layout.in_turn else len(index))
+        if at_once == 1:
             return jax.lax.map(one, (index, per_lane))
+        if at_once < len(index):
+            return jax.lax.map(lambda lane: function(*lane, *shared), per_lane, batch_size=at_once)
         return jax.vmap(lambda lane: function(*lane, *shared))(per_lane)
 
     return jax.shard_map(

@@ -40,8 +40,6 @@ def test_floats_and_bytes_with_and_without_channels_and_labels(tmp_path):
         ({"train_images": grey(shape=(3,))}, r"shape \(4, 3\); it should be \(n, height, width\)"),
         ({"train_images": np.zeros((0, 3, 5))}, "none of them zero"),
         ({"train_images": np.full((4, 3, 5), np.nan)}, "NaN or infinite"),
-        ({"train_images": 2 * grey()}, "values from 0 to 2"),
-        ({"train_images": grey() - 0.5}, r"values from -0.5 to 0.5"),
         ({"train_images": grey().astype(np.int32)}, "holds int32; it should hold uint8"),
         ({"test_images": grey(shape=(5, 3))}, r"\(3, 5, 1\) and test_images \(5, 3, 1\)"),
         ({"test_images": np.zeros((2, 3, 5), np.uint8)}, "both should have one type"),

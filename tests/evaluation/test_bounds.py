@@ -3,6 +3,7 @@ import numpy as np
 
 from vae_jax.evaluation.bounds import evaluate_split
 from vae_jax.lanes import fetch, layout, put
+from vae_jax.models.model import ModelHyper
 from vae_jax.models.vae import vae
 from vae_jax.objectives.objective import ObjectiveHyper, ObjectiveSpec
 from vae_jax.training.keys import lane_keys
@@ -17,15 +18,14 @@ def lanes_of(spec, seeds):
 
 def evaluated(spec, seeds, images, batch_size, num_samples=1):
     params, keys = lanes_of(spec, seeds)
-    hyper = ObjectiveHyper(
-        beta=np.full(len(seeds), BETA), warmup_steps=np.zeros(len(seeds), np.float32)
+    hyper, model_hyper = jax.tree.map(
+        lambda number: np.full(len(seeds), number, np.float32),
+        (ObjectiveHyper(beta=BETA), ModelHyper()),
     )
     objective = ObjectiveSpec("elbo", num_samples)
     on = layout(len(seeds))
-    params, keys, hyper = put(on, (params, keys, hyper))
-    terms = evaluate_split(
-        spec, objective, on, params, keys, hyper, None, images, batch_size=batch_size
-    )
+    lanes = put(on, (params, keys, hyper, model_hyper))
+    terms = evaluate_split(spec, objective, on, *lanes, images, None, batch_size=batch_size)
     return fetch(on, terms)
 
 

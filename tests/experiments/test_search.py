@@ -63,7 +63,7 @@ def test_a_search_is_resumed_and_ends_the_same(tiny_npz, tmp_path, monkeypatch, 
 def test_lanes_that_diverge_are_no_value(tiny_npz, tmp_path):
     space = {"optimizer.learning_rate": hyper.log_uniform(1e29, 1e30)}
     run(tiny_npz, tmp_path / "search", space, batches=1)
-    assert {row["validation_elbo"] for row in trials(tmp_path / "search")} == {""}
+    assert {row["validation_bound"] for row in trials(tmp_path / "search")} == {""}
 
 
 @pytest.mark.parametrize(

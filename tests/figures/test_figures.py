@@ -28,6 +28,7 @@ def test_principal_components_are_the_directions_of_most_variance():
 
 ROWS = [
     {"lane": lane, "seed": lane, "step": s, "epoch": s / 10, "split": split, "elbo": -100.0 + s,
+     "bound": -100.0 + s + lane,
      "reconstruction": -90.0, "kl": 10.0, "loss": None}
     for lane in (0, 1) for s in (5, 10, 20) for split in ("train", "validation")
 ]  # fmt: skip

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from tests.conftest import mlp_spec
-from vae_jax.models.vae import ModelSpec, vae
+from vae_jax.models.model import ModelHyper, ModelSpec
+from vae_jax.models.vae import vae
 from vae_jax.objectives.elbo import elbo_terms
 from vae_jax.probability.likelihoods import bernoulli
 
@@ -70,7 +71,7 @@ def test_a_masked_model_is_the_model_of_the_units_that_are_left(widths):
     """Encoding, bounds, samples: all as if the masked units were not there, exactly no gradient."""
     large = ModelSpec((3, 5, 2), 6, encoder=mlp_spec(*widths), decoder=mlp_spec(*widths))
     mask_l = jnp.array([1.0, 1.0, 1.0, 1.0, 0.0, 0.0])
-    masked, small = vae(large, mask_l), vae(large._replace(latent_size=4))
+    masked, small = vae(large, ModelHyper(mask_l)), vae(large._replace(latent_size=4))
     key, x_bd = jax.random.key(1), jnp.ones((6, 30)).at[:, ::3].set(0)
     params = masked.init(jax.random.key(0))
     own = jax.tree.map(

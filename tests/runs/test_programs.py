@@ -9,7 +9,7 @@ from vae_jax.errors import UserError
 from vae_jax.lanes import put
 from vae_jax.runs import hyper
 from vae_jax.runs.config import KEYS
-from vae_jax.runs.plan import LANE_KEYS, make_dataset, make_spec
+from vae_jax.runs.plan import LANE_KEYS, make_dataset, make_examples, make_spec
 from vae_jax.runs.programs import (
     Datasets,
     Sweep,
@@ -22,29 +22,59 @@ from vae_jax.runs.programs import (
     write_sweep,
 )
 from vae_jax.training.loop import init_lanes, train_lanes
+from vae_jax.training.step import Start
 
 # Keys that change the compiled program. A number that gets into this list is compiled anew for
 # every value: that has to be on purpose.
 STATIC = {
     "dataset.validation_size": 60,
     "dataset.binarization": "static",
+    "model.name": "two_layers",
+    "model.conditional": True,
     "model.latent_size": 7,
     "model.encoder.name": "other",
     "model.encoder.widths": (9,),
     "model.encoder.activation": "tanh",
+    "model.encoder.norm": "group",
     "model.decoder.name": "other",
     "model.decoder.widths": (9,),
     "model.decoder.activation": "tanh",
-    "model.likelihood": "other",
+    "model.decoder.norm": "group",
+    "model.likelihood": "gaussian",
     "model.prior": "other",
+    "model.prior_components": 7,
     "model.posterior": "other",
+    "model.posterior_components": 7,
+    "model.flow.layers": 7,
+    "model.flow.width": 7,
     "objective.name": "other",
     "objective.num_samples": 3,
+    "objective.kl": "sampled",
+    "objective.gradient": "other",
+    "objective.num_groups": 3,
+    "objective.free_bits_group": 3,
+    "objective.corruption": "gaussian",
+    "objective.regularizer": "mmd",
     "optimizer.name": "sgd",
     "optimizer.schedule.name": "cosine",
     "training.batch_size": 10,
     "training.data_devices": 2,
+    "training.labelled_per_batch": 2,
+    "model.top.latent_size": 7,
+    "model.top.widths": (9,),
+    "objective.discriminator.widths": (9,),
     "log.every_steps": 4,
+}
+# Keys that change it, or a lane's numbers, where another choice brings them in.
+NEEDS = {
+    "model.top.latent_size": {"model.name": "two_layers"},
+    "model.top.widths": {"model.name": "two_layers"},
+    "objective.discriminator.widths": {"objective.regularizer": "total_correlation_adversarial"},
+    "objective.discriminator.learning_rate": {
+        "objective.regularizer": "total_correlation_adversarial"
+    },
+    "objective.discriminator.b1": {"objective.regularizer": "total_correlation_adversarial"},
+    "objective.discriminator.b2": {"objective.regularizer": "total_correlation_adversarial"},
 }
 # Keys that neither change it nor are a lane's own: which data there are, and what the host does.
 HOST = {
@@ -52,20 +82,36 @@ HOST = {
     "dataset.path",
     "dataset.tfds_name",
     "dataset.binarization_seed",
+    "dataset.num_labels",
     "model.decoder.output_bias_from_data",
     "training.num_epochs",
     "training.seeds",
     "evaluation.every_epochs",
     "evaluation.batch_size",
     "evaluation.num_samples",
+    "training.lanes_at_once",
     "sweep.pad_latents",
     "sweep.max_lanes",
     "log.keep_checkpoints",
     "log.tensorboard",
 }
 TRACED = {
+    "model.likelihood_scale": 0.5,
     "objective.beta": 3.0,
     "objective.warmup_epochs": 1.5,
+    "objective.warmup_cycles": 3,
+    "objective.free_bits": 0.1,
+    "objective.capacity": 2.0,
+    "objective.capacity_epochs": 1.5,
+    "objective.alpha": 0.25,
+    "objective.elbo_weight": 0.25,
+    "objective.corruption_amount": 0.25,
+    "objective.regularizer_weight": 2.0,
+    "objective.diagonal_weight": 2.0,
+    "objective.classification_weight": 2.0,
+    "objective.discriminator.learning_rate": 0.02,
+    "objective.discriminator.b1": 0.25,
+    "objective.discriminator.b2": 0.25,
     "optimizer.learning_rate": 0.02,
     "optimizer.b1": 0.5,
     "optimizer.b2": 0.99,
@@ -87,7 +133,7 @@ def test_every_key_is_static_traced_or_the_host_s():
 
 @pytest.mark.parametrize("key", STATIC)
 def test_a_static_key_changes_the_spec(tiny_npz, key):
-    base = values_of(tiny_npz)
+    base = values_of(tiny_npz) | NEEDS.get(key, {})
     other = base | {key: STATIC[key]}
     assert make_spec(other, make_dataset(other)) != make_spec(base, make_dataset(base))
     assert program_key(other, pad_latents=False) != program_key(base, pad_latents=False)
@@ -102,7 +148,8 @@ def test_a_key_of_the_host_does_not(tiny_npz, key):
 
 
 def test_lanes_of_all_other_numbers_are_one_compilation(tiny_npz, tmp_path):
-    base = values_of(tiny_npz, training__seeds=(0,), model__encoder__widths=(6,))
+    adversarial = {"objective__regularizer": "total_correlation_adversarial"}
+    base = values_of(tiny_npz, training__seeds=(0,), model__encoder__widths=(6,), **adversarial)
     settings = [{}, *({key: value} for key, value in TRACED.items())]
     sweep = make_sweep(base, settings, tmp_path, Datasets())
     assert [p.lanes for p in sweep.programs] == [tuple(range(len(settings)))]
@@ -118,8 +165,9 @@ def test_lanes_of_all_other_numbers_are_one_compilation(tiny_npz, tmp_path):
         sweep = make_sweep(base, settings, tmp_path, Datasets())
         run = program_run(sweep, sweep.programs[0], Datasets())
         hyper_, keys = put(run.layout, (run.hyper, run.keys))
-        state = init_lanes(run.spec, run.layout, hyper_, keys, None)
-        train_lanes(run.spec, run.layout, hyper_, state, keys, run.data.train.images, np.int32(1))
+        examples = make_examples(run)
+        state = init_lanes(run.spec, run.layout, hyper_, keys, Start())
+        train_lanes(run.spec, run.layout, hyper_, state, keys, examples, np.int32(1))
 
     trained(hyper.sweep("objective.beta", (1, 2)))
     count = train_lanes._cache_size()
@@ -163,11 +211,11 @@ def test_latent_sizes_share_a_program_unless_told_otherwise(tiny_npz, tmp_path):
     ]  # fmt: skip
     run = program_run(sweep, sweep.programs[0], Datasets())
     assert run.spec.model.latent_size == 5
-    assert run.hyper.latent_mask.sum(axis=1).tolist() == [2, 2, 5, 5]
+    assert run.hyper.model.latent_mask.sum(axis=1).tolist() == [2, 2, 5, 5]
     apart = grouped(tiny_npz, tmp_path, settings, sweep__pad_latents=False)
     assert len(apart.programs) == 4
     run = program_run(apart, apart.programs[0], Datasets())
-    assert run.hyper.latent_mask is None
+    assert run.hyper.model.latent_mask is None
     assert run.spec.model.latent_size == 2
     # One size alone needs no padding.
     same = grouped(tiny_npz, tmp_path, hyper.fixed("model.latent_size", 5))

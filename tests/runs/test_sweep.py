@@ -17,6 +17,7 @@ from vae_jax.runs import compilation, folder, hyper, sweep, worker
 from vae_jax.runs.evaluate import load
 from vae_jax.runs.programs import Datasets, make_sweep, read_sweep
 from vae_jax.runs.report import in_order, report
+from vae_jax.training.step import Start
 
 SETTINGS = hyper.product(
     [hyper.sweep("model.latent_size", (2, 3)), hyper.sweep("objective.beta", (0.5, 2))]
@@ -98,7 +99,7 @@ def test_a_lane_is_its_config_alone_and_is_saved_at_its_own_size(finished, tmp_p
     alone, together = results_of(tmp_path / "alone")["lanes"][0], results_of(workdir)["lanes"][3]
     assert together["model.latent_size"] == 2
     assert together["objective.beta"] == 2
-    for name in ("elbo", "reconstruction", "kl", "validation_elbo", "bits_per_dim", "elbo_se"):
+    for name in ("elbo", "reconstruction", "kl", "validation_bound", "bits_per_dim", "elbo_se"):
         assert together[name] == pytest.approx(alone[name], rel=1e-4), name
     mine, other = load(workdir, lane=3), load(tmp_path / "alone")
     jax.tree.map(
@@ -200,7 +201,9 @@ def test_lanes_that_do_not_fit_into_memory_are_divided(finished, tmp_path, monke
 
     run = program_run(plan, plan.programs[0], data)
     memory = compilation.compile_run(run)
-    state = sum(leaf.nbytes for leaf in jax.tree.leaves(compilation.template(run.spec, run.hyper)))
+    state = sum(
+        leaf.nbytes for leaf in jax.tree.leaves(compilation.template(run.spec, run.hyper, Start()))
+    )
     assert memory.device > memory.shared > 0
     assert memory.host > state
     assert compilation.parts_to_fit(run, memory) == 1
@@ -327,8 +330,8 @@ def test_report_answers_questions(finished, capsys):
     whole = ask(workdir, capsys)
     assert whole.count("±") == 1 + 4 * 4
     lanes = results_of(workdir)["lanes"]
-    best = max(lanes, key=lambda lane: lane["validation_elbo"])
-    assert f"lane {best['lane']:>4}: validation {best['validation_elbo']:.2f}" in whole
+    best = max(lanes, key=lambda lane: lane["validation_bound"])
+    assert f"lane {best['lane']:>4}: validation {best['validation_bound']:.2f}" in whole
 
     narrowed = ask(workdir, capsys, where=["model.latent_size=3"], by=["objective.beta"])
     table = [line.split() for line in narrowed.splitlines() if "±" in line][1:]

@@ -15,6 +15,7 @@ from vae_jax.runs.checkpoint import Checkpoints, template
 from vae_jax.runs.config import check, nest
 from vae_jax.runs.evaluate import load
 from vae_jax.runs.plan import make_dataset, make_hyper, make_spec
+from vae_jax.training.step import Start
 
 
 def values_of(npz, **changes):
@@ -76,7 +77,7 @@ def test_the_run_folder_is_as_promised(tiny_npz, tmp_path, capsys):
     assert results["lanes"][0]["bits_per_dim"] == pytest.approx(-elbos[0] / (36 * np.log(2)))
     for lane in results["lanes"]:
         best = max(row["elbo"] for row in validated if row["lane"] == lane["lane"])
-        assert lane["validation_elbo"] == pytest.approx(best, abs=1e-4)
+        assert lane["validation_bound"] == pytest.approx(best, abs=1e-4)
     assert results["dataset"] == environment["dataset"]
     assert results["wall_seconds"] > 0
 
@@ -136,7 +137,7 @@ def test_a_diverged_lane_is_marked_and_left_out(tiny_npz, tmp_path, capsys, monk
     assert max(row["step"] for row in rows if row["lane"] == 0) == 36
     # Its best is what it had before: the state at the start, since it never was validated.
     assert results["lanes"][1]["best_step"] == 0
-    assert results["lanes"][1]["validation_elbo"] is None
+    assert results["lanes"][1]["validation_bound"] is None
 
 
 def test_a_run_whose_lanes_all_diverge_ends(tiny_npz, tmp_path):
@@ -204,7 +205,7 @@ def restored(workdir, values):
     spec = make_spec(values, make_dataset(values))
     with Checkpoints(workdir / "checkpoints", keep=None) as checkpoints:
         lanes = [values] * len(values["training.seeds"])
-        return checkpoints.restore(template(spec, make_hyper(lanes, spec)))
+        return checkpoints.restore(template(spec, make_hyper(lanes, spec), Start()))
 
 
 def tree(path):

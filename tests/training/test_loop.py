@@ -10,14 +10,14 @@ from jax.sharding import Mesh
 
 from tests.conftest import mlp_spec
 from vae_jax.lanes import Layout, fetch, layout, put, put_shared
-from vae_jax.models.vae import ModelSpec
+from vae_jax.models.model import ModelHyper, ModelSpec
 from vae_jax.objectives.objective import ObjectiveHyper, ObjectiveSpec
 from vae_jax.training import loop, step
 from vae_jax.training.keys import lane_keys, run_keys, step_keys
 from vae_jax.training.loop import init_lanes, train_lanes
 from vae_jax.training.optimizer import OptimizerHyper, OptimizerSpec
 from vae_jax.training.spec import Hyperparameters, Spec
-from vae_jax.training.step import Data
+from vae_jax.training.step import Examples, Start
 
 SPEC = Spec(
     model=ModelSpec((2, 3, 1), 2, encoder=mlp_spec(5), decoder=mlp_spec(5)),
@@ -38,7 +38,8 @@ def hyper_of(*learning_rates: float) -> Hyperparameters:
         return jnp.full((lanes,), value, jnp.float32)
 
     return Hyperparameters(
-        objective=ObjectiveHyper(beta=full(1), warmup_steps=full(0)),
+        objective=jax.tree.map(full, ObjectiveHyper()),
+        model=jax.tree.map(full, ModelHyper()),
         optimizer=OptimizerHyper(
             learning_rate=jnp.array(learning_rates, jnp.float32),
             b1=full(0.9),
@@ -58,11 +59,11 @@ def hyper_of(*learning_rates: float) -> Hyperparameters:
 def trained(seeds, rates, chunks=(5, 5, 5), images=IMAGES, spec=SPEC, on=None, hyper=None):
     on = layout(len(seeds)) if on is None else on
     hyper, keys = put(on, (hyper or hyper_of(*rates), lane_keys(seeds)))
-    images = put_shared(on, images)
-    state = init_lanes(spec, on, hyper, keys, None)
+    examples = put_shared(on, Examples(images))
+    state = init_lanes(spec, on, hyper, keys, Start())
     history = []
     for num_steps in chunks:
-        state, metrics = train_lanes(spec, on, hyper, state, keys, images, np.int32(num_steps))
+        state, metrics = train_lanes(spec, on, hyper, state, keys, examples, np.int32(num_steps))
         history.append(metrics)
     return fetch(on, state), fetch(on, history)
 
@@ -134,10 +135,10 @@ def test_an_epoch_visits_examples_once_and_differs_by_epoch_and_run():
         for epoch in (0, 1):
             keys = run_keys(seed)
             order = jax.random.permutation(jax.random.fold_in(keys.order, epoch), 43)
-            data = Data(jnp.arange(43, dtype=jnp.uint8)[:, None], order)
+            examples = Examples(jnp.arange(43, dtype=jnp.uint8)[:, None])
             spec = SPEC._replace(dynamic=False)
             rows = [
-                step.minibatch(spec, data, epoch * 5 + i, step_keys(keys, i).binarization)
+                step.minibatch(spec, examples, order, epoch * 5 + i, step_keys(keys, i))[0]
                 for i in range(5)
             ]
             visited[seed, epoch] = np.concatenate(rows).ravel() * 255
@@ -147,9 +148,10 @@ def test_an_epoch_visits_examples_once_and_differs_by_epoch_and_run():
 
 
 def test_dynamic_binarization_is_drawn_anew_at_every_step():
-    data = Data(jnp.full((43, 6), 128, jnp.uint8), jnp.arange(43))
-    keys = run_keys(0)
-    one, two = (step.minibatch(SPEC, data, 0, step_keys(keys, i).binarization) for i in (0, 1))
+    examples, keys = Examples(jnp.full((43, 6), 128, jnp.uint8)), run_keys(0)
+    one, two = (
+        step.minibatch(SPEC, examples, jnp.arange(43), 0, step_keys(keys, i))[0] for i in (0, 1)
+    )
     assert set(np.unique(one)) == {0.0, 1.0}
     assert (one != two).any()
 
@@ -185,9 +187,9 @@ def test_nothing_that_is_not_finite_ever_enters_the_state():
 
 
 def test_warmup_and_beta_reach_the_loss():
-    warm = hyper_of(1e-3)._replace(
-        objective=ObjectiveHyper(jnp.array([2.0]), warmup_steps=jnp.array([10.0]))
-    )
+    warm = hyper_of(1e-3)
+    numbers = {"beta": jnp.array([2.0]), "warmup_steps": jnp.array([10.0])}
+    warm = warm._replace(objective=warm.objective._replace(**numbers))
     _, history = trained((0,), (1e-3,), (5,), hyper=warm)
     t = history[0].totals
     beta = 2 * np.arange(5)[None] / 10
@@ -249,13 +251,15 @@ def test_a_padded_lane_is_its_config_alone(optimizer):
     """Latent sizes 1, 3 and 5 as lanes of one program, after 300 steps."""
     sizes, seeds, rates, chunks = (1, 3, 5), (0, 1, 2), (3e-3,) * 3, (5,) * 60
     mask = (np.arange(5) < np.array(sizes)[:, None]).astype(np.float32)
-    hyper = hyper_of(*rates)._replace(latent_mask=mask)
+    plain = hyper_of(*rates)
+    hyper = plain._replace(model=plain.model._replace(latent_mask=mask))
     decay = np.full(3, 0.1, np.float32)
     hyper = hyper._replace(optimizer=hyper.optimizer._replace(weight_decay=decay))
     spec = PADDED._replace(optimizer=OptimizerSpec(optimizer, "constant"))
     together, history = trained(seeds, rates, chunks, spec=spec, hyper=hyper)
     for lane, size in enumerate(sizes):
-        own = jax.tree.map(lambda leaf, i=lane: leaf[i : i + 1], hyper)._replace(latent_mask=None)
+        own = jax.tree.map(lambda leaf, i=lane: leaf[i : i + 1], hyper)
+        own = own._replace(model=own.model._replace(latent_mask=None))
         alone, alone_history = trained(
             seeds[lane : lane + 1],
             (3e-3,),

@@ -12,10 +12,14 @@ from vae_jax.errors import UserError
 
 
 class Split(NamedTuple):
-    """images [n, d], uint8 or float32 in [0, 1]; labels [n] or None."""
+    """images [n, d], uint8 or float32; labels [n] or None, -1 where one is hidden.
+
+    factors [n, f]: what each image was made of, or None.
+    """
 
     images: np.ndarray
     labels: np.ndarray | None
+    factors: np.ndarray | None = None
 
 
 class Dataset(NamedTuple):
@@ -23,6 +27,8 @@ class Dataset(NamedTuple):
 
     dynamic:  whether training images are still grey, to be drawn anew for every minibatch.
     binary:   whether every x that a model sees is 0 or 1.
+    in_unit:  whether every one lies in 0 to 1.
+    num_classes: labels of the training set are below it; 0: there are none.
     identity: what a result must be compared with equal values of: name, sizes, binarisation,
               checksum, key.
     """
@@ -34,6 +40,8 @@ class Dataset(NamedTuple):
     dynamic: bool
     binary: bool
     identity: dict[str, Any]
+    in_unit: bool = True
+    num_classes: int = 0
 
 
 def dataset(
@@ -42,12 +50,22 @@ def dataset(
     validation_size: int,
     binarization: str,
     binarization_seed: int,
+    num_labels: int = 0,
 ) -> Dataset:
     """Splits and binarises `source`. The validation set is the end of the training set.
 
+    With `num_labels`, so many training labels stay, as many of each class; the others are hidden.
+
     Raises:
-      UserError: a validation set that leaves no training images.
+      UserError: a validation set that leaves no training images; data beyond 0 to 1 that are to be
+        binarised; labels that are to be hidden and are not there, or not so many of a class.
     """
+    in_unit = all(in_range(images) for images in (source.train_images, source.test_images))
+    if binarization != "none" and not in_unit:
+        raise UserError(
+            f"dataset.binarization = {binarization!r} is for data in 0 to 1, and those of "
+            f"{source.name} go beyond; it should be 'none'"
+        )
     num_train = len(source.train_images) - validation_size
     if validation_size < 1 or num_train < 1:
         raise UserError(
@@ -71,13 +89,19 @@ def dataset(
     elif binarization == "threshold":
         train, validation, test = map(thresholded, (train, validation, test))
 
-    def labels_of(labels, part):
-        return None if labels is None else labels[part]
+    def part(array, rows):
+        return None if array is None else array[rows]
 
+    head, tail = slice(None, num_train), slice(num_train, None)
+    labels = part(source.train_labels, head)
+    if num_labels:
+        labels = some_hidden(labels, num_labels, binarization_seed, source.name)
     return Dataset(
-        train=Split(train, labels_of(source.train_labels, slice(None, num_train))),
-        validation=Split(validation, labels_of(source.train_labels, slice(num_train, None))),
-        test=Split(test, source.test_labels),
+        train=Split(train, labels, part(source.train_factors, head)),
+        validation=Split(
+            validation, part(source.train_labels, tail), part(source.train_factors, tail)
+        ),
+        test=Split(test, source.test_labels, source.test_factors),
         image_shape=image_shape,
         dynamic=binarization == "dynamic",
         binary=binarization != "none" or all(map(is_binary, (train, validation, test))),
@@ -89,8 +113,40 @@ def dataset(
             "binarization": binarization,
             "binarization_seed": binarization_seed,
             "checksum": checksum(source),
+            **({"num_labels": num_labels} if num_labels else {}),
         },
+        in_unit=in_unit,
+        num_classes=0 if source.train_labels is None else int(source.train_labels.max()) + 1,
     )
+
+
+def in_range(images: np.ndarray) -> bool:
+    """Whether every scaled value lies in 0 to 1."""
+    return images.dtype == np.uint8 or bool(images.min() >= 0 and images.max() <= 1)
+
+
+def some_hidden(labels: np.ndarray | None, num_labels: int, seed: int, name: str) -> np.ndarray:
+    """The labels, -1 but for `num_labels` of them, drawn by the seed, as many of each class."""
+    if labels is None:
+        raise UserError(f"dataset.num_labels = {num_labels} needs labels, and {name} has none")
+    classes = np.unique(labels)
+    each, left = divmod(num_labels, len(classes))
+    if left:
+        raise UserError(
+            f"dataset.num_labels = {num_labels} should be as many of each of the {len(classes)} "
+            "classes"
+        )
+    rng = np.random.default_rng(seed)
+    hidden = np.full_like(labels, -1)
+    for label in classes:
+        rows = np.flatnonzero(labels == label)
+        if len(rows) < each:
+            raise UserError(
+                f"dataset.num_labels = {num_labels} should be at most the labels there are; "
+                f"class {label} has {len(rows)}"
+            )
+        hidden[rng.choice(rows, each, replace=False)] = label
+    return hidden
 
 
 def is_binary(images: np.ndarray) -> bool:

@@ -9,13 +9,15 @@ from vae_jax.errors import UserError
 
 
 class Source(NamedTuple):
-    """Images [n, height, width, channels], uint8 or float32 in [0, 1]; labels [n] or None."""
+    """Images [n, height, width, channels], uint8 or float32; labels [n] or None."""
 
     name: str  # what results call it
     train_images: np.ndarray
     train_labels: np.ndarray | None
     test_images: np.ndarray
     test_labels: np.ndarray | None
+    train_factors: np.ndarray | None = None  # [n, f], whole numbers: what each image was made of
+    test_factors: np.ndarray | None = None
 
 
 def checksum(source: Source) -> str:
@@ -29,10 +31,10 @@ def checksum(source: Source) -> str:
 
 
 def checked_images(images: np.ndarray, where: str) -> np.ndarray:
-    """`images` as [n, height, width, channels], uint8 or float32 in [0, 1].
+    """`images` as [n, height, width, channels], uint8 or float32.
 
     Raises:
-      UserError: any other shape, type or range; `where` names the array.
+      UserError: any other shape or type, or no numbers; `where` names the array.
     """
     if images.ndim == 3:
         images = images[..., None]
@@ -44,14 +46,9 @@ def checked_images(images: np.ndarray, where: str) -> np.ndarray:
     if images.dtype == np.uint8:
         return images
     if not np.issubdtype(images.dtype, np.floating):
-        raise UserError(
-            f"{where} holds {images.dtype}; it should hold uint8 (0 to 255) or floats (0 to 1)"
-        )
+        raise UserError(f"{where} holds {images.dtype}; it should hold uint8 (0 to 255) or floats")
     if not np.isfinite(images).all():
-        raise UserError(f"{where} holds NaN or infinite values; they should lie in 0 to 1")
-    low, high = images.min(), images.max()
-    if low < 0 or high > 1:
-        raise UserError(f"{where} holds values from {low:g} to {high:g}; floats lie in 0 to 1")
+        raise UserError(f"{where} holds NaN or infinite values; it should hold numbers")
     return images.astype(np.float32)
 
 

@@ -9,34 +9,38 @@ from jaxtyping import Array, Float, Int, Key, Shaped
 
 from vae_jax.data import binarization
 from vae_jax.lanes import Layout, over_lanes, put_shared
-from vae_jax.models.vae import VAE, ModelSpec, Params, vae
-from vae_jax.objectives import OBJECTIVES
-from vae_jax.objectives.objective import Objective, ObjectiveHyper, ObjectiveSpec
+from vae_jax.models import make_model
+from vae_jax.models.model import ModelHyper, ModelSpec, Params
+from vae_jax.objectives import objective
+from vae_jax.objectives.objective import ObjectiveHyper, ObjectiveSpec
 
 Terms = dict[str, Array]  # "loss" and each of objectives' Terms, in nats
 
 
 def evaluate(
-    model: VAE,
-    objective: Objective,
+    model_spec: ModelSpec,
+    model_hyper: ModelHyper,
+    spec: ObjectiveSpec,
+    hyper: ObjectiveHyper,
     params: Params,
     key: Key[Array, ""],
     x_bd: Float[Array, "b d"],
+    label_b: Int[Array, " b"] | None,
     index_b: Int[Array, " b"],
-    hyper: ObjectiveHyper,
-    num_samples: int,
 ) -> Terms:
     """The loss and the terms of each example [b], its noise a function of (key, index) alone.
 
-    So the result does not depend on how the examples are batched.
+    So the result does not depend on how the examples are batched. The loss is the bound's, without
+    a regulariser, which is of a batch.
     """
 
-    def one(index, x_d):
+    def one(index, x_d, label):
+        model = make_model(model_spec, model_hyper, None if label is None else label[None])
         stream = jax.random.fold_in(key, index)
-        loss, terms = objective(model, params, stream, x_d[None], hyper, num_samples)
+        loss, terms = objective(model, params, stream, x_d[None], hyper, spec, regularized=False)
         return {"loss": loss} | {name: term_b[0] for name, term_b in terms._asdict().items()}
 
-    return jax.vmap(one)(index_b, x_bd)
+    return jax.vmap(one)(index_b, x_bd, label_b)
 
 
 @partial(jax.jit, static_argnums=(0, 1, 2))
@@ -47,18 +51,19 @@ def evaluate_lanes(
     params: Params,
     keys: Key[Array, " lanes"],
     hyper: ObjectiveHyper,
-    latent_mask: Float[Array, "lanes l"] | None,
+    model_hyper: ModelHyper,
     images: Shaped[Array, "b d"],
+    label_b: Int[Array, " b"] | None,
     index_b: Int[Array, " b"],
 ) -> Terms:
     """`evaluate` of every lane, from stored images: [lanes, b]."""
-    objective = OBJECTIVES[spec.name]
 
-    def lane(params, key, hyper, mask_l, images, index_b):
-        model, x_bd = vae(model_spec, mask_l), binarization.scale(images)
-        return evaluate(model, objective, params, key, x_bd, index_b, hyper, spec.num_samples)
+    def lane(params, key, hyper, model_hyper, images, label_b, index_b):
+        x_bd = binarization.scale(images)
+        return evaluate(model_spec, model_hyper, spec, hyper, params, key, x_bd, label_b, index_b)
 
-    return over_lanes(layout, lane, (params, keys, hyper, latent_mask), (images, index_b))
+    per_lane, shared = (params, keys, hyper, model_hyper), (images, label_b, index_b)
+    return over_lanes(layout, lane, per_lane, shared)
 
 
 def evaluate_split(
@@ -68,8 +73,9 @@ def evaluate_split(
     params: Params,
     keys: Key[Array, " lanes"],
     hyper: ObjectiveHyper,
-    latent_mask: Float[Array, "lanes l"] | None,
+    model_hyper: ModelHyper,
     images: Shaped[np.ndarray, "n d"],
+    labels: Int[np.ndarray, " n"] | None,
     *,
     batch_size: int,
 ) -> Terms:
@@ -82,8 +88,12 @@ def evaluate_split(
     parts = []
     for start in range(0, n, batch_size):
         index_b = np.arange(start, start + batch_size, dtype=np.int32)
-        batch = put_shared(layout, (images[np.minimum(index_b, n - 1)], index_b))
+        rows = np.minimum(index_b, n - 1)
+        batch = (images[rows], None if labels is None else labels[rows], index_b)
         parts.append(
-            evaluate_lanes(model_spec, spec, layout, params, keys, hyper, latent_mask, *batch)
-        )
+            evaluate_lanes(
+                model_spec, spec, layout, params, keys, hyper, model_hyper,
+                *put_shared(layout, batch),
+            )
+        )  # fmt: skip
     return jax.tree.map(lambda *terms: jnp.concatenate(terms, axis=1)[:, :n], *parts)

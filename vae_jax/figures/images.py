@@ -79,7 +79,7 @@ def traversals(
 ) -> None:
     """images [units, values, height, width, channels]: one unit of z changed, the rest kept.
 
-    Units come in the order given: largest KL first.
+    Units come in the order given: the most active first.
     """
     fig = style.figure(6, 0.49 * len(units) + 1.1, title)
     axes = fig.subplots()

@@ -1,7 +1,9 @@
 """What all figures share: colours, sizes, and how a file is written."""
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from matplotlib.figure import Figure
 
@@ -26,3 +28,13 @@ def save(fig: Figure, path: Path) -> None:
     # Without the Software entry, equal figures are equal files.
     fig.savefig(temporary, format="png", dpi=110, metadata={"Software": None})
     os.replace(temporary, path)
+
+
+def panels(rows: Iterable[dict[str, Any]]) -> dict[str, str]:
+    """What is plotted of such rows, and its name: the bound, "ELBO" where it is that itself."""
+    is_elbo = all(row["bound"] == row["elbo"] for row in rows)
+    return {
+        "bound": "ELBO" if is_elbo else "bound",
+        "reconstruction": "reconstruction",
+        "kl": "KL",
+    }

@@ -75,7 +75,8 @@ def against_key(path: Path, points: list[Point], key: str, *, title: str, prefix
         lines.setdefault(tuple(f"{o} {text(point.values[o])}" for o in others), []).append(point)
     scattered = len(lines) > MOST_LINES  # as in a random search
     fig = style.figure(11, 3.8, title)
-    for axes, (metric, name) in zip(fig.subplots(1, len(PANELS)), PANELS.items(), strict=True):
+    panels = style.panels([p.mean for p in points])
+    for axes, (metric, name) in zip(fig.subplots(1, len(panels)), panels.items(), strict=True):
         at, numeric = place(axes.xaxis, [p.values[key] for p in points])
         where = {id(p): x for p, x in zip(points, at, strict=True)}
         for i, (label, line) in enumerate(lines.items()):
@@ -90,7 +91,7 @@ def against_key(path: Path, points: list[Point], key: str, *, title: str, prefix
                 capsize=3,
                 linewidth=1.2,
                 linestyle="-" if numeric and not scattered else "none",
-                label=", ".join(label) if metric == "elbo" and not scattered else None,
+                label=", ".join(label) if metric == "bound" and not scattered else None,
             )
         axes.set_xlabel(key)
         axes.set_ylabel(f"{prefix if metric != 'kl' else ''}{name} (nats per example)")
@@ -100,8 +101,8 @@ def against_key(path: Path, points: list[Point], key: str, *, title: str, prefix
     style.save(fig, path)
 
 
-def heat_map(path: Path, points: list[Point], *, title: str, name: str) -> None:
-    """The mean ELBO over the two keys of the points."""
+def heat_map(path: Path, points: list[Point], *, title: str, prefix: str) -> None:
+    """The mean bound over the two keys of the points."""
     row_key, column_key = points[0].values
 
     def in_order(key: str) -> list[Any]:
@@ -112,7 +113,7 @@ def heat_map(path: Path, points: list[Point], *, title: str, name: str) -> None:
     rows, columns = in_order(row_key), in_order(column_key)
     grid = np.full((len(rows), len(columns)), np.nan)
     for p in points:
-        grid[rows.index(p.values[row_key]), columns.index(p.values[column_key])] = p.mean["elbo"]
+        grid[rows.index(p.values[row_key]), columns.index(p.values[column_key])] = p.mean["bound"]
     fig = style.figure(1.6 + 0.8 * len(columns), 1.5 + 0.55 * len(rows), title)
     axes = fig.subplots()
     image = axes.imshow(grid, cmap="cividis", aspect="auto", origin="lower")
@@ -125,7 +126,8 @@ def heat_map(path: Path, points: list[Point], *, title: str, name: str) -> None:
     axes.set_yticks(range(len(rows)), [text(v) for v in rows])
     axes.set_xlabel(column_key)
     axes.set_ylabel(row_key)
-    fig.colorbar(image, label=f"{name} (nats per example)")
+    name = style.panels([p.mean for p in points])["bound"]
+    fig.colorbar(image, label=f"{prefix}{name} (nats per example)")
     style.save(fig, path)
 
 
@@ -135,7 +137,8 @@ def curves(path: Path, settings: dict[str, list[list[dict]]], *, title: str, pre
     settings: {label: the validation rows of each of its lanes}.
     """
     fig = style.figure(11, 3.8, title)
-    for axes, (metric, name) in zip(fig.subplots(1, len(PANELS)), PANELS.items(), strict=True):
+    panels = style.panels([row for lanes in settings.values() for lane in lanes for row in lane])
+    for axes, (metric, name) in zip(fig.subplots(1, len(panels)), panels.items(), strict=True):
         for i, (label, lanes) in enumerate(settings.items()):
             by_epoch: dict[float, list[float]] = {}
             for row in (row for lane in lanes for row in lane):
@@ -151,7 +154,7 @@ def curves(path: Path, settings: dict[str, list[list[dict]]], *, title: str, pre
                 linewidth=1.5,
                 marker="o",
                 markersize=3,
-                label=label if metric == "elbo" else None,
+                label=label if metric == "bound" else None,
             )
             low, high = ([f(by_epoch[e]) for e in epochs] for f in (min, max))
             axes.fill_between(epochs, low, high, color=colour, alpha=0.2, linewidth=0)

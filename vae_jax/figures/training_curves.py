@@ -5,17 +5,16 @@ from typing import Any
 
 from vae_jax.figures import style
 
-PANELS = {"elbo": "ELBO", "reconstruction": "reconstruction", "kl": "KL"}
-
 
 def training_curves(path: Path, rows: list[dict[str, Any]], *, title: str, prefix: str) -> None:
     """The rows of metrics.jsonl: one panel a term, one colour a lane, thin train, bold validation.
 
-    `prefix` stands before the name of the ELBO ("pseudo-" where it is none).
+    `prefix` stands before the name of the bound ("pseudo-" where it is none).
     """
     fig = style.figure(11, 3.6, title)
     lanes = sorted({(row["lane"], row["seed"]) for row in rows})
-    for axes, (metric, name) in zip(fig.subplots(1, len(PANELS)), PANELS.items(), strict=True):
+    panels = style.panels(rows)
+    for axes, (metric, name) in zip(fig.subplots(1, len(panels)), panels.items(), strict=True):
         for lane, seed in lanes:
             for split, width in (("train", 0.8), ("validation", 1.8)):
                 points = [
@@ -31,7 +30,7 @@ def training_curves(path: Path, rows: list[dict[str, Any]], *, title: str, prefi
                         marker="o" if split == "validation" else None,
                         markersize=3,
                         alpha=1.0 if split == "validation" else 0.6,
-                        label=f"seed {seed}, {split}" if metric == "elbo" else None,
+                        label=f"seed {seed}, {split}" if metric == "bound" else None,
                     )
         axes.set_xlabel("epoch")
         axes.set_ylabel(f"{prefix if metric != 'kl' else ''}{name} (nats per example)")

@@ -1,6 +1,7 @@
 """Multilayer perceptrons, for images of any height, width and channels."""
 
 import math
+from collections.abc import Callable
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -9,82 +10,114 @@ from vae_jax.networks.network import (
     ACTIVATIONS,
     Decoder,
     Encoder,
+    Heads,
     NetworkSpec,
+    decoder_of,
+    encoder_of,
     hidden_init,
-    latent_columns_init,
     latent_rows_init,
-    mask_columns,
-    mask_rows,
+    linear_heads,
 )
+
+# (spec, h [n, inputs], kernel_init of the layers that see h) -> h [n, features]: hidden layers, to
+# be called inside a compact module.
+Layers = Callable
+
+
+def plain_layers(spec: NetworkSpec, h, first_init):
+    """h <- activation(W h + b)."""
+    for i, width in enumerate(spec.widths):
+        h = nn.Dense(width, kernel_init=hidden_init if i else first_init, name=f"hidden_{i}")(h)
+        h = ACTIVATIONS[spec.activation](h)
+    return h
+
+
+def gated_layers(spec: NetworkSpec, h, first_init):
+    """h <- (W h + b) * sigmoid(V h + c). The gate is the nonlinearity: `activation` has no effect.
+
+    References: Dauphin et al. 2017, Language Modeling with Gated Convolutional Networks; Tomczak
+    and Welling 2018, VAE with a VampPrior.
+    """
+    for i, width in enumerate(spec.widths):
+        init = hidden_init if i else first_init
+        gate = nn.Dense(width, kernel_init=init, name=f"gate_{i}")(h)
+        h = nn.Dense(width, kernel_init=init, name=f"hidden_{i}")(h) * nn.sigmoid(gate)
+    return h
+
+
+def residual_layers(spec: NetworkSpec, h, first_init):
+    """h <- W h + b, then h <- P h + W activation(h) + b for each further width; activation(h) last.
+
+    P is the identity, or a linear projection where the width changes. The activation comes before
+    the weights, so that nothing but the projections stands on the way from the first layer to the
+    last.
+
+    References: He et al. 2016, Identity Mappings in Deep Residual Networks.
+    """
+    activation = ACTIVATIONS[spec.activation]
+    for i, width in enumerate(spec.widths):
+        if i == 0:
+            h = nn.Dense(width, kernel_init=first_init, name="hidden_0")(h)
+            continue
+        block = nn.Dense(width, kernel_init=hidden_init, name=f"hidden_{i}")(activation(h))
+        if h.shape[-1] != width:
+            h = nn.Dense(width, False, kernel_init=hidden_init, name=f"projection_{i}")(h)
+        h = h + block
+    return activation(h) if spec.widths else h
 
 
 class MLPEncoder(nn.Module):
-    """x [b, d] -> hidden layers -> one linear head [b, l] for each name in `heads`."""
+    """x and context [b, d + c] -> hidden layers -> a linear head [b, size] for each of `heads`."""
 
+    layers: Layers
     spec: NetworkSpec
-    heads: tuple[str, ...]
-    latent_size: int
+    heads: Heads
 
     @nn.compact
-    def __call__(self, x_bd):
-        h = x_bd
-        for i, width in enumerate(self.spec.widths):
-            h = nn.Dense(width, kernel_init=hidden_init, name=f"hidden_{i}")(h)
-            h = ACTIVATIONS[self.spec.activation](h)
-        return {
-            head: nn.Dense(self.latent_size, kernel_init=latent_columns_init, name=head)(h)
-            for head in self.heads
-        }
+    def __call__(self, x_bd, context):
+        h = jnp.concatenate([x_bd, context], axis=-1)
+        return linear_heads(self.heads, self.layers(self.spec, h, hidden_init))
 
 
 class MLPDecoder(nn.Module):
-    """z [..., l] -> hidden layers -> linear output [..., d_out]."""
+    """Context and z [n, c + l] -> hidden layers -> linear output [n, output_size]."""
 
+    layers: Layers
     spec: NetworkSpec
     output_size: int
 
     @nn.compact
     def __call__(self, z):
-        h = z
-        for i, width in enumerate(self.spec.widths):
-            first = latent_rows_init if i == 0 else hidden_init
-            h = nn.Dense(width, kernel_init=first, name=f"hidden_{i}")(h)
-            h = ACTIVATIONS[self.spec.activation](h)
+        h = self.layers(self.spec, z, latent_rows_init)
         last = hidden_init if self.spec.widths else latent_rows_init
         return nn.Dense(self.output_size, kernel_init=last, name="output")(h)
 
 
 def encoder(
-    spec: NetworkSpec, image_shape: tuple[int, int, int], heads: tuple[str, ...], latent_size: int
+    layers: Layers,
+    spec: NetworkSpec,
+    image_shape: tuple[int, int, int],
+    heads: Heads,
+    context_size: int = 0,
 ) -> Encoder:
     """An encoder from flattened images; `widths=()` makes it linear."""
-    module = MLPEncoder(spec, heads, latent_size)
-
-    def init(key, mask_l=None):
-        params = module.init(key, jnp.zeros((1, math.prod(image_shape))))["params"]
-        if mask_l is not None:
-            params |= {head: mask_columns(params[head], mask_l) for head in heads}
-        return params
-
-    return Encoder(
-        init=init,
-        apply=lambda params, x_bd: module.apply({"params": params}, x_bd),
-    )
+    return encoder_of(MLPEncoder(layers, spec, heads), image_shape, heads, context_size)
 
 
 def decoder(
-    spec: NetworkSpec, image_shape: tuple[int, int, int], params_per_dim: int, latent_size: int
+    layers: Layers,
+    spec: NetworkSpec,
+    image_shape: tuple[int, int, int],
+    params_per_dim: int,
+    latent_size: int,
+    context_size: int = 0,
 ) -> Decoder:
-    """A decoder to flattened images, `params_per_dim` numbers a dimension; `widths=()`: linear."""
-    module = MLPDecoder(spec, math.prod(image_shape) * params_per_dim)
-
-    def init(key, output_bias=None, mask_l=None):
-        params = module.init(key, jnp.zeros((1, latent_size)))["params"]
-        if mask_l is not None:
-            first = "hidden_0" if spec.widths else "output"
-            params |= {first: mask_rows(params[first], mask_l)}
-        if output_bias is not None:
-            params |= {"output": {**params["output"], "bias": output_bias}}
-        return params
-
-    return Decoder(init=init, apply=lambda params, z: module.apply({"params": params}, z))
+    """A decoder to flattened images; `widths=()` makes it linear."""
+    module = MLPDecoder(layers, spec, math.prod(image_shape) * params_per_dim)
+    if not spec.widths:
+        first_layers: tuple[str, ...] = ("output",)
+    elif layers is gated_layers:
+        first_layers = ("hidden_0", "gate_0")
+    else:
+        first_layers = ("hidden_0",)
+    return decoder_of(module, first_layers, image_shape, params_per_dim, latent_size, context_size)

@@ -1,7 +1,8 @@
-"""What a network is: two pure functions, and the numbers that choose them."""
+"""What a network is: two pure functions, and the choices that make one."""
 
+import math
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
@@ -12,14 +13,22 @@ class NetworkSpec(NamedTuple):
     """The static choice of one network: hashable, so that equal specs share a compiled program."""
 
     name: str
-    widths: tuple[int, ...]
+    widths: tuple[int, ...]  # from the input on: for a decoder, from z on
     activation: str
+    norm: str = "none"  # used by "resnet" only
+
+
+Heads = tuple[tuple[str, int], ...]  # the names of an encoder's outputs, and their sizes
 
 
 class Encoder(NamedTuple):
-    """init: (key, mask_l) -> params. apply: (params, x [b, d]) -> {head: [b, l]}.
+    """q's side of the model: images, flattened, to the numbers that make q(z | x).
+
+    init:  (key, mask_l=None) -> params.
+    apply: (params, x [b, d], context [b, c] = None) -> {head: [b, size]}.
 
     `mask_l` is 0 for a latent unit that is padding, whose weights are then 0; None: there is none.
+    With it, every head has len(mask_l) outputs.
     """
 
     init: Callable
@@ -27,9 +36,10 @@ class Encoder(NamedTuple):
 
 
 class Decoder(NamedTuple):
-    """init: (key, output_bias [d_out] or None: zeros, mask_l) -> params; mask_l as in Encoder.
+    """p's side: latent units to the `params_per_dim` numbers p that make p(x_d | z).
 
-    apply: (params, z [..., l]) -> [..., d_out].
+    init:  (key, output_bias [d, p] = None: zeros, mask_l=None) -> params; mask_l as in Encoder.
+    apply: (params, z [n, l], context [n, c] = None) -> [n, d, p].
     """
 
     init: Callable
@@ -45,6 +55,31 @@ ACTIVATIONS = {
     "softplus": nn.softplus,
     "tanh": nn.tanh,
 }
+
+
+def no_norm(h, name):
+    return h
+
+
+def number_of_groups(channels: int) -> int:
+    """At most 8, of at least 4 channels each where there are as many.
+
+    Of fewer it would be worse than none: on a map of one pixel, a group of one channel is always 0
+    after the norm, and a group of two always +-1.
+    """
+    return max((g for g in range(1, 9) if channels % g == 0 and channels >= 4 * g), default=1)
+
+
+def group_norm(h, name):
+    """GroupNorm (Wu and He 2018): mean 0 and variance 1 over each group of channels, all pixels."""
+    # Two passes for the variance: E[h^2] - E[h]^2 cancels where the mean is large.
+    return nn.GroupNorm(
+        number_of_groups(h.shape[-1]), epsilon=1e-5, use_fast_variance=False, name=name
+    )(h)
+
+
+# Called as NORMS[norm](h [b, height, width, channels], name) inside a compact module.
+NORMS = {"none": no_norm, "group": group_norm}
 
 hidden_init = nn.initializers.lecun_normal()
 
@@ -77,3 +112,77 @@ def mask_rows(layer, mask_l):
     """
     rows_l = mask_l * jnp.sqrt(len(mask_l) / jnp.sum(mask_l))
     return {**layer, "kernel": layer["kernel"] * rows_l[:, None]}
+
+
+def linear_heads(heads: Heads, h_bf):
+    """The last layer of every encoder: {head: [b, size]}, linear in the features h [b, f]."""
+    return {
+        head: nn.Dense(size, kernel_init=latent_columns_init, name=head)(h_bf)
+        for head, size in heads
+    }
+
+
+def context_of(context, rows: int, context_size: int):
+    """The context [rows, context_size]; none at all is one of no columns."""
+    context = jnp.zeros((rows, 0)) if context is None else context
+    if context.shape != (rows, context_size):
+        raise ValueError(
+            f"the context is {context.shape}, where this network takes {(rows, context_size)}"
+        )
+    return context
+
+
+def encoder_of(
+    module: nn.Module, image_shape: tuple[int, int, int], heads: Heads, context_size: int
+) -> Encoder:
+    """The encoder that `module`, a function (x [b, d], context [b, c]) -> {head: [b, size]}, is."""
+
+    def init(key, mask_l=None):
+        x_bd, context = jnp.zeros((1, math.prod(image_shape))), jnp.zeros((1, context_size))
+        params = module.init(key, x_bd, context)["params"]
+        if mask_l is None:
+            return params
+        if any(size != len(mask_l) for _, size in heads):
+            raise ValueError(f"heads {heads} cannot be masked by {len(mask_l)} latent units")
+        return params | {head: mask_columns(params[head], mask_l) for head, _ in heads}
+
+    def apply(params, x_bd, context=None):
+        context = context_of(context, len(x_bd), context_size)
+        return module.apply({"params": params}, x_bd, context)
+
+    return Encoder(init, apply)
+
+
+def decoder_of(
+    module: nn.Module,
+    first_layers: tuple[str, ...],
+    image_shape: tuple[int, int, int],
+    params_per_dim: int,
+    latent_size: int,
+    context_size: int,
+) -> Decoder:
+    """The decoder that `module`, a function (context and z) [n, c + l] -> [n, d * p], is.
+
+    `first_layers` names the dense layers that see z. The context comes before z, so that adding a
+    latent unit moves no row of their weights. The last layer's name is "output".
+    """
+
+    def init(key, output_bias=None, mask_l=None):
+        params = module.init(key, jnp.zeros((1, context_size + latent_size)))["params"]
+        if mask_l is not None:
+            mask = jnp.concatenate([jnp.ones(context_size), mask_l])
+            params |= {layer: mask_rows(params[layer], mask) for layer in first_layers}
+        if output_bias is not None:
+            # A bias for every [d, p]; or one for every [channel, p]: then the mean over the pixels.
+            size = len(params["output"]["bias"])
+            bias = jnp.mean(jnp.reshape(output_bias, (-1, size)), axis=0)
+            params |= {"output": {**params["output"], "bias": bias}}
+        return params
+
+    def apply(params, z_nl, context=None):
+        context = context_of(context, len(z_nl), context_size)
+        inputs = jnp.concatenate([context, z_nl], axis=-1)
+        outputs: Any = module.apply({"params": params}, inputs)
+        return outputs.reshape(len(z_nl), math.prod(image_shape), params_per_dim)
+
+    return Decoder(init, apply)

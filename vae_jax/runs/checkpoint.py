@@ -20,7 +20,7 @@ from vae_jax.errors import UserError
 from vae_jax.models.vae import Params
 from vae_jax.training.keys import run_keys
 from vae_jax.training.spec import Hyperparameters, Spec
-from vae_jax.training.step import State, init_state
+from vae_jax.training.step import Start, State, init_state
 
 
 def alone() -> ocp.options.MultiprocessingOptions:
@@ -40,16 +40,16 @@ class Progress(NamedTuple):
     """What a run is at a step: host arrays with a leading axis of lanes."""
 
     state: State
-    best: Best  # each lane's own, by validation ELBO
-    best_elbo: np.ndarray  # [lanes], nats; -inf before the first validation
+    best: Best  # each lane's own, by the validation bound
+    best_bound: np.ndarray  # [lanes], nats; -inf before the first validation
     wall_seconds: np.ndarray  # [], spent on this run so far, over all its processes
 
 
-def template(spec: Spec, hyper: Hyperparameters) -> Progress:
+def template(spec: Spec, hyper: Hyperparameters, start: Start) -> Progress:
     """The Progress of a run that has done nothing, zeros for its state; nothing is compiled."""
-    lanes = len(hyper.objective.beta)
+    lanes = len(np.atleast_1d(hyper.objective.beta))
     one = jax.tree.map(lambda leaf: leaf[0], hyper)
-    shapes = jax.eval_shape(lambda: init_state(spec, one, run_keys(0), None))
+    shapes = jax.eval_shape(lambda: init_state(spec, one, run_keys(0), start))
     state = jax.tree.map(lambda leaf: np.zeros((lanes, *leaf.shape), leaf.dtype), shapes)
     return Progress(state, best_of(state), np.full(lanes, -np.inf), np.zeros(()))
 
@@ -80,18 +80,18 @@ def checksum(progress: Progress) -> int:
     return crc
 
 
-def better(progress: Progress, state: State, elbo: np.ndarray) -> tuple[Best, np.ndarray]:
-    """Each lane's best: `state` where its validation ELBO [lanes] is the highest so far.
+def better(progress: Progress, state: State, bound: np.ndarray) -> tuple[Best, np.ndarray]:
+    """Each lane's best: `state` where its validation bound [lanes] is the highest so far.
 
     A lane that has diverged keeps the best it had.
     """
-    improved = (elbo > progress.best_elbo) & (state.diverged_step < 0)  # False for NaN
+    improved = (bound > progress.best_bound) & (state.diverged_step < 0)  # False for NaN
 
     def choose(new, old):
         return np.where(improved.reshape((-1,) + (1,) * (new.ndim - 1)), new, old)
 
     best = jax.tree.map(choose, best_of(state), progress.best)
-    return best, np.where(improved, elbo, progress.best_elbo)
+    return best, np.where(improved, bound, progress.best_bound)
 
 
 class Checkpoints:

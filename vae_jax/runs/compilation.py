@@ -12,8 +12,8 @@ from vae_jax.evaluation.bounds import evaluate_lanes
 from vae_jax.lanes import Layout
 from vae_jax.runs.backend import device_memory, host_memory
 from vae_jax.runs.checkpoint import template
-from vae_jax.runs.evaluate import evaluation_spec
-from vae_jax.runs.plan import Run
+from vae_jax.runs.evaluate import evaluation_labels, evaluation_spec
+from vae_jax.runs.plan import Run, make_examples, make_start
 from vae_jax.training.loop import init_lanes, train_lanes
 
 # Beside the state being trained: two snapshots on the devices, one on its way to the host and one
@@ -50,17 +50,18 @@ def compile_run(run: Run) -> Memory:
     The run's own calls trace it again and find it there.
     """
     layout, data = run.layout, run.data
-    progress = template(run.spec, run.hyper)
+    start = make_start(run)
+    progress = template(run.spec, run.hyper, start)
     hyper, keys, state = abstract(
         layout, (run.hyper, run.keys, progress.state), P("lanes"), layout.padded
     )
-    mean_d = np.zeros(data.train.images.shape[1:], np.float32)
-    images, mean_d = abstract(layout, (data.train.images, mean_d), P())
-    from_data = run.values["model.decoder.output_bias_from_data"]
-    init_lanes.lower(run.spec, layout, hyper, keys, mean_d if from_data else None).compile()
+    examples, start = abstract(layout, (make_examples(run), start), P())
+    init_lanes.lower(run.spec, layout, hyper, keys, start).compile()
     for split in (data.validation, data.test):
-        rows = split.images[: run.values["evaluation.batch_size"]]
-        batch = abstract(layout, (rows, np.arange(len(rows), dtype=np.int32)), P())
+        size = min(run.values["evaluation.batch_size"], len(split.images))
+        labels = evaluation_labels(run, split)
+        rows = (split.images[:size], None if labels is None else labels[:size])
+        batch = abstract(layout, (*rows, np.arange(size, dtype=np.int32)), P())
         evaluate_lanes.lower(
             run.spec.model,
             evaluation_spec(run),
@@ -68,10 +69,11 @@ def compile_run(run: Run) -> Memory:
             state.params,
             keys.evaluation,
             hyper.objective,
-            hyper.latent_mask,
+            hyper.model,
             *batch,
         ).compile()
-    program = train_lanes.lower(run.spec, layout, hyper, state, keys, images, np.int32(0)).compile()
+    arguments = (hyper, state, keys, examples, np.int32(0))
+    program = train_lanes.lower(run.spec, layout, *arguments).compile()
     analysis = program.memory_analysis()
     assert analysis is not None
     state_bytes = sum(leaf.nbytes for leaf in jax.tree.leaves(progress.state))

@@ -9,16 +9,10 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from vae_jax.data import DATASETS
-from vae_jax.data.binarization import BINARIZATIONS
 from vae_jax.errors import UserError, choose
-from vae_jax.networks import DECODERS, ENCODERS
-from vae_jax.networks.network import ACTIVATIONS
-from vae_jax.objectives import OBJECTIVES
-from vae_jax.probability.likelihoods import LIKELIHOODS
-from vae_jax.probability.posteriors import POSTERIORS
-from vae_jax.probability.priors import PRIORS
-from vae_jax.training.optimizer import OPTIMIZERS, SCHEDULES
+from vae_jax.networks.network import ACTIVATIONS, NORMS
+from vae_jax.runs.combinations import refuse_combination
+from vae_jax.runs.families import FAMILIES
 
 Values = dict[str, Any]  # {"model.latent_size": 2, ...}: a config, flat, its types normalised
 Check = Callable[[str, Any], Any]  # (key, value) -> the value, of its one type
@@ -119,28 +113,60 @@ def name_in(table: Mapping[str, Any]) -> Check:
 
 
 KEYS: dict[str, Check] = {
-    "dataset.name": name_in(DATASETS),
+    "dataset.name": name_in(FAMILIES["dataset.name"]),
     "dataset.path": text,
     "dataset.tfds_name": text,
     "dataset.validation_size": whole(1),
-    "dataset.binarization": name_in(BINARIZATIONS),
+    "dataset.binarization": name_in(FAMILIES["dataset.binarization"]),
     "dataset.binarization_seed": seed,
+    "dataset.num_labels": whole(0),
+    "model.name": name_in(FAMILIES["model.name"]),
+    "model.conditional": flag,
     "model.latent_size": whole(1),
-    "model.encoder.name": name_in(ENCODERS),
+    "model.encoder.name": name_in(FAMILIES["model.encoder.name"]),
     "model.encoder.widths": several(whole(1)),
     "model.encoder.activation": name_in(ACTIVATIONS),
-    "model.decoder.name": name_in(DECODERS),
+    "model.encoder.norm": name_in(NORMS),
+    "model.decoder.name": name_in(FAMILIES["model.decoder.name"]),
     "model.decoder.widths": several(whole(1)),
     "model.decoder.activation": name_in(ACTIVATIONS),
+    "model.decoder.norm": name_in(NORMS),
     "model.decoder.output_bias_from_data": flag,
-    "model.likelihood": name_in(LIKELIHOODS),
-    "model.prior": name_in(PRIORS),
-    "model.posterior": name_in(POSTERIORS),
-    "objective.name": name_in(OBJECTIVES),
+    "model.likelihood": name_in(FAMILIES["model.likelihood"]),
+    "model.likelihood_scale": number(0, open_low=True),
+    "model.prior": name_in(FAMILIES["model.prior"]),
+    "model.prior_components": whole(1),
+    "model.posterior": name_in(FAMILIES["model.posterior"]),
+    "model.posterior_components": whole(1),
+    "model.flow.layers": whole(1),
+    "model.flow.width": whole(1),
+    "model.top.latent_size": whole(1),
+    "model.top.widths": several(whole(1)),
+    "objective.name": name_in(FAMILIES["objective.name"]),
     "objective.num_samples": whole(1),
     "objective.beta": number(0),
     "objective.warmup_epochs": number(0),
-    "optimizer.name": name_in(OPTIMIZERS),
+    "objective.warmup_cycles": whole(1),
+    "objective.kl": name_in(FAMILIES["objective.kl"]),
+    "objective.gradient": name_in(FAMILIES["objective.gradient"]),
+    "objective.num_groups": whole(1),
+    "objective.alpha": number(0),
+    "objective.elbo_weight": number(0, 1),
+    "objective.free_bits": number(0),
+    "objective.free_bits_group": whole(0),
+    "objective.capacity": number(0),
+    "objective.capacity_epochs": number(0),
+    "objective.corruption": name_in(FAMILIES["objective.corruption"]),
+    "objective.corruption_amount": number(0),
+    "objective.regularizer": name_in(FAMILIES["objective.regularizer"]),
+    "objective.regularizer_weight": number(0),
+    "objective.diagonal_weight": number(0),
+    "objective.classification_weight": number(0),
+    "objective.discriminator.widths": several(whole(1)),
+    "objective.discriminator.learning_rate": number(0, open_low=True),
+    "objective.discriminator.b1": number(0, 1, open_high=True),
+    "objective.discriminator.b2": number(0, 1, open_high=True),
+    "optimizer.name": name_in(FAMILIES["optimizer.name"]),
     "optimizer.learning_rate": number(0, open_low=True),
     "optimizer.b1": number(0, 1, open_high=True),
     "optimizer.b2": number(0, 1, open_high=True),
@@ -148,7 +174,7 @@ KEYS: dict[str, Check] = {
     "optimizer.momentum": number(0, 1, open_high=True),
     "optimizer.weight_decay": number(0),
     "optimizer.max_grad_norm": number(0),
-    "optimizer.schedule.name": name_in(SCHEDULES),
+    "optimizer.schedule.name": name_in(FAMILIES["optimizer.schedule.name"]),
     "optimizer.schedule.final_fraction": number(0, 1),
     "optimizer.schedule.boundaries": increasing,
     "optimizer.schedule.decay_factor": number(0, 1, open_low=True),
@@ -156,6 +182,8 @@ KEYS: dict[str, Check] = {
     "training.batch_size": whole(1),
     "training.seeds": seeds,
     "training.data_devices": whole(1),
+    "training.labelled_per_batch": whole(0),
+    "training.lanes_at_once": whole(0),
     "evaluation.every_epochs": whole(1),
     "evaluation.batch_size": whole(1),
     "evaluation.num_samples": whole(1),
@@ -212,7 +240,9 @@ def check(config: Mapping[str, Any]) -> Values:
     for key in KEYS:
         if key not in flat:
             raise UserError(f"the config has no {key!r}; start it from configs/default.py")
-    return {key: check_key(key, flat[key]) for key, check_key in KEYS.items()}
+    values = {key: check_key(key, flat[key]) for key, check_key in KEYS.items()}
+    refuse_combination(values)
+    return values
 
 
 def differences(old: Values, new: Values) -> list[str]:

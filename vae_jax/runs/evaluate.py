@@ -6,13 +6,15 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
-from vae_jax.data.dataset import Dataset
+from vae_jax.data.binarization import scale
+from vae_jax.data.dataset import Dataset, Split
 from vae_jax.errors import UserError
 from vae_jax.evaluation.bounds import Terms, evaluate_split
 from vae_jax.lanes import fetch, put
-from vae_jax.models.vae import VAE, Params
+from vae_jax.models.model import VAE, Params
 from vae_jax.objectives.annealing import anneal
 from vae_jax.objectives.objective import ObjectiveSpec
 from vae_jax.runs import folder
@@ -20,11 +22,11 @@ from vae_jax.runs.checkpoint import Best, Checkpoints, Progress, diverged_step, 
 from vae_jax.runs.config import Values, check, differences
 from vae_jax.runs.distributed import is_first
 from vae_jax.runs.pictures import draw_figures
-from vae_jax.runs.plan import Run, lane_model, make_run
+from vae_jax.runs.plan import Run, lane_model, make_run, make_start
 from vae_jax.runs.programs import runs_in
 from vae_jax.training.step import State
 
-METRICS = ("elbo", "reconstruction", "kl", "bits_per_dim")
+METRICS = ("bound", "elbo", "reconstruction", "kl", "bits_per_dim", "accuracy")
 
 
 class Loaded(NamedTuple):
@@ -62,7 +64,7 @@ def load_progress(run: Run) -> Progress:
     done = None
     if at.exists():
         with Checkpoints(at, keep=None) as checkpoints:
-            done = checkpoints.restore(template(run.spec, run.hyper))
+            done = checkpoints.restore(template(run.spec, run.hyper, make_start(run)))
     if done is None:
         raise UserError(f"{run.workdir} has no checkpoint yet; train it first")
     return done
@@ -73,8 +75,15 @@ def evaluation_spec(run: Run) -> ObjectiveSpec:
     return run.spec.objective._replace(num_samples=run.values["evaluation.num_samples"])
 
 
-def evaluate_state(run: Run, state: State | Best, images: np.ndarray) -> Terms:
-    """The loss and terms [padded lanes, n] of a split's images at `state`, on the devices.
+def evaluation_labels(run: Run, split: Split) -> np.ndarray | None:
+    """The labels that a conditional model is given; M2 infers them."""
+    if not run.values["model.conditional"] or split.labels is None:
+        return None
+    return split.labels.astype(np.int32)
+
+
+def evaluate_state(run: Run, state: State | Best, split: Split) -> Terms:
+    """The loss and terms [padded lanes, n] of a split at `state`, on the devices.
 
     Dispatched, not waited for.
     """
@@ -86,8 +95,9 @@ def evaluate_state(run: Run, state: State | Best, images: np.ndarray) -> Terms:
         state.params,
         key,
         jax.vmap(anneal)(hyper.objective, state.step),
-        hyper.latent_mask,
-        images,
+        hyper.model,
+        split.images,
+        evaluation_labels(run, split),
         batch_size=run.values["evaluation.batch_size"],
     )
 
@@ -133,7 +143,7 @@ def evaluate_best(run: Run, done: Progress) -> None:
 def measure(run: Run, done: Progress) -> dict[str, Any]:
     """The results of every lane's best on the test set."""
     best = put(run.layout, done.best)
-    terms = fetch(run.layout, evaluate_state(run, best, run.data.test.images))
+    terms = fetch(run.layout, evaluate_state(run, best, run.data.test))
     terms_kn = {name: term.astype(np.float64) for name, term in terms.items()}
     step = int(done.state.step[0])
     finished = step >= run.total_steps or bool((done.state.diverged_step >= 0).all())
@@ -141,7 +151,7 @@ def measure(run: Run, done: Progress) -> dict[str, Any]:
     lanes = []
     for lane, own in enumerate(run.lanes):
         best_step = int(done.best.step[lane])
-        elbo_n = terms_kn["elbo"][lane]
+        bound_n, elbo_n = terms_kn["bound"][lane], terms_kn["elbo"][lane]
         lanes.append(
             {
                 "lane": own.number,
@@ -151,12 +161,14 @@ def measure(run: Run, done: Progress) -> dict[str, Any]:
                 "diverged_step": diverged_step(done, lane),
                 "best_step": best_step,
                 "best_epoch": round(best_step / run.spec.steps_per_epoch, 6),
-                "validation_elbo": or_none(done.best_elbo[lane]),
+                "validation_bound": or_none(done.best_bound[lane]),
+                "bound": or_none(bound_n.mean()),
                 "elbo": or_none(elbo_n.mean()),
                 "elbo_se": or_none(standard_error(elbo_n)),  # over the test examples
                 "reconstruction": or_none(terms_kn["reconstruction"][lane].mean()),
                 "kl": or_none(terms_kn["kl"][lane].mean()),
-                "bits_per_dim": or_none(-elbo_n.mean() / (dimensions * math.log(2))),
+                "accuracy": accuracy(run, done.best, lane),
+                "bits_per_dim": or_none(-bound_n.mean() / (dimensions * math.log(2))),
             }
         )
     return {
@@ -181,6 +193,18 @@ def summary(lanes: list[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
+def accuracy(run: Run, best: Best, lane: int) -> float | None:
+    """The fraction of test labels that a lane's classifier gets right; None: it has none."""
+    model, params = lane_model(run, best.params, lane)
+    images, labels, logits = run.data.test.images, run.data.test.labels, model.classify
+    if logits is None or labels is None:
+        return None
+    classify = jax.jit(lambda x: jnp.argmax(logits(params, scale(x)), axis=-1))
+    size = run.values["evaluation.batch_size"]
+    found = [classify(images[i : i + size]) for i in range(0, len(images), size)]
+    return float(np.mean(np.concatenate(found) == labels))
+
+
 def standard_error(values: np.ndarray) -> float:
     """Of the mean, from the sample's own spread; NaN for fewer than two values."""
     if len(values) < 2:
@@ -193,10 +217,24 @@ def or_none(value: float) -> float | None:
     return float(value) if math.isfinite(value) else None
 
 
-def cells(numbers: dict[str, float | None]) -> list[str]:
-    """The METRICS as they are printed."""
-    digits = {"bits_per_dim": 4}
-    return ["-" if (v := numbers[n]) is None else f"{v:.{digits.get(n, 2)}f}" for n in METRICS]
+def shown_metrics(lanes: list[dict[str, Any]]) -> list[str]:
+    """The METRICS that there are, without the bound where it is the ELBO itself."""
+    there = [n for n in METRICS if n != "accuracy" or any(lane[n] is not None for lane in lanes)]
+    if all(lane["bound"] == lane["elbo"] for lane in lanes):
+        there.remove("bound")
+    return there
+
+
+def column(name: str, pseudo: str) -> str:
+    """The head of a metric's column."""
+    shown = name.replace("bits_per_dim", "bits/dim")
+    return shown if name in ("kl", "accuracy") else f"{pseudo}{shown}"
+
+
+def cells(numbers: dict[str, float | None], names: list[str]) -> list[str]:
+    """Those metrics as they are printed."""
+    digits = {"bits_per_dim": 4, "accuracy": 4}
+    return ["-" if (v := numbers[n]) is None else f"{v:.{digits.get(n, 2)}f}" for n in names]
 
 
 def table(workdir: Path, results: dict[str, Any], figures: list[Path]) -> str:
@@ -206,7 +244,8 @@ def table(workdir: Path, results: dict[str, Any], figures: list[Path]) -> str:
         return "  ".join(f"{cell:>{width}}" for cell, width in zip(cells, widths, strict=True))
 
     pseudo = "pseudo-" if results["pseudo_likelihood"] else ""
-    names = [f"{pseudo}elbo", f"{pseudo}reconstruction", "kl", f"{pseudo}bits/dim"]
+    metrics = shown_metrics(results["lanes"])
+    names = [column(name, pseudo) for name in metrics]
     widths = [4, 10, 8, 10, *(max(8, len(name)) for name in names)]
     identity = results["dataset"]
     lines = [
@@ -217,10 +256,10 @@ def table(workdir: Path, results: dict[str, Any], figures: list[Path]) -> str:
     ]
     for lane in results["lanes"]:
         head = (str(lane["lane"]), str(lane["seed"]), lane["status"], f"{lane['best_epoch']:g}")
-        lines.append(line(*head, *cells(lane)))
+        lines.append(line(*head, *cells(lane, metrics)))
     if results["lanes_in_mean"] > 1:
-        lines.append(line("", "", "", "mean", *cells(results["mean"])))
-        lines.append(line("", "", "", "± se", *cells(results["se"])))
+        lines.append(line("", "", "", "mean", *cells(results["mean"], metrics)))
+        lines.append(line("", "", "", "± se", *cells(results["se"], metrics)))
     if results["pseudo_likelihood"]:
         lines.append("grey values in a Bernoulli: a pseudo-likelihood, not to be put in a table")
     diverged = [lane for lane in results["lanes"] if lane["status"] == "diverged"]

@@ -11,6 +11,8 @@ from vae_jax.data.binarization import scale
 from vae_jax.figures.images import manifold, reconstructions, samples, traversals
 from vae_jax.figures.latent_space import latent_space
 from vae_jax.figures.training_curves import training_curves
+from vae_jax.models.model import VAE
+from vae_jax.objectives.corruption import CORRUPTIONS
 from vae_jax.runs import folder
 from vae_jax.runs.checkpoint import Progress
 from vae_jax.runs.plan import Run, lane_model
@@ -28,7 +30,7 @@ def draw_figures(run: Run, done: Progress) -> list[Path]:
     at = run.workdir / folder.FIGURES
     draw_training_curves(run)
     healthy = done.state.diverged_step < 0
-    lane = int(np.argmax(np.where(healthy | ~healthy.any(), done.best_elbo, -np.inf)))
+    lane = int(np.argmax(np.where(healthy | ~healthy.any(), done.best_bound, -np.inf)))
     draw_lane(run, done, lane, at)
     return existing_figures(run.workdir)
 
@@ -58,6 +60,8 @@ def draw_lane(run: Run, done: Progress, lane: int, at: Path) -> None:
     params = jax.tree.map(jnp.asarray, params)
     values, data = run.lanes[lane].values, run.data
     latent_size = values["model.latent_size"]
+    num_classes = run.spec.model.num_classes
+    labels = data.test.labels if num_classes else None
     title = f"{describe(run, lane)}\nseed {run.lanes[lane].seed}, step {done.best.step[lane]}"
     # The same pictures at every evaluation.
     key = jax.random.key(values["dataset.binarization_seed"])
@@ -65,40 +69,63 @@ def draw_lane(run: Run, done: Progress, lane: int, at: Path) -> None:
     def images(x, rows: int) -> np.ndarray:
         return np.asarray(x).reshape(rows, -1, *data.image_shape)
 
-    encode = jax.jit(lambda x: model.encode(params, scale(x)))
-    decode = jax.jit(lambda z: model.mean(model.decode(params, z)))
+    def given(label_b) -> VAE:
+        """The model of examples with those labels, if it takes any."""
+        return model if label_b is None else model.given(label_b)
+
+    @jax.jit
+    def encode(x, label_b):
+        own = given(label_b)
+        return own.posterior_mean(own.encode(params, scale(x)))
+
+    @jax.jit
+    def decode(z, label_b):
+        own = given(label_b)
+        return own.mean(own.decode(params, z))
+
+    def decoded(z: np.ndarray, label: int) -> np.ndarray:
+        """Of z [n, l], all with one label."""
+        return decode(z, np.full(len(z), label) if num_classes else None)
 
     batch = values["evaluation.batch_size"]
-    blocks = [data.test.images[i : i + batch] for i in range(0, len(data.test.images), batch)]
-    q_params = [encode(block) for block in blocks]
-    codes = np.concatenate([np.asarray(model.posterior_mean(q)) for q in q_params])
+    blocks = [slice(i, i + batch) for i in range(0, len(data.test.images), batch)]
+    codes = np.concatenate(
+        [encode(data.test.images[b], None if labels is None else labels[b]) for b in blocks]
+    )
     latent_space(at / "latent_space.png", codes, data.test.labels, title=title)
 
-    inputs = data.test.images[: min(20, len(codes)) // 2 * 2]
-    if len(inputs):
-        outputs = jax.jit(lambda x: model.reconstruct(params, scale(x)))(inputs)
+    count = min(20, len(codes)) // 2 * 2
+    if count:
+        inputs = scale(jnp.asarray(data.test.images[:count]))
+        corrupt = CORRUPTIONS[run.spec.objective.corruption]
+        if corrupt is not None:
+            inputs = corrupt(key, inputs, values["objective.corruption_amount"])
+        own = given(None if labels is None else jnp.asarray(labels[:count]))
+        outputs = jax.jit(own.reconstruct)(params, inputs)
         reconstructions(
-            at / "reconstructions.png",
-            images(scale(jnp.asarray(inputs)), 2),
-            images(outputs, 2),
-            title=title,
+            at / "reconstructions.png", images(inputs, 2), images(outputs, 2), title=title
         )
-    generated = jax.jit(lambda key: model.generate(key, params, 100))(key)
-    samples(at / "samples.png", images(generated, 10), title=title)
+    # A row of ten a class, where there are classes.
+    rows = np.repeat(np.arange(num_classes), 10)[:100] if num_classes else None
+    number = 100 if rows is None else len(rows)
+    generated = jax.jit(given(rows).generate, static_argnums=2)(key, params, number)
+    samples(at / "samples.png", images(generated, number // 10), title=title)
 
-    if latent_size == 2:
-        quantiles = np.asarray(norm.ppf(np.linspace(0.02, 0.98, MANIFOLD_SIDE)))
+    if codes.shape[1] == 2:
+        quantiles = np.asarray(norm.ppf(np.linspace(0.02, 0.98, MANIFOLD_SIDE)), np.float32)
         z1, z2 = np.meshgrid(quantiles, quantiles[::-1])
         grid = np.stack([z1, z2], axis=-1).reshape(-1, 2)
-        manifold(at / "manifold.png", images(decode(grid), MANIFOLD_SIDE), quantiles, title=title)
+        plane = images(decoded(grid, 0), MANIFOLD_SIDE)
+        manifold(at / "manifold.png", plane, quantiles, title=title)
 
-    kl_l = np.mean(np.asarray(model.kl_divergence(params, q_params[0])), axis=0)
-    units = [int(unit) for unit in np.argsort(-kl_l)[:TRAVERSED_UNITS]]
+    # The most active units: those whose posterior means spread most over the data.
+    activity_l = np.var(codes[:, :latent_size], axis=0)
+    units = [int(unit) for unit in np.argsort(-activity_l)[:TRAVERSED_UNITS]]
     z = np.tile(codes[0], (len(units), len(TRAVERSAL), 1))
     for i, unit in enumerate(units):
         z[i, :, unit] = TRAVERSAL
-    decoded = decode(z.reshape(-1, latent_size))
-    traversals(at / "traversals.png", images(decoded, len(units)), units, TRAVERSAL, title=title)
+    traversed = decoded(z.reshape(-1, codes.shape[1]), 0 if labels is None else int(labels[0]))
+    traversals(at / "traversals.png", images(traversed, len(units)), units, TRAVERSAL, title=title)
 
 
 def describe(run: Run, lane: int) -> str:
@@ -112,7 +139,7 @@ def describe(run: Run, lane: int) -> str:
     pieces = [
         f"{data.identity['name']} (binarisation {data.identity['binarization']})",
         f"{network('encoder')} / {values['model.latent_size']} / {network('decoder')}",
-        f"beta {values['objective.beta']:g}",
+        f"{values['objective.name']}, beta {values['objective.beta']:g}",
         f"batch {values['training.batch_size']}",
     ]
     return ", ".join(pieces)

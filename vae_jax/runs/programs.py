@@ -151,8 +151,19 @@ def make_sweep(base: Values, overrides: Any, workdir: Path, data: Datasets) -> S
 
 def program_key(values: Values, pad_latents: bool) -> tuple:
     """What the lanes of one program have in common."""
-    own = LANE_KEYS | ({"model.latent_size"} if pad_latents else set())
+    own = LANE_KEYS | ({"model.latent_size"} if pad_latents and can_be_padded(values) else set())
     return tuple((key, value) for key, value in values.items() if key not in own)
+
+
+def can_be_padded(values: Values) -> bool:
+    """Whether a masked latent unit leaves no trace: not where units are seen together."""
+    return (
+        values["model.name"] == "vae"
+        and values["model.posterior"] == "diagonal"
+        and values["model.prior"] in ("learned_gaussian", "standard_normal")
+        and values["objective.free_bits"] == 0
+        and values["objective.regularizer"] == "none"
+    )
 
 
 def program_run(sweep: Sweep, program: Program, data: Datasets) -> Run:

@@ -23,10 +23,11 @@ def bar(total_steps: int, first_step: int, label: str | None) -> tqdm:
 
 
 def describe(bar: tqdm, rows: list[dict[str, Any]], prefix: str) -> None:
-    """Shows the mean ELBO over lanes of the newest validation rows."""
-    elbos = [row["elbo"] for row in rows if row["elbo"] is not None]
-    if elbos:
-        bar.set_postfix_str(f"validation {prefix}elbo {sum(elbos) / len(elbos):.2f}")
+    """Shows the mean bound over lanes of the newest validation rows."""
+    bounds = [row["bound"] for row in rows if row["bound"] is not None]
+    if bounds:
+        name = "elbo" if all(row["bound"] == row["elbo"] for row in rows) else "bound"
+        bar.set_postfix_str(f"validation {prefix}{name} {sum(bounds) / len(bounds):.2f}")
 
 
 class TensorBoard:

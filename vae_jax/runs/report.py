@@ -17,7 +17,7 @@ from vae_jax.figures.sweeps import (
 )
 from vae_jax.runs import folder
 from vae_jax.runs.config import nearest
-from vae_jax.runs.evaluate import cells, summary, table
+from vae_jax.runs.evaluate import cells, column, shown_metrics, summary, table
 from vae_jax.runs.pictures import existing_figures
 from vae_jax.runs.records import pooled
 
@@ -138,15 +138,16 @@ def sweep_table(
     """A row a setting: mean ± standard error over its lanes; then the best lanes."""
     done, programs, swept = (results[name] for name in ("programs_done", "programs", "swept"))
     pseudo = "pseudo-" if results["pseudo_likelihood"] else ""
-    heads = [f"{pseudo}elbo", f"{pseudo}reconstruction", "kl", f"{pseudo}bits/dim"]
+    names = shown_metrics(lanes)
+    heads = [column(name, pseudo) for name in names]
     rows = [[*keys, "lanes", *heads]]
     groups = in_order(pooled(lanes, keys))
-    ranked = sorted(groups, key=lambda g: -(summary(g[1])["mean"]["elbo"] or -float("inf")))
+    ranked = sorted(groups, key=lambda g: -(summary(g[1])["mean"]["bound"] or -float("inf")))
     for values, own in groups if len(groups) <= MOST_ROWS else ranked[:MOST_ROWS]:
         of = summary(own)
         numbers = [
             f"{mean} ± {se}" if se != "-" else mean
-            for mean, se in zip(cells(of["mean"]), cells(of["se"]), strict=True)
+            for mean, se in zip(cells(of["mean"], names), cells(of["se"], names), strict=True)
         ]
         rows.append([*(text(v) for v in values.values()), str(of["lanes_in_mean"]), *numbers])
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
@@ -175,21 +176,21 @@ def sweep_table(
     lines += ["", "best lanes by validation"] if best_lanes(lanes) else []
     for lane in best_lanes(lanes)[:BEST]:
         lines.append(
-            f"lane {lane['lane']:>4}: validation {lane['validation_elbo']:.2f}, test "
-            f"{cells(lane)[0]}; {setting_of(lane, swept)}, seed {lane['seed']}, "
+            f"lane {lane['lane']:>4}: validation {lane['validation_bound']:.2f}, test "
+            f"{cells(lane, ['bound'])[0]}; {setting_of(lane, swept)}, seed {lane['seed']}, "
             f"epoch {lane['best_epoch']:g}"
         )
     return "\n".join([*lines, "", f"results      {workdir / folder.RESULTS}"])
 
 
 def best_lanes(lanes: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The lanes that have not diverged, the highest validation ELBO first."""
+    """The lanes that have not diverged, the highest validation bound first."""
     healthy = [
         lane
         for lane in lanes
-        if lane["status"] != "diverged" and lane["validation_elbo"] is not None
+        if lane["status"] != "diverged" and lane["validation_bound"] is not None
     ]
-    return sorted(healthy, key=lambda lane: -lane["validation_elbo"])
+    return sorted(healthy, key=lambda lane: -lane["validation_bound"])
 
 
 def setting_of(lane: dict[str, Any], keys: Sequence[str]) -> str:
@@ -229,7 +230,7 @@ def draw(
         against_key(drawn[-1], found, key, title=title, prefix=prefix)
     if len(keys) == 2 and independent(found, keys[0]):
         drawn.append(at / f"heat_map_{keys[0]}_{keys[1]}{condition}.png")
-        heat_map(drawn[-1], found, title=title, name=f"{prefix}ELBO")
+        heat_map(drawn[-1], found, title=title, prefix=prefix)
     drawn.append(at / f"training_curves{condition}.png")
     draw_curves(drawn[-1], workdir, lanes, keys, prefix, dataset_name(results))
     return drawn

@@ -13,7 +13,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from vae_jax.data.dataset import mean_image
 from vae_jax.errors import Stopped
 from vae_jax.lanes import fetch, put, put_shared
 from vae_jax.runs import folder, progress
@@ -30,7 +29,7 @@ from vae_jax.runs.config import check, nest
 from vae_jax.runs.distributed import any_process, from_first, is_first
 from vae_jax.runs.evaluate import evaluate_best, evaluate_state
 from vae_jax.runs.pictures import draw_training_curves
-from vae_jax.runs.plan import Run, make_run
+from vae_jax.runs.plan import Run, make_examples, make_run, make_start
 from vae_jax.training.loop import init_lanes, train_lanes
 from vae_jax.training.step import METRICS, Metrics, State
 
@@ -115,16 +114,15 @@ def train_run(run: Run, began: float, label: str | None = None) -> Progress:
 
 def first_progress(run: Run, checkpoints: Checkpoints | None) -> tuple[State, Progress]:
     """The state on the devices and the progress on the host: restored, or from the seeds."""
-    empty = template(run.spec, run.hyper)
+    empty = template(run.spec, run.hyper, make_start(run))
     restored = checkpoints.restore(empty) if checkpoints else None
     if any_process(restored is not None):
         done = from_first(restored or empty)
         # A jitted copy: the devices own the buffers that the first chunk is given to reuse.
         return copied(put(run.layout, done.state)), done
-    from_data = run.values["model.decoder.output_bias_from_data"]
-    mean_d = put_shared(run.layout, mean_image(run.data.train)) if from_data else None
     hyper, keys = put(run.layout, (run.hyper, run.keys))
-    state = init_lanes(run.spec, run.layout, hyper, keys, mean_d)
+    start = put_shared(run.layout, make_start(run))
+    state = init_lanes(run.spec, run.layout, hyper, keys, start)
     host_state = fetch(run.layout, state)
     return state, empty._replace(state=host_state, best=best_of(host_state))
 
@@ -174,7 +172,7 @@ def train_lanes_to_end(
     tensorboard = None
     if run.values["log.tensorboard"] and is_first():
         tensorboard = progress.TensorBoard(run.workdir / "tensorboard", first_step)
-    images = put_shared(run.layout, run.data.train.images)
+    examples = put_shared(run.layout, make_examples(run))
     hyper, keys = put(run.layout, (run.hyper, run.keys))
     pending: Pending | None = None
     stopping = False
@@ -194,10 +192,10 @@ def train_lanes_to_end(
             tensorboard.write(rows)
         bar.update(pending.chunk.num_steps)
         if pending.validation is not None and pending.snapshot is not None:
-            elbo = pending.validation["elbo"].astype(np.float64).mean(axis=1)
-            best, best_elbo = better(done, pending.snapshot, elbo)
+            bound = pending.validation["bound"].astype(np.float64).mean(axis=1)
+            best, best_bound = better(done, pending.snapshot, bound)
             wall_seconds = np.array(time.monotonic() - clock)
-            done = Progress(pending.snapshot, best, best_elbo, wall_seconds)
+            done = Progress(pending.snapshot, best, best_bound, wall_seconds)
             save(run, checkpoints, done)
         return done
 
@@ -207,12 +205,12 @@ def train_lanes_to_end(
             if stopping or (done.state.diverged_step >= 0).all():
                 break
             steps = np.int32(chunk.num_steps)
-            state, metrics = train_lanes(run.spec, run.layout, hyper, state, keys, images, steps)
+            state, metrics = train_lanes(run.spec, run.layout, hyper, state, keys, examples, steps)
             # Copies: the next chunk is given the state's own memory.
             diverged, snapshot, validation = copied(state.diverged_step), None, None
             if chunk.validates:
                 snapshot = copied(state)
-                validation = evaluate_state(run, snapshot, run.data.validation.images)
+                validation = evaluate_state(run, snapshot, run.data.validation)
             if pending:
                 done = settle(pending, done)
                 due = pending.validation is not None and time.monotonic() > drawn + DRAW_SECONDS

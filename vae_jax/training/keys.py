@@ -22,6 +22,7 @@ class StepKeys(NamedTuple):
 
     binarization: Key[Array, ""]
     objective: Key[Array, ""]
+    labelled: Key[Array, ""]
 
 
 def run_keys(seed) -> RunKeys:

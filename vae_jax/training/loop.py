@@ -4,12 +4,20 @@ from functools import partial
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int, Shaped
+from jaxtyping import Array, Int
 
 from vae_jax.lanes import Layout, over_lanes
 from vae_jax.training.keys import RunKeys
 from vae_jax.training.spec import Hyperparameters, Spec
-from vae_jax.training.step import METRICS, Data, Metrics, State, init_state, train_step
+from vae_jax.training.step import (
+    METRICS,
+    Examples,
+    Metrics,
+    Start,
+    State,
+    init_state,
+    train_step,
+)
 
 
 def train_chunk(
@@ -17,7 +25,7 @@ def train_chunk(
     hyper: Hyperparameters,
     state: State,
     keys: RunKeys,
-    images: Shaped[Array, "n d"],
+    examples: Examples,
     num_steps: Int[Array, ""],
 ) -> tuple[State, Metrics]:
     """`num_steps` steps of one lane, at most `spec.chunk_steps`, all inside one epoch.
@@ -27,13 +35,12 @@ def train_chunk(
     """
     epoch = state.step // spec.steps_per_epoch
     order = jax.random.permutation(jax.random.fold_in(keys.order, epoch), spec.train_size)
-    data = Data(images, order)
     zeros = jnp.zeros(spec.chunk_steps)
     history = Metrics(totals=dict.fromkeys(METRICS, zeros), examples=zeros)
 
     def body(i, carry):
         state, history = carry
-        state, metrics = train_step(spec, hyper, state, keys, data)
+        state, metrics = train_step(spec, hyper, state, keys, examples, order)
         return state, jax.tree.map(lambda all_, now: all_.at[i].set(now), history, metrics)
 
     return jax.lax.fori_loop(0, num_steps, body, (state, history))
@@ -45,10 +52,10 @@ def init_lanes(
     layout: Layout,
     hyper: Hyperparameters,
     keys: RunKeys,
-    mean_d: Float[Array, " d"] | None,
+    start: Start,
 ) -> State:
     """`init_state` of every lane: hyper, keys and the result have a leading axis of lanes."""
-    return over_lanes(layout, partial(init_state, spec), (hyper, keys), (mean_d,))
+    return over_lanes(layout, partial(init_state, spec), (hyper, keys), (start,))
 
 
 @partial(jax.jit, static_argnums=(0, 1), donate_argnums=3)
@@ -58,12 +65,12 @@ def train_lanes(
     hyper: Hyperparameters,
     state: State,
     keys: RunKeys,
-    images: Shaped[Array, "n d"],
+    examples: Examples,
     num_steps: Int[Array, ""],
 ) -> tuple[State, Metrics]:
-    """`train_chunk` of every lane; the images and the number of steps are shared.
+    """`train_chunk` of every lane; the examples and the number of steps are shared.
 
     Metrics are [lane, chunk_steps]. The memory of `state` is reused: keep a copy of what you need.
     """
     chunk = partial(train_chunk, spec)
-    return over_lanes(layout, chunk, (hyper, state, keys), (images, num_steps))
+    return over_lanes(layout, chunk, (hyper, state, keys), (examples, num_steps))

@@ -2,9 +2,7 @@
 
 from typing import NamedTuple
 
-from jaxtyping import Array, Float
-
-from vae_jax.models.vae import ModelSpec
+from vae_jax.models.model import ModelHyper, ModelSpec
 from vae_jax.objectives.objective import ObjectiveHyper, ObjectiveSpec
 from vae_jax.training.optimizer import OptimizerHyper, OptimizerSpec
 
@@ -14,12 +12,13 @@ class Spec(NamedTuple):
 
     model: ModelSpec
     objective: ObjectiveSpec
-    optimizer: OptimizerSpec
+    optimizer: OptimizerSpec  # of all params but a discriminator's, whose optimiser is Adam
     batch_size: int
     train_size: int  # training examples
     dynamic: bool  # whether every minibatch is binarised anew
     chunk_steps: int  # the most steps one call of the program takes
     data_devices: int = 1  # devices that share each batch
+    labelled_per_batch: int = 0  # m2: examples of each batch that are drawn from the labelled ones
 
     @property
     def steps_per_epoch(self) -> int:
@@ -32,4 +31,5 @@ class Hyperparameters(NamedTuple):
 
     objective: ObjectiveHyper
     optimizer: OptimizerHyper
-    latent_mask: Float[Array, " l"] | None = None  # 1 for a unit in use, 0 for padding; None: all
+    model: ModelHyper = ModelHyper()
+    discriminator: OptimizerHyper | None = None

@@ -4,16 +4,19 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Int, Shaped
 
 from vae_jax.data import binarization
 from vae_jax.lanes import share_batch
-from vae_jax.models.vae import vae
-from vae_jax.objectives import OBJECTIVES
+from vae_jax.models import make_model
+from vae_jax.objectives import objective
 from vae_jax.objectives.annealing import anneal
 from vae_jax.objectives.objective import Terms
+from vae_jax.objectives.regularizers import discriminator
 from vae_jax.training import optimizer
-from vae_jax.training.keys import RunKeys, step_keys
+from vae_jax.training.keys import RunKeys, StepKeys, step_keys
+from vae_jax.training.optimizer import OptimizerSpec
 from vae_jax.training.spec import Hyperparameters, Spec
 
 
@@ -26,11 +29,19 @@ class State(NamedTuple):
     diverged_step: Int[Array, ""]  # the step whose loss or gradient was not finite; -1: none
 
 
-class Data(NamedTuple):
-    """The training images, on the device as they are stored, and this epoch's order of them."""
+class Examples(NamedTuple):
+    """The training set, on the device as it is stored."""
 
-    images: Shaped[Array, "n d"]  # uint8, or float32 in [0, 1]
-    order: Int[Array, " n"]
+    images: Shaped[Array | np.ndarray, "n d"]  # uint8, or float32
+    labels: Int[Array | np.ndarray, " n"] | None = None  # where the model reads them; -1: unknown
+    labelled: Int[Array | np.ndarray, " m"] | None = None  # where they are known, to be drawn from
+
+
+class Start(NamedTuple):
+    """What the first params take from the training set."""
+
+    mean_d: Float[Array | np.ndarray, " d"] | None = None  # where the decoder's output bias starts
+    examples: Float[Array | np.ndarray, "n d"] | None = None  # where a VampPrior's pseudo-inputs do
 
 
 class Metrics(NamedTuple):
@@ -43,52 +54,96 @@ class Metrics(NamedTuple):
 METRICS = ("loss", *Terms._fields)
 
 
-def init_state(
-    spec: Spec, hyper: Hyperparameters, keys: RunKeys, mean_d: Float[Array, " d"] | None
-) -> State:
-    """The state before the first step. `mean_d`: where the decoder's output bias starts."""
-    params = vae(spec.model, hyper.latent_mask).init(keys.init, mean_d)
-    opt_state = optimizer.init(spec.optimizer, hyper.optimizer, params)
+def init_state(spec: Spec, hyper: Hyperparameters, keys: RunKeys, start: Start) -> State:
+    """The state before the first step."""
+    params = make_model(spec.model, hyper.model).init(keys.init, *start)
+    if spec.objective.discriminator is not None:
+        network = discriminator(spec.objective.discriminator, spec.model.latent_size)
+        params["discriminator"] = network.init(jax.random.fold_in(keys.init, 0))
+    opt_state = {
+        part: optimizer.init(*optimizer_of(spec, hyper, part), own)
+        for part, own in parts(params).items()
+    }
     return State(jnp.int32(0), params, opt_state, diverged_step=jnp.int32(-1))
 
 
-def minibatch(spec: Spec, data: Data, step, key) -> Float[Array, "b d"]:
-    """The step's examples: gathered, scaled to [0, 1] and, if dynamic, binarised."""
+def parts(params: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """The params by the optimiser that trains them: the model's, and a discriminator's."""
+    own = dict(params)
+    if "discriminator" not in own:
+        return {"model": own}
+    return {"discriminator": own.pop("discriminator"), "model": own}
+
+
+def optimizer_of(spec: Spec, hyper: Hyperparameters, part: str) -> tuple[OptimizerSpec, Any]:
+    """The static and the traced choice for one of the `parts`."""
+    if part == "discriminator":
+        return OptimizerSpec("adam", "constant"), hyper.discriminator
+    return spec.optimizer, hyper.optimizer
+
+
+def updated(
+    spec: Spec, hyper: Hyperparameters, gradients: dict[str, Any], state: State
+) -> tuple[dict[str, Any], dict[str, Any], Float[Array, ""]]:
+    """The params and optimiser states after one step, and a number that is finite if they are."""
+    after, opt_state, size = {}, {}, jnp.float32(0)
+    gradient_parts = parts(gradients)
+    for part, own in parts(state.params).items():
+        choice = optimizer_of(spec, hyper, part)
+        norm = optimizer.global_norm(gradient_parts[part])
+        after[part], opt_state[part] = optimizer.update(
+            *choice, gradient_parts[part], norm, state.opt_state[part], own, state.step
+        )
+        # Of the update itself only the learning rate's product can overflow: checking that, not
+        # the new params, leaves the update one pass over memory.
+        size += norm + choice[1].learning_rate * norm
+    params = after.pop("model")
+    return params | after, opt_state, size
+
+
+def minibatch(
+    spec: Spec, examples: Examples, order: Int[Array, " n"], step, streams: StepKeys
+) -> tuple[Float[Array, "b d"], Int[Array, " b"] | None]:
+    """The step's x, gathered, scaled to [0, 1] and, if dynamic, binarised; and its labels."""
     start = (step % spec.steps_per_epoch) * spec.batch_size
-    rows = jax.lax.dynamic_slice(data.order, (start,), (spec.batch_size,))
-    x_bd = binarization.scale(data.images[rows])
-    x_bd = binarization.draw(key, x_bd) if spec.dynamic else x_bd
-    return share_batch(x_bd) if spec.data_devices > 1 else x_bd
+    rows = jax.lax.dynamic_slice(order, (start,), (spec.batch_size,))
+    if spec.labelled_per_batch:
+        assert examples.labelled is not None
+        size = (spec.labelled_per_batch,)
+        drawn = jax.random.randint(streams.labelled, size, 0, len(examples.labelled))
+        rows = rows.at[: spec.labelled_per_batch].set(examples.labelled[drawn])
+    x_bd = binarization.scale(examples.images[rows])
+    x_bd = binarization.draw(streams.binarization, x_bd) if spec.dynamic else x_bd
+    x_bd = share_batch(x_bd) if spec.data_devices > 1 else x_bd
+    return x_bd, None if examples.labels is None else examples.labels[rows]
 
 
 def train_step(
-    spec: Spec, hyper: Hyperparameters, state: State, keys: RunKeys, data: Data
+    spec: Spec,
+    hyper: Hyperparameters,
+    state: State,
+    keys: RunKeys,
+    examples: Examples,
+    order: Int[Array, " n"],
 ) -> tuple[State, Metrics]:
-    """One step of one lane.
+    """One step of one lane, `order` being that of its epoch.
 
     A step whose loss or gradient is not finite is not taken: the lane keeps its last finite
     params and optimiser state from there on, and `diverged_step` says where.
     """
-    model = vae(spec.model, hyper.latent_mask)
-    objective = OBJECTIVES[spec.objective.name]
     streams = step_keys(keys, state.step)
-    x_bd = minibatch(spec, data, state.step, streams.binarization)
+    x_bd, label_b = minibatch(spec, examples, order, state.step, streams)
+    model = make_model(spec.model, hyper.model, label_b)
 
     def loss_of(params):
         now = anneal(hyper.objective, state.step)
-        return objective(model, params, streams.objective, x_bd, now, spec.objective.num_samples)
+        return objective(model, params, streams.objective, x_bd, now, spec.objective)
 
     (loss, terms), gradients = jax.value_and_grad(loss_of, has_aux=True)(state.params)
-    norm = optimizer.global_norm(gradients)
-    params, opt_state = optimizer.update(
-        spec.optimizer, hyper.optimizer, gradients, norm, state.opt_state, state.params, state.step
-    )
+    params, opt_state, size = updated(spec, hyper, gradients, state)
 
     healthy = state.diverged_step < 0
-    # Of the update itself only the learning rate's product can overflow: checking that, not the
-    # new params, leaves the update one pass over memory.
-    step_size = hyper.optimizer.learning_rate * norm
-    taken = healthy & jnp.isfinite(loss) & jnp.isfinite(norm) & jnp.isfinite(step_size)
+    taken = healthy & jnp.isfinite(loss) & jnp.isfinite(size)
     params, opt_state = jax.tree.map(
         lambda new, old: jnp.where(taken, new, old),
         (params, opt_state),

@@ -1,0 +1,25 @@
+"""A conditional VAE: encoder, decoder and a Gaussian prior for each digit are given the label.
+
+  vae-jax train --config=configs/mnist_conditional.py --workdir=runs/mnist_conditional
+
+Its samples.png has a row a digit.
+
+Time: TODO
+Expect: TODO
+"""
+
+from ml_collections import ConfigDict
+
+from configs import default
+
+
+def get_config() -> ConfigDict:
+    config = default.get_config()
+    config.model.conditional = True
+    config.model.prior = "learned_gaussian"
+    config.model.decoder.output_bias_from_data = True
+    config.optimizer.learning_rate = 2e-3
+    config.optimizer.schedule.name = "cosine"
+    config.training.num_epochs = 15
+    config.training.seeds = (0, 1, 2)
+    return config

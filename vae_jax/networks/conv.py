@@ -1,0 +1,140 @@
+"""Convolutional networks, plain and residual, for images of any height, width and channels.
+
+An image is flattened in the order (height, width, channel), the channel fastest. Each width is one
+stage, which halves the map in the encoder, rounded up, and doubles it in the decoder, cut to the
+size that the encoder had there.
+"""
+
+from collections.abc import Callable
+
+import flax.linen as nn
+import jax.numpy as jnp
+
+from vae_jax.networks.network import (
+    ACTIVATIONS,
+    NORMS,
+    Decoder,
+    Encoder,
+    Heads,
+    NetworkSpec,
+    decoder_of,
+    encoder_of,
+    hidden_init,
+    latent_rows_init,
+    linear_heads,
+)
+
+# (spec, h [b, height, width, channels], stage) -> h of the same shape: what a stage does before its
+# activation, to be called inside a compact module.
+Block = Callable
+
+# Lecun's variance: with stride 2, a quarter of a transposed kernel's rows reach any one pixel.
+upsampling_init = nn.initializers.variance_scaling(4.0, "fan_in", "truncated_normal")
+
+
+def no_block(spec: NetworkSpec, h, stage: int):
+    return h
+
+
+def residual_block(spec: NetworkSpec, h, stage: int):
+    """h + W activation(norm(V activation(norm(h)))), V and W being 3 x 3 convolutions.
+
+    References: He et al. 2016, Identity Mappings in Deep Residual Networks.
+    """
+    branch = h
+    for i in range(2):
+        branch = NORMS[spec.norm](branch, f"block_{stage}_norm_{i}")
+        branch = ACTIVATIONS[spec.activation](branch)
+        branch = nn.Conv(
+            h.shape[-1], (3, 3), kernel_init=hidden_init, name=f"block_{stage}_conv_{i}"
+        )(branch)
+    return h + branch
+
+
+class ConvEncoder(nn.Module):
+    """x [b, d] -> for each width a convolution of stride 2, the block, the activation -> heads.
+
+    The context is so many more channels, constant over the image.
+    """
+
+    block: Block
+    spec: NetworkSpec
+    image_shape: tuple[int, int, int]
+    heads: Heads
+
+    @nn.compact
+    def __call__(self, x_bd, context):
+        b, (height, width, _) = len(x_bd), self.image_shape
+        channels = jnp.broadcast_to(context[:, None, None], (b, height, width, context.shape[-1]))
+        h = jnp.concatenate([x_bd.reshape(b, *self.image_shape), channels], axis=-1)
+        for i, features in enumerate(self.spec.widths):
+            h = nn.Conv(features, (4, 4), (2, 2), kernel_init=hidden_init, name=f"hidden_{i}")(h)
+            h = ACTIVATIONS[self.spec.activation](self.block(self.spec, h, i))
+        return linear_heads(self.heads, h.reshape(b, -1))
+
+
+def map_sizes(image_shape: tuple[int, int, int], stages: int) -> list[tuple[int, int]]:
+    """The maps' (height, width) from the smallest to the image's, each about twice the last."""
+    height, width, _ = image_shape
+    return [(-(-height // 2**i), -(-width // 2**i)) for i in range(stages, -1, -1)]
+
+
+class ConvDecoder(nn.Module):
+    """Context and z [n, c + l] -> "map", a dense layer to the smallest map, with the first width's
+    channels -> for each width a transposed convolution of stride 2, the block, the activation ->
+    "output", a 3 x 3 convolution to `output_channels` [n, height, width, output_channels].
+
+    The kernels' size, 4 x 4, is a multiple of the stride: every pixel gets as many terms (Odena et
+    al. 2016, Deconvolution and Checkerboard Artifacts).
+    """
+
+    block: Block
+    spec: NetworkSpec
+    image_shape: tuple[int, int, int]
+    output_channels: int
+
+    @nn.compact
+    def __call__(self, z):
+        widths, activation = self.spec.widths, ACTIVATIONS[self.spec.activation]
+        smallest, *larger = map_sizes(self.image_shape, len(widths))
+        channels = widths[0] if widths else self.image_shape[-1]
+        h = nn.Dense(
+            smallest[0] * smallest[1] * channels, kernel_init=latent_rows_init, name="map"
+        )(z)
+        h = h.reshape(len(z), *smallest, channels)
+        if widths:
+            h = activation(h)
+        for i, (features, (height, width)) in enumerate(zip(widths, larger, strict=True)):
+            h = nn.ConvTranspose(
+                features, (4, 4), (2, 2), kernel_init=upsampling_init, name=f"hidden_{i}"
+            )(h)
+            h = activation(self.block(self.spec, h[:, :height, :width], i))
+        return nn.Conv(self.output_channels, (3, 3), kernel_init=hidden_init, name="output")(h)
+
+
+def encoder(
+    block: Block,
+    spec: NetworkSpec,
+    image_shape: tuple[int, int, int],
+    heads: Heads,
+    context_size: int = 0,
+) -> Encoder:
+    """An encoder from flattened images, widths from the image up; `widths=()` makes it linear."""
+    module = ConvEncoder(block, spec, image_shape, heads)
+    return encoder_of(module, image_shape, heads, context_size)
+
+
+def decoder(
+    block: Block,
+    spec: NetworkSpec,
+    image_shape: tuple[int, int, int],
+    params_per_dim: int,
+    latent_size: int,
+    context_size: int = 0,
+) -> Decoder:
+    """A decoder to flattened images, widths from z down; `widths=()` makes it linear.
+
+    The output's bias has one number for each channel and parameter, the same for every pixel.
+    """
+    module = ConvDecoder(block, spec, image_shape, image_shape[-1] * params_per_dim)
+    return decoder_of(module, ("map",), image_shape, params_per_dim, latent_size, context_size)

@@ -1,0 +1,227 @@
+"""Invertible maps between noise u and latent z, with the logarithm of their determinant.
+
+Each starts near the identity, so that a flow may be laid over a model that already works.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Key
+
+# Log scales are bounded by this, softly, in each layer: a flow of a few layers can't overflow.
+MAX_LOG_SCALE = 2.0
+
+
+class FlowSpec(NamedTuple):
+    """The static choice of a flow's size."""
+
+    layers: int = 4
+    width: int = 64  # hidden units of each layer's network, twice
+
+
+class Flow(NamedTuple):
+    """Both directions of a map. context [..., c]: what else its networks see, or None.
+
+    init:    (key, size, context_size) -> params.
+    forward: (params, u [..., l], context) -> z [..., l], log |det dz/du| [...].
+    inverse: (params, z [..., l], context) -> u [..., l], log |det du/dz| [...].
+    """
+
+    init: Callable
+    forward: Callable
+    inverse: Callable
+
+
+def bounded(raw: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """A log scale of a network's output: the output itself where it is small."""
+    return MAX_LOG_SCALE * jnp.tanh(raw / MAX_LOG_SCALE)
+
+
+def network_init(key: Key[Array, ""], size: int, context_size: int, width: int) -> dict[str, Any]:
+    """A network of two hidden layers from l inputs to a shift and a log scale each, nearly 0."""
+    keys = jax.random.split(key, 4)
+
+    def dense(key, inputs, outputs, scale):
+        kernel = scale * jax.random.normal(key, (inputs, outputs)) / np.sqrt(max(inputs, 1))
+        return {"kernel": kernel, "bias": jnp.zeros(outputs)}
+
+    return {
+        "hidden_0": dense(keys[0], size, width, 1.0),
+        "hidden_1": dense(keys[1], width, width, 1.0),
+        "output": dense(keys[2], width, 2 * size, 0.01),
+        **({"context": dense(keys[3], context_size, width, 1.0)} if context_size else {}),
+    }
+
+
+def network_apply(params, x, context, masks) -> tuple[Array, Array]:
+    """(shift, bounded log scale), [..., l] each; `masks` are those of the three layers' kernels."""
+    first, second, last = masks
+
+    def affine(layer, h, mask):
+        return h @ (layer["kernel"] * mask) + layer["bias"].reshape((1,) * (h.ndim - 1) + (-1,))
+
+    h = affine(params["hidden_0"], x, first)
+    if context is not None:
+        h = h + affine(params["context"], context, 1.0)
+    h = jnp.tanh(h)
+    h = jnp.tanh(affine(params["hidden_1"], h, second))
+    shift, log_scale = jnp.split(affine(params["output"], h, last), 2, axis=-1)
+    return shift, bounded(log_scale)
+
+
+def layers_init(spec: FlowSpec) -> Callable:
+    """The `init` of a flow whose every layer has one network."""
+
+    def init(key, size, context_size):
+        keys = jax.random.split(key, spec.layers)
+        return [network_init(k, size, context_size, spec.width) for k in keys]
+
+    return init
+
+
+def unmasked(size: int) -> tuple[float, float, float]:
+    return 1.0, 1.0, 1.0
+
+
+def coupling(spec: FlowSpec) -> Flow:
+    """Affine couplings: one half of the units is scaled and shifted by what the other half says.
+
+    z_a = u_a, z_b = u_b exp(s(u_a)) + t(u_a); the halves, of even and odd units, change places from
+    layer to layer. Both directions take one pass.
+
+    References: Dinh, Sohl-Dickstein and Bengio 2017, equations 4, 5 and 7.
+    """
+    plain_init = layers_init(spec)
+
+    def init(key, size, context_size):
+        if size < 2:
+            raise ValueError("a coupling needs two halves: at least 2 latent units")
+        return plain_init(key, size, context_size)
+
+    def moved(params, x, context, layer):
+        """The shift and log scale of the half that moves; 0 for the other."""
+        kept = (np.arange(x.shape[-1]) % 2 == layer % 2).astype(np.float32)
+        kept = kept.reshape((1,) * (x.ndim - 1) + (-1,))
+        shift, log_scale = network_apply(params, x * kept, context, unmasked(x.shape[-1]))
+        return shift * (1 - kept), log_scale * (1 - kept)
+
+    def forward(params, u, context):
+        log_det = jnp.zeros(u.shape[:-1])
+        for layer, own in enumerate(params):
+            shift, log_scale = moved(own, u, context, layer)
+            u = u * jnp.exp(log_scale) + shift
+            log_det += jnp.sum(log_scale, axis=-1)
+        return u, log_det
+
+    def inverse(params, z, context):
+        log_det = jnp.zeros(z.shape[:-1])
+        for layer, own in reversed(list(enumerate(params))):
+            shift, log_scale = moved(own, z, context, layer)
+            z = (z - shift) * jnp.exp(-log_scale)
+            log_det -= jnp.sum(log_scale, axis=-1)
+        return z, log_det
+
+    return Flow(init, forward, inverse)
+
+
+def autoregressive_masks(size: int, width: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Masks under which output i sees the inputs before i alone (Germain et al. 2015, MADE)."""
+    degrees = np.arange(width) % max(size - 1, 1)  # a hidden unit sees inputs 0 to its degree
+    inputs = np.arange(size)
+    first = inputs[:, None] <= degrees[None]
+    second = degrees[:, None] <= degrees[None]
+    last = np.tile(degrees[:, None] < inputs[None], (1, 2))
+    if size == 1:  # nothing comes before the only unit
+        first, last = np.zeros_like(first), np.zeros_like(last)
+    return tuple(mask.astype(np.float32) for mask in (first, second, last))  # type: ignore[return-value]
+
+
+def parallel(spec: FlowSpec, params, x, context):
+    """x_i exp(s_i(x_<i)) + t_i(x_<i) in each layer, the units in reverse from layer to layer."""
+    masks = autoregressive_masks(x.shape[-1], spec.width)
+    log_det = jnp.zeros(x.shape[:-1])
+    for own in params:
+        shift, log_scale = network_apply(own, x, context, masks)
+        x = (x * jnp.exp(log_scale) + shift)[..., ::-1]
+        log_det += jnp.sum(log_scale, axis=-1)
+    return x, log_det
+
+
+def sequential(spec: FlowSpec, params, y, context):
+    """The inverse of `parallel`, unit by unit: l passes through each layer's network."""
+    size = y.shape[-1]
+    masks = autoregressive_masks(size, spec.width)
+    log_det = jnp.zeros(y.shape[:-1])
+    for own in reversed(params):
+        y = y[..., ::-1]
+
+        def solve(x, i, own=own, y=y):
+            shift, log_scale = network_apply(own, x, context, masks)
+            solved = (y - shift) * jnp.exp(-log_scale)
+            here = jnp.arange(size).reshape((1,) * (y.ndim - 1) + (-1,)) == i
+            return jnp.where(here, solved, x), None
+
+        x, _ = jax.lax.scan(solve, jnp.zeros_like(y), jnp.arange(size))
+        _, log_scale = network_apply(own, x, context, masks)
+        y = x
+        log_det -= jnp.sum(log_scale, axis=-1)
+    return y, log_det
+
+
+def autoregressive(spec: FlowSpec) -> Flow:
+    """Its density takes one pass, its draws as many as there are units: fit for a prior.
+
+    References: Papamakarios, Pavlakou and Murray 2017, equations 3 to 6.
+    """
+    return Flow(
+        layers_init(spec),
+        forward=lambda params, u, context: sequential(spec, params, u, context),
+        inverse=lambda params, z, context: parallel(spec, params, z, context),
+    )
+
+
+def inverse_autoregressive(spec: FlowSpec) -> Flow:
+    """Its draws take one pass, its density as many as there are units: fit for a posterior.
+
+    References: Kingma et al. 2016, equations 9 and 10, with an affine step for their gated one.
+    """
+    return Flow(
+        layers_init(spec),
+        forward=lambda params, u, context: parallel(spec, params, u, context),
+        inverse=lambda params, z, context: sequential(spec, params, z, context),
+    )
+
+
+def planar_forward(
+    u_kbl: Float[Array, "k b l"], raw: Float[Array, "b raw"], layers: int
+) -> tuple[Float[Array, "k b l"], Float[Array, "k b"]]:
+    """z = u + v tanh(w . u + c) in each layer, (v, w, c) of each example's own 2 l + 1 numbers.
+
+    v is moved along w until w . v > -1, so that every layer is invertible; w is bounded, so that
+    no product of large numbers overflows. Returns z and log |det dz/du|.
+
+    References: Rezende and Mohamed 2015, equations 10 to 12 and appendix A.1.
+    """
+    b, size = u_kbl.shape[1:]
+    log_det_kb = jnp.zeros(u_kbl.shape[:2])
+    for own in jnp.split(raw.reshape(b, layers, 2 * size + 1), layers, axis=1):
+        v_bl, w_bl, c_b = own[:, 0, :size], own[:, 0, size : 2 * size], own[:, 0, -1]
+        w_bl = 10.0 * jnp.tanh(w_bl / 10.0)
+        along_b = jnp.sum(w_bl * v_bl, axis=-1)
+        wanted_b = -1 + jax.nn.softplus(along_b + INVERSE_SOFTPLUS_1)
+        squared_b = jnp.sum(jnp.square(w_bl), axis=-1)
+        # Without w the layer is a shift, and v as it is.
+        step_b = jnp.where(squared_b > 0, wanted_b - along_b, 0.0) / jnp.maximum(squared_b, 1e-6)
+        v_bl = v_bl + step_b[:, None] * w_bl
+        bend_kb = jnp.tanh(jnp.sum(u_kbl * w_bl[None], axis=-1) + c_b[None])
+        u_kbl = u_kbl + v_bl[None] * bend_kb[..., None]
+        # 1 + (w . v) tanh', positive because w . v > -1.
+        slope_kb = (1 - jnp.square(bend_kb)) * jnp.sum(w_bl * v_bl, axis=-1)[None]
+        log_det_kb += jnp.log1p(jnp.maximum(slope_kb, -1 + 1e-6))
+    return u_kbl, log_det_kb
+
+
+INVERSE_SOFTPLUS_1 = float(np.log(np.expm1(1.0)))  # so that w . v = 0 stays 0

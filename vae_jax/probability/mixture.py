@@ -1,0 +1,88 @@
+"""Mixtures of diagonal Gaussians: densities, draws, and draws that are differentiable."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Key
+
+from vae_jax.probability import gaussian
+from vae_jax.probability.gaussian import Gaussian
+
+
+class Mixture(NamedTuple):
+    """sum_c w_c N(mean_c, exp(log_scale_c)^2). Weights that sum to one are not asked for."""
+
+    log_weights: Float[Array, "*batch c"]  # up to a constant
+    components: Gaussian  # [*batch, c, l]
+
+
+def log_prob(p: Mixture, z: Float[Array, "*batch l"]) -> Float[Array, "*batch"]:
+    """log sum_c w_c N(z; mean_c, scale_c^2). A batch axis of p or z may be 1 where they differ."""
+    components = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, batch_shape(p, z)), p.components)
+    z = jnp.broadcast_to(z[..., None, :], components.mean.shape)
+    log_weights = jax.nn.log_softmax(p.log_weights, axis=-1)
+    log_components = jnp.sum(gaussian.log_prob(components, z), axis=-1)
+    return jax.nn.logsumexp(
+        jnp.broadcast_to(log_weights, log_components.shape) + log_components, -1
+    )
+
+
+def batch_shape(p: Mixture, z: Float[Array, "*batch l"]) -> tuple[int, ...]:
+    """The shape [*batch, c, l] that the components take beside z."""
+    shape = p.components.mean.shape
+    return (*jnp.broadcast_shapes(shape[:-2], z.shape[:-1]), *shape[-2:])
+
+
+def sample(key: Key[Array, ""], p: Mixture, n: int) -> Float[Array, "n *batch l"]:
+    """n draws, not differentiable."""
+    choice_key, noise_key = jax.random.split(key)
+    batch = p.log_weights.shape[:-1]
+    choice = jax.random.categorical(choice_key, p.log_weights, shape=(n, *batch))
+
+    def chosen(leaf):
+        at = choice[..., None, None]
+        return jnp.take_along_axis(jnp.broadcast_to(leaf, (n, *leaf.shape)), at, axis=-2)[..., 0, :]
+
+    return gaussian.sample(noise_key, jax.tree.map(chosen, p.components))
+
+
+def reparameterize(key: Key[Array, ""], p: Mixture, n: int) -> Float[Array, "n *batch l"]:
+    """n draws whose gradient in p is that of the distribution: implicit reparameterisation.
+
+    With F(z_i | z_<i) the conditional distribution function of unit i, which is uniform whatever
+    p is, dz_i = -dF(z_i | z_<i) / p(z_i | z_<i), from the first unit to the last.
+
+    References: Figurnov, Mohamed and Mnih 2018, equations 5 and 8.
+    """
+    fixed = jax.lax.stop_gradient(p)
+    draws = jax.lax.stop_gradient(sample(key, fixed, n))
+    log_weights = jnp.broadcast_to(
+        jax.nn.log_softmax(p.log_weights, axis=-1), (n, *p.log_weights.shape)
+    )
+
+    def unit(log_weights, at):
+        """One unit of every draw [n, *batch]; log_weights of the components given those before."""
+        drawn, component = at  # [n, *batch]; Gaussian [*batch, c]
+        component = jax.tree.map(
+            lambda leaf: jnp.broadcast_to(leaf[None], log_weights.shape), component
+        )
+
+        def distribution(z):
+            standardised = (z[..., None] - component.mean) * jnp.exp(-component.log_scale)
+            weights = jax.nn.softmax(log_weights, axis=-1)
+            return jnp.sum(weights * jax.scipy.stats.norm.cdf(standardised), axis=-1)
+
+        at_draw = jnp.broadcast_to(drawn[..., None], log_weights.shape)
+        conditional = jax.nn.log_softmax(log_weights, axis=-1)
+        log_density = jax.nn.logsumexp(conditional + gaussian.log_prob(component, at_draw), axis=-1)
+        # Far in a tail, where the density underflows, F does too: the quotient is kept finite.
+        density = jnp.exp(jnp.clip(jax.lax.stop_gradient(log_density), -60.0, 60.0))
+        moved = distribution(drawn)
+        z = drawn - (moved - jax.lax.stop_gradient(moved)) / density
+        at_z = jnp.broadcast_to(z[..., None], log_weights.shape)
+        return log_weights + gaussian.log_prob(component, at_z), z
+
+    components = jax.tree.map(lambda leaf: jnp.moveaxis(leaf, -1, 0), p.components)
+    _, z = jax.lax.scan(unit, log_weights, (jnp.moveaxis(draws, -1, 0), components))
+    return jnp.moveaxis(z, 0, -1)

@@ -1,0 +1,192 @@
+"""Which choices go together: what is refused before anything is loaded or compiled."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from vae_jax.data.dataset import Dataset
+from vae_jax.errors import UserError
+from vae_jax.objectives.importance import BOUNDS, ESTIMATORS
+from vae_jax.probability.divergences import KL_DIVERGENCES
+from vae_jax.probability.likelihoods import LIKELIHOODS
+
+Values = dict[str, Any]
+
+# Posteriors whose density is known of their own draws alone.
+DRAWS_ONLY = ("inverse_autoregressive", "planar")
+# Regularisers of a diagonal Gaussian q(z | x).
+OF_DIAGONAL = ("dip_ii", "total_correlation_stratified", "total_correlation_weighted")
+
+
+def refuse_combination(values: Values) -> None:
+    """Raises UserError for choices that do not go together, in one sentence."""
+    for problem in problems(values):
+        raise UserError(problem)
+
+
+def problems(values: Values) -> Iterator[str]:
+    """What is wrong with the choices, a sentence each."""
+    yield from of_model(values)
+    yield from of_gradient(values)
+    yield from of_objective(values)
+    yield from of_regularizer(values)
+
+
+def of_model(values: Values) -> Iterator[str]:
+    name, prior, posterior = values["model.name"], values["model.prior"], values["model.posterior"]
+    labels = values["model.conditional"] or name == "m2"
+    if (name == "m2") != (values["objective.name"] == "m2"):
+        yield (
+            f"model.name = {name!r} does not go with objective.name = "
+            f"{values['objective.name']!r}: the model 'm2' and the objective 'm2' belong together"
+        )
+    if name == "m2" and values["model.conditional"]:
+        yield "model.name = 'm2' infers the labels itself; model.conditional should be False"
+    if name == "two_layers" and (prior, posterior) != ("standard_normal", "diagonal"):
+        yield (
+            "model.name = 'two_layers' has a prior and a posterior of its own; model.prior should "
+            "be 'standard_normal' and model.posterior 'diagonal'"
+        )
+    if name == "two_layers" and values["model.conditional"]:
+        yield "model.name = 'two_layers' takes no labels; model.conditional should be False"
+    if prior == "vampprior" and posterior != "diagonal":
+        yield (
+            f"model.prior = 'vampprior' is a mixture of diagonal posteriors; model.posterior = "
+            f"{posterior!r} should be 'diagonal'"
+        )
+    if prior == "vampprior" and labels:
+        yield "model.prior = 'vampprior' has pseudo-inputs without labels; take another prior"
+    if prior == "realnvp" and values["model.latent_size"] < 2:
+        yield (
+            "model.prior = 'realnvp' couples two halves of z; model.latent_size = 1 can't be "
+            "split, it should be at least 2"
+        )
+    for key in ("dataset.num_labels", "training.labelled_per_batch"):
+        if values[key] and name != "m2":
+            yield f"{key} = {values[key]} is for model.name = 'm2'; it should be 0"
+    if values["training.labelled_per_batch"] > values["training.batch_size"]:
+        yield (
+            f"training.labelled_per_batch = {values['training.labelled_per_batch']} should be at "
+            f"most training.batch_size = {values['training.batch_size']}"
+        )
+
+
+def has_closed_form(values: Values) -> bool:
+    """Whether KL(q(z | x) || p(z)) is known."""
+    pair = (values["model.posterior"], values["model.prior"])
+    return pair in KL_DIVERGENCES and values["model.name"] != "two_layers"
+
+
+def of_gradient(values: Values) -> Iterator[str]:
+    name, gradient = values["objective.name"], values["objective.gradient"]
+    known = {"elbo": ("reparameterized", "sticking_the_landing"), "m2": ("reparameterized",)}
+    of_bounds = [e for e in ESTIMATORS if name == "iwae" or not e.startswith("wake")]
+    fitting = known.get(name, tuple(of_bounds))
+    if gradient not in fitting:
+        why = ""
+        if gradient == "sticking_the_landing" and name in BOUNDS:
+            why = " (it is biased for a bound of several draws; doubly_reparameterized is not)"
+        yield (
+            f"objective.gradient = {gradient!r} does not fit objective.name = {name!r}{why}; it "
+            f"should be {' or '.join(fitting)}"
+        )
+    if gradient == "sticking_the_landing" and values["objective.kl"] != "sampled":
+        yield (
+            "objective.gradient = 'sticking_the_landing' is about the sampled log q(z | x); "
+            "objective.kl should be 'sampled'"
+        )
+    if gradient != "reparameterized" and values["model.posterior"] in DRAWS_ONLY:
+        yield (
+            f"objective.gradient = {gradient!r} needs log q(z | x) of a given z, which "
+            f"model.posterior = {values['model.posterior']!r} knows of its own draws alone; "
+            "objective.gradient should be 'reparameterized'"
+        )
+
+
+def of_objective(values: Values) -> Iterator[str]:
+    name, kl = values["objective.name"], values["objective.kl"]
+    if name in ("elbo", "m2") and kl == "analytic" and not has_closed_form(values):
+        of = (
+            "model.name = 'two_layers'"
+            if values["model.name"] == "two_layers"
+            else f"model.posterior = {values['model.posterior']!r} and model.prior = "
+            f"{values['model.prior']!r}"
+        )
+        yield f"objective.kl = 'analytic' has no closed form for {of}; it should be 'sampled'"
+    groups = values["objective.num_groups"]
+    if name in ("miwae", "piwae"):
+        for key in ("objective.num_samples", "evaluation.num_samples"):
+            if values[key] % groups:
+                yield f"objective.num_groups = {groups} should divide {key} = {values[key]}"
+    if name != "elbo":
+        for key in ("objective.free_bits", "objective.capacity"):
+            if values[key]:
+                yield f"{key} = {values[key]:g} is for objective.name = 'elbo'; it should be 0"
+    group = values["objective.free_bits_group"]
+    if values["objective.free_bits"]:
+        if kl == "sampled" and group:
+            yield (
+                "objective.free_bits of a sampled KL are for all latent units together; "
+                "objective.free_bits_group should be 0"
+            )
+        if group and values["model.latent_size"] % group:
+            yield (
+                f"objective.free_bits_group = {group} should divide model.latent_size = "
+                f"{values['model.latent_size']}"
+            )
+
+
+def of_regularizer(values: Values) -> Iterator[str]:
+    regularizer, model = values["objective.regularizer"], values["model.name"]
+    if regularizer == "none":
+        return
+    head = f"objective.regularizer = {regularizer!r}"
+    if model == "m2" or (model == "two_layers" and regularizer not in ("mmd", "dip_i")):
+        yield f"{head} is not for model.name = {model!r}; it should be 'none'"
+    if regularizer in OF_DIAGONAL and values["model.posterior"] != "diagonal":
+        yield (
+            f"{head} is written for a diagonal Gaussian; model.posterior = "
+            f"{values['model.posterior']!r} should be 'diagonal'"
+        )
+    if values["training.batch_size"] < 2:
+        yield f"{head} is of a minibatch; training.batch_size = 1 should be at least 2"
+
+
+def refuse_data(values: Values, data: Dataset) -> None:
+    """Raises UserError for data that do not go with the model."""
+    name, support = values["model.likelihood"], LIKELIHOODS[values["model.likelihood"]].support
+    head = f"model.likelihood = {name!r}"
+    if support in ("binary", "unit") and not data.in_unit:
+        raise UserError(
+            f"{head} is for data in 0 to 1, and these go beyond; scale them, or take a likelihood "
+            "of real numbers, such as 'gaussian_shared_scale'"
+        )
+    if support in ("levels", "counts") and data.train.images.dtype != np.uint8:
+        raise UserError(
+            f"{head} is for whole numbers, 0 to 255; these data are floats: give them as uint8"
+        )
+    if support in ("unit", "levels", "counts") and values["dataset.binarization"] != "none":
+        raise UserError(
+            f"{head} is for grey values; dataset.binarization = "
+            f"{values['dataset.binarization']!r} should be 'none'"
+        )
+    if values["model.conditional"] or values["model.name"] == "m2":
+        reader = "model.conditional = True" if values["model.conditional"] else "model.name = 'm2'"
+        if data.train.labels is None or data.test.labels is None:
+            raise UserError(f"{reader} needs labels, and the data have none")
+        if min(data.test.labels.min(), data.train.labels.min()) < -1:
+            raise UserError(f"{reader} needs labels from 0 upwards, and the data have others")
+        if data.test.labels.max() >= data.num_classes:
+            raise UserError(
+                f"{reader} needs labels that are in the training set; the test set has "
+                f"{data.test.labels.max()}, the training set 0 to {data.num_classes - 1}"
+            )
+    if values["model.prior"] == "vampprior":
+        if values["model.prior_components"] > len(data.train.images):
+            raise UserError(
+                f"model.prior_components = {values['model.prior_components']} pseudo-inputs start "
+                f"as training images; it should be at most the {len(data.train.images)} there are"
+            )
+        if not data.in_unit:
+            raise UserError("model.prior = 'vampprior' is for data in 0 to 1, and these go beyond")
