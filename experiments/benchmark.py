@@ -6,7 +6,8 @@ trains each model in each system that is installed, every one in a process of it
 ROUNDS times over, and prints seconds an epoch, the ratio to this code, seconds from the start of
 the process to the end of the first training step, and peak memory; then what the command line
 itself takes; and leaves the same as JSON under experiments/results/.
-About 12 minutes on two cores. `python -m experiments.benchmark sweep` is benchmark_sweep.py's.
+About 12 minutes on two cores. `python -m experiments.benchmark sweep` is benchmark_sweep.py's,
+`... objectives` benchmark_objectives.py's.
 
 All systems do the same work: 55,000 MNIST images, each minibatch binarised anew, one draw of z,
 Adam with learning rate 1e-3, the order shuffled every epoch. The last training loss is printed, so
@@ -31,7 +32,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from experiments import benchmark_sweep
+from experiments import benchmark_objectives, benchmark_sweep
 from experiments.systems import (
     RESULTS,
     ROUNDS,
@@ -139,7 +140,6 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    if sys.argv[1:] == ["sweep"]:
-        benchmark_sweep.main()
-    else:
-        main()
+    {"sweep": benchmark_sweep.main, "objectives": benchmark_objectives.main}.get(
+        " ".join(sys.argv[1:]), main
+    )()

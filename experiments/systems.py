@@ -47,8 +47,8 @@ def vae_jax(work: Work, images: np.ndarray, lanes: int = 1) -> Iterator[float]:
     from vae_jax.data.dataset import Dataset, Split
     from vae_jax.lanes import layout, put, put_shared
     from vae_jax.runs.backend import use_cores
+    from vae_jax.runs.choices import make_hyper, make_spec
     from vae_jax.runs.config import check, nest
-    from vae_jax.runs.plan import make_hyper, make_spec
     from vae_jax.training.keys import lane_keys
     from vae_jax.training.loop import init_lanes, train_lanes
     from vae_jax.training.step import Examples, Start

@@ -9,8 +9,9 @@ import pytest
 import configs
 from configs import default
 from vae_jax.errors import UserError
+from vae_jax.runs.choices import make_hyper, make_spec
 from vae_jax.runs.config import KEYS, check, differences, flatten, nest
-from vae_jax.runs.plan import make_dataset, make_hyper, make_spec
+from vae_jax.runs.plan import make_dataset
 
 FOLDER = Path(configs.__path__[0])
 NAMES = sorted(

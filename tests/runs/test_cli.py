@@ -43,7 +43,7 @@ def tree(path: Path) -> dict[str, bytes]:
 
 
 CASES = {
-    "no such verb": (["trian"], "verb = 'trian' is unknown; known: evaluate, report, sweep, train"),
+    "no such verb": (["trian"], "verb = 'trian' is unknown; known: evaluate, list, report, sweep,"),
     "no workdir": (["train", SMOKE], "--workdir is missing"),
     "no config": (["train", "--workdir=WORKDIR"], "--config is missing"),
     "unknown flag": (["train", SMOKE, "--workdri=WORKDIR"], "'workdri'"),
@@ -76,11 +76,11 @@ CASES = {
     ),
     "unknown dataset": (
         ["train", SMOKE, "--workdir=WORKDIR", "--config.dataset.name=cifar"],
-        "known: arrays, mnist, tfds",
+        "known: arrays, mnist, sprites, tfds",
     ),
     "unknown network": (
         ["train", SMOKE, "--workdir=WORKDIR", "--config.model.encoder.name=cnn"],
-        "known: mlp",
+        "known: conv, gated_mlp, mlp",
     ),
     "unknown likelihood": (
         ["train", SMOKE, "--workdir=WORKDIR", "--config.model.likelihood=gauss"],
@@ -158,6 +158,19 @@ CASES = {
         ["train", SMOKE, "--workdir=WORKDIR", "--config.training.data_devices=3"],
         "should divide training.batch_size = 500",
     ),
+    "an estimator that does not fit": (
+        ["train", SMOKE, "--workdir=WORKDIR", "--config.objective.gradient=wake_sleep"],
+        "does not fit objective.name = 'elbo'; it should be reparameterized or",
+    ),
+    "a KL without a closed form": (
+        ["train", SMOKE, "--workdir=WORKDIR", "--config.model.posterior=planar"],
+        "objective.kl = 'analytic' has no closed form for model.posterior = 'planar'",
+    ),
+    "a likelihood of other data": (
+        ["train", SMOKE, "--workdir=WORKDIR", "--config.model.likelihood=poisson"],
+        "dataset.binarization = 'dynamic' should be 'none'",
+    ),
+    "list of something": (["list", "priors"], "unexpected argument 'priors'"),
     "unwritable": (["train", SMOKE, "--workdir=/proc/nowhere"], "can't be written"),
 }  # fmt: skip
 

@@ -8,8 +8,9 @@ from tests.runs.test_train import values_of
 from vae_jax.errors import UserError
 from vae_jax.lanes import put
 from vae_jax.runs import hyper
+from vae_jax.runs.choices import LANE_KEYS, make_spec
 from vae_jax.runs.config import KEYS
-from vae_jax.runs.plan import LANE_KEYS, make_dataset, make_examples, make_spec
+from vae_jax.runs.plan import make_dataset, make_examples
 from vae_jax.runs.programs import (
     Datasets,
     Sweep,

@@ -12,9 +12,10 @@ from configs import default
 from vae_jax.errors import UserError
 from vae_jax.runs import folder, plan, train
 from vae_jax.runs.checkpoint import Checkpoints, template
+from vae_jax.runs.choices import make_hyper, make_spec
 from vae_jax.runs.config import check, nest
 from vae_jax.runs.evaluate import load
-from vae_jax.runs.plan import make_dataset, make_hyper, make_spec
+from vae_jax.runs.plan import make_dataset
 from vae_jax.training.step import Start
 
 

@@ -33,6 +33,7 @@ upsampling_init = nn.initializers.variance_scaling(4.0, "fan_in", "truncated_nor
 
 
 def no_block(spec: NetworkSpec, h, stage: int):
+    """h: a stage is its convolution alone."""
     return h
 
 

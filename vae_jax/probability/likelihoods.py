@@ -4,10 +4,11 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax.scipy.special import gammaln
+from jax.scipy.special import betaln
 from jaxtyping import Array, Float, Key
 
 from vae_jax.probability import gaussian
+from vae_jax.probability.continuous_bernoulli import continuous_bernoulli
 from vae_jax.probability.counts import negative_binomial, poisson
 from vae_jax.probability.gaussian import Gaussian
 from vae_jax.probability.levels import (
@@ -15,7 +16,7 @@ from vae_jax.probability.levels import (
     discretized_logistic,
     discretized_logistic_mixture,
 )
-from vae_jax.probability.likelihood import Likelihood, inside, logit, nothing, only, solved
+from vae_jax.probability.likelihood import Likelihood, inside, logit, nothing, only
 
 # A learned scale of x in 0 to 1 is far from both ends of 1e-3 to 1e3.
 MAX_LOG_SCALE = 7.0
@@ -48,65 +49,6 @@ bernoulli = Likelihood(
     initial_bias=lambda mean_d: logit(inside(mean_d))[:, None],
     params_per_dim=1,
     support="binary",
-)
-
-
-def log_sinhc(a: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
-    """log (sinh(a) / a), even in a; by its series where the quotient would lose its digits."""
-    a = jnp.abs(a)
-    small = a < 0.1
-    safe = jnp.where(small, 1.0, a)
-    large = safe + jnp.log1p(-jnp.exp(-2 * safe)) - jnp.log(2 * safe)
-    square = jnp.square(jnp.where(small, a, 0.0))
-    return jnp.where(small, square / 6 - jnp.square(square) / 180, large)
-
-
-def continuous_bernoulli_log_prob(
-    logits: Float[Array, "*batch d"], x: Float[Array, "*batch d"]
-) -> Float[Array, "*batch"]:
-    """sum_d x eta - log((e^eta - 1) / eta), eta = logits: a Bernoulli's form, over [0, 1].
-
-    (e^eta - 1) / eta = e^(eta / 2) sinh(eta / 2) / (eta / 2).
-
-    References: Loaiza-Ganem and Cunningham 2019, equations 7 and 8.
-    """
-    return jnp.sum((x - 0.5) * logits - log_sinhc(logits / 2), axis=-1)
-
-
-def continuous_bernoulli_mean(logits: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
-    """1 / (1 - e^-eta) - 1 / eta; 1/2 + eta / 12 - eta^3 / 720 near 0."""
-    small = jnp.abs(logits) < 0.2
-    safe = jnp.where(small, 1.0, logits)
-    # 1 / (1 - e^-eta) of a negative eta is -e^eta / (1 - e^eta).
-    decay = jnp.exp(-jnp.abs(safe))
-    large = jnp.where(safe > 0, 1.0, -decay) / (1 - decay) - 1 / safe
-    near = jnp.where(small, logits, 0.0)
-    return jnp.where(small, 0.5 + near / 12 - near**3 / 720, large)
-
-
-def continuous_bernoulli_sample(
-    key: Key[Array, ""], logits: Float[Array, "*shape"]
-) -> Float[Array, "*shape"]:
-    """log(1 + u (e^eta - 1)) / eta of a uniform u; for eta > 0 by symmetry, 1 - x of -eta."""
-    u = jax.random.uniform(key, logits.shape)
-    eta = -jnp.abs(logits)
-    small = eta > -1e-3
-    safe = jnp.where(small, -1.0, eta)
-    falling = jnp.where(small, u, jnp.log1p(u * jnp.expm1(safe)) / safe)
-    return jnp.where(logits > 0, 1 - falling, falling)
-
-
-continuous_bernoulli = Likelihood(
-    init=nothing,
-    x_params=only,
-    log_prob=continuous_bernoulli_log_prob,
-    mean=continuous_bernoulli_mean,
-    sample=continuous_bernoulli_sample,
-    initial_bias=lambda mean_d: solved(
-        continuous_bernoulli_mean, jnp.clip(mean_d, 0.01, 0.99), -200.0, 200.0
-    )[:, None],
-    params_per_dim=1,
-    support="unit",
 )
 
 
@@ -205,8 +147,7 @@ class Beta(NamedTuple):
         return jax.nn.sigmoid(self.logit) * c, jax.nn.sigmoid(-self.logit) * c
 
 
-# Means of 5e-5 to 1 - 5e-5 and concentrations of 0.02 to 1,100, for which the difference of log
-# gammas keeps its digits.
+# Means of 5e-5 to 1 - 5e-5 and concentrations of 0.02 to 1,100, for which betaln keeps its digits.
 MAX_BETA_LOGIT, MIN_LOG_CONCENTRATION, MAX_LOG_CONCENTRATION = 10.0, -4.0, 7.0
 HALF_LEVEL = 1 / 512
 
@@ -214,13 +155,13 @@ HALF_LEVEL = 1 / 512
 def beta_log_prob(p: Beta, x: Float[Array, "*batch d"]) -> Float[Array, "*batch"]:
     """sum_d (a - 1) log x + (b - 1) log(1 - x) - log B(a, b).
 
-    At 0 and 1 that is infinite or zero: x is clipped to half a grey level within them.
+    At 0 and 1 that is infinite or zero: x is clipped to half a grey level within them. The integral
+    is then 1 only where little of the mass is that near an end; where a or b < 1 it is below 1.
     """
     p, x = broadcast(p, x)
     x = jnp.clip(x, HALF_LEVEL, 1 - HALF_LEVEL)
     a, b = p.shapes
-    log_beta = gammaln(a) + gammaln(b) - gammaln(a + b)
-    return jnp.sum((a - 1) * jnp.log(x) + (b - 1) * jnp.log1p(-x) - log_beta, axis=-1)
+    return jnp.sum((a - 1) * jnp.log(x) + (b - 1) * jnp.log1p(-x) - betaln(a, b), axis=-1)
 
 
 def beta_x_params(params: dict, raw: Float[Array, "*batch d 2"], scale) -> Beta:

@@ -1,6 +1,7 @@
 """Everything that a config key can name, with a line on each."""
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from vae_jax.data import DATASETS
@@ -9,7 +10,6 @@ from vae_jax.models import MODELS
 from vae_jax.networks import DECODERS, ENCODERS
 from vae_jax.objectives import OBJECTIVES
 from vae_jax.objectives.corruption import CORRUPTIONS
-from vae_jax.objectives.elbo import elbo
 from vae_jax.objectives.importance import BOUNDS, ESTIMATORS
 from vae_jax.objectives.regularizers import REGULARIZERS
 from vae_jax.probability.likelihoods import LIKELIHOODS
@@ -21,7 +21,9 @@ from vae_jax.training.optimizer import OPTIMIZERS, SCHEDULES
 KLS = {"analytic": "in closed form", "sampled": "over the draws that the reconstruction takes"}
 
 # The estimators of a bound's gradient: those of several draws, and the ELBO's own.
-GRADIENTS: dict[str, Any] = ESTIMATORS | {"sticking_the_landing": elbo}
+GRADIENTS: dict[str, Any] = ESTIMATORS | {
+    "sticking_the_landing": "log q(z | x) reaches the encoder through z alone (Roeder et al. 2017)"
+}
 
 FAMILIES: dict[str, Mapping[str, Any]] = {
     "dataset.name": DATASETS,
@@ -47,6 +49,8 @@ def described(member: Any) -> str:
     if isinstance(member, str):
         return member
     documented = getattr(member, "log_prob", member)  # a likelihood's equation
+    if isinstance(documented, partial):  # a network's layers
+        documented = documented.args[0]
     text = getattr(documented, "__doc__", None) or ""
     return text.strip().split("\n")[0].rstrip(".") if callable(documented) else ""
 

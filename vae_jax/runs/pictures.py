@@ -20,6 +20,13 @@ from vae_jax.runs.plan import Run, lane_model
 FIGURES = (
     "training_curves", "reconstructions", "samples", "latent_space", "manifold", "traversals",
 )  # fmt: skip
+# What a title says only where it is something else.
+USUAL = {
+    "model.name": "vae",
+    "model.likelihood": "bernoulli",
+    "model.prior": "standard_normal",
+    "model.posterior": "diagonal",
+}
 MANIFOLD_SIDE = 20
 TRAVERSED_UNITS = 10
 TRAVERSAL = np.linspace(-3, 3, 11)
@@ -139,6 +146,7 @@ def describe(run: Run, lane: int) -> str:
     pieces = [
         f"{data.identity['name']} (binarisation {data.identity['binarization']})",
         f"{network('encoder')} / {values['model.latent_size']} / {network('decoder')}",
+        *(values[key] for key, usual in USUAL.items() if values[key] != usual),
         f"{values['objective.name']}, beta {values['objective.beta']:g}",
         f"batch {values['training.batch_size']}",
     ]

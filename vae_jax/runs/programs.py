@@ -9,16 +9,15 @@ import numpy as np
 from vae_jax.data.dataset import Dataset
 from vae_jax.errors import UserError
 from vae_jax.runs import folder
+from vae_jax.runs.choices import LANE_KEYS, make_spec
 from vae_jax.runs.config import KEYS, Values, check, differences, nest, unknown_key
 from vae_jax.runs.plan import (
-    LANE_KEYS,
     Lane,
     Run,
     make_dataset,
     make_layout,
     make_program,
     make_run,
-    make_spec,
 )
 
 PROGRAMS = "programs"

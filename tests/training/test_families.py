@@ -1,0 +1,124 @@
+"""Every member of every family trains for a few steps, lanes side by side, and learns."""
+
+import jax
+import numpy as np
+import pytest
+
+from tests.conftest import write_tiny_npz
+from tests.runs.test_train import values_of
+from vae_jax.lanes import fetch, put, put_shared
+from vae_jax.runs.config import check, nest
+from vae_jax.runs.evaluate import evaluate_state
+from vae_jax.runs.families import FAMILIES
+from vae_jax.runs.plan import make_examples, make_run, make_start
+from vae_jax.training.loop import init_lanes, train_lanes
+
+GREY = {"dataset.binarization": "none"}
+SAMPLED = {"objective.kl": "sampled"}
+SMALL = {"model.flow.layers": 2, "model.flow.width": 8, "model.prior_components": 5}
+M2 = {"model.name": "m2", "objective.name": "m2", "dataset.num_labels": 30}
+NEEDS = {
+    ("model.name", "m2"): M2 | {"training.labelled_per_batch": 5},
+    ("model.name", "two_layers"): SAMPLED | {"model.top.latent_size": 2},
+    ("model.likelihood", "beta"): GREY,
+    ("model.likelihood", "categorical"): GREY,
+    ("model.likelihood", "continuous_bernoulli"): GREY,
+    ("model.likelihood", "discretized_logistic"): GREY,
+    ("model.likelihood", "discretized_logistic_mixture"): GREY,
+    ("model.likelihood", "negative_binomial"): GREY,
+    ("model.likelihood", "poisson"): GREY,
+    ("model.prior", "autoregressive"): SAMPLED,
+    ("model.prior", "mixture"): SAMPLED,
+    ("model.prior", "realnvp"): SAMPLED,
+    ("model.prior", "vampprior"): SAMPLED,
+    ("model.posterior", "inverse_autoregressive"): SAMPLED,
+    ("model.posterior", "mixture"): SAMPLED,
+    ("model.posterior", "planar"): SAMPLED,
+    ("objective.name", "m2"): M2,
+    ("objective.gradient", "doubly_reparameterized"): {"objective.name": "iwae"},
+    ("objective.gradient", "sticking_the_landing"): SAMPLED,
+    ("objective.gradient", "wake_sleep"): {"objective.name": "iwae"},
+    ("objective.gradient", "wake_wake"): {"objective.name": "iwae"},
+}
+SEVERAL = {"objective.num_samples": 4, "evaluation.num_samples": 4, "objective.num_groups": 2}
+WEIGHTS = {"objective.regularizer_weight": 0.5, "objective.corruption_amount": 0.2}
+HOST = ("dataset.name", "dataset.binarization", "optimizer.name", "optimizer.schedule.name")
+MEMBERS = [
+    (key, name) for key, family in FAMILIES.items() if key not in HOST for name in sorted(family)
+]
+# Combinations that nobody wrote a config for.
+COMBINED = {
+    "everything learned": {
+        "model.encoder.name": "resnet",
+        "model.decoder.name": "gated_mlp",
+        "model.likelihood": "discretized_logistic_mixture",
+        "model.prior": "realnvp",
+        "model.posterior": "inverse_autoregressive",
+        "objective.name": "iwae",
+        "objective.regularizer": "mmd",
+        **GREY,
+    },
+    "labels and noise": {
+        "model.conditional": True,
+        "model.prior": "learned_gaussian",
+        "model.encoder.name": "conv",
+        "objective.name": "miwae",
+        "objective.gradient": "doubly_reparameterized",
+        "objective.corruption": "masking",
+    },
+    "two layers asleep": {
+        "model.name": "two_layers",
+        "model.likelihood": "gaussian_shared_scale",
+        "objective.name": "iwae",
+        "objective.gradient": "wake_sleep",
+        "objective.regularizer": "dip_i",
+        **GREY,
+    },
+    "a vampprior and a discriminator": {
+        "model.prior": "vampprior",
+        "objective.regularizer": "total_correlation_adversarial",
+        "objective.gradient": "sticking_the_landing",
+        **SAMPLED,
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def npz(tmp_path_factory):
+    return write_tiny_npz(tmp_path_factory.mktemp("families") / "tiny.npz")
+
+
+def trained(npz, tmp_path, changes, steps=12):
+    """(loss of each step [lanes, steps], validation, state) of two lanes side by side."""
+    base = SMALL | SEVERAL | WEIGHTS | {"training.lanes_at_once": 2, "log.every_steps": 12}
+    values = check(nest(values_of(npz) | base | {"optimizer.learning_rate": 5e-3} | changes))
+    run = make_run(values, tmp_path)
+    hyper, keys = put(run.layout, (run.hyper, run.keys))
+    examples, start = put_shared(run.layout, (make_examples(run), make_start(run)))
+    state = init_lanes(run.spec, run.layout, hyper, keys, start)
+    losses = []
+    for _ in range(2):
+        state, metrics = train_lanes(
+            run.spec, run.layout, hyper, state, keys, examples, np.int32(steps)
+        )
+        losses.append(metrics.totals["loss"] / metrics.examples)
+    validation = evaluate_state(run, state, run.data.validation)
+    return np.concatenate(losses, axis=1), fetch(run.layout, validation), state
+
+
+def assert_it_learns(losses, validation, state):
+    assert (state.diverged_step == -1).all()
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves((state.params, validation)))
+    assert losses.shape == (2, 24)
+    assert (losses[0] != losses[1]).all()  # each lane its own seed
+    assert (losses[:, -6:].mean(axis=1) < losses[:, :6].mean(axis=1)).all()
+
+
+@pytest.mark.parametrize(("key", "name"), MEMBERS)
+def test_it_trains(npz, tmp_path, key, name):
+    assert_it_learns(*trained(npz, tmp_path, NEEDS.get((key, name), {}) | {key: name}))
+
+
+@pytest.mark.parametrize("name", COMBINED)
+def test_combinations_train(npz, tmp_path, name):
+    assert_it_learns(*trained(npz, tmp_path, COMBINED[name]))
