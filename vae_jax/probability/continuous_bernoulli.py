@@ -46,14 +46,14 @@ def continuous_bernoulli_sample(
     """log(1 + u (e^eta - 1)) / eta of a uniform u; for eta > 0 by symmetry, 1 - x of -eta."""
     u = jax.random.uniform(key, logits.shape)
     eta = -jnp.abs(logits)
-    small = eta > -1e-6  # the quotient keeps its digits to here, and u is the limit
+    small = eta > -1e-6  # there x is u to the last digit
     safe = jnp.where(small, -1.0, eta)
     falling = jnp.where(small, u, jnp.log1p(u * jnp.expm1(safe)) / safe)
     return jnp.where(logits > 0, 1 - falling, falling)
 
 
 def continuous_bernoulli_bias(mean_d: Float[Array, " d"]) -> Float[Array, "d 1"]:
-    """Means of 0.01 to 0.99: eta of a mean m near 0 is -1 / m, and its slope there only m^2."""
+    """Of means clipped to 0.01 to 0.99: beyond, its slope in eta, mean^2, is too small to train."""
     return solved(continuous_bernoulli_mean, jnp.clip(mean_d, 0.01, 0.99), -200.0, 200.0)[:, None]
 
 
