@@ -100,7 +100,7 @@ def two_layers(label_b=None):
     model = make_model(base)
     params = model.init(jax.random.key(0))
     for part in ("prior", "posterior"):
-        params[part] = jax.tree.map(lambda leaf: 1.3 * leaf + 0.1, params[part])
+        params[part] = jax.tree.map(lambda leaf: 1.2 * leaf + 0.05, params[part])
     return model, params
 
 

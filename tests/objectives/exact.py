@@ -76,7 +76,7 @@ def nonlinear(latent_size: int = 1, seed: int = 0, **choices):
 
 def grid(latent_size: int) -> tuple[np.ndarray, float]:
     """Points [n, l] that cover the prior, and the volume that each stands for."""
-    axis = np.linspace(-8, 8, {1: 2_001, 2: 161}[latent_size], dtype=np.float32)
+    axis = np.linspace(-12, 12, {1: 2_001, 2: 241}[latent_size], dtype=np.float32)
     points = np.stack(np.meshgrid(*[axis] * latent_size, indexing="ij"), axis=-1)
     return points.reshape(-1, latent_size), float(axis[1] - axis[0]) ** latent_size
 

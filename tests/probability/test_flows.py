@@ -31,9 +31,9 @@ def moved(params, seed=0, scale=0.5):
     )
 
 
-def setting(name, size, context_size=0):
+def setting(name, size, context_size=0, scale=0.5):
     flow = FLOWS[name]
-    params = moved(flow.init(jax.random.key(0), size, context_size))
+    params = moved(flow.init(jax.random.key(0), size, context_size), scale=scale)
     rng = np.random.default_rng(1)
     context = jnp.array(rng.normal(size=(4, context_size)), jnp.float32) if context_size else None
     return flow, params, jnp.array(rng.normal(size=(4, size)), jnp.float32), context
@@ -78,7 +78,7 @@ def test_it_starts_near_the_identity_and_its_gradients_flow(name):
 
 @pytest.mark.parametrize("name", FLOWS)
 def test_draws_pushed_forward_have_a_density_that_integrates_to_one(name):
-    flow, params, _, _ = setting(name, 2)
+    flow, params, _, _ = setting(name, 2, scale=0.2)
     axis = np.linspace(-14, 14, 401, dtype=np.float32)
     z = jnp.stack(jnp.meshgrid(axis, axis), axis=-1)
     u, log_det = jax.jit(flow.inverse)(params, z, None)

@@ -121,7 +121,7 @@ def rewritten(path, **arrays):
 def floats(path, low=0.0, high=1.0):
     with np.load(path) as npz:
         parts = ("train_images", "test_images")
-        scaled = {p: (low + (high - low) * npz[p] / 255).astype(np.float32) for p in parts}
+        scaled = {p: (low + (high - low) * (npz[p] / 255)).astype(np.float32) for p in parts}
     return rewritten(path, **scaled)
 
 
