@@ -1,6 +1,6 @@
 """A VampPrior of 500 pseudo-inputs on statically binarised MNIST, gated layers.
 
-784-300-300-40 as in Tomczak and Welling 2018, with 20 epochs, of them 5 of KL warm-up, where they
+784-300-300-40 as in Tomczak and Welling 2018, with 10 epochs, of them 2 of KL warm-up, where they
 have hundreds and 100. Beside it, the same with --config.model.prior=standard_normal.
 
   vae-jax train --config=configs/mnist_vampprior.py --workdir=runs/mnist_vampprior
@@ -26,10 +26,10 @@ def get_config() -> ConfigDict:
     config.model.prior = "vampprior"
     config.model.prior_components = 500
     config.objective.kl = "sampled"
-    config.objective.warmup_epochs = 5.0
+    config.objective.warmup_epochs = 2.0
     config.optimizer.schedule.name = "cosine"
     config.training.batch_size = 100
-    config.training.num_epochs = 20
+    config.training.num_epochs = 10
     config.training.seeds = (0, 1)
     config.evaluation.every_epochs = 2
     return config

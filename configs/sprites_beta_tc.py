@@ -25,7 +25,7 @@ def get_config() -> ConfigDict:
     config.objective.regularizer = "total_correlation_weighted"
     config.objective.regularizer_weight = 5.0
     config.training.batch_size = 256
-    config.training.num_epochs = 20
+    config.training.num_epochs = 15
     config.training.seeds = (0,)
     config.evaluation.every_epochs = 2
     return config
