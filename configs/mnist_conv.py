@@ -1,4 +1,4 @@
-"""A convolutional VAE: strided 3x3 convolutions to 32 and 64 channels, 20 latent units.
+"""A convolutional VAE: strided 4x4 convolutions to 16 and 32 channels, 20 latent units.
 
   vae-jax train --config=configs/mnist_conv.py --workdir=runs/mnist_conv
 
@@ -14,9 +14,9 @@ from configs import default
 def get_config() -> ConfigDict:
     config = default.get_config()
     config.model.encoder.name = "conv"
-    config.model.encoder.widths = (32, 64)
+    config.model.encoder.widths = (16, 32)
     config.model.decoder.name = "conv"
-    config.model.decoder.widths = (64, 32)
+    config.model.decoder.widths = (32, 16)
     config.optimizer.schedule.name = "cosine"
     config.training.num_epochs = 5
     config.training.seeds = (0, 1)

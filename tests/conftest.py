@@ -24,6 +24,13 @@ jax.devices()  # from here on there are eight
 use_cache()
 
 
+@pytest.fixture(autouse=True, scope="module")
+def without_the_programs_of_other_modules():
+    """A process that keeps thousands of compiled programs runs out of memory maps, and crashes."""
+    yield
+    jax.clear_caches()
+
+
 def mlp_spec(*widths: int, activation: str = "tanh") -> NetworkSpec:
     return NetworkSpec("mlp", widths, activation)
 

@@ -8,6 +8,7 @@ import pytest
 from tests.networks.draws import drawn, normal
 from vae_jax.networks import DECODERS, ENCODERS
 from vae_jax.networks.conv import map_sizes, upsampling_init
+from vae_jax.networks.convolution import Upsampling, convolve, upsample
 from vae_jax.networks.network import NORMS, NetworkSpec, number_of_groups
 
 
@@ -183,7 +184,34 @@ def test_group_norm_by_hand_where_the_mean_is_large():
 
 def test_upsampling_keeps_the_variance():
     """Which `hidden_init` would cut to a quarter."""
-    layer = nn.ConvTranspose(64, (4, 4), (2, 2), kernel_init=upsampling_init)
+    layer = Upsampling(64, upsampling_init)
     h = jax.random.normal(jax.random.key(0), (4, 8, 8, 64))
     out, _ = layer.init_with_output(jax.random.key(1), h)
     assert abs(np.var(out[:, 2:-2, 2:-2]) - 1) < 0.1
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("k", [3, 4])
+@pytest.mark.parametrize("channels", [(2, 5), (5, 2)])
+@pytest.mark.parametrize("shape", [(1, 1), (4, 6), (7, 5)])
+def test_convolution_is_xla_s(stride, k, channels, shape):
+    x = jax.random.normal(jax.random.key(0), (2, *shape, channels[0]))
+    kernel = jax.random.normal(jax.random.key(1), (k, k, *channels))
+    exact = jax.lax.conv_general_dilated(
+        x, kernel, (stride, stride), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
+    )
+    np.testing.assert_allclose(convolve(x, kernel, stride), exact, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (4, 6), (7, 5)])
+def test_upsampling_is_xla_s_transposed_convolution(shape):
+    """And so the transpose of a convolution of stride 2 with the same kernel, channels swapped."""
+    x = jax.random.normal(jax.random.key(0), (2, *shape, 3))
+    kernel = jax.random.normal(jax.random.key(1), (4, 4, 3, 5))
+    flipped = kernel[::-1, ::-1]
+    exact = jax.lax.conv_transpose(
+        x, flipped, (2, 2), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
+    )
+    ours = upsample(x, kernel)
+    assert ours.shape == (2, 2 * shape[0], 2 * shape[1], 5)
+    np.testing.assert_allclose(ours, exact, rtol=1e-4, atol=1e-4)

@@ -74,6 +74,12 @@ COMBINED = {
         "objective.regularizer": "dip_i",
         **GREY,
     },
+    "a few labels": {
+        "model.prior": "learned_gaussian",
+        "model.decoder.name": "residual_mlp",
+        "training.labelled_per_batch": 5,
+        **M2,
+    },
     "a vampprior and a discriminator": {
         "model.prior": "vampprior",
         "objective.regularizer": "total_correlation_adversarial",
@@ -114,6 +120,7 @@ def assert_it_learns(losses, validation, state):
     assert (losses[:, -6:].mean(axis=1) < losses[:, :6].mean(axis=1)).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("key", "name"), MEMBERS)
 def test_it_trains(npz, tmp_path, key, name):
     assert_it_learns(*trained(npz, tmp_path, NEEDS.get((key, name), {}) | {key: name}))

@@ -1,6 +1,7 @@
 """What all figures share: colours, sizes, and how a file is written."""
 
 import os
+import textwrap
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,9 @@ COLOURS = (
 def figure(width: float, height: float, title: str) -> Figure:
     """An empty figure of that many inches, titled."""
     fig = Figure(figsize=(width, height), layout="constrained")
-    fig.suptitle(title, fontsize=9)
+    longest = int(13 * width)  # characters of that size
+    lines = [part for line in title.split("\n") for part in textwrap.wrap(line, longest)]
+    fig.suptitle("\n".join(lines), fontsize=9)
     return fig
 
 

@@ -10,6 +10,7 @@ from collections.abc import Callable
 import flax.linen as nn
 import jax.numpy as jnp
 
+from vae_jax.networks.convolution import Convolution, Upsampling
 from vae_jax.networks.network import (
     ACTIVATIONS,
     NORMS,
@@ -46,9 +47,7 @@ def residual_block(spec: NetworkSpec, h, stage: int):
     for i in range(2):
         branch = NORMS[spec.norm](branch, f"block_{stage}_norm_{i}")
         branch = ACTIVATIONS[spec.activation](branch)
-        branch = nn.Conv(
-            h.shape[-1], (3, 3), kernel_init=hidden_init, name=f"block_{stage}_conv_{i}"
-        )(branch)
+        branch = Convolution(h.shape[-1], 3, 1, hidden_init, name=f"block_{stage}_conv_{i}")(branch)
     return h + branch
 
 
@@ -69,7 +68,7 @@ class ConvEncoder(nn.Module):
         channels = jnp.broadcast_to(context[:, None, None], (b, height, width, context.shape[-1]))
         h = jnp.concatenate([x_bd.reshape(b, *self.image_shape), channels], axis=-1)
         for i, features in enumerate(self.spec.widths):
-            h = nn.Conv(features, (4, 4), (2, 2), kernel_init=hidden_init, name=f"hidden_{i}")(h)
+            h = Convolution(features, 4, 2, hidden_init, name=f"hidden_{i}")(h)
             h = ACTIVATIONS[self.spec.activation](self.block(self.spec, h, i))
         return linear_heads(self.heads, h.reshape(b, -1))
 
@@ -106,11 +105,9 @@ class ConvDecoder(nn.Module):
         if widths:
             h = activation(h)
         for i, (features, (height, width)) in enumerate(zip(widths, larger, strict=True)):
-            h = nn.ConvTranspose(
-                features, (4, 4), (2, 2), kernel_init=upsampling_init, name=f"hidden_{i}"
-            )(h)
+            h = Upsampling(features, upsampling_init, name=f"hidden_{i}")(h)
             h = activation(self.block(self.spec, h[:, :height, :width], i))
-        return nn.Conv(self.output_channels, (3, 3), kernel_init=hidden_init, name="output")(h)
+        return Convolution(self.output_channels, 3, 1, hidden_init, name="output")(h)
 
 
 def encoder(

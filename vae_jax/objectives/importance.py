@@ -83,7 +83,6 @@ def renyi_value(log_w_kb, hyper, num_groups):
 iwae = Bound(iwae_value, lambda log_w, hyper, m: spread(log_w))
 miwae = Bound(miwae_value, miwae_curvature)
 
-# Each climbs log p(x) by its own value; docs in the order of the papers.
 BOUNDS = {
     # Burda, Grosse and Salakhutdinov 2015, equation 8.
     "iwae": iwae,
@@ -126,7 +125,7 @@ def with_gradient(value: Float[Array, ""], *pairs: tuple[Any, Any]) -> Float[Arr
     for gradient, tree in pairs:
         for g, leaf in zip(jax.tree.leaves(gradient), jax.tree.leaves(tree), strict=True):
             surrogate += jnp.sum(jax.lax.stop_gradient(g) * leaf)
-    return jax.lax.stop_gradient(value) + surrogate - jax.lax.stop_gradient(surrogate)
+    return jax.lax.stop_gradient(value) + (surrogate - jax.lax.stop_gradient(surrogate))
 
 
 def reparameterized(bound, model, params, key, x_bd, hyper, spec):
@@ -205,7 +204,7 @@ def wake_wake(bound, model, params, key, x_bd, hyper, spec):
     loss, log_w_kb, log_q_kb, parts, draws = wake(bound, model, params, key, x_bd, hyper, spec)
     weights_kb = jax.nn.softmax(jax.lax.stop_gradient(log_w_kb), axis=0)
     own = -jnp.sum(weights_kb * log_q_kb) / len(x_bd)
-    return loss + own - jax.lax.stop_gradient(own), parts, draws
+    return loss + (own - jax.lax.stop_gradient(own)), parts, draws
 
 
 def wake_sleep(bound, model, params, key, x_bd, hyper, spec):
@@ -220,7 +219,7 @@ def wake_sleep(bound, model, params, key, x_bd, hyper, spec):
     dreamt_bd = jax.lax.stop_gradient(model.sample(x_key, model.decode(asleep, z_bl)))
     log_q_kb = model.posterior_log_prob(model.encode(params, dreamt_bd), z_bl[None])
     own = -jnp.mean(log_q_kb)
-    return loss + own - jax.lax.stop_gradient(own), parts, draws
+    return loss + (own - jax.lax.stop_gradient(own)), parts, draws
 
 
 # (bound, model, params, key, x, hyper, spec) -> (loss, Sampled, Draws).

@@ -26,6 +26,7 @@ USUAL = {
     "model.likelihood": "bernoulli",
     "model.prior": "standard_normal",
     "model.posterior": "diagonal",
+    "objective.regularizer": "none",
 }
 MANIFOLD_SIDE = 20
 TRAVERSED_UNITS = 10
