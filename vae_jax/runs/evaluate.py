@@ -14,6 +14,7 @@ from vae_jax.data.dataset import Dataset, Split
 from vae_jax.errors import UserError
 from vae_jax.evaluation.bounds import Terms, evaluate_split
 from vae_jax.lanes import fetch, put
+from vae_jax.models import make_model
 from vae_jax.models.model import VAE, Params
 from vae_jax.objectives.annealing import anneal
 from vae_jax.objectives.objective import ObjectiveSpec
@@ -195,10 +196,12 @@ def summary(lanes: list[dict[str, Any]]) -> dict[str, Any]:
 
 def accuracy(run: Run, best: Best, lane: int) -> float | None:
     """The fraction of test labels that a lane's classifier gets right; None: it has none."""
-    model, params = lane_model(run, best.params, lane)
-    images, labels, logits = run.data.test.images, run.data.test.labels, model.classify
-    if logits is None or labels is None:
+    images, labels = run.data.test.images, run.data.test.labels
+    if make_model(run.spec.model).classify is None or labels is None:
         return None
+    model, params = lane_model(run, best.params, lane)
+    logits = model.classify
+    assert logits is not None
     classify = jax.jit(lambda x: jnp.argmax(logits(params, scale(x)), axis=-1))
     size = run.values["evaluation.batch_size"]
     found = [classify(images[i : i + size]) for i in range(0, len(images), size)]

@@ -114,15 +114,15 @@ def train_run(run: Run, began: float, label: str | None = None) -> Progress:
 
 def first_progress(run: Run, checkpoints: Checkpoints | None) -> tuple[State, Progress]:
     """The state on the devices and the progress on the host: restored, or from the seeds."""
-    empty = template(run.spec, run.hyper, make_start(run))
+    start = make_start(run)
+    empty = template(run.spec, run.hyper, start)
     restored = checkpoints.restore(empty) if checkpoints else None
     if any_process(restored is not None):
         done = from_first(restored or empty)
         # A jitted copy: the devices own the buffers that the first chunk is given to reuse.
         return copied(put(run.layout, done.state)), done
     hyper, keys = put(run.layout, (run.hyper, run.keys))
-    start = put_shared(run.layout, make_start(run))
-    state = init_lanes(run.spec, run.layout, hyper, keys, start)
+    state = init_lanes(run.spec, run.layout, hyper, keys, put_shared(run.layout, start))
     host_state = fetch(run.layout, state)
     return state, empty._replace(state=host_state, best=best_of(host_state))
 
