@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jax.scipy.special import betaln, gammaln
 from jaxtyping import Array, Float, Key
 
-from vae_jax.probability.likelihood import Likelihood, inside, nothing
+from vae_jax.probability.likelihood import Likelihood, inside, nothing, softplus
 
 # Means of counts from 3e-7 to 8e3: far beyond pixels, and no rate or product overflows.
 MIN_LOG_MEAN, MAX_LOG_MEAN = -15.0, 9.0
@@ -62,7 +62,7 @@ def negative_binomial_log_prob(
     n, r = count_of(x), jnp.exp(p.log_r)
     log_odds = p.log_mean - p.log_r
     log_choices = -betaln(r, n + 1) - jnp.log(n + r)
-    log_p = -r * jax.nn.softplus(log_odds) - n * jax.nn.softplus(-log_odds)
+    log_p = -r * softplus(log_odds) - n * softplus(-log_odds)
     return jnp.sum(log_choices + log_p, axis=-1)
 
 

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key
 
-from vae_jax.probability.likelihood import Likelihood, inside, nothing, solved
+from vae_jax.probability.likelihood import Likelihood, inside, nothing, softplus, solved
 
 LEVELS = 256
 MIXTURE_COMPONENTS = 5
@@ -76,7 +76,7 @@ def log_difference(
     sigmoid(high) - sigmoid(low) = sigmoid(high) sigmoid(-low) (1 - e^(low - high)): the gap comes
     as it is, since far out the difference of high and low has lost it.
     """
-    return -jax.nn.softplus(-low - gap) - jax.nn.softplus(low) + jnp.log(-jnp.expm1(-gap))
+    return -softplus(-low - gap) - softplus(low) + jnp.log(-jnp.expm1(-gap))
 
 
 def logistics_log_prob(p: Logistics, x: Float[Array, "*batch d"]) -> Float[Array, "*batch"]:
@@ -94,8 +94,8 @@ def logistics_log_prob(p: Logistics, x: Float[Array, "*batch d"]) -> Float[Array
     low, gap = ((n - 0.5) / 255 - p.mean) * steepness, steepness / 255
     log_p = jnp.where(
         n == 0,
-        -jax.nn.softplus(-low - gap),
-        jnp.where(n == 255, -jax.nn.softplus(low), log_difference(low, gap)),
+        -softplus(-low - gap),
+        jnp.where(n == 255, -softplus(low), log_difference(low, gap)),
     )
     return jnp.sum(jax.nn.logsumexp(p.log_weights + log_p, axis=-1), axis=-1)
 

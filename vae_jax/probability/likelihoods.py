@@ -16,7 +16,7 @@ from vae_jax.probability.levels import (
     discretized_logistic,
     discretized_logistic_mixture,
 )
-from vae_jax.probability.likelihood import Likelihood, inside, logit, nothing, only
+from vae_jax.probability.likelihood import Likelihood, inside, logit, nothing, only, softplus
 
 # A learned scale of x in 0 to 1 is far from both ends of 1e-3 to 1e3.
 MAX_LOG_SCALE = 7.0
@@ -30,7 +30,7 @@ def bernoulli_log_prob(
     For x strictly between 0 and 1 this is no log probability (it does not sum to one over x):
     then call it a pseudo-likelihood.
     """
-    return jnp.sum(x * logits - jax.nn.softplus(logits), axis=-1)
+    return jnp.sum(x * logits - softplus(logits), axis=-1)
 
 
 def bernoulli_sample(
