@@ -6,8 +6,8 @@ trains each model in each system that is installed, every one in a process of it
 ROUNDS times over, and prints seconds an epoch, the ratio to this code, seconds from the start of
 the process to the end of the first training step, and peak memory; then what the command line
 itself takes; and leaves the same as JSON under experiments/results/.
-About 12 minutes on two cores. `python -m experiments.benchmark sweep` is benchmark_sweep.py's,
-`... objectives` benchmark_objectives.py's.
+About 12 minutes on two cores. `python -m experiments.benchmark sweep`, `... objectives` and
+`... networks` are those of the files benchmark_sweep.py and so on.
 
 All systems do the same work: 55,000 MNIST images, each minibatch binarised anew, one draw of z,
 Adam with learning rate 1e-3, the order shuffled every epoch. The last training loss is printed, so
@@ -22,9 +22,7 @@ without; a second batch axis (k draws of z) in the decoder made XLA transpose ac
 """
 
 import importlib.util
-import json
 import os
-import platform
 import subprocess
 import sys
 import tempfile
@@ -32,16 +30,14 @@ import time
 from pathlib import Path
 from typing import Any
 
-from experiments import benchmark_objectives, benchmark_sweep
+from experiments import benchmark_networks, benchmark_objectives, benchmark_sweep
 from experiments.systems import (
-    RESULTS,
     ROUNDS,
     SYSTEMS,
     WORKS,
     best,
     in_a_process,
-    processor,
-    versions,
+    leave,
 )
 
 
@@ -110,36 +106,25 @@ def table(rows: dict[str, dict[str, float]]) -> str:
 
 def main() -> None:
     systems = [system for system in SYSTEMS if "lanes" not in system and installed(system)]
-    report: dict[str, Any] = {
-        "date": time.strftime("%Y-%m-%d"),
-        "machine": {
-            "platform": platform.platform(),
-            "processor": processor(),
-            "cores": os.cpu_count(),
-        },
-        "versions": versions(),
-        "works": {},
-    }
+    works: dict[str, Any] = {}
     for work in WORKS:
         measured: dict[str, list[dict[str, float]]] = {system: [] for system in systems}
         for _ in range(ROUNDS):
             for system in systems:
                 measured[system].append(in_a_process(system, work))
         rows = {system: best(rounds) for system, rounds in measured.items()}
-        report["works"][work.name] = rows
+        works[work.name] = rows
         print(f"\n{work.name}\n{table(rows)}", flush=True)
     commands = best([command_line() for _ in range(ROUNDS)]) | {"data_seconds": data_seconds()}
-    report["command line"] = commands
     print("\nvae-jax train --config=configs/default.py, one epoch")
     for name, value in commands.items():
         print(f"{name:24}{value:9.1f}")
-    RESULTS.mkdir(exist_ok=True)
-    path = RESULTS / f"benchmark-{report['date']}.json"
-    path.write_text(json.dumps(report, indent=2) + "\n")
-    print(f"\n{path}")
+    leave("systems", {"works": works, "command line": commands})
 
 
 if __name__ == "__main__":
-    {"sweep": benchmark_sweep.main, "objectives": benchmark_objectives.main}.get(
-        " ".join(sys.argv[1:]), main
-    )()
+    {
+        "sweep": benchmark_sweep.main,
+        "objectives": benchmark_objectives.main,
+        "networks": benchmark_networks.main,
+    }.get(" ".join(sys.argv[1:]), main)()

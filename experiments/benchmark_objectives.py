@@ -9,8 +9,6 @@ the matrix products that it can't do without, timed alone. Leaves JSON under exp
 About five minutes on two cores.
 """
 
-import json
-import os
 import time
 from collections.abc import Callable
 from itertools import pairwise
@@ -21,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from configs import default, mnist_iwae
-from experiments.systems import RESULTS, processor, versions
+from experiments.systems import RESULTS, leave
 from vae_jax.lanes import put, put_shared
 from vae_jax.runs.config import Values, check, nest
 from vae_jax.runs.plan import Lane, make_dataset, make_examples, make_program, make_start
@@ -61,11 +59,10 @@ ROWS: dict[str, dict[str, Any]] = {
 }
 
 
-def steps_of(values: Values, data) -> Callable[[], float]:
-    """A function that trains STEPS more steps of the config's first seed, and says how long."""
-    lane = Lane(0, 0, {}, values)
-    run = make_program([lane], RESULTS, data)
-    run = run._replace(spec=run.spec._replace(chunk_steps=STEPS))
+def steps_of(values: Values, data, lanes: int = 1, steps: int = STEPS) -> Callable[[], float]:
+    """A function that trains so many steps of so many seeds; the seconds that a step took."""
+    run = make_program([Lane(seed, seed, {}, values) for seed in range(lanes)], RESULTS, data)
+    run = run._replace(spec=run.spec._replace(chunk_steps=steps))
     hyper, keys = put(run.layout, (run.hyper, run.keys))
     examples, start = put_shared(run.layout, (make_examples(run), make_start(run)))
     state = [init_lanes(run.spec, run.layout, hyper, keys, start)]
@@ -73,19 +70,19 @@ def steps_of(values: Values, data) -> Callable[[], float]:
     def more() -> float:
         began = time.perf_counter()
         state[0], metrics = train_lanes(
-            run.spec, run.layout, hyper, state[0], keys, examples, np.int32(STEPS)
+            run.spec, run.layout, hyper, state[0], keys, examples, np.int32(steps)
         )
         jax.block_until_ready((state[0], metrics))
         # The state's step is set back, so that the chunk stays inside an epoch.
         state[0] = state[0]._replace(step=jnp.zeros_like(state[0].step))
-        return time.perf_counter() - began
+        return (time.perf_counter() - began) / steps
 
     more()
     return more
 
 
 def products_of(values: Values, d: int) -> Callable[[], float]:
-    """A function that does a step's matrix products, forward and backward, STEPS times."""
+    """A function that does a step's matrix products, forward and backward; its seconds."""
     b, k = values["training.batch_size"], values["objective.num_samples"]
     latent_size = values["model.latent_size"]
     up = (d, *values["model.encoder.widths"])
@@ -112,7 +109,7 @@ def products_of(values: Values, d: int) -> Callable[[], float]:
         for _ in range(STEPS):
             results = step(operands)
         jax.block_until_ready(results)
-        return time.perf_counter() - began
+        return (time.perf_counter() - began) / STEPS
 
     more()
     return more
@@ -124,7 +121,7 @@ def least(ways: dict[str, Callable[[], float]]) -> dict[str, float]:
     for _ in range(ROUNDS):
         for name, way in ways.items():
             seconds[name].append(way())
-    return {name: 1000 * min(own) / STEPS for name, own in seconds.items()}
+    return {name: 1000 * min(own) for name, own in seconds.items()}
 
 
 def main() -> None:
@@ -141,14 +138,4 @@ def main() -> None:
     whole, alone = floor["iwae, k = 50"], floor["products"]
     print(f"\nIWAE, 784-200-200-50, k = 50, batch 20: {whole:.2f} ms a step; its matrix products")
     print(f"alone: {alone:.2f} ms; ratio {whole / alone:.2f}", flush=True)
-    report = {
-        "date": time.strftime("%Y-%m-%d"),
-        "machine": {"processor": processor(), "cores": os.cpu_count()},
-        "versions": versions(),
-        "milliseconds": rows,
-        "iwae k = 50": floor,
-    }
-    RESULTS.mkdir(exist_ok=True)
-    path = RESULTS / f"benchmark-objectives-{report['date']}.json"
-    path.write_text(json.dumps(report, indent=2) + "\n")
-    print(f"\n{path}")
+    leave("objectives", {"milliseconds": rows, "iwae k = 50": floor})

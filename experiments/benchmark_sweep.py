@@ -11,7 +11,6 @@ once without, which is what a codebase without one does. Leaves JSON under exper
 About 15 minutes on two cores.
 """
 
-import json
 import os
 import subprocess
 import sys
@@ -20,16 +19,13 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 from experiments.systems import (
-    RESULTS,
     ROUNDS,
     WORKS,
     best,
     in_a_process,
-    processor,
-    versions,
+    leave,
 )
 
 LANES = {"vae_jax": 1, "vae_jax, 4 lanes": 4, "vae_jax, 16 lanes": 16}
@@ -135,14 +131,4 @@ def main() -> None:
         ways[name] = seconds(way)
         minute, ratio = 60 * CONFIGS / ways[name], ways[name] / ways["one program"]
         print(f"{name:40}{ways[name]:9.1f}{minute:17.1f}{ratio:7.2f}", flush=True)
-    report: dict[str, Any] = {
-        "date": time.strftime("%Y-%m-%d"),
-        "machine": {"processor": processor(), "cores": CORES},
-        "versions": versions(),
-        "lanes": rows,
-        "seconds": ways,
-    }
-    RESULTS.mkdir(exist_ok=True)
-    path = RESULTS / f"benchmark-sweep-{report['date']}.json"
-    path.write_text(json.dumps(report, indent=2) + "\n")
-    print(f"\n{path}")
+    leave("sweep", {"lanes": rows, "seconds": ways})

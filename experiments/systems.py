@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from importlib import metadata
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -252,6 +252,21 @@ def versions() -> dict[str, str]:
         except metadata.PackageNotFoundError:
             continue
     return found
+
+
+def leave(benchmark: str, found: dict[str, Any]) -> None:
+    """Writes what a benchmark found, where and with what, as JSON under RESULTS; prints where."""
+    date = time.strftime("%Y-%m-%d")
+    machine = {
+        "platform": platform.platform(),
+        "processor": processor(),
+        "cores": os.cpu_count(),
+    }
+    report = {"date": date, "machine": machine, "versions": versions()} | found
+    RESULTS.mkdir(exist_ok=True)
+    path = RESULTS / f"benchmark-{benchmark}-{date}.json"
+    path.write_text(json.dumps(report, indent=2) + "\n")
+    print(f"\n{path}")
 
 
 if __name__ == "__main__":
