@@ -59,6 +59,8 @@ def get_config() -> ConfigDict:
     config.model.top = ConfigDict()  # two_layers: the upper one
     config.model.top.latent_size = 10  # its dimensions
     config.model.top.widths = (100,)  # hidden units to it, and from it
+    # Bounded, as what it reads is not: under relu a far draw of the lower layer has scales of e^15.
+    config.model.top.activation = "tanh"
 
     config.objective = ConfigDict()
     # The bound on log p(x), in nats: elbo iwae miwae ciwae piwae renyi m2.

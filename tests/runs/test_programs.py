@@ -63,6 +63,7 @@ STATIC = {
     "training.labelled_per_batch": 2,
     "model.top.latent_size": 7,
     "model.top.widths": (9,),
+    "model.top.activation": "relu",
     "objective.discriminator.widths": (9,),
     "log.every_steps": 4,
 }
@@ -70,6 +71,7 @@ STATIC = {
 NEEDS = {
     "model.top.latent_size": {"model.name": "two_layers"},
     "model.top.widths": {"model.name": "two_layers"},
+    "model.top.activation": {"model.name": "two_layers"},
     "objective.discriminator.widths": {"objective.regularizer": "total_correlation_adversarial"},
     "objective.discriminator.learning_rate": {
         "objective.regularizer": "total_correlation_adversarial"

@@ -68,15 +68,14 @@ def network_spec(values: Values, side: str) -> NetworkSpec:
 def make_model_spec(values: Values, data: Dataset) -> ModelSpec:
     """The model's static choice."""
     flow = FlowSpec(values["model.flow.layers"], values["model.flow.width"])
-    encoder = network_spec(values, "encoder")
     top = TopSpec(
         values["model.top.latent_size"],
-        NetworkSpec("mlp", values["model.top.widths"], encoder.activation),
+        NetworkSpec("mlp", values["model.top.widths"], values["model.top.activation"]),
     )
     return ModelSpec(
         image_shape=data.image_shape,
         latent_size=values["model.latent_size"],
-        encoder=encoder,
+        encoder=network_spec(values, "encoder"),
         decoder=network_spec(values, "decoder"),
         likelihood=values["model.likelihood"],
         prior=PriorSpec(values["model.prior"], values["model.prior_components"], flow),

@@ -142,6 +142,7 @@ KEYS: dict[str, Check] = {
     "model.flow.width": whole(1),
     "model.top.latent_size": whole(1),
     "model.top.widths": several(whole(1)),
+    "model.top.activation": name_in(ACTIVATIONS),
     "objective.name": name_in(FAMILIES["objective.name"]),
     "objective.num_samples": whole(1),
     "objective.beta": number(0),
