@@ -1,6 +1,7 @@
 """What a loss may add to a bound: functions of a whole minibatch, in nats unless said.
 
-To add one, write it and list it below: (key, model, params, draws, hyper, spec) -> [].
+To add one, write it and list it below: (key, model, params, draws: Draws, hyper: ObjectiveHyper,
+spec: ObjectiveSpec) -> [].
 """
 
 import math
@@ -10,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
-from vae_jax.models.model import VAE, Params
+from vae_jax.models.model import Params
 from vae_jax.networks import DECODERS
 from vae_jax.networks.network import Decoder, NetworkSpec
 from vae_jax.objectives.objective import Draws, ObjectiveHyper, ObjectiveSpec
@@ -61,27 +62,13 @@ def stratified_log_weights(batch_size: int, dataset_size: int) -> Float[Array, "
     return jnp.log(weights.at[rows, rows].set(1 / n))
 
 
-def total_correlation_weighted(
-    key: Key[Array, ""],
-    model: VAE,
-    params: Params,
-    draws: Draws,
-    hyper: ObjectiveHyper,
-    spec: ObjectiveSpec,
-) -> Float[Array, ""]:
+def total_correlation_weighted(key, model, params, draws, hyper, spec):
     """KL(q(z) || prod_l q(z_l)) by minibatch-weighted sampling (Chen et al. 2018)."""
     weights = weighted_log_weights(len(draws.z_bl), spec.dataset_size)
     return total_correlation(log_density_matrix(draws.q_params, draws.z_bl), weights)
 
 
-def total_correlation_stratified(
-    key: Key[Array, ""],
-    model: VAE,
-    params: Params,
-    draws: Draws,
-    hyper: ObjectiveHyper,
-    spec: ObjectiveSpec,
-) -> Float[Array, ""]:
+def total_correlation_stratified(key, model, params, draws, hyper, spec):
     """KL(q(z) || prod_l q(z_l)) by minibatch-stratified sampling (Chen et al. 2018)."""
     weights = stratified_log_weights(len(draws.z_bl), spec.dataset_size)
     return total_correlation(log_density_matrix(draws.q_params, draws.z_bl), weights)
@@ -110,14 +97,7 @@ def squared_mmd(a_nl: Float[Array, "n l"], b_ml: Float[Array, "m l"]) -> Float[A
     return within(a_nl) + within(b_ml) - 2 * jnp.mean(kernel(a_nl, b_ml))
 
 
-def mmd(
-    key: Key[Array, ""],
-    model: VAE,
-    params: Params,
-    draws: Draws,
-    hyper: ObjectiveHyper,
-    spec: ObjectiveSpec,
-) -> Float[Array, ""]:
+def mmd(key, model, params, draws, hyper, spec):
     """The squared maximum mean discrepancy of q(z) and p(z), no nats (InfoVAE).
 
     References: Zhao, Song and Ermon 2017, section 4.
@@ -139,26 +119,12 @@ def off_identity(covariance_ll: Float[Array, "l l"], hyper: ObjectiveHyper) -> F
     return off + hyper.diagonal_weight * jnp.sum(jnp.square(diagonal - 1))
 
 
-def dip_i(
-    key: Key[Array, ""],
-    model: VAE,
-    params: Params,
-    draws: Draws,
-    hyper: ObjectiveHyper,
-    spec: ObjectiveSpec,
-) -> Float[Array, ""]:
+def dip_i(key, model, params, draws, hyper, spec):
     """How far the covariance of the posterior means is from 1 (Kumar et al. 2018, equation 6)."""
     return off_identity(covariance(model.posterior_mean(draws.q_params)), hyper)
 
 
-def dip_ii(
-    key: Key[Array, ""],
-    model: VAE,
-    params: Params,
-    draws: Draws,
-    hyper: ObjectiveHyper,
-    spec: ObjectiveSpec,
-) -> Float[Array, ""]:
+def dip_ii(key, model, params, draws, hyper, spec):
     """How far the covariance of z is from 1: that of the means, and the mean of the variances.
 
     References: Kumar et al. 2018, equation 7.
@@ -178,14 +144,7 @@ def shuffled(key: Key[Array, ""], z_bl: Float[Array, "b l"]) -> Float[Array, "b 
     return jax.vmap(jax.random.permutation, in_axes=(0, 1), out_axes=1)(keys_l, z_bl)
 
 
-def total_correlation_adversarial(
-    key: Key[Array, ""],
-    model: VAE,
-    params: Params,
-    draws: Draws,
-    hyper: ObjectiveHyper,
-    spec: ObjectiveSpec,
-) -> Float[Array, ""]:
+def total_correlation_adversarial(key, model, params, draws, hyper, spec):
     """E_q[log q(z) / prod_l q(z_l)], the ratio that of the discriminator (FactorVAE).
 
     References: Kim and Mnih 2018, equation 3.
