@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy import special
 
 from tests.objectives import exact
 from tests.objectives.exact import hyper, spec
@@ -105,6 +106,16 @@ def test_renyi_is_the_iwae_at_0_the_elbo_at_1_and_in_between_elsewhere():
     at_seam = [value("renyi", alpha=1 + s).bound for s in (-1.01e-3, -0.99e-3, 0.99e-3, 1.01e-3)]
     np.testing.assert_allclose(at_seam[0], at_seam[1], atol=1e-3)
     np.testing.assert_allclose(at_seam[2], at_seam[3], atol=1e-3)
+
+
+@pytest.mark.parametrize("t", [-1.0, 1e-4, 1e-3, 0.5])
+@pytest.mark.parametrize("width", [1e-2, 1.0, 30.0, 1000.0])
+def test_renyi_keeps_its_digits_for_weights_of_any_width(width, t):
+    log_w_kb = -100 + width * np.random.default_rng(0).normal(size=(50, 3)).astype(np.float32)
+    ours = BOUNDS["renyi"].value(jnp.array(log_w_kb), hyper(alpha=1 - t), 1)
+    own_t = float(np.float32(1) - np.float32(1 - t))  # the t that float32 has
+    exact_b = special.logsumexp(own_t * log_w_kb.astype(np.float64), axis=0) - np.log(50)
+    np.testing.assert_allclose(ours, exact_b / own_t, rtol=2e-6, atol=1e-4 * width)
 
 
 @pytest.mark.parametrize("name", BOUNDS)

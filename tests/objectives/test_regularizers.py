@@ -6,8 +6,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import pytest
 
 from tests.objectives.exact import hyper, spec
+from vae_jax.models.vae import vae
 from vae_jax.networks.network import NetworkSpec
 from vae_jax.objectives import objective
 from vae_jax.objectives.objective import Draws
@@ -180,8 +182,6 @@ def test_a_discriminator_learns_the_exact_total_correlation():
 
 def test_encoder_and_discriminator_each_climb_their_own(small_spec):
     """The discriminator's gradient is that of its loss at any weight, and reaches nothing else."""
-    from vae_jax.models.vae import vae
-
     model = vae(small_spec)
     network = NetworkSpec("mlp", (5,), "leaky_relu")
     params = model.init(jax.random.key(0))
@@ -211,3 +211,24 @@ def test_encoder_and_discriminator_each_climb_their_own(small_spec):
         plain["encoder"],
         none["encoder"],
     )
+
+
+@pytest.mark.parametrize("regularizer", ["mmd", "total_correlation_weighted"])
+def test_it_reaches_the_encoder_the_same_whatever_the_bound_s_gradient(small_spec, regularizer):
+    model = vae(small_spec)
+    params = model.init(jax.random.key(0))
+    x_bd = jax.random.bernoulli(jax.random.key(1), shape=(6, 30)).astype(jnp.float32)
+
+    def of_weight(estimator, weight):
+        own = spec("iwae", 2, gradient=estimator, regularizer=regularizer, dataset_size=20)
+        numbers = hyper(regularizer_weight=weight)
+        return jax.grad(lambda p: objective(model, p, jax.random.key(2), x_bd, numbers, own)[0])(
+            params
+        )["encoder"]["mean"]["kernel"]
+
+    plain, wake = (
+        of_weight(estimator, 100.0) - of_weight(estimator, 0.0)
+        for estimator in ("reparameterized", "wake_wake")
+    )
+    assert np.abs(plain).max() > 0.1
+    np.testing.assert_allclose(wake, plain, rtol=1e-3, atol=1e-4)

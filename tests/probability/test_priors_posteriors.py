@@ -11,9 +11,9 @@ from scipy import stats
 from vae_jax.probability import gaussian, mixture
 from vae_jax.probability.divergences import KL_DIVERGENCES
 from vae_jax.probability.flows import FlowSpec
-from vae_jax.probability.gaussian import Gaussian
+from vae_jax.probability.gaussian import MAX_LOG_SCALE, Gaussian
 from vae_jax.probability.mixture import Mixture
-from vae_jax.probability.posteriors import MAX_LOG_SCALE, POSTERIORS, PosteriorSpec
+from vae_jax.probability.posteriors import POSTERIORS, PosteriorSpec
 from vae_jax.probability.priors import PRIORS, PriorSpec
 
 FLOW = FlowSpec(layers=2, width=8)
@@ -142,6 +142,19 @@ def test_closed_form_kl_is_the_expected_log_ratio(posterior_name, prior_name):
     assert (exact_bl >= 0).all()
 
 
+def test_the_full_gaussian_s_density_keeps_its_digits_at_small_scales():
+    size = 20
+    posterior = POSTERIORS["full"](PosteriorSpec("full"), size)
+    outputs = {
+        "mean": jnp.zeros((3, size)),
+        "log_scale": jnp.full((3, size), -6.0),
+        "lower": 6 * jax.random.normal(jax.random.key(0), (3, size * (size - 1) // 2)),
+    }
+    q = posterior.q_params({}, outputs)
+    z_kbl, log_q_kb = posterior.reparameterize(jax.random.key(1), q, 50)
+    np.testing.assert_allclose(posterior.log_prob(q, z_kbl), log_q_kb, atol=0.05)
+
+
 def test_the_full_gaussian_s_kl_is_that_of_its_covariance():
     _, q = posterior_of("full", latent_size=4)
     assert np.abs(q.lower).max() > 0.1
@@ -254,6 +267,20 @@ def test_prior_log_prob_and_its_gradient_are_finite_at_extremes(name, extreme):
     )
     assert np.isfinite(value)
     assert np.isfinite(gradient).all()
+
+
+@pytest.mark.parametrize("name", ["learned_gaussian", "mixture"])
+@pytest.mark.parametrize("extreme", [-1e4, 1e4])
+def test_a_learned_prior_is_finite_at_extreme_params(name, extreme):
+    prior = PRIORS[name](PriorSpec(name, 3), 2, 0)
+    params = jax.tree.map(lambda leaf: jnp.full_like(leaf, extreme), prior.init(jax.random.key(0)))
+
+    def log_prob(params):
+        return prior.log_prob(prior.p_params(params, None, None), jnp.ones((4, 2))).sum()
+
+    value, gradients = jax.value_and_grad(log_prob)(params)
+    assert np.isfinite(value)
+    assert all(np.isfinite(g).all() for g in jax.tree.leaves(gradients))
 
 
 @pytest.mark.parametrize(("posterior", "prior"), KL_DIVERGENCES)

@@ -55,6 +55,15 @@ REFUSED = [
         {"objective.free_bits": 0.1, "objective.free_bits_group": 7},
         "should divide model.latent",
     ),
+    ({"objective.free_bits_group": 7}, "should divide model.latent"),
+    (
+        {"objective.kl": "sampled", "objective.free_bits_group": 2},
+        "objective.free_bits_group should be 0",
+    ),
+    (
+        {"objective.corruption": "salt_and_pepper", "objective.corruption_amount": 1.5},
+        "it should be at most 1",
+    ),
     ({"model.name": "m2"}, "the model 'm2' and the objective 'm2' belong together"),
     ({"objective.name": "m2"}, "the model 'm2' and the objective 'm2' belong together"),
     (
@@ -158,6 +167,11 @@ OF_DATA = [
         "needs labels from 0 upwards",
     ),
     (
+        lambda p: rewritten(p, test_labels=np.arange(50) % 3 - 1),
+        {"model.conditional": True},
+        "needs labels from 0 upwards",
+    ),
+    (
         lambda p: p,
         {"model.prior": "vampprior", "model.prior_components": 251, "objective.kl": "sampled"},
         "at most the 250 there are",
@@ -208,3 +222,14 @@ def test_hidden_labels_are_as_many_of_each_class_and_the_same_every_time(tmp_pat
     np.testing.assert_array_equal(labels[labels >= 0], whole.train.labels[labels >= 0])
     np.testing.assert_array_equal(data.validation.labels, whole.validation.labels)
     assert data.identity["num_labels"] == 30
+
+
+def test_labels_that_are_hidden_already_are_no_class(tmp_path):
+    npz = write_tiny_npz(tmp_path / "tiny.npz")
+    values = values_of(rewritten(npz, train_labels=np.arange(300) % 4 - 1)) | {
+        "model.name": "m2",
+        "objective.name": "m2",
+        "dataset.num_labels": 30,
+    }
+    labels = make_dataset(values).train.labels
+    assert np.bincount(labels + 1)[1:].tolist() == [10, 10, 10]

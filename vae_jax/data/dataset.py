@@ -127,9 +127,9 @@ def in_range(images: np.ndarray) -> bool:
 
 def some_hidden(labels: np.ndarray | None, num_labels: int, seed: int, name: str) -> np.ndarray:
     """The labels, -1 but for `num_labels` of them, drawn by the seed, as many of each class."""
-    if labels is None:
+    if labels is None or labels.max() < 0:
         raise UserError(f"dataset.num_labels = {num_labels} needs labels, and {name} has none")
-    classes = np.unique(labels)
+    classes = np.unique(labels[labels >= 0])  # -1: hidden already
     each, left = divmod(num_labels, len(classes))
     if left:
         raise UserError(

@@ -18,7 +18,6 @@ from vae_jax.probability import gaussian
 from vae_jax.probability.gaussian import Gaussian
 from vae_jax.probability.likelihoods import LIKELIHOODS
 from vae_jax.probability.posteriors import (
-    clipped,
     diagonal_log_prob,
     diagonal_reparameterize,
     gaussian_of,
@@ -89,7 +88,7 @@ def two_layers(
 
     def bottom_prior(params: Params, h2: Float[Array, "n top"]) -> Gaussian:
         raw = top_decoder.apply(params["prior"], h2)
-        return Gaussian(raw[..., 0], clipped(raw[..., 1]))
+        return Gaussian(raw[..., 0], gaussian.clipped(raw[..., 1]))
 
     def log_prior(params: Params, z_kbl: Float[Array, "k b l"]) -> Float[Array, "k b"]:
         h1, h2 = z_kbl[..., :bottom_size], z_kbl[..., bottom_size:]

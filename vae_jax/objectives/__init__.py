@@ -32,7 +32,8 @@ def objective(
 ) -> tuple[Float[Array, ""], Terms]:
     """The loss that `spec` names, and the terms of its bound, each example's own.
 
-    Without `regularized`, the loss is the bound's alone, which one example has by itself. A
+    Without `regularized`, the loss is the bound's alone, which one example has by itself (with free
+    bits or a capacity, whose KL is a batch's mean, it is then that of a batch of one). A
     discriminator's gradient is that of its own loss, whatever the regulariser's weight.
     """
     if spec.corruption != "none":

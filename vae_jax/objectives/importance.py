@@ -68,16 +68,21 @@ def ciwae_value(log_w_kb, hyper, num_groups):
     return c * jnp.mean(log_w_kb, axis=0) + (1 - c) * log_mean_exp(log_w_kb)
 
 
-# Below this, (1/t) log mean exp(t log w) loses its digits, and two terms of its series have them.
-SMALL = 1e-3
+# Where t times log w's way from its mean is below this, log mean exp loses its digits, and two
+# terms of its series have them.
+SMALL = 5e-3
 
 
 def renyi_value(log_w_kb, hyper, num_groups):
     """(1/t) log (1/k) sum_k w_k^t, t = 1 - alpha; the mean of log w at alpha = 1."""
     t = 1 - hyper.alpha
-    safe_t = jnp.where(jnp.abs(t) < SMALL, 1.0, t)
-    series_b = jnp.mean(log_w_kb, axis=0) + 0.5 * t * jnp.var(log_w_kb, axis=0)
-    return jnp.where(jnp.abs(t) < SMALL, series_b, log_mean_exp(safe_t * log_w_kb) / safe_t)
+    mean_b = jnp.mean(log_w_kb, axis=0)
+    away_kb = log_w_kb - mean_b[None]
+    is_small_b = jnp.abs(t) * jnp.max(jnp.abs(away_kb), axis=0) < SMALL
+    safe_t_b = jnp.where(is_small_b, 1.0, t)
+    series_b = 0.5 * t * jnp.mean(jnp.square(away_kb), axis=0)
+    exact_b = log_mean_exp(safe_t_b[None] * away_kb) / safe_t_b
+    return mean_b + jnp.where(is_small_b, series_b, exact_b)
 
 
 iwae = Bound(iwae_value, lambda log_w, hyper, m: spread(log_w))
@@ -186,11 +191,15 @@ def doubly_reparameterized(bound, model, params, key, x_bd, hyper, spec):
 
 
 def wake(bound, model, params, key, x_bd, hyper, spec):
-    """The bound with z as plain values: what the model's own params climb, and nothing else."""
+    """The bound with z as plain values: what p(x, z) climbs, q(z | x) left out.
+
+    (The p(z) of a VampPrior is the encoder's, at its pseudo-inputs.)
+    """
     q_params = model.encode(params, x_bd)
-    z_kbl, _ = jax.lax.stop_gradient(model.reparameterize(key, q_params, spec.num_samples))
-    log_q_kb = model.posterior_log_prob(q_params, z_kbl)
-    parts = sampled(model, params, x_bd, z_kbl, jax.lax.stop_gradient(log_q_kb))
+    z_kbl, _ = model.reparameterize(key, q_params, spec.num_samples)
+    plain_kbl = jax.lax.stop_gradient(z_kbl)
+    log_q_kb = model.posterior_log_prob(q_params, plain_kbl)
+    parts = sampled(model, params, x_bd, plain_kbl, jax.lax.stop_gradient(log_q_kb))
     log_w_kb = parts.log_weight(hyper.beta)
     loss = -jnp.sum(bound.value(log_w_kb, hyper, spec.num_groups)) / len(x_bd)
     return loss, log_w_kb, log_q_kb, parts, Draws(q_params, z_kbl[0])

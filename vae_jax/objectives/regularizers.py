@@ -38,7 +38,8 @@ def total_correlation(
 def weighted_log_weights(batch_size: int, dataset_size: int) -> Float[Array, "b b"]:
     """Minibatch-weighted sampling: every weight is 1 / (n b) (Chen et al. 2018, equation 5).
 
-    Low by its construction, all the more for total correlation: of use as a loss.
+    Each log density comes out low, by up to log n; so the total correlation, which takes l of
+    them from one, comes out high, by up to (l - 1) log n: of use as a loss, not as a number.
     """
     return jnp.full((batch_size, batch_size), -math.log(dataset_size * batch_size))
 
@@ -98,7 +99,7 @@ def squared_mmd(a_nl: Float[Array, "n l"], b_ml: Float[Array, "m l"]) -> Float[A
 
 
 def mmd(key, model, params, draws, hyper, spec):
-    """The squared maximum mean discrepancy of q(z) and p(z), no nats (InfoVAE).
+    """The squared maximum mean discrepancy of q(z) and p(z), no nats (InfoVAE); q climbs it alone.
 
     References: Zhao, Song and Ermon 2017, section 4.
     """

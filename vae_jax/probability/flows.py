@@ -199,8 +199,9 @@ def planar_forward(
 ) -> tuple[Float[Array, "k b l"], Float[Array, "k b"]]:
     """z = u + v tanh(w . u + c) in each layer, (v, w, c) of each example's own 2 l + 1 numbers.
 
-    v is moved along w until w . v > -1, so that every layer is invertible; w is bounded, so that
-    no product of large numbers overflows. Returns z and log |det dz/du|.
+    v is moved along w until w . v > -1, so that a layer is invertible (but where |w| < 1e-3 and
+    |v| > 1e3); w is bounded, so that no product of large numbers overflows. Returns z and
+    log |det dz/du|.
 
     References: Rezende and Mohamed 2015, equations 10 to 12 and appendix A.1.
     """

@@ -1,7 +1,7 @@
 """The diagonal Gaussian, as (mean, log scale).
 
 Every function is elementwise: one value a dimension, in nats, summed by the caller. Log scales
-are expected within +-`posteriors.MAX_LOG_SCALE`, where every value and gradient is finite.
+are expected within +-MAX_LOG_SCALE, where every value and gradient is finite.
 """
 
 import math
@@ -13,12 +13,21 @@ from jaxtyping import Array, Float, Key
 
 LOG_2PI = math.log(2 * math.pi)
 
+# exp(2 * 15) is a number whose square still fits in float32, so that no log scale of a network,
+# however large, makes a KL or its gradient overflow. Scales of 3e-7 and 3e6 lie beyond all use.
+MAX_LOG_SCALE = 15.0
+
 
 class Gaussian(NamedTuple):
     """N(mean, exp(log_scale)^2), independent over dimensions. Both arrays have one shape."""
 
     mean: Float[Array, "*shape"]
     log_scale: Float[Array, "*shape"]
+
+
+def clipped(log_scale: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """A log scale within +-MAX_LOG_SCALE."""
+    return jnp.clip(log_scale, -MAX_LOG_SCALE, MAX_LOG_SCALE)
 
 
 def log_prob(p: Gaussian, x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:

@@ -12,10 +12,6 @@ from vae_jax.probability.flows import FlowSpec
 from vae_jax.probability.gaussian import Gaussian
 from vae_jax.probability.mixture import Mixture
 
-# exp(2 * 15) is a number whose square still fits in float32, so that no log scale of an encoder,
-# however large, makes a KL or its gradient overflow. Scales of 3e-7 and 3e6 lie beyond all use.
-MAX_LOG_SCALE = 15.0
-
 Heads = tuple[tuple[str, int], ...]
 
 
@@ -46,14 +42,9 @@ class Posterior(NamedTuple):
     mean: Callable
 
 
-def clipped(log_scale: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
-    """A log scale within +-MAX_LOG_SCALE."""
-    return jnp.clip(log_scale, -MAX_LOG_SCALE, MAX_LOG_SCALE)
-
-
 def gaussian_of(outputs: dict[str, Array]) -> Gaussian:
     """A Gaussian of the encoder's (mean, log scale)."""
-    return Gaussian(outputs["mean"], clipped(outputs["log_scale"]))
+    return Gaussian(outputs["mean"], gaussian.clipped(outputs["log_scale"]))
 
 
 def diagonal_reparameterize(
@@ -109,16 +100,21 @@ class FullGaussian(NamedTuple):
 def full(spec: PosteriorSpec, latent_size: int) -> Posterior:
     """N(mean, L L^T): z = mean + L noise, log q = log N(noise; 0, 1) - sum_l log L_ll.
 
+    `log_prob` solves for the noise of a given z: it has the fewer digits, the larger L's entries
+    are beside its diagonal.
+
     References: Rezende, Mohamed and Wierstra 2014, section 4.3; Kingma and Welling 2019, section
     2.5.1.
     """
     rows, columns = jnp.tril_indices(latent_size, -1)
 
     def q_params(params, outputs):
-        # Divided by the size, so that a new encoder's L is close to its diagonal.
-        entries = outputs["lower"] / latent_size
+        mean, log_scale = gaussian_of(outputs)
+        # Divided by the size, so that a new encoder's L is close to its diagonal; in units of the
+        # row's diagonal, so that L is as easily inverted at any scale.
+        entries = outputs["lower"] / latent_size * jnp.exp(log_scale)[:, rows]
         lower = jnp.zeros((len(entries), latent_size, latent_size))
-        return FullGaussian(*gaussian_of(outputs), lower.at[:, rows, columns].set(entries))
+        return FullGaussian(mean, log_scale, lower.at[:, rows, columns].set(entries))
 
     def reparameterize(key, q, k, mask_l=None):
         noise_kbl = gaussian.unit_normal(key, (k, len(q.mean)), latent_size)

@@ -64,7 +64,7 @@ def learned_gaussian(spec: PriorSpec, latent_size: int, num_classes: int) -> Pri
 
     def p_params(params, encode, label_b):
         rows_b = jnp.zeros(1, int) if label_b is None or not num_classes else label_b
-        return jax.tree.map(lambda leaf: leaf[rows_b], Gaussian(**params))
+        return Gaussian(params["mean"][rows_b], gaussian.clipped(params["log_scale"][rows_b]))
 
     def log_prob(p, z, mask_l=None):
         p = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, z.shape), p)
@@ -99,9 +99,13 @@ def mixture_of_gaussians(spec: PriorSpec, latent_size: int, num_classes: int) ->
             jnp.zeros(spec.components), Gaussian(jax.random.normal(key, shape), jnp.zeros(shape))
         )
 
+    def p_params(params, encode, label_b):
+        mean, log_scale = params.components
+        return Mixture(params.log_weights, Gaussian(mean, gaussian.clipped(log_scale)))
+
     return Prior(
         init=init,
-        p_params=own_params,
+        p_params=p_params,
         log_prob=mixture_log_prob,
         sample=lambda key, p, n: mixture.sample(key, p, n),
     )

@@ -124,17 +124,22 @@ def of_objective(values: Values) -> Iterator[str]:
             if values[key]:
                 yield f"{key} = {values[key]:g} is for objective.name = 'elbo'; it should be 0"
     group = values["objective.free_bits_group"]
-    if values["objective.free_bits"]:
-        if kl == "sampled" and group:
-            yield (
-                "objective.free_bits of a sampled KL are for all latent units together; "
-                "objective.free_bits_group should be 0"
-            )
-        if group and values["model.latent_size"] % group:
-            yield (
-                f"objective.free_bits_group = {group} should divide model.latent_size = "
-                f"{values['model.latent_size']}"
-            )
+    if kl == "sampled" and (group > 1 or (group and values["objective.free_bits"])):
+        yield (
+            "objective.free_bits of a sampled KL are for all latent units together; "
+            "objective.free_bits_group should be 0"
+        )
+    if group and values["model.latent_size"] % group:
+        yield (
+            f"objective.free_bits_group = {group} should divide model.latent_size = "
+            f"{values['model.latent_size']}"
+        )
+    corruption, amount = values["objective.corruption"], values["objective.corruption_amount"]
+    if corruption in ("masking", "salt_and_pepper") and amount > 1:
+        yield (
+            f"objective.corruption_amount = {amount:g} is a chance for objective.corruption = "
+            f"{corruption!r}; it should be at most 1"
+        )
 
 
 def of_regularizer(values: Values) -> Iterator[str]:
@@ -175,7 +180,9 @@ def refuse_data(values: Values, data: Dataset) -> None:
         reader = "model.conditional = True" if values["model.conditional"] else "model.name = 'm2'"
         if data.train.labels is None or data.test.labels is None:
             raise UserError(f"{reader} needs labels, and the data have none")
-        if min(data.test.labels.min(), data.train.labels.min()) < -1:
+        least = 0 if values["model.conditional"] else -1  # M2's -1: a label that is not known
+        others = (data.validation.labels, data.test.labels)
+        if data.train.labels.min() < least or any((labels < 0).any() for labels in others):
             raise UserError(f"{reader} needs labels from 0 upwards, and the data have others")
         if data.test.labels.max() >= data.num_classes:
             raise UserError(

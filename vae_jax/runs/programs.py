@@ -161,6 +161,7 @@ def can_be_padded(values: Values) -> bool:
         and values["model.posterior"] == "diagonal"
         and values["model.prior"] in ("learned_gaussian", "standard_normal")
         and values["objective.free_bits"] == 0
+        and values["objective.free_bits_group"] <= 1
         and values["objective.regularizer"] == "none"
     )
 
