@@ -181,8 +181,10 @@ def refuse_data(values: Values, data: Dataset) -> None:
         if data.train.labels is None or data.test.labels is None:
             raise UserError(f"{reader} needs labels, and the data have none")
         least = 0 if values["model.conditional"] else -1  # M2's -1: a label that is not known
-        others = (data.validation.labels, data.test.labels)
-        if data.train.labels.min() < least or any((labels < 0).any() for labels in others):
+        given = [
+            labels for labels in (data.validation.labels, data.test.labels) if labels is not None
+        ]
+        if data.train.labels.min() < least or any(np.any(labels < 0) for labels in given):
             raise UserError(f"{reader} needs labels from 0 upwards, and the data have others")
         if data.test.labels.max() >= data.num_classes:
             raise UserError(
