@@ -8,7 +8,8 @@ import numpy as np
 from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from vae_jax.evaluation.bounds import evaluate_lanes
+from vae_jax.evaluation.bounds import bound
+from vae_jax.evaluation.examples import measure_lanes
 from vae_jax.lanes import Layout
 from vae_jax.runs.backend import device_memory, host_memory
 from vae_jax.runs.checkpoint import template
@@ -62,10 +63,12 @@ def compile_run(run: Run) -> Memory:
         labels = evaluation_labels(run, split)
         rows = (split.images[:size], None if labels is None else labels[:size])
         batch = abstract(layout, (*rows, np.arange(size, dtype=np.int32)), P())
-        evaluate_lanes.lower(
-            run.spec.model,
+        measure_lanes.lower(
+            bound,
             evaluation_spec(run),
+            run.spec.model,
             layout,
+            0,
             state.params,
             keys.evaluation,
             hyper.objective,

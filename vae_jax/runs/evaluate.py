@@ -12,7 +12,8 @@ import numpy as np
 from vae_jax.data.binarization import scale
 from vae_jax.data.dataset import Dataset, Split
 from vae_jax.errors import UserError
-from vae_jax.evaluation.bounds import Terms, evaluate_split
+from vae_jax.evaluation.bounds import Terms, bound
+from vae_jax.evaluation.examples import joined, measure_batches
 from vae_jax.lanes import fetch, put
 from vae_jax.models import make_model
 from vae_jax.models.model import VAE, Params
@@ -89,10 +90,12 @@ def evaluate_state(run: Run, state: State | Best, split: Split) -> Terms:
     Dispatched, not waited for.
     """
     hyper, key = put(run.layout, (run.hyper, run.keys.evaluation))
-    return evaluate_split(
-        run.spec.model,
+    batches = measure_batches(
+        bound,
         evaluation_spec(run),
+        run.spec.model,
         run.layout,
+        0,
         state.params,
         key,
         jax.vmap(anneal)(hyper.objective, state.step),
@@ -101,6 +104,7 @@ def evaluate_state(run: Run, state: State | Best, split: Split) -> Terms:
         evaluation_labels(run, split),
         batch_size=run.values["evaluation.batch_size"],
     )
+    return joined(list(batches), len(split.images))
 
 
 def evaluation_values(workdir: Path, config: Mapping[str, Any]) -> Values:

@@ -1,7 +1,8 @@
 import jax
 import numpy as np
 
-from vae_jax.evaluation.bounds import evaluate_split
+from vae_jax.evaluation.bounds import bound
+from vae_jax.evaluation.examples import joined, measure_batches
 from vae_jax.lanes import fetch, layout, put
 from vae_jax.models.model import ModelHyper
 from vae_jax.models.vae import vae
@@ -16,7 +17,7 @@ def lanes_of(spec, seeds):
     return jax.vmap(vae(spec).init)(keys.init), keys.evaluation
 
 
-def evaluated(spec, seeds, images, batch_size, num_samples=1):
+def evaluated(spec, seeds, images, batch_size, num_samples=1, at_once=0):
     params, keys = lanes_of(spec, seeds)
     hyper, model_hyper = jax.tree.map(
         lambda number: np.full(len(seeds), number, np.float32),
@@ -25,8 +26,10 @@ def evaluated(spec, seeds, images, batch_size, num_samples=1):
     objective = ObjectiveSpec("elbo", num_samples)
     on = layout(len(seeds))
     lanes = put(on, (params, keys, hyper, model_hyper))
-    terms = evaluate_split(spec, objective, on, *lanes, images, None, batch_size=batch_size)
-    return fetch(on, terms)
+    batches = measure_batches(
+        bound, objective, spec, on, at_once, *lanes, images, None, batch_size=batch_size
+    )
+    return fetch(on, joined(list(batches), len(images)))
 
 
 def test_the_result_does_not_depend_on_batches_or_lanes(small_spec):
@@ -36,6 +39,8 @@ def test_the_result_does_not_depend_on_batches_or_lanes(small_spec):
     for batch_size in (1, 7, 23):
         parts = evaluated(small_spec, (0, 1), images, batch_size)
         jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5), parts, whole)
+    in_turn = evaluated(small_spec, (0, 1), images, 10, at_once=3)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5), in_turn, whole)
     alone = evaluated(small_spec, (1,), images, 100)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a[0], b[1], rtol=1e-5), alone, whole)
     np.testing.assert_allclose(

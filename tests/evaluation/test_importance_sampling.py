@@ -1,0 +1,89 @@
+"""log p(x) by importance sampling, against a log p(x) that is known."""
+
+import jax
+import numpy as np
+import pytest
+
+from tests.objectives import exact
+from vae_jax.evaluation.importance_sampling import (
+    BLOCK,
+    ImportanceSampling,
+    curve_draws,
+    importance_sampling,
+)
+
+X_LINEAR = exact.linear_data(20)
+
+
+def estimate(model, params, seed, x_bd, num_samples):
+    return jax.jit(importance_sampling, static_argnums=(0, 4))(
+        model, params, jax.random.key(seed), x_bd, num_samples
+    )
+
+
+def test_at_the_true_posterior_every_draw_weighs_the_same_and_gives_log_p():
+    model, params = exact.linear()
+    found = estimate(model, params, 0, X_LINEAR, 70)
+    np.testing.assert_allclose(
+        found.log_likelihood, exact.linear_log_prob(X_LINEAR), rtol=1e-4, atol=1e-4
+    )
+    np.testing.assert_allclose(found.effective_sample_size, 70, rtol=1e-3)
+    np.testing.assert_allclose(found.largest_weight, 1 / 70, rtol=1e-2)
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_away_from_it_the_estimate_is_within_its_own_error(seed):
+    """Of log mean w the error is about sqrt((1 / ESS) - (1 / k)); 4.4 of them."""
+    num_samples = 2_000
+    for model, params, x_bd, log_p in known():
+        found = estimate(model, params, seed, x_bd, num_samples)
+        error = np.sqrt(1 / found.effective_sample_size - 1 / num_samples)
+        assert (error < 0.1).all()
+        assert (np.abs(found.log_likelihood - log_p) < 4.4 * error + 1e-4).all()
+
+
+def known():
+    linear = exact.linear(posterior_shift=0.2)
+    model, params, x_bd = exact.nonlinear()
+    return (
+        (*linear, X_LINEAR, exact.linear_log_prob(X_LINEAR)),
+        (model, params, x_bd, exact.grid_log_prob(model, params, x_bd, 1)),
+    )
+
+
+@pytest.mark.parametrize("num_samples", [1, 7, BLOCK, 2 * BLOCK + 20])
+def test_it_is_the_sum_over_all_draws_at_once(num_samples):
+    model, params, x_bd = exact.nonlinear()
+    key = jax.random.key(3)
+    q_params = model.encode(params, x_bd)
+    log_w_kb = []
+    for block in range(-(-num_samples // BLOCK)):
+        z, log_q = model.reparameterize(jax.random.fold_in(key, block), q_params, BLOCK)
+        log_w_kb.append(np.float64(model.log_joint(params, x_bd, z) - log_q))
+    log_w_kb = np.concatenate(log_w_kb)[:num_samples]
+    w_kb = np.exp(log_w_kb)
+    expected = ImportanceSampling(
+        log_likelihood=np.log(w_kb.mean(axis=0)),
+        effective_sample_size=w_kb.sum(axis=0) ** 2 / (w_kb**2).sum(axis=0),
+        largest_weight=w_kb.max(axis=0) / w_kb.sum(axis=0),
+        curve=np.stack([np.log(w_kb[:n].mean(axis=0)) for n in curve_draws(num_samples)], axis=-1),
+    )
+    found = estimate(model, params, 3, x_bd, num_samples)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5), found, expected)
+    np.testing.assert_allclose(found.curve[:, -1], found.log_likelihood, rtol=1e-6)
+
+
+def test_the_curve_is_at_round_numbers_and_at_last_at_all_draws():
+    assert curve_draws(1) == (1,)
+    assert curve_draws(5_000)[:5] == (1, 2, 5, 10, 20)
+    assert curve_draws(5_000)[-3:] == (1_000, 2_000, 5_000)
+    assert curve_draws(70) == (1, 2, 5, 10, 20, 50, 70)
+
+
+def test_weights_of_any_size_leave_it_finite():
+    model, params, x_bd = exact.nonlinear()
+    params = jax.tree.map(lambda leaf: 1e3 * leaf, params)
+    found = estimate(model, params, 0, x_bd, 60)
+    assert all(np.isfinite(leaf).all() for leaf in found)
+    assert (found.effective_sample_size >= 1 - 1e-5).all()
+    assert (found.largest_weight <= 1).all()

@@ -1,0 +1,87 @@
+"""log p(x) by importance sampling from q(z | x), a block of draws at a time.
+
+References: Rezende, Mohamed and Wierstra 2014, appendix E; Burda et al. 2015, section 5.
+"""
+
+import math
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Key
+
+from vae_jax.models.model import VAE, Params
+
+# Draws that share a key. The estimate is a function of it, and of no other size.
+BLOCK = 50
+
+
+class ImportanceSampling(NamedTuple):
+    """An example's estimate [b], in nats, and what says how far to trust it."""
+
+    log_likelihood: Float[Array, "*b"]  # log (1/k) sum_k w_k: below log p(x), in expectation
+    effective_sample_size: Float[Array, "*b"]  # (sum w)^2 / sum w^2, 1 to k
+    largest_weight: Float[Array, "*b"]  # of the weights, which sum to 1
+    curve: Float[Array, "*b j"]  # log_likelihood of the first `curve_draws(k)` draws
+
+
+def curve_draws(num_samples: int) -> tuple[int, ...]:
+    """1, 2, 5, 10, ... and at last `num_samples`: where the curve is."""
+    decades = range(len(str(num_samples)))
+    draws = (n * 10**decade for decade in decades for n in (1, 2, 5))
+    return (*(n for n in draws if n < num_samples), num_samples)
+
+
+class Sums(NamedTuple):
+    """Of the weights so far, relative to the largest of them."""
+
+    largest: Float[Array, " b"]  # log w
+    total: Float[Array, " b"]
+    squares: Float[Array, " b"]
+
+
+def importance_sampling(
+    model: VAE, params: Params, key: Key[Array, ""], x_bd: Float[Array, "b d"], num_samples: int
+) -> ImportanceSampling:
+    """Of `num_samples` draws w = p(x, z) / q(z | x), z ~ q(z | x).
+
+    Memory is that of BLOCK draws, whatever their number.
+    """
+    q_params = model.encode(params, x_bd)
+    points = curve_draws(num_samples)
+
+    def log_weights(block) -> Float[Array, "k b"]:
+        z_kbl, log_q_kb = model.reparameterize(jax.random.fold_in(key, block), q_params, BLOCK)
+        is_one_k = block * BLOCK + jnp.arange(BLOCK) < num_samples
+        log_w_kb = model.log_joint(params, x_bd, z_kbl) - log_q_kb
+        return jnp.where(is_one_k[:, None], log_w_kb, -jnp.inf)
+
+    def add(sums: Sums, block):
+        log_w_kb = log_weights(block)
+        # Before the first weight that is not 0, any finite number will do.
+        largest = jnp.maximum(sums.largest, jnp.max(log_w_kb, axis=0))
+        w_kb = jnp.exp(log_w_kb - largest[None])
+        old = jnp.exp(sums.largest - largest)
+        after = Sums(
+            largest,
+            old * sums.total + jnp.sum(w_kb, axis=0),
+            old**2 * sums.squares + jnp.sum(jnp.square(w_kb), axis=0),
+        )
+        return after, jnp.log(after.total) + largest
+
+    shape = (len(x_bd),)
+    nothing = Sums(jnp.full(shape, jnp.finfo(jnp.float32).min), jnp.zeros(shape), jnp.zeros(shape))
+    blocks = -(-num_samples // BLOCK)
+    sums, log_totals_jb = jax.lax.scan(add, nothing, jnp.arange(blocks))
+
+    first_kb = jax.lax.cumlogsumexp(log_weights(0), axis=0)
+    curve = [
+        (first_kb[n - 1] if n <= BLOCK else log_totals_jb[-(-n // BLOCK) - 1]) - math.log(n)
+        for n in points
+    ]
+    return ImportanceSampling(
+        log_likelihood=jnp.log(sums.total) + sums.largest - math.log(num_samples),
+        effective_sample_size=jnp.square(sums.total) / sums.squares,
+        largest_weight=1 / sums.total,
+        curve=jnp.stack(curve, axis=-1),
+    )
