@@ -65,6 +65,10 @@ REFUSED = [
         "it should be at most 1",
     ),
     ({"model.name": "m2"}, "the model 'm2' and the objective 'm2' belong together"),
+    (
+        {"model.name": "m2", "objective.name": "m2", "evaluation.metrics": ("nll",)},
+        "has labels to draw too; leave it out",
+    ),
     ({"objective.name": "m2"}, "the model 'm2' and the objective 'm2' belong together"),
     (
         {"objective.name": "m2", "model.name": "m2", "model.conditional": True},

@@ -31,6 +31,11 @@ def problems(values: Values) -> Iterator[str]:
     yield from of_gradient(values)
     yield from of_objective(values)
     yield from of_regularizer(values)
+    if "nll" in values["evaluation.metrics"] and values["model.name"] == "m2":
+        yield (
+            "evaluation.metrics = 'nll' is by draws of z alone, and model.name = 'm2' has labels "
+            "to draw too; leave it out"
+        )
 
 
 def of_model(values: Values) -> Iterator[str]:
@@ -175,6 +180,13 @@ def refuse_data(values: Values, data: Dataset) -> None:
         raise UserError(
             f"{head} is for grey values; dataset.binarization = "
             f"{values['dataset.binarization']!r} should be 'none'"
+        )
+    pseudo = support == "binary" and not data.binary
+    allowed = values["evaluation.allow_pseudo_likelihood"] or not pseudo
+    if "nll" in values["evaluation.metrics"] and not allowed:
+        raise UserError(
+            f"evaluation.metrics = 'nll' of grey values under {head} is no likelihood; binarise "
+            "them, or say evaluation.allow_pseudo_likelihood = True"
         )
     if values["model.conditional"] or values["model.name"] == "m2":
         reader = "model.conditional = True" if values["model.conditional"] else "model.name = 'm2'"

@@ -13,8 +13,8 @@ from vae_jax.evaluation.examples import measure_lanes
 from vae_jax.lanes import Layout
 from vae_jax.runs.backend import device_memory, host_memory
 from vae_jax.runs.checkpoint import template
-from vae_jax.runs.evaluate import evaluation_labels, evaluation_spec
-from vae_jax.runs.plan import Run, make_examples, make_start
+from vae_jax.runs.evaluate import evaluation_spec
+from vae_jax.runs.plan import Run, evaluation_labels, make_examples, make_start
 from vae_jax.training.loop import init_lanes, train_lanes
 
 # Beside the state being trained: two snapshots on the devices, one on its way to the host and one

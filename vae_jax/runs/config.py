@@ -13,6 +13,7 @@ from vae_jax.errors import UserError, choose
 from vae_jax.networks.network import ACTIVATIONS, NORMS
 from vae_jax.runs.combinations import refuse_combination
 from vae_jax.runs.families import FAMILIES
+from vae_jax.runs.metrics import METRICS
 
 Values = dict[str, Any]  # {"model.latent_size": 2, ...}: a config, flat, its types normalised
 Check = Callable[[str, Any], Any]  # (key, value) -> the value, of its one type
@@ -112,6 +113,17 @@ def name_in(table: Mapping[str, Any]) -> Check:
     return check
 
 
+def names_in(family: Mapping[str, Any]) -> Check:
+    """A tuple of names; a string of the command line is split at its commas."""
+
+    def check(key, value):
+        if isinstance(value, (tuple, list)) and all(isinstance(name, str) for name in value):
+            value = tuple(part for name in value for part in name.split(","))
+        return several(name_in(family))(key, value)
+
+    return check
+
+
 KEYS: dict[str, Check] = {
     "dataset.name": name_in(FAMILIES["dataset.name"]),
     "dataset.path": text,
@@ -188,6 +200,10 @@ KEYS: dict[str, Check] = {
     "evaluation.every_epochs": whole(1),
     "evaluation.batch_size": whole(1),
     "evaluation.num_samples": whole(1),
+    "evaluation.metrics": names_in(METRICS),
+    "evaluation.num_importance_samples": whole(1),
+    "evaluation.draws_at_once": whole(1),
+    "evaluation.allow_pseudo_likelihood": flag,
     "sweep.pad_latents": flag,
     "sweep.max_lanes": whole(1),
     "log.every_steps": whole(1),

@@ -23,12 +23,16 @@ from vae_jax.runs import folder
 from vae_jax.runs.checkpoint import Best, Checkpoints, Progress, diverged_step, status, template
 from vae_jax.runs.config import Values, check, differences
 from vae_jax.runs.distributed import is_first
+from vae_jax.runs.folder import or_none
+from vae_jax.runs.measurements import measurements
 from vae_jax.runs.pictures import draw_figures
-from vae_jax.runs.plan import Run, lane_model, make_run, make_start
+from vae_jax.runs.plan import Run, evaluation_labels, lane_model, make_run, make_start
 from vae_jax.runs.programs import runs_in
 from vae_jax.training.step import State
 
-METRICS = ("bound", "elbo", "reconstruction", "kl", "bits_per_dim", "accuracy")
+COLUMNS = (
+    "bound", "elbo", "reconstruction", "kl", "nll", "bits_per_dim", "active_units", "accuracy",
+)  # fmt: skip
 
 
 class Loaded(NamedTuple):
@@ -75,13 +79,6 @@ def load_progress(run: Run) -> Progress:
 def evaluation_spec(run: Run) -> ObjectiveSpec:
     """The objective, with as many draws as an evaluation takes."""
     return run.spec.objective._replace(num_samples=run.values["evaluation.num_samples"])
-
-
-def evaluation_labels(run: Run, split: Split) -> np.ndarray | None:
-    """The labels that a conditional model is given; M2 infers them."""
-    if not run.values["model.conditional"] or split.labels is None:
-        return None
-    return split.labels.astype(np.int32)
 
 
 def evaluate_state(run: Run, state: State | Best, split: Split) -> Terms:
@@ -153,6 +150,7 @@ def measure(run: Run, done: Progress) -> dict[str, Any]:
     step = int(done.state.step[0])
     finished = step >= run.total_steps or bool((done.state.diverged_step >= 0).all())
     dimensions = math.prod(run.data.image_shape)
+    more = measurements(run, done.best)
     lanes = []
     for lane, own in enumerate(run.lanes):
         best_step = int(done.best.step[lane])
@@ -174,6 +172,7 @@ def measure(run: Run, done: Progress) -> dict[str, Any]:
                 "kl": or_none(terms_kn["kl"][lane].mean()),
                 "accuracy": accuracy(run, done.best, lane),
                 "bits_per_dim": or_none(-bound_n.mean() / (dimensions * math.log(2))),
+                **more[lane],
             }
         )
     return {
@@ -190,7 +189,7 @@ def measure(run: Run, done: Progress) -> dict[str, Any]:
 def summary(lanes: list[dict[str, Any]]) -> dict[str, Any]:
     """Mean and standard error over lanes, those that diverged left out."""
     healthy = [lane for lane in lanes if lane["status"] != "diverged"]
-    columns = {name: np.array([lane[name] for lane in healthy], float) for name in METRICS}
+    columns = {name: np.array([lane.get(name) for lane in healthy], float) for name in COLUMNS}
     return {
         "lanes_in_mean": len(healthy),
         "mean": {n: or_none(c.mean()) if len(c) else None for n, c in columns.items()},
@@ -219,14 +218,12 @@ def standard_error(values: np.ndarray) -> float:
     return float(np.std(values, ddof=1) / math.sqrt(len(values)))
 
 
-def or_none(value: float) -> float | None:
-    """JSON has no NaN."""
-    return float(value) if math.isfinite(value) else None
-
-
 def shown_metrics(lanes: list[dict[str, Any]]) -> list[str]:
-    """The METRICS that there are, without the bound where it is the ELBO itself."""
-    there = [n for n in METRICS if n != "accuracy" or any(lane[n] is not None for lane in lanes)]
+    """The COLUMNS that there are, without the bound where it is the ELBO itself."""
+    optional = ("accuracy", "active_units", "nll")
+    there = [
+        n for n in COLUMNS if n not in optional or any(lane.get(n) is not None for lane in lanes)
+    ]
     if all(lane["bound"] == lane["elbo"] for lane in lanes):
         there.remove("bound")
     return there
@@ -235,13 +232,13 @@ def shown_metrics(lanes: list[dict[str, Any]]) -> list[str]:
 def column(name: str, pseudo: str) -> str:
     """The head of a metric's column."""
     shown = name.replace("bits_per_dim", "bits/dim")
-    return shown if name in ("kl", "accuracy") else f"{pseudo}{shown}"
+    return shown if name in ("kl", "active_units", "accuracy") else f"{pseudo}{shown}"
 
 
 def cells(numbers: dict[str, float | None], names: list[str]) -> list[str]:
     """Those metrics as they are printed."""
-    digits = {"bits_per_dim": 4, "accuracy": 4}
-    return ["-" if (v := numbers[n]) is None else f"{v:.{digits.get(n, 2)}f}" for n in names]
+    digits = {"bits_per_dim": 4, "active_units": 1, "accuracy": 4}
+    return ["-" if (v := numbers.get(n)) is None else f"{v:.{digits.get(n, 2)}f}" for n in names]
 
 
 def table(workdir: Path, results: dict[str, Any], figures: list[Path]) -> str:

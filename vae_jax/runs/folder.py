@@ -5,6 +5,7 @@ import csv
 import fcntl
 import io
 import json
+import math
 import os
 import platform
 import subprocess
@@ -29,6 +30,7 @@ CHECKPOINTS = "checkpoints"
 FIGURES = "figures"
 LOCK = ".lock"
 SWEEP = "sweep.json"
+EVALUATION = "evaluation"
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "ml-collections", "numpy")
 
@@ -43,6 +45,11 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, content: Any) -> None:
     """Strict JSON (no NaN), indented."""
     write_text(path, json.dumps(content, indent=2, allow_nan=False) + "\n")
+
+
+def or_none(value: float) -> float | None:
+    """JSON has no NaN."""
+    return float(value) if math.isfinite(value) else None
 
 
 def read_json(path: Path) -> Any:

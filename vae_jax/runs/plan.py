@@ -10,7 +10,7 @@ import numpy as np
 
 from vae_jax.data import DATASETS, READS
 from vae_jax.data.binarization import scale
-from vae_jax.data.dataset import Dataset, dataset, mean_image
+from vae_jax.data.dataset import Dataset, Split, dataset, mean_image
 from vae_jax.errors import UserError
 from vae_jax.lanes import Layout, layout
 from vae_jax.models import make_model
@@ -171,6 +171,13 @@ def make_examples(run: Run) -> Examples:
     if labels is None or not run.spec.labelled_per_batch:
         return Examples(run.data.train.images, labels)
     return Examples(run.data.train.images, labels, np.flatnonzero(labels >= 0).astype(np.int32))
+
+
+def evaluation_labels(run: Run, split: Split) -> np.ndarray | None:
+    """The labels that a conditional model is given; M2 infers them."""
+    if not run.values["model.conditional"] or split.labels is None:
+        return None
+    return split.labels.astype(np.int32)
 
 
 def make_start(run: Run) -> Start:

@@ -1,0 +1,149 @@
+"""What `evaluate` measures beside the bound, and what it keeps of it."""
+
+import shutil
+import zlib
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from tests.conftest import write_tiny_npz
+from tests.runs.test_train import run
+from vae_jax.data.binarization import scale
+from vae_jax.errors import UserError
+from vae_jax.evaluation.importance_sampling import importance_sampling
+from vae_jax.evaluation.latents import active_units
+from vae_jax.runs import folder, measurements
+from vae_jax.runs.config import nest
+from vae_jax.runs.evaluate import evaluate, load
+from vae_jax.training.keys import lane_keys
+
+NLL = {"metrics": ("nll", "latents"), "num_importance_samples": 60, "draws_at_once": 150}
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A run of two lanes, evaluated as it ends: its folder and config."""
+    at = tmp_path_factory.mktemp("trained")
+    values = run(write_tiny_npz(at / "tiny.npz"), at / "run", training__num_epochs=1)
+    return at / "run", nest(values)
+
+
+@pytest.fixture
+def copy(trained, tmp_path):
+    shutil.copytree(trained[0], tmp_path / "run")
+    return tmp_path / "run", trained[1]
+
+
+def with_metrics(config, **changes):
+    return config | {"evaluation": config["evaluation"] | NLL | changes}
+
+
+def results_of(workdir):
+    return folder.read_json(workdir / folder.RESULTS)
+
+
+def test_a_lane_s_numbers_are_those_of_its_model_alone(copy, capsys):
+    workdir, config = copy
+    evaluate(workdir, with_metrics(config))
+    said = capsys.readouterr().out
+    assert "nll: 2 lanes x 50 images, each 60 decodings" in said
+    assert "active_units" in said
+    kept = np.load(workdir / "evaluation" / "nll.npz")
+    assert kept["log_likelihood"].shape == (2, 50)
+    assert kept["curve"].shape == (2, 50, 7)  # 1, 2, 5, 10, 20, 50, 60
+    for lane, seed in enumerate((4, 9)):
+        model, params, data = load(workdir, lane)
+        stream = jax.random.fold_in(lane_keys([seed]).evaluation[0], zlib.crc32(b"nll"))
+        x = scale(jnp.asarray(data.test.images))
+
+        def one(index, x_d, model=model, params=params, stream=stream):
+            key = jax.random.fold_in(stream, index)
+            return importance_sampling(model, params, key, x_d[None], 60)
+
+        found = jax.jit(jax.vmap(one))(jnp.arange(50), x)
+        np.testing.assert_allclose(
+            kept["log_likelihood"][lane], found.log_likelihood[:, 0], rtol=1e-5
+        )
+        own = results_of(workdir)["lanes"][lane]
+        log_likelihood_n = np.float64(found.log_likelihood[:, 0])
+        assert own["nll"] == pytest.approx(-log_likelihood_n.mean(), rel=1e-5)
+        assert own["nll_se"] == pytest.approx(log_likelihood_n.std(ddof=1) / 50**0.5, rel=1e-4)
+        assert own["nll"] < -own["elbo"]
+        means = model.posterior_mean(model.encode(params, x))
+        assert own["active_units"] == active_units(np.asarray(means))
+    mean = results_of(workdir)["mean"]["nll"]
+    assert mean == pytest.approx(np.mean([lane["nll"] for lane in results_of(workdir)["lanes"]]))
+
+
+def test_neither_batches_nor_what_else_is_measured_change_the_result(copy):
+    workdir, config = copy
+    evaluate(workdir, with_metrics(config))
+    first, arrays = results_of(workdir), (workdir / "evaluation" / "nll.npz").read_bytes()
+    shutil.rmtree(workdir / "evaluation")
+    evaluate(workdir, with_metrics(config, metrics=("nll",)))
+    assert (workdir / "evaluation" / "nll.npz").read_bytes() == arrays
+    shutil.rmtree(workdir / "evaluation")
+    evaluate(workdir, with_metrics(config, metrics=("nll",), draws_at_once=1))
+    for one, other in zip(results_of(workdir)["lanes"], first["lanes"], strict=True):
+        assert one["nll"] == pytest.approx(other["nll"], rel=1e-5)
+
+
+def test_what_is_measured_is_kept_until_params_or_settings_change(copy, monkeypatch):
+    workdir, config = copy
+    evaluate(workdir, with_metrics(config))
+    first = results_of(workdir)
+
+    def measure_split(*arguments):
+        raise RuntimeError("measured again")
+
+    monkeypatch.setattr(measurements, "measure_split", measure_split)
+    evaluate(workdir, with_metrics(config, batch_size=7))
+    assert results_of(workdir)["lanes"] == first["lanes"]
+    with pytest.raises(RuntimeError, match="measured again"):
+        evaluate(workdir, with_metrics(config, num_importance_samples=61))
+
+
+def test_a_crash_half_way_keeps_what_is_done_and_leaves_the_results(copy, monkeypatch):
+    workdir, config = copy
+    before = (workdir / folder.RESULTS).read_bytes()
+    measure_split, taken = measurements.measure_split, []
+
+    def crash(run, best, name, metric):
+        taken.append(name)
+        if taken == ["nll", "latents"]:
+            raise RuntimeError("a power cut")
+        return measure_split(run, best, name, metric)
+
+    monkeypatch.setattr(measurements, "measure_split", crash)
+    with pytest.raises(RuntimeError, match="a power cut"):
+        evaluate(workdir, with_metrics(config))
+    assert (workdir / folder.RESULTS).read_bytes() == before
+    evaluate(workdir, with_metrics(config))
+    assert taken == ["nll", "latents", "latents"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"metrics": ("nnl",)}, "'nnl' is unknown; known: elbo, latents, nll"),
+        ({"metrics": ("nll,fid",)}, "'fid' is unknown"),
+        ({"num_importance_samples": 0}, "should be a whole number, at least 1"),
+    ],
+)
+def test_mistakes_leave_the_folder_as_it_is(trained, changes, message):
+    workdir, config = trained
+    with pytest.raises(UserError, match=message):
+        evaluate(workdir, with_metrics(config, **changes))
+    assert not (workdir / "evaluation").exists()
+
+
+def test_a_pseudo_likelihood_is_refused_unless_asked_for(tiny_npz, tmp_path):
+    changes = {"dataset__binarization": "none", "evaluation__metrics": ("nll",)}
+    with pytest.raises(UserError, match="is no likelihood; binarise them, or say"):
+        run(tiny_npz, tmp_path / "run", **changes)
+    assert not (tmp_path / "run").exists()
+    changes |= {"evaluation__allow_pseudo_likelihood": True, "training__num_epochs": 1}
+    run(tiny_npz, tmp_path / "run", evaluation__num_importance_samples=3, **changes)
+    assert results_of(tmp_path / "run")["lanes"][0]["nll"] > 0

@@ -1,0 +1,34 @@
+"""What the latent units do."""
+
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Array, Float
+
+from vae_jax.models.model import VAE, Params
+
+ACTIVE = 0.01  # variance over the data of the posterior mean (Burda et al. 2015, section 5.2)
+
+
+class Latents(NamedTuple):
+    """Of examples [b], by latent unit."""
+
+    mean: Float[Array, "b l"]  # E_q[z]
+    kl: Float[Array, "b l"] | None  # KL(q(z | x) || p(z)), nats; None: no closed form
+
+
+def latents(model: VAE, params: Params, x_bd: Float[Array, "b d"]) -> Latents:
+    """The posterior mean of each latent unit, and its KL where there is a closed form."""
+    q_params = model.encode(params, x_bd)
+    kl_bl = None if model.kl_divergence is None else model.kl_divergence(params, q_params)
+    return Latents(model.posterior_mean(q_params), kl_bl)
+
+
+def activity(mean_nl: Float[np.ndarray, "n l"]) -> Float[np.ndarray, " l"]:
+    """The variance over the data of each unit's posterior mean."""
+    return np.var(np.asarray(mean_nl, np.float64), axis=0)
+
+
+def active_units(mean_nl: Float[np.ndarray, "n l"]) -> int:
+    """How many units' posterior means have a variance above 0.01 over the data."""
+    return int(np.sum(activity(mean_nl) > ACTIVE))

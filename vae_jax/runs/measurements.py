@@ -1,0 +1,103 @@
+"""Measuring the lanes of a run, a metric at a time, each kept in the run folder once it is done."""
+
+import os
+import zlib
+from typing import Any
+
+import jax
+import numpy as np
+from tqdm import tqdm
+
+from vae_jax.evaluation.examples import measure_batches
+from vae_jax.lanes import fetch, put
+from vae_jax.runs import folder
+from vae_jax.runs.checkpoint import Best
+from vae_jax.runs.distributed import is_first
+from vae_jax.runs.folder import or_none
+from vae_jax.runs.metrics import METRICS, Arrays, Metric
+from vae_jax.runs.plan import Run, evaluation_labels
+
+# Groups of examples side by side, to a call of the device: after each, the bar moves.
+GROUPS = 4
+
+
+def measurements(run: Run, best: Best) -> list[dict[str, Any]]:
+    """The numbers of each lane's best on the test set, of all metrics that the config names."""
+    lanes: list[dict[str, Any]] = [{} for _ in run.lanes]
+    for name in run.values["evaluation.metrics"]:
+        metric = METRICS[name]
+        if metric is not None:
+            for lane, numbers in zip(lanes, measured(run, best, name, metric), strict=True):
+                lane |= numbers
+    return lanes
+
+
+def measured(run: Run, best: Best, name: str, metric: Metric) -> list[dict[str, Any]]:
+    """One metric's numbers: those in the run folder, if they are of these params and settings."""
+    spec = metric.spec(run.values)
+    settings = {"spec": spec, "best_step": [int(step) for step in best.step]}
+    at = run.workdir / folder.EVALUATION
+    path = at / f"{name}.json"
+    if path.exists():
+        there = folder.read_json(path)
+        if there.get("settings") == settings:
+            return there["lanes"]
+    arrays = measure_split(run, best, name, metric)
+    lanes = [
+        {key: or_none(number) for key, number in metric.summary(own).items()}
+        for own in ({key: leaf[i] for key, leaf in arrays.items()} for i in range(len(run.lanes)))
+    ]
+    if is_first():
+        at.mkdir(exist_ok=True)
+        temporary = at / f".{name}.tmp.npz"
+        np.savez(temporary, **arrays)  # type: ignore[arg-type]
+        os.replace(temporary, at / f"{name}.npz")
+        # Last: it is what says that the metric is done.
+        folder.write_json(path, {"settings": settings, "lanes": lanes})
+    return lanes
+
+
+def measure_split(run: Run, best: Best, name: str, metric: Metric) -> Arrays:
+    """What the metric measures of the test set, under every lane: [lanes, n, ...]."""
+    values, images = run.values, run.data.test.images
+    at_once = metric.at_once(values)
+    batch_size = min(GROUPS * at_once or values["evaluation.batch_size"], len(images))
+    # Noise of its own, whatever else is measured.
+    keys = jax.vmap(jax.random.fold_in, (0, None))(
+        run.keys.evaluation, np.uint32(zlib.crc32(name.encode()))
+    )
+    params, keys, model_hyper = put(run.layout, (best.params, keys, run.hyper.model))
+    batches = measure_batches(
+        metric.measure,
+        metric.spec(values),
+        run.spec.model,
+        run.layout,
+        at_once,
+        params,
+        keys,
+        None,
+        model_hyper,
+        images,
+        evaluation_labels(run, run.data.test),
+        batch_size=batch_size,
+    )
+    if is_first():
+        print(
+            f"{name}: {len(run.lanes)} lanes x {len(images):,} images, each {metric.cost(values)}",
+            flush=True,
+        )
+    parts = [
+        fetch(run.layout, batch)
+        for batch in tqdm(
+            batches,
+            desc=name,
+            total=-(-len(images) // batch_size),
+            unit=f" x {batch_size} images",
+            disable=None if is_first() else True,
+            dynamic_ncols=True,
+        )
+    ]
+    return {
+        key: np.concatenate([part[key] for part in parts], axis=1)[:, : len(images)]
+        for key in parts[0]
+    }
