@@ -123,10 +123,15 @@ def get_config() -> ConfigDict:
     config.evaluation.every_epochs = 1  # validation and a checkpoint, each so many epochs
     config.evaluation.batch_size = 1_000  # examples at a time; does not change the result
     config.evaluation.num_samples = 1  # draws from q(z | x) for each example's bound
-    # What is measured of the test set: elbo (always), nll, latents.
+    # What is measured of the test set: elbo (always), nll, ais, latents.
     config.evaluation.metrics = ("elbo",)
     config.evaluation.num_importance_samples = 5_000  # nll: draws for each example's log p(x)
-    config.evaluation.draws_at_once = 2_000  # nll: side by side; does not change the result
+    config.evaluation.draws_at_once = 2_000  # nll, ais: side by side; does not change the result
+    config.evaluation.ais = ConfigDict()  # annealed importance sampling
+    config.evaluation.ais.images = 100  # the first of the test set
+    config.evaluation.ais.chains = 16  # for each image
+    config.evaluation.ais.temperatures = 1_000  # moves of each chain
+    config.evaluation.ais.leapfrog_steps = 10  # gradients of each move
     config.evaluation.allow_pseudo_likelihood = False  # nll: of grey values in a Bernoulli too
 
     config.sweep = ConfigDict()

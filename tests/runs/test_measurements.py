@@ -14,12 +14,17 @@ from vae_jax.data.binarization import scale
 from vae_jax.errors import UserError
 from vae_jax.evaluation.importance_sampling import importance_sampling
 from vae_jax.evaluation.latents import active_units
-from vae_jax.runs import folder, measurements
+from vae_jax.runs import folder, measurements, metrics
 from vae_jax.runs.config import nest
 from vae_jax.runs.evaluate import evaluate, load
 from vae_jax.training.keys import lane_keys
 
-NLL = {"metrics": ("nll", "latents"), "num_importance_samples": 60, "draws_at_once": 150}
+NLL = {
+    "metrics": ("nll", "latents"),
+    "num_importance_samples": 60,
+    "draws_at_once": 150,
+    "ais": {"images": 5, "chains": 2, "temperatures": 40, "leapfrog_steps": 2},
+}
 
 
 @pytest.fixture(scope="module")
@@ -77,6 +82,28 @@ def test_a_lane_s_numbers_are_those_of_its_model_alone(copy, capsys):
     assert mean == pytest.approx(np.mean([lane["nll"] for lane in results_of(workdir)["lanes"]]))
 
 
+def test_annealed_importance_sampling_is_of_the_first_images(copy, monkeypatch):
+    workdir, config = copy
+    evaluate(workdir, with_metrics(config, metrics=("ais",)))
+    kept = np.load(workdir / "evaluation" / "ais.npz")
+    assert {kept[name].shape for name in kept.files} == {(2, 5)}
+    for lane, own in enumerate(results_of(workdir)["lanes"]):
+        log_p_n, other_n = kept["log_likelihood"][lane], kept["importance_log_likelihood"][lane]
+        assert own["ais_nll"] == pytest.approx(-log_p_n.mean(), rel=1e-6)
+        assert own["importance_gap"] == pytest.approx((log_p_n - other_n).mean(), abs=1e-4)
+        np.testing.assert_allclose(log_p_n, other_n, atol=3)
+        assert own["ais_gap"] == pytest.approx((kept["upper"] - kept["lower"])[lane].mean())
+    monkeypatch.setattr(measurements, "measure_split", None)
+    evaluate(workdir, with_metrics(config, metrics=("ais",)))  # what is kept is found again
+
+
+def test_weights_that_one_draw_dominates_are_told(copy, capsys, monkeypatch):
+    workdir, config = copy
+    monkeypatch.setattr(metrics, "DOMINATES", 0.0)
+    evaluate(workdir, with_metrics(config))
+    assert "in 100% of the images of lane 0 one draw has over half" in capsys.readouterr().out
+
+
 def test_neither_batches_nor_what_else_is_measured_change_the_result(copy):
     workdir, config = copy
     evaluate(workdir, with_metrics(config))
@@ -127,7 +154,7 @@ def test_a_crash_half_way_keeps_what_is_done_and_leaves_the_results(copy, monkey
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"metrics": ("nnl",)}, "'nnl' is unknown; known: elbo, latents, nll"),
+        ({"metrics": ("nnl",)}, "'nnl' is unknown; known: ais, elbo, latents, nll"),
         ({"metrics": ("nll,fid",)}, "'fid' is unknown"),
         ({"num_importance_samples": 0}, "should be a whole number, at least 1"),
     ],

@@ -1,5 +1,6 @@
 """Which choices go together: what is refused before anything is loaded or compiled."""
 
+import importlib.util
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,6 +16,8 @@ Values = dict[str, Any]
 
 # Posteriors whose density is known of their own draws alone.
 DRAWS_ONLY = ("inverse_autoregressive", "planar")
+# Metrics that are log p(x).
+OF_LIKELIHOOD = ("ais", "nll")
 # Regularisers of a diagonal Gaussian q(z | x).
 OF_DIAGONAL = ("dip_ii", "total_correlation_stratified", "total_correlation_weighted")
 
@@ -31,11 +34,7 @@ def problems(values: Values) -> Iterator[str]:
     yield from of_gradient(values)
     yield from of_objective(values)
     yield from of_regularizer(values)
-    if "nll" in values["evaluation.metrics"] and values["model.name"] == "m2":
-        yield (
-            "evaluation.metrics = 'nll' is by draws of z alone, and model.name = 'm2' has labels "
-            "to draw too; leave it out"
-        )
+    yield from of_metrics(values)
 
 
 def of_model(values: Values) -> Iterator[str]:
@@ -163,6 +162,18 @@ def of_regularizer(values: Values) -> Iterator[str]:
         yield f"{head} is of a minibatch; training.batch_size = 1 should be at least 2"
 
 
+def of_metrics(values: Values) -> Iterator[str]:
+    wanted = values["evaluation.metrics"]
+    for metric in OF_LIKELIHOOD:
+        if metric in wanted and values["model.name"] == "m2":
+            yield (
+                f"evaluation.metrics = {metric!r} is by draws of z alone, and model.name = 'm2' "
+                "has labels to draw too; leave it out"
+            )
+    if "ais" in wanted and importlib.util.find_spec("blackjax") is None:
+        yield "evaluation.metrics = 'ais' needs blackjax: pip install -e '.[evaluation]'"
+
+
 def refuse_data(values: Values, data: Dataset) -> None:
     """Raises UserError for data that do not go with the model."""
     name, support = values["model.likelihood"], LIKELIHOODS[values["model.likelihood"]].support
@@ -183,10 +194,11 @@ def refuse_data(values: Values, data: Dataset) -> None:
         )
     pseudo = support == "binary" and not data.binary
     allowed = values["evaluation.allow_pseudo_likelihood"] or not pseudo
-    if "nll" in values["evaluation.metrics"] and not allowed:
+    asked = [metric for metric in OF_LIKELIHOOD if metric in values["evaluation.metrics"]]
+    if asked and not allowed:
         raise UserError(
-            f"evaluation.metrics = 'nll' of grey values under {head} is no likelihood; binarise "
-            "them, or say evaluation.allow_pseudo_likelihood = True"
+            f"evaluation.metrics = {asked[0]!r} of grey values under {head} is no likelihood; "
+            "binarise them, or say evaluation.allow_pseudo_likelihood = True"
         )
     if values["model.conditional"] or values["model.name"] == "m2":
         reader = "model.conditional = True" if values["model.conditional"] else "model.name = 'm2'"

@@ -25,14 +25,18 @@ from vae_jax.runs.config import Values, check, differences
 from vae_jax.runs.distributed import is_first
 from vae_jax.runs.folder import or_none
 from vae_jax.runs.measurements import measurements
+from vae_jax.runs.metrics import standard_error
 from vae_jax.runs.pictures import draw_figures
 from vae_jax.runs.plan import Run, evaluation_labels, lane_model, make_run, make_start
 from vae_jax.runs.programs import runs_in
 from vae_jax.training.step import State
 
 COLUMNS = (
-    "bound", "elbo", "reconstruction", "kl", "nll", "bits_per_dim", "active_units", "accuracy",
+    "bound", "elbo", "reconstruction", "kl", "nll", "ais_nll", "ais_gap", "importance_gap",
+    "bits_per_dim", "active_units", "accuracy",
 )  # fmt: skip
+TERMS = ("bound", "elbo", "reconstruction", "kl", "bits_per_dim")  # always there
+TRUSTED = 0.01  # of the images may have a single draw that dominates
 
 
 class Loaded(NamedTuple):
@@ -211,18 +215,12 @@ def accuracy(run: Run, best: Best, lane: int) -> float | None:
     return float(np.mean(np.concatenate(found) == labels))
 
 
-def standard_error(values: np.ndarray) -> float:
-    """Of the mean, from the sample's own spread; NaN for fewer than two values."""
-    if len(values) < 2:
-        return math.nan
-    return float(np.std(values, ddof=1) / math.sqrt(len(values)))
-
-
 def shown_metrics(lanes: list[dict[str, Any]]) -> list[str]:
     """The COLUMNS that there are, without the bound where it is the ELBO itself."""
-    optional = ("accuracy", "active_units", "nll")
     there = [
-        n for n in COLUMNS if n not in optional or any(lane.get(n) is not None for lane in lanes)
+        name
+        for name in COLUMNS
+        if name in TERMS or any(lane.get(name) is not None for lane in lanes)
     ]
     if all(lane["bound"] == lane["elbo"] for lane in lanes):
         there.remove("bound")
@@ -266,6 +264,12 @@ def table(workdir: Path, results: dict[str, Any], figures: list[Path]) -> str:
         lines.append(line("", "", "", "± se", *cells(results["se"], metrics)))
     if results["pseudo_likelihood"]:
         lines.append("grey values in a Bernoulli: a pseudo-likelihood, not to be put in a table")
+    for lane in results["lanes"]:
+        if lane.get("dominated", 0) > TRUSTED:
+            lines.append(
+                f"nll: in {lane['dominated']:.0%} of the images of lane {lane['lane']} one draw "
+                "has over half of the weight: log p(x) is higher; take more draws, or ais"
+            )
     diverged = [lane for lane in results["lanes"] if lane["status"] == "diverged"]
     for lane in diverged:
         lines.append(f"lane {lane['lane']} diverged at step {lane['diverged_step']}, left out")

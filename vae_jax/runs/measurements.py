@@ -34,8 +34,11 @@ def measurements(run: Run, best: Best) -> list[dict[str, Any]]:
 
 def measured(run: Run, best: Best, name: str, metric: Metric) -> list[dict[str, Any]]:
     """One metric's numbers: those in the run folder, if they are of these params and settings."""
-    spec = metric.spec(run.values)
-    settings = {"spec": spec, "best_step": [int(step) for step in best.step]}
+    settings = {
+        "spec": repr(metric.spec(run.values)),
+        "images": metric.images(run.values),
+        "best_step": [int(step) for step in best.step],
+    }
     at = run.workdir / folder.EVALUATION
     path = at / f"{name}.json"
     if path.exists():
@@ -59,7 +62,8 @@ def measured(run: Run, best: Best, name: str, metric: Metric) -> list[dict[str, 
 
 def measure_split(run: Run, best: Best, name: str, metric: Metric) -> Arrays:
     """What the metric measures of the test set, under every lane: [lanes, n, ...]."""
-    values, images = run.values, run.data.test.images
+    values, images = run.values, run.data.test.images[: metric.images(run.values)]
+    labels = evaluation_labels(run, run.data.test)
     at_once = metric.at_once(values)
     batch_size = min(GROUPS * at_once or values["evaluation.batch_size"], len(images))
     # Noise of its own, whatever else is measured.
@@ -78,7 +82,7 @@ def measure_split(run: Run, best: Best, name: str, metric: Metric) -> Arrays:
         None,
         model_hyper,
         images,
-        evaluation_labels(run, run.data.test),
+        None if labels is None else labels[: len(images)],
         batch_size=batch_size,
     )
     if is_first():

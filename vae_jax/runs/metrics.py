@@ -3,10 +3,18 @@
 from collections.abc import Callable, Hashable
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 
+from vae_jax.evaluation.annealed_importance_sampling import (
+    Annealing,
+    annealed_importance_sampling,
+    bracket,
+)
 from vae_jax.evaluation.importance_sampling import BLOCK, importance_sampling
 from vae_jax.evaluation.latents import active_units, latents
+
+DOMINATES = 0.5  # of the weight, in one draw
 
 Values = dict[str, Any]
 Arrays = dict[str, np.ndarray]  # of one lane: [n, ...], an entry an example
@@ -18,8 +26,9 @@ class Metric(NamedTuple):
     measure: (spec, hyper, model, params, key, x [1, d]) -> {name: [1, ...]}, as examples.py has it.
     summary: the arrays of all examples -> the lane's numbers for results.json.
     spec:    config -> measure's static choice.
-    at_once: config -> examples side by side on a device.
+    at_once: config -> examples side by side on a device; 0: a batch of the evaluation's.
     cost:    config -> what an example takes, in words.
+    images:  config -> of so many test images, the first; None: of all.
     """
 
     measure: Callable[..., dict[str, Any]]
@@ -27,6 +36,63 @@ class Metric(NamedTuple):
     spec: Callable[[Values], Hashable]
     at_once: Callable[[Values], int]
     cost: Callable[[Values], str]
+    images: Callable[[Values], int | None] = lambda values: None
+
+
+def standard_error(values_n: np.ndarray) -> float:
+    """Of the mean, from the values' own spread; NaN for fewer than two."""
+    if len(values_n) < 2:
+        return np.nan
+    return float(np.std(values_n, ddof=1) / np.sqrt(len(values_n)))
+
+
+class AisSpec(NamedTuple):
+    """The chains, and how many draws they are compared with."""
+
+    annealing: Annealing
+    num_importance_samples: int
+
+
+def ais_spec(values: Values) -> AisSpec:
+    """The static choice."""
+    annealing = Annealing(
+        values["evaluation.ais.chains"],
+        values["evaluation.ais.temperatures"],
+        values["evaluation.ais.leapfrog_steps"],
+    )
+    return AisSpec(annealing, values["evaluation.num_importance_samples"])
+
+
+def ais_measure(spec: AisSpec, hyper, model, params, key, x_bd):
+    """log p(x) by annealed importance sampling, and by importance sampling of the same image; and
+    the bracket of an image of the model's own."""
+    keys = jax.random.split(key, 3)
+    found = annealed_importance_sampling(model, params, keys[0], x_bd, spec.annealing)
+    around = bracket(model, params, keys[1], spec.annealing)
+    other = importance_sampling(model, params, keys[2], x_bd, spec.num_importance_samples)
+    return found._asdict() | {
+        "importance_log_likelihood": other.log_likelihood,
+        "lower": around.lower,
+        "upper": around.upper,
+    }
+
+
+def ais_summary(arrays: Arrays) -> dict[str, float]:
+    """Means over images. ais_gap: upper - lower bound of log p(x) of simulated images;
+    importance_gap: nll by importance sampling - by annealed, of the same images."""
+    log_likelihood_n = arrays["log_likelihood"].astype(np.float64)
+    gap_n = (arrays["upper"] - arrays["lower"]).astype(np.float64)
+    importance_gap_n = log_likelihood_n - arrays["importance_log_likelihood"]
+    return {
+        "ais_nll": -log_likelihood_n.mean(),
+        "ais_nll_se": standard_error(log_likelihood_n),
+        "ais_gap": gap_n.mean(),
+        "ais_gap_se": standard_error(gap_n),
+        "importance_gap": importance_gap_n.mean(),
+        "importance_gap_se": standard_error(importance_gap_n),
+        "ais_acceptance": arrays["acceptance"].mean(dtype=np.float64),
+        "ais_effective_sample_size": arrays["effective_sample_size"].mean(dtype=np.float64),
+    }
 
 
 def nll_measure(num_samples, hyper, model, params, key, x_bd):
@@ -39,11 +105,9 @@ def nll_summary(arrays: Arrays) -> dict[str, float]:
     log_likelihood_n = arrays["log_likelihood"].astype(np.float64)
     return {
         "nll": -log_likelihood_n.mean(),
-        "nll_se": log_likelihood_n.std(ddof=1) / np.sqrt(len(log_likelihood_n))
-        if len(log_likelihood_n) > 1
-        else np.nan,
+        "nll_se": standard_error(log_likelihood_n),
         "effective_sample_size": arrays["effective_sample_size"].mean(dtype=np.float64),
-        "dominated": np.mean(arrays["largest_weight"] > 0.5),  # by one draw: a fraction of examples
+        "dominated": np.mean(arrays["largest_weight"] > DOMINATES),  # a fraction of examples
     }
 
 
@@ -59,6 +123,20 @@ def latents_summary(arrays: Arrays) -> dict[str, float]:
 
 
 METRICS: dict[str, Metric | None] = {
+    "ais": Metric(
+        measure=ais_measure,
+        summary=ais_summary,
+        spec=ais_spec,
+        at_once=lambda values: max(
+            1, values["evaluation.draws_at_once"] // values["evaluation.ais.chains"]
+        ),
+        cost=lambda values: (
+            f"2 x {values['evaluation.ais.chains']} chains of "
+            f"{values['evaluation.ais.temperatures']:,} moves of "
+            f"{values['evaluation.ais.leapfrog_steps']} gradients"
+        ),
+        images=lambda values: values["evaluation.ais.images"],
+    ),
     "elbo": None,  # always there
     "latents": Metric(
         measure=latents_measure,
