@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
 
-from vae_jax.figures.images import manifold, reconstructions, samples, tiled, traversals
+from vae_jax.figures.images import hardest, manifold, reconstructions, samples, tiled, traversals
 from vae_jax.figures.latent_space import latent_space, principal_components
+from vae_jax.figures.measurements import latent_units, likelihood
 from vae_jax.figures.training_curves import training_curves
 
 RNG = np.random.default_rng(0)
@@ -34,6 +35,12 @@ ROWS = [
 ]  # fmt: skip
 
 FIGURES = {
+    "likelihood": lambda path: likelihood(
+        path, (1, 10, 60), RNG.random((2, 3)), (4, 9), RNG.random(30), title="t", prefix=""
+    ),
+    "hardest": lambda path: hardest(path, RNG.random((2, 3, 6, 6, 1)), np.arange(6.0), title="t"),
+    "latent units": lambda path: latent_units(path, RNG.random(30), RNG.random(30), title="t"),
+    "latent units without KL": lambda path: latent_units(path, RNG.random(3), None, title="t"),
     "samples": lambda path: samples(path, RNG.random((3, 3, 6, 6, 1)), title="t"),
     "colour samples": lambda path: samples(path, RNG.random((3, 3, 6, 6, 3)), title="t"),
     "reconstructions": lambda path: reconstructions(

@@ -56,6 +56,16 @@ def reconstructions(path: Path, inputs: np.ndarray, outputs: np.ndarray, *, titl
     style.save(fig, path)
 
 
+def hardest(path: Path, images: np.ndarray, nll_n: np.ndarray, *, title: str) -> None:
+    """images [rows, columns, height, width, channels] of the highest nll [n], nats, falling."""
+    fig = style.figure(5, 0.49 * len(images) + 1.1, title)
+    axes = fig.subplots()
+    show(axes, images)
+    without_ticks(axes)
+    axes.set_xlabel(f"the hardest test images: nll from {nll_n[0]:.0f} to {nll_n[-1]:.0f} nats")
+    style.save(fig, path)
+
+
 def manifold(path: Path, images: np.ndarray, values: np.ndarray, *, title: str) -> None:
     """images [n, n, height, width, channels] over a grid of two-dimensional z.
 

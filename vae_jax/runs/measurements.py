@@ -60,6 +60,12 @@ def measured(run: Run, best: Best, name: str, metric: Metric) -> list[dict[str, 
     return lanes
 
 
+def kept_arrays(run: Run, name: str) -> Arrays:
+    """What a metric left in the run folder: [lanes, n, ...]."""
+    with np.load(run.workdir / folder.EVALUATION / f"{name}.npz") as kept:
+        return dict(kept)
+
+
 def measure_split(run: Run, best: Best, name: str, metric: Metric) -> Arrays:
     """What the metric measures of the test set, under every lane: [lanes, n, ...]."""
     values, images = run.values, run.data.test.images[: metric.images(run.values)]

@@ -8,17 +8,22 @@ import numpy as np
 from jax.scipy.stats import norm
 
 from vae_jax.data.binarization import scale
-from vae_jax.figures.images import manifold, reconstructions, samples, traversals
+from vae_jax.evaluation.importance_sampling import curve_draws
+from vae_jax.evaluation.latents import activity
+from vae_jax.figures.images import hardest, manifold, reconstructions, samples, traversals
 from vae_jax.figures.latent_space import latent_space
+from vae_jax.figures.measurements import latent_units, likelihood
 from vae_jax.figures.training_curves import training_curves
 from vae_jax.models.model import VAE
 from vae_jax.objectives.corruption import CORRUPTIONS
 from vae_jax.runs import folder
 from vae_jax.runs.checkpoint import Progress
+from vae_jax.runs.measurements import kept_arrays
 from vae_jax.runs.plan import Run, lane_model
 
 FIGURES = (
     "training_curves", "reconstructions", "samples", "latent_space", "manifold", "traversals",
+    "likelihood", "hardest", "latent_units",
 )  # fmt: skip
 # What a title says only where it is something else.
 USUAL = {
@@ -40,6 +45,7 @@ def draw_figures(run: Run, done: Progress) -> list[Path]:
     healthy = done.state.diverged_step < 0
     lane = int(np.argmax(np.where(healthy | ~healthy.any(), done.best_bound, -np.inf)))
     draw_lane(run, done, lane, at)
+    draw_measurements(run, done, lane, at)
     return existing_figures(run.workdir)
 
 
@@ -62,6 +68,43 @@ def draw_training_curves(run: Run) -> None:
     )
 
 
+def draw_measurements(run: Run, done: Progress, lane: int, at: Path) -> None:
+    """The figures of what the evaluation measured, if it did; `lane` is the one shown closely."""
+    wanted = run.values["evaluation.metrics"]
+    title = title_of(run, done, lane)
+    if "nll" in wanted:
+        kept = kept_arrays(run, "nll")
+        nll_kn = -kept["log_likelihood"].astype(np.float64)
+        likelihood(
+            at / "likelihood.png",
+            curve_draws(run.values["evaluation.num_importance_samples"]),
+            -kept["curve"].mean(axis=1, dtype=np.float64),
+            [own.seed for own in run.lanes],
+            nll_kn[lane],
+            title=title,
+            prefix="pseudo-" if run.pseudo else "",
+        )
+        worst = np.argsort(-nll_kn[lane], kind="stable")[
+            : min(50, len(nll_kn[lane])) // 10 * 10 or 1
+        ]
+        images = np.asarray(scale(jnp.asarray(run.data.test.images[worst])))
+        hardest(
+            at / "hardest.png",
+            images.reshape(-(-len(worst) // 10), -1, *run.data.image_shape),
+            nll_kn[lane][worst],
+            title=title,
+        )
+    if "latents" in wanted:
+        kept = kept_arrays(run, "latents")
+        kl_l = kept["kl"][lane].mean(axis=0, dtype=np.float64) if "kl" in kept else None
+        latent_units(at / "latent_units.png", activity(kept["mean"][lane]), kl_l, title=title)
+
+
+def title_of(run: Run, done: Progress, lane: int) -> str:
+    """The lane's config, seed and step."""
+    return f"{describe(run, lane)}\nseed {run.lanes[lane].seed}, step {done.best.step[lane]}"
+
+
 def draw_lane(run: Run, done: Progress, lane: int, at: Path) -> None:
     """The figures of one lane's best, in the folder `at`."""
     model, params = lane_model(run, done.best.params, lane)
@@ -70,7 +113,7 @@ def draw_lane(run: Run, done: Progress, lane: int, at: Path) -> None:
     latent_size = values["model.latent_size"]
     num_classes = run.spec.model.num_classes
     labels = data.test.labels if num_classes else None
-    title = f"{describe(run, lane)}\nseed {run.lanes[lane].seed}, step {done.best.step[lane]}"
+    title = title_of(run, done, lane)
     # The same pictures at every evaluation.
     key = jax.random.key(values["dataset.binarization_seed"])
 

@@ -1,0 +1,72 @@
+"""What an evaluation measured."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from vae_jax.figures import style
+
+
+def likelihood(
+    path: Path,
+    draws: Sequence[int],
+    curve_kj: np.ndarray,
+    seeds: Sequence[int],
+    nll_n: np.ndarray,
+    *,
+    title: str,
+    prefix: str,
+) -> None:
+    """-log p(x) against the number of draws, a line a lane; and one lane's examples.
+
+    Args:
+      draws: j numbers of draws.
+      curve_kj: the mean nll by so many draws, nats, a row a lane.
+      seeds: the lanes'.
+      nll_n: of each test example of the lane in the title, nats.
+      prefix: stands before the name ("pseudo-" where it is no likelihood).
+    """
+    fig = style.figure(9, 3.6, title)
+    left, right = fig.subplots(1, 2)
+    for lane, (seed, curve_j) in enumerate(zip(seeds, curve_kj, strict=True)):
+        colour = style.COLOURS[lane % len(style.COLOURS)]
+        left.plot(draws, curve_j, marker="o", markersize=3, color=colour, label=f"seed {seed}")
+    left.set_xscale("log")
+    left.set_xlabel("importance samples")
+    left.set_ylabel(f"{prefix}nll (nats per example)")
+    left.grid(alpha=0.3)
+    if len(seeds) <= 10:
+        left.legend(fontsize=7, frameon=False)
+    right.hist(nll_n[np.isfinite(nll_n)], bins=50, color=style.COLOURS[0])
+    right.axvline(np.mean(nll_n), color=style.COLOURS[6], label=f"mean {np.mean(nll_n):.2f}")
+    right.legend(fontsize=7, frameon=False)
+    right.set_xlabel(f"{prefix}nll of a test image (nats)")
+    right.set_ylabel("test images")
+    style.save(fig, path)
+
+
+def latent_units(
+    path: Path, activity_l: np.ndarray, kl_l: np.ndarray | None, *, title: str
+) -> None:
+    """Each unit's activity (the variance of its posterior mean) and mean KL, the most active first.
+
+    kl_l: nats; None: not known by unit.
+    """
+    fig = style.figure(7, 3.4, title)
+    order = np.argsort(-activity_l, kind="stable")
+    places = np.arange(len(order))
+    axes = fig.subplots(1, 1 if kl_l is None else 2, squeeze=False)[0]
+    axes[0].bar(places, np.maximum(activity_l[order], 1e-8), color=style.COLOURS[0])
+    axes[0].axhline(0.01, color=style.COLOURS[6], linestyle="--", label="active above 0.01")
+    axes[0].set_yscale("log")
+    axes[0].set_ylabel("variance of the posterior mean")
+    axes[0].legend(fontsize=7, frameon=False)
+    if kl_l is not None:
+        axes[1].bar(places, kl_l[order], color=style.COLOURS[2])
+        axes[1].set_ylabel("KL(q(z | x) || p(z)), nats")
+    for one in axes:
+        one.set_xlabel("latent unit, the most active first")
+        if len(order) <= 20:
+            one.set_xticks(places, [str(unit) for unit in order], fontsize=7)
+    style.save(fig, path)
