@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 from tests.conftest import write_tiny_npz
-from tests.runs.test_train import run
+from tests.runs.test_train import run, values_of
 from vae_jax.data.binarization import scale
 from vae_jax.errors import UserError
 from vae_jax.evaluation.importance_sampling import importance_sampling
 from vae_jax.evaluation.latents import active_units
-from vae_jax.runs import folder, measurements, metrics
+from vae_jax.runs import folder, measurements, metrics, train
 from vae_jax.runs.config import nest
 from vae_jax.runs.evaluate import evaluate, load
 from vae_jax.training.keys import lane_keys
@@ -156,7 +156,10 @@ def test_a_crash_half_way_keeps_what_is_done_and_leaves_the_results(copy, monkey
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"metrics": ("nnl",)}, "'nnl' is unknown; known: ais, elbo, latents, nll"),
+        (
+            {"metrics": ("nnl",)},
+            "'nnl' is unknown; known: ais, disentanglement, elbo, latents, nll",
+        ),
         ({"metrics": ("nll,fid",)}, "'fid' is unknown"),
         ({"num_importance_samples": 0}, "should be a whole number, at least 1"),
     ],
@@ -166,6 +169,18 @@ def test_mistakes_leave_the_folder_as_it_is(trained, changes, message):
     with pytest.raises(UserError, match=message):
         evaluate(workdir, with_metrics(config, **changes))
     assert not (workdir / "evaluation").exists()
+
+
+def test_factors_are_asked_for(trained, tmp_path):
+    workdir, config = trained
+    with pytest.raises(UserError, match="needs the factors that the images were made of"):
+        evaluate(workdir, with_metrics(config, metrics=("disentanglement",)))
+    values = values_of("", dataset__name="sprites", training__num_epochs=1, training__seeds=(0,))
+    values |= {"dataset.path": "", "training.batch_size": 5_000, "dataset.validation_size": 5_000}
+    train.train(nest(values | {"evaluation.metrics": ("disentanglement",)}), tmp_path / "sprites")
+    own = results_of(tmp_path / "sprites")["lanes"][0]
+    assert all(0 <= own[name] <= 1 for name in ("mig", "modularity", "factor_vae_score"))
+    assert own["factor_vae_score"] > 0.2
 
 
 def test_a_pseudo_likelihood_is_refused_unless_asked_for(tiny_npz, tmp_path):

@@ -200,6 +200,11 @@ def refuse_data(values: Values, data: Dataset) -> None:
             f"evaluation.metrics = {asked[0]!r} of grey values under {head} is no likelihood; "
             "binarise them, or say evaluation.allow_pseudo_likelihood = True"
         )
+    if "disentanglement" in values["evaluation.metrics"] and data.test.factors is None:
+        raise UserError(
+            "evaluation.metrics = 'disentanglement' needs the factors that the images were made "
+            f"of, and {data.identity['name']} has none (dataset.name = 'sprites' has)"
+        )
     if values["model.conditional"] or values["model.name"] == "m2":
         reader = "model.conditional = True" if values["model.conditional"] else "model.name = 'm2'"
         if data.train.labels is None or data.test.labels is None:

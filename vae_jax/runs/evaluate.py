@@ -33,9 +33,10 @@ from vae_jax.training.step import State
 
 COLUMNS = (
     "bound", "elbo", "reconstruction", "kl", "nll", "ais_nll", "ais_gap", "importance_gap",
-    "bits_per_dim", "active_units", "accuracy",
+    "bits_per_dim", "active_units", "mig", "modularity", "factor_vae_score", "accuracy",
 )  # fmt: skip
 TERMS = ("bound", "elbo", "reconstruction", "kl", "bits_per_dim")  # always there
+UNITLESS = {"active_units": 1, "mig": 3, "modularity": 3, "factor_vae_score": 3, "accuracy": 4}
 TRUSTED = 0.01  # of the images may have a single draw that dominates
 
 
@@ -230,12 +231,12 @@ def shown_metrics(lanes: list[dict[str, Any]]) -> list[str]:
 def column(name: str, pseudo: str) -> str:
     """The head of a metric's column."""
     shown = name.replace("bits_per_dim", "bits/dim")
-    return shown if name in ("kl", "active_units", "accuracy") else f"{pseudo}{shown}"
+    return shown if name in UNITLESS or name == "kl" else f"{pseudo}{shown}"
 
 
 def cells(numbers: dict[str, float | None], names: list[str]) -> list[str]:
     """Those metrics as they are printed."""
-    digits = {"bits_per_dim": 4, "active_units": 1, "accuracy": 4}
+    digits = {"bits_per_dim": 4, **UNITLESS}
     return ["-" if (v := numbers.get(n)) is None else f"{v:.{digits.get(n, 2)}f}" for n in names]
 
 

@@ -45,9 +45,9 @@ def measured(run: Run, best: Best, name: str, metric: Metric) -> list[dict[str, 
         there = folder.read_json(path)
         if there.get("settings") == settings:
             return there["lanes"]
-    arrays = measure_split(run, best, name, metric)
+    arrays, factors = measure_split(run, best, name, metric), run.data.test.factors
     lanes = [
-        {key: or_none(number) for key, number in metric.summary(own).items()}
+        {key: or_none(number) for key, number in metric.summary(own, factors).items()}
         for own in ({key: leaf[i] for key, leaf in arrays.items()} for i in range(len(run.lanes)))
     ]
     if is_first():

@@ -11,6 +11,11 @@ from vae_jax.evaluation.annealed_importance_sampling import (
     annealed_importance_sampling,
     bracket,
 )
+from vae_jax.evaluation.disentanglement import (
+    factor_vae_score,
+    modularity,
+    mutual_information_gap,
+)
 from vae_jax.evaluation.importance_sampling import BLOCK, importance_sampling
 from vae_jax.evaluation.latents import active_units, latents
 
@@ -24,7 +29,7 @@ class Metric(NamedTuple):
     """What is measured of each example, and what that comes to.
 
     measure: (spec, hyper, model, params, key, x [1, d]) -> {name: [1, ...]}, as examples.py has it.
-    summary: the arrays of all examples -> the lane's numbers for results.json.
+    summary: the arrays of all examples, and their factors -> the lane's numbers for results.json.
     spec:    config -> measure's static choice.
     at_once: config -> examples side by side on a device; 0: a batch of the evaluation's.
     cost:    config -> what an example takes, in words.
@@ -32,7 +37,7 @@ class Metric(NamedTuple):
     """
 
     measure: Callable[..., dict[str, Any]]
-    summary: Callable[[Arrays], dict[str, float]]
+    summary: Callable[[Arrays, np.ndarray | None], dict[str, float]]
     spec: Callable[[Values], Hashable]
     at_once: Callable[[Values], int]
     cost: Callable[[Values], str]
@@ -77,7 +82,7 @@ def ais_measure(spec: AisSpec, hyper, model, params, key, x_bd):
     }
 
 
-def ais_summary(arrays: Arrays) -> dict[str, float]:
+def ais_summary(arrays: Arrays, factors_nf) -> dict[str, float]:
     """Means over images. ais_gap: upper - lower bound of log p(x) of simulated images;
     importance_gap: nll by importance sampling - by annealed, of the same images."""
     log_likelihood_n = arrays["log_likelihood"].astype(np.float64)
@@ -100,7 +105,7 @@ def nll_measure(num_samples, hyper, model, params, key, x_bd):
     return importance_sampling(model, params, key, x_bd, num_samples)._asdict()
 
 
-def nll_summary(arrays: Arrays) -> dict[str, float]:
+def nll_summary(arrays: Arrays, factors_nf) -> dict[str, float]:
     """Means over examples; nll_se: the standard error of the mean, over examples."""
     log_likelihood_n = arrays["log_likelihood"].astype(np.float64)
     return {
@@ -117,9 +122,24 @@ def latents_measure(spec, hyper, model, params, key, x_bd):
     return {name: leaf for name, leaf in found.items() if leaf is not None}
 
 
-def latents_summary(arrays: Arrays) -> dict[str, float]:
+def latents_summary(arrays: Arrays, factors_nf) -> dict[str, float]:
     """How many latent units are active."""
     return {"active_units": active_units(arrays["mean"])}
+
+
+def codes_measure(spec, hyper, model, params, key, x_bd):
+    """Posterior means."""
+    return {"mean": latents(model, params, x_bd).mean}
+
+
+def disentanglement_summary(arrays: Arrays, factors_nf) -> dict[str, float]:
+    """Scores of the posterior means against the factors that the images were made of."""
+    codes_nl = arrays["mean"].astype(np.float64)
+    return {
+        "mig": mutual_information_gap(codes_nl, factors_nf),
+        "modularity": modularity(codes_nl, factors_nf),
+        "factor_vae_score": factor_vae_score(0, codes_nl, factors_nf),
+    }
 
 
 METRICS: dict[str, Metric | None] = {
@@ -136,6 +156,13 @@ METRICS: dict[str, Metric | None] = {
             f"{values['evaluation.ais.leapfrog_steps']} gradients"
         ),
         images=lambda values: values["evaluation.ais.images"],
+    ),
+    "disentanglement": Metric(
+        measure=codes_measure,
+        summary=disentanglement_summary,
+        spec=lambda values: None,
+        at_once=lambda values: 0,
+        cost=lambda values: "an encoding",
     ),
     "elbo": None,  # always there
     "latents": Metric(
