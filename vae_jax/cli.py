@@ -27,7 +27,8 @@ usage: vae-jax VERB FLAGS
       with --coordinator=HOST:PORT --num_processes=N --process_id=0 (1, 2, ...).
 
   vae-jax evaluate --workdir=runs/mnist [--config.evaluation.KEY=VALUE ...]
-      Loads each lane's best checkpoint from a run folder and computes test ELBO and figures again.
+      Measures each lane's best on the test set: the ELBO, and what
+      --config.evaluation.metrics=nll,ais,latents,disentanglement names.
 
   vae-jax sweep    --config=configs/sweeps/latent_size.py --workdir=runs/latent_size
       Trains every config that the file's sweep(hyper) gives, in as few programs as there can be.
