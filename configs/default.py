@@ -124,7 +124,7 @@ def get_config() -> ConfigDict:
     config.evaluation.batch_size = 1_000  # examples at a time; does not change the result
     config.evaluation.num_samples = 1  # draws from q(z | x) for each example's bound
     # What is measured of the test set: elbo (always), nll, ais, latents,
-    # disentanglement.
+    # surgery, disentanglement.
     config.evaluation.metrics = ("elbo",)
     config.evaluation.num_importance_samples = 5_000  # nll: draws for each example's log p(x)
     config.evaluation.draws_at_once = 2_000  # nll, ais: side by side; does not change the result

@@ -28,7 +28,7 @@ usage: vae-jax VERB FLAGS
 
   vae-jax evaluate --workdir=runs/mnist [--config.evaluation.KEY=VALUE ...]
       Measures each lane's best on the test set: the ELBO, and what
-      --config.evaluation.metrics=nll,ais,latents,disentanglement names.
+      --config.evaluation.metrics=nll,ais,latents,surgery,disentanglement names.
 
   vae-jax sweep    --config=configs/sweeps/latent_size.py --workdir=runs/latent_size
       Trains every config that the file's sweep(hyper) gives, in as few programs as there can be.

@@ -69,6 +69,10 @@ REFUSED = [
         {"model.name": "m2", "objective.name": "m2", "evaluation.metrics": ("nll",)},
         "has labels to draw too; leave it out",
     ),
+    (
+        {"model.posterior": "full", "evaluation.metrics": ("elbo", "surgery")},
+        "these are 'vae', 'full' and 'standard_normal'",
+    ),
     ({"objective.name": "m2"}, "the model 'm2' and the objective 'm2' belong together"),
     (
         {"objective.name": "m2", "model.name": "m2", "model.conditional": True},

@@ -99,6 +99,16 @@ def test_annealed_importance_sampling_is_of_the_first_images(copy, monkeypatch):
     evaluate(workdir, with_metrics(config, metrics=("ais",)))  # what is kept is found again
 
 
+def test_the_three_parts_are_the_kl(copy):
+    workdir, config = copy
+    evaluate(workdir, with_metrics(config, metrics=("surgery",)))
+    for own in results_of(workdir)["lanes"]:
+        parts = [own[n] for n in ("mutual_information", "total_correlation", "dimension_wise_kl")]
+        errors = [own[f"{n}_se"] for n in ("mutual_information", "dimension_wise_kl")]
+        assert 0 <= own["mutual_information"] <= np.log(50) + 0.01
+        assert sum(parts) == pytest.approx(own["kl"], abs=10 * sum(errors))
+
+
 def test_weights_that_one_draw_dominates_are_told(copy, capsys, monkeypatch):
     workdir, config = copy
     monkeypatch.setattr(metrics, "DOMINATES", 0.0)
@@ -158,7 +168,7 @@ def test_a_crash_half_way_keeps_what_is_done_and_leaves_the_results(copy, monkey
     [
         (
             {"metrics": ("nnl",)},
-            "'nnl' is unknown; known: ais, disentanglement, elbo, latents, nll",
+            "'nnl' is unknown; known: ais, disentanglement, elbo, latents, nll, surgery",
         ),
         ({"metrics": ("nll,fid",)}, "'fid' is unknown"),
         ({"num_importance_samples": 0}, "should be a whole number, at least 1"),

@@ -170,6 +170,13 @@ def of_metrics(values: Values) -> Iterator[str]:
                 f"evaluation.metrics = {metric!r} is by draws of z alone, and model.name = 'm2' "
                 "has labels to draw too; leave it out"
             )
+    own = (values["model.name"], values["model.prior"], values["model.posterior"])
+    if "surgery" in wanted and own != ("vae", "standard_normal", "diagonal"):
+        yield (
+            "evaluation.metrics = 'surgery' is written for model.name = 'vae' with a diagonal "
+            f"posterior and the standard_normal prior; these are {own[0]!r}, {own[2]!r} and "
+            f"{own[1]!r}"
+        )
     if "ais" in wanted and importlib.util.find_spec("blackjax") is None:
         yield "evaluation.metrics = 'ais' needs blackjax: pip install -e '.[evaluation]'"
 

@@ -33,10 +33,12 @@ from vae_jax.training.step import State
 
 COLUMNS = (
     "bound", "elbo", "reconstruction", "kl", "nll", "ais_nll", "ais_gap", "importance_gap",
-    "bits_per_dim", "active_units", "mig", "modularity", "factor_vae_score", "accuracy",
+    "mutual_information", "total_correlation", "dimension_wise_kl", "bits_per_dim", "active_units",
+    "mig", "modularity", "factor_vae_score", "accuracy",
 )  # fmt: skip
 TERMS = ("bound", "elbo", "reconstruction", "kl", "bits_per_dim")  # always there
 UNITLESS = {"active_units": 1, "mig": 3, "modularity": 3, "factor_vae_score": 3, "accuracy": 4}
+OF_Z = ("kl", "mutual_information", "total_correlation", "dimension_wise_kl")  # without x
 TRUSTED = 0.01  # of the images may have a single draw that dominates
 
 
@@ -231,7 +233,7 @@ def shown_metrics(lanes: list[dict[str, Any]]) -> list[str]:
 def column(name: str, pseudo: str) -> str:
     """The head of a metric's column."""
     shown = name.replace("bits_per_dim", "bits/dim")
-    return shown if name in UNITLESS or name == "kl" else f"{pseudo}{shown}"
+    return shown if name in UNITLESS or name in OF_Z else f"{pseudo}{shown}"
 
 
 def cells(numbers: dict[str, float | None], names: list[str]) -> list[str]:

@@ -4,8 +4,10 @@ from collections.abc import Callable, Hashable
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
+from vae_jax.evaluation.aggregate_posterior import surgery
 from vae_jax.evaluation.annealed_importance_sampling import (
     Annealing,
     annealed_importance_sampling,
@@ -18,7 +20,9 @@ from vae_jax.evaluation.disentanglement import (
 )
 from vae_jax.evaluation.importance_sampling import BLOCK, importance_sampling
 from vae_jax.evaluation.latents import active_units, latents
+from vae_jax.probability.gaussian import Gaussian
 
+SURGERY_DRAWS = 2_000  # of z, each against all examples
 DOMINATES = 0.5  # of the weight, in one draw
 
 Values = dict[str, Any]
@@ -142,6 +146,17 @@ def disentanglement_summary(arrays: Arrays, factors_nf) -> dict[str, float]:
     }
 
 
+def surgery_measure(spec, hyper, model, params, key, x_bd):
+    """The diagonal q(z | x)."""
+    return model.encode(params, x_bd)._asdict()
+
+
+def surgery_summary(arrays: Arrays, factors_nf) -> dict[str, float]:
+    """The mean KL in three parts, with their Monte Carlo errors."""
+    q = Gaussian(jnp.asarray(arrays["mean"]), jnp.asarray(arrays["log_scale"]))
+    return surgery(jax.random.key(0), q, SURGERY_DRAWS)._asdict()
+
+
 METRICS: dict[str, Metric | None] = {
     "ais": Metric(
         measure=ais_measure,
@@ -178,5 +193,12 @@ METRICS: dict[str, Metric | None] = {
         spec=lambda values: values["evaluation.num_importance_samples"],
         at_once=lambda values: max(1, values["evaluation.draws_at_once"] // BLOCK),
         cost=lambda values: f"{values['evaluation.num_importance_samples']:,} decodings",
+    ),
+    "surgery": Metric(
+        measure=surgery_measure,
+        summary=surgery_summary,
+        spec=lambda values: None,
+        at_once=lambda values: 0,
+        cost=lambda values: f"an encoding, and its density at {SURGERY_DRAWS:,} draws",
     ),
 }

@@ -1,0 +1,63 @@
+"""The KL in three parts, against closed forms."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from vae_jax.evaluation.aggregate_posterior import BLOCK, log_aggregate, surgery
+from vae_jax.probability.gaussian import Gaussian, kl_to_standard_normal
+
+CORRELATION = 0.8
+
+
+def posterior(n, noise=0.3, correlation=CORRELATION, seed=0):
+    """q(z | x_j) of n examples, whose mean over j is nearly N(0, [[1, r], [r, 1]])."""
+    covariance = np.array([[1, correlation], [correlation, 1]]) - noise**2 * np.eye(2)
+    means = np.random.default_rng(seed).multivariate_normal(np.zeros(2), covariance, size=n)
+    return Gaussian(jnp.array(means, jnp.float32), jnp.full((n, 2), jnp.log(noise)))
+
+
+@pytest.mark.parametrize("n", [3, BLOCK, BLOCK + 7])
+def test_blocks_do_not_change_the_mixture(n):
+    q = posterior(n)
+    z_ml = jax.random.normal(jax.random.key(0), (5, 2))
+    log_joint_m, log_units_ml = log_aggregate(q, z_ml)
+    away = (z_ml[:, None] - q.mean[None]) / 0.3
+    density = np.exp(-0.5 * away**2) / (0.3 * np.sqrt(2 * np.pi))
+    np.testing.assert_allclose(log_units_ml, np.log(density.mean(axis=1)), rtol=1e-3, atol=1e-3)
+    np.testing.assert_allclose(
+        log_joint_m, np.log(density.prod(axis=-1).mean(axis=1)), rtol=1e-3, atol=1e-3
+    )
+
+
+def test_the_parts_are_those_of_a_correlated_gaussian():
+    found = surgery(jax.random.key(1), posterior(4_000), 3_000)
+    total_correlation = -0.5 * np.log(1 - CORRELATION**2)
+    # H(z) - H(z | x) of Gaussians; the sample of 4,000 has errors of its own, about 0.02 nats.
+    log_det = np.log(1 - CORRELATION**2)
+    information = 0.5 * log_det - 2 * np.log(0.3)
+    assert (
+        abs(found.total_correlation - total_correlation) < 4.4 * found.total_correlation_se + 0.05
+    )
+    assert abs(found.mutual_information - information) < 4.4 * found.mutual_information_se + 0.05
+    assert abs(found.dimension_wise_kl) < 4.4 * found.dimension_wise_kl_se + 0.05
+
+
+def test_together_they_are_the_mean_kl():
+    q = posterior(600, correlation=0.5)._replace(log_scale=jnp.full((600, 2), -0.4))
+    found = surgery(jax.random.key(1), q, 4_000)
+    whole = float(jnp.mean(jnp.sum(kl_to_standard_normal(q), axis=-1)))
+    errors = np.hypot.reduce(found[3:])
+    assert abs(sum(found[:3]) - whole) < 4.4 * 2 * errors
+    assert errors < 0.1
+
+
+def test_far_apart_codes_tell_the_example_and_equal_ones_do_not():
+    apart = Gaussian(jnp.array([[-50.0], [50.0]]), jnp.zeros((2, 1)))
+    assert surgery(jax.random.key(0), apart, 100).mutual_information == pytest.approx(np.log(2))
+    equal = Gaussian(jnp.ones((7, 3)), jnp.zeros((7, 3)))
+    found = surgery(jax.random.key(0), equal, 100)
+    assert found.mutual_information == pytest.approx(0, abs=1e-5)
+    assert found.total_correlation == pytest.approx(0, abs=1e-5)
+    assert abs(found.dimension_wise_kl - 1.5) < 4.4 * found.dimension_wise_kl_se
