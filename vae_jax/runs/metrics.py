@@ -34,17 +34,17 @@ class Metric(NamedTuple):
 
     measure: (spec, hyper, model, params, key, x [1, d]) -> {name: [1, ...]}, as examples.py has it.
     summary: the arrays of all examples, and their factors -> the lane's numbers for results.json.
+    cost:    config -> what an example takes, in words.
     spec:    config -> measure's static choice.
     at_once: config -> examples side by side on a device; 0: a batch of the evaluation's.
-    cost:    config -> what an example takes, in words.
     images:  config -> of so many test images, the first; None: of all.
     """
 
     measure: Callable[..., dict[str, Any]]
     summary: Callable[[Arrays, np.ndarray | None], dict[str, float]]
-    spec: Callable[[Values], Hashable]
-    at_once: Callable[[Values], int]
     cost: Callable[[Values], str]
+    spec: Callable[[Values], Hashable] = lambda values: None
+    at_once: Callable[[Values], int] = lambda values: 0
     images: Callable[[Values], int | None] = lambda values: None
 
 
@@ -131,11 +131,6 @@ def latents_summary(arrays: Arrays, factors_nf) -> dict[str, float]:
     return {"active_units": active_units(arrays["mean"])}
 
 
-def codes_measure(spec, hyper, model, params, key, x_bd):
-    """Posterior means."""
-    return {"mean": latents(model, params, x_bd).mean}
-
-
 def disentanglement_summary(arrays: Arrays, factors_nf) -> dict[str, float]:
     """Scores of the posterior means against the factors that the images were made of."""
     codes_nl = arrays["mean"].astype(np.float64)
@@ -173,18 +168,14 @@ METRICS: dict[str, Metric | None] = {
         images=lambda values: values["evaluation.ais.images"],
     ),
     "disentanglement": Metric(
-        measure=codes_measure,
+        measure=latents_measure,
         summary=disentanglement_summary,
-        spec=lambda values: None,
-        at_once=lambda values: 0,
         cost=lambda values: "an encoding",
     ),
     "elbo": None,  # always there
     "latents": Metric(
         measure=latents_measure,
         summary=latents_summary,
-        spec=lambda values: None,
-        at_once=lambda values: 0,
         cost=lambda values: "an encoding",
     ),
     "nll": Metric(
@@ -197,8 +188,6 @@ METRICS: dict[str, Metric | None] = {
     "surgery": Metric(
         measure=surgery_measure,
         summary=surgery_summary,
-        spec=lambda values: None,
-        at_once=lambda values: 0,
         cost=lambda values: f"an encoding, and its density at {SURGERY_DRAWS:,} draws",
     ),
 }
