@@ -68,5 +68,5 @@ def latent_units(
     for one in axes:
         one.set_xlabel("latent unit, the most active first")
         if len(order) <= 20:
-            one.set_xticks(places, [str(unit) for unit in order], fontsize=7)
+            one.set_xticks(places, [str(unit) for unit in order], fontsize=7, rotation=90)
     style.save(fig, path)
