@@ -42,7 +42,10 @@ NEEDS = {
 }
 SEVERAL = {"objective.num_samples": 4, "evaluation.num_samples": 4, "objective.num_groups": 2}
 WEIGHTS = {"objective.regularizer_weight": 0.5, "objective.corruption_amount": 0.2}
-HOST = ("dataset.name", "dataset.binarization", "optimizer.name", "optimizer.schedule.name")
+HOST = (
+    "dataset.name", "dataset.binarization", "optimizer.name", "optimizer.schedule.name",
+    "evaluation.metrics",
+)  # fmt: skip
 MEMBERS = [
     (key, name) for key, family in FAMILIES.items() if key not in HOST for name in sorted(family)
 ]

@@ -13,7 +13,6 @@ from vae_jax.errors import UserError, choose
 from vae_jax.networks.network import ACTIVATIONS, NORMS
 from vae_jax.runs.combinations import refuse_combination
 from vae_jax.runs.families import FAMILIES
-from vae_jax.runs.metrics import METRICS
 
 Values = dict[str, Any]  # {"model.latent_size": 2, ...}: a config, flat, its types normalised
 Check = Callable[[str, Any], Any]  # (key, value) -> the value, of its one type
@@ -200,7 +199,7 @@ KEYS: dict[str, Check] = {
     "evaluation.every_epochs": whole(1),
     "evaluation.batch_size": whole(1),
     "evaluation.num_samples": whole(1),
-    "evaluation.metrics": names_in(METRICS),
+    "evaluation.metrics": names_in(FAMILIES["evaluation.metrics"]),
     "evaluation.num_importance_samples": whole(1),
     "evaluation.draws_at_once": whole(1),
     "evaluation.ais.images": whole(1),

@@ -15,6 +15,7 @@ from vae_jax.objectives.regularizers import REGULARIZERS
 from vae_jax.probability.likelihoods import LIKELIHOODS
 from vae_jax.probability.posteriors import POSTERIORS
 from vae_jax.probability.priors import PRIORS
+from vae_jax.runs.metrics import METRICS
 from vae_jax.training.optimizer import OPTIMIZERS, SCHEDULES
 
 # How the ELBO takes its KL.
@@ -41,6 +42,10 @@ FAMILIES: dict[str, Mapping[str, Any]] = {
     "objective.corruption": CORRUPTIONS,
     "optimizer.name": OPTIMIZERS,
     "optimizer.schedule.name": SCHEDULES,
+    "evaluation.metrics": {
+        name: "always there" if metric is None else metric.summary
+        for name, metric in METRICS.items()
+    },
 }
 
 

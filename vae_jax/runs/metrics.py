@@ -73,8 +73,7 @@ def ais_spec(values: Values) -> AisSpec:
 
 
 def ais_measure(spec: AisSpec, hyper, model, params, key, x_bd):
-    """log p(x) by annealed importance sampling, and by importance sampling of the same image; and
-    the bracket of an image of the model's own."""
+    """Of an image, both estimates of log p(x); and the bracket of an image of the model's own."""
     keys = jax.random.split(key, 3)
     found = annealed_importance_sampling(model, params, keys[0], x_bd, spec.annealing)
     around = bracket(model, params, keys[1], spec.annealing)
@@ -87,8 +86,11 @@ def ais_measure(spec: AisSpec, hyper, model, params, key, x_bd):
 
 
 def ais_summary(arrays: Arrays, factors_nf) -> dict[str, float]:
-    """Means over images. ais_gap: upper - lower bound of log p(x) of simulated images;
-    importance_gap: nll by importance sampling - by annealed, of the same images."""
+    """-log p(x) of some images by annealed importance sampling, and how far off that can be.
+
+    Means over images; ais_gap: upper - lower bound of log p(x) of simulated images;
+    importance_gap: nll by importance sampling - by annealed, of the same images.
+    """
     log_likelihood_n = arrays["log_likelihood"].astype(np.float64)
     gap_n = (arrays["upper"] - arrays["lower"]).astype(np.float64)
     importance_gap_n = log_likelihood_n - arrays["importance_log_likelihood"]
@@ -105,12 +107,15 @@ def ais_summary(arrays: Arrays, factors_nf) -> dict[str, float]:
 
 
 def nll_measure(num_samples, hyper, model, params, key, x_bd):
-    """-log p(x) by importance sampling."""
+    """log p(x)."""
     return importance_sampling(model, params, key, x_bd, num_samples)._asdict()
 
 
 def nll_summary(arrays: Arrays, factors_nf) -> dict[str, float]:
-    """Means over examples; nll_se: the standard error of the mean, over examples."""
+    """-log p(x) by importance sampling.
+
+    Means over examples; nll_se: the standard error of the mean, over examples.
+    """
     log_likelihood_n = arrays["log_likelihood"].astype(np.float64)
     return {
         "nll": -log_likelihood_n.mean(),
