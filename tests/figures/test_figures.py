@@ -39,8 +39,12 @@ FIGURES = {
         path, (1, 10, 60), RNG.random((2, 3)), (4, 9), RNG.random(30), title="t", prefix=""
     ),
     "hardest": lambda path: hardest(path, RNG.random((2, 3, 6, 6, 1)), np.arange(6.0), title="t"),
-    "latent units": lambda path: latent_units(path, RNG.random(30), RNG.random(30), title="t"),
-    "latent units without KL": lambda path: latent_units(path, RNG.random(3), None, title="t"),
+    "latent units": lambda path: latent_units(
+        path, RNG.random(30), RNG.random(30), active=0.01, title="t"
+    ),
+    "latent units without KL": lambda path: latent_units(
+        path, RNG.random(3), None, active=0.01, title="t"
+    ),
     "samples": lambda path: samples(path, RNG.random((3, 3, 6, 6, 1)), title="t"),
     "colour samples": lambda path: samples(path, RNG.random((3, 3, 6, 6, 3)), title="t"),
     "reconstructions": lambda path: reconstructions(

@@ -56,8 +56,7 @@ def importance_sampling(
         log_w_kb = model.log_joint(params, x_bd, z_kbl) - log_q_kb
         return jnp.where(is_one_k[:, None], log_w_kb, -jnp.inf)
 
-    def add(sums: Sums, block):
-        log_w_kb = log_weights(block)
+    def add(sums: Sums, log_w_kb):
         # Before the first weight that is not 0, any finite number will do.
         largest = jnp.maximum(sums.largest, jnp.max(log_w_kb, axis=0))
         w_kb = jnp.exp(log_w_kb - largest[None])
@@ -72,11 +71,14 @@ def importance_sampling(
     shape = (len(x_bd),)
     nothing = Sums(jnp.full(shape, jnp.finfo(jnp.float32).min), jnp.zeros(shape), jnp.zeros(shape))
     blocks = -(-num_samples // BLOCK)
-    sums, log_totals_jb = jax.lax.scan(add, nothing, jnp.arange(blocks))
-
-    first_kb = jax.lax.cumlogsumexp(log_weights(0), axis=0)
+    first_kb = log_weights(0)  # apart from the others: the curve has points within it
+    sums, _ = add(nothing, first_kb)
+    sums, log_totals_jb = jax.lax.scan(
+        lambda sums, block: add(sums, log_weights(block)), sums, jnp.arange(1, blocks)
+    )
+    within_kb = jax.lax.cumlogsumexp(first_kb, axis=0)
     curve = [
-        (first_kb[n - 1] if n <= BLOCK else log_totals_jb[-(-n // BLOCK) - 1]) - math.log(n)
+        (within_kb[n - 1] if n <= BLOCK else log_totals_jb[-(-n // BLOCK) - 2]) - math.log(n)
         for n in points
     ]
     return ImportanceSampling(

@@ -47,18 +47,20 @@ def likelihood(
 
 
 def latent_units(
-    path: Path, activity_l: np.ndarray, kl_l: np.ndarray | None, *, title: str
+    path: Path, activity_l: np.ndarray, kl_l: np.ndarray | None, *, active: float, title: str
 ) -> None:
     """Each unit's activity (the variance of its posterior mean) and mean KL, the most active first.
 
-    kl_l: nats; None: not known by unit.
+    kl_l: nats; None: not known by unit. active: the activity from which a unit counts as that.
     """
     fig = style.figure(7, 3.4, title)
     order = np.argsort(-activity_l, kind="stable")
     places = np.arange(len(order))
     axes = fig.subplots(1, 1 if kl_l is None else 2, squeeze=False)[0]
     axes[0].bar(places, np.maximum(activity_l[order], 1e-8), color=style.COLOURS[0])
-    axes[0].axhline(0.01, color=style.COLOURS[6], linestyle="--", label="active above 0.01")
+    axes[0].axhline(
+        active, color=style.COLOURS[6], linestyle="--", label=f"active above {active:g}"
+    )
     axes[0].set_yscale("log")
     axes[0].set_ylabel("variance of the posterior mean")
     axes[0].legend(fontsize=7, frameon=False)

@@ -9,7 +9,7 @@ from jax.scipy.stats import norm
 
 from vae_jax.data.binarization import scale
 from vae_jax.evaluation.importance_sampling import curve_draws
-from vae_jax.evaluation.latents import activity
+from vae_jax.evaluation.latents import ACTIVE, activity
 from vae_jax.figures.images import hardest, manifold, reconstructions, samples, traversals
 from vae_jax.figures.latent_space import latent_space
 from vae_jax.figures.measurements import latent_units, likelihood
@@ -97,7 +97,9 @@ def draw_measurements(run: Run, done: Progress, lane: int, at: Path) -> None:
     if "latents" in wanted:
         kept = kept_arrays(run, "latents")
         kl_l = kept["kl"][lane].mean(axis=0, dtype=np.float64) if "kl" in kept else None
-        latent_units(at / "latent_units.png", activity(kept["mean"][lane]), kl_l, title=title)
+        latent_units(
+            at / "latent_units.png", activity(kept["mean"][lane]), kl_l, active=ACTIVE, title=title
+        )
 
 
 def title_of(run: Run, done: Progress, lane: int) -> str:
