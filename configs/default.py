@@ -123,16 +123,24 @@ def get_config() -> ConfigDict:
     config.evaluation.every_epochs = 1  # validation and a checkpoint, each so many epochs
     config.evaluation.batch_size = 1_000  # examples at a time; does not change the result
     config.evaluation.num_samples = 1  # draws from q(z | x) for each example's bound
-    # What is measured of the test set: elbo (always), nll, ais, latents, surgery, disentanglement.
+    # Measured of the test set: elbo (always), nll, nll_active, ais, gaps, latents, surgery,
+    # probes, disentanglement, samples.
     config.evaluation.metrics = ("elbo",)
-    config.evaluation.num_importance_samples = 5_000  # nll: draws for each example's log p(x)
-    config.evaluation.draws_at_once = 2_000  # nll, ais: side by side; does not change the result
+    config.evaluation.num_importance_samples = 5_000  # draws for each example's log p(x)
+    config.evaluation.draws_at_once = 2_000  # of them side by side; does not change the result
     config.evaluation.ais = ConfigDict()  # annealed importance sampling
     config.evaluation.ais.images = 100  # the first of the test set
     config.evaluation.ais.chains = 16  # for each image
     config.evaluation.ais.temperatures = 1_000  # moves of each chain
     config.evaluation.ais.leapfrog_steps = 10  # gradients of each move
-    config.evaluation.allow_pseudo_likelihood = False  # nll, ais: of grey values in a Bernoulli too
+    config.evaluation.gaps = ConfigDict()  # each image's own best q(z | x)
+    config.evaluation.gaps.images = 100  # the first of the test set
+    config.evaluation.gaps.steps = 500  # of Adam, ten draws each
+    config.evaluation.samples = ConfigDict()
+    # The .npz of a feature space of another run, for numbers to compare; "": one is trained.
+    config.evaluation.samples.features = ""
+    # nll, nll_active, ais, gaps: of grey values in a Bernoulli too.
+    config.evaluation.allow_pseudo_likelihood = False
 
     config.sweep = ConfigDict()
     config.sweep.pad_latents = True  # latent sizes are lanes of one program, padded and masked

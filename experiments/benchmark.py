@@ -6,8 +6,8 @@ trains each model in each system that is installed, every one in a process of it
 ROUNDS times over, and prints seconds an epoch, the ratio to this code, seconds from the start of
 the process to the end of the first training step, and peak memory; then what the command line
 itself takes; and leaves the same as JSON under experiments/results/.
-About 12 minutes on two cores. `python -m experiments.benchmark sweep`, `... objectives` and
-`... networks` are those of the files benchmark_sweep.py and so on.
+About 12 minutes on two cores. `python -m experiments.benchmark sweep`, `... objectives`,
+`... networks` and `... evaluation` are those of the files benchmark_sweep.py and so on.
 
 All systems do the same work: 55,000 MNIST images, each minibatch binarised anew, one draw of z,
 Adam with learning rate 1e-3, the order shuffled every epoch. The last training loss is printed, so
@@ -30,7 +30,12 @@ import time
 from pathlib import Path
 from typing import Any
 
-from experiments import benchmark_networks, benchmark_objectives, benchmark_sweep
+from experiments import (
+    benchmark_evaluation,
+    benchmark_networks,
+    benchmark_objectives,
+    benchmark_sweep,
+)
 from experiments.systems import (
     ROUNDS,
     SYSTEMS,
@@ -127,4 +132,5 @@ if __name__ == "__main__":
         "sweep": benchmark_sweep.main,
         "objectives": benchmark_objectives.main,
         "networks": benchmark_networks.main,
+        "evaluation": benchmark_evaluation.main,
     }.get(" ".join(sys.argv[1:]), main)()

@@ -1,14 +1,21 @@
 """Perfect codes, codes that know nothing, and those in between."""
 
+import sys
+from functools import cache
+
 import numpy as np
 import pytest
 
+from vae_jax.errors import UserError
+from vae_jax.evaluation import probes
 from vae_jax.evaluation.disentanglement import (
     factor_vae_score,
     in_bins,
+    information,
     modularity,
     mutual_information,
     mutual_information_gap,
+    sap,
 )
 
 RNG = np.random.default_rng(0)
@@ -17,40 +24,138 @@ PERFECT = FACTORS * np.array([2.0, -0.3, 1.0]) + 1
 ROTATION = np.linalg.qr(RNG.normal(size=(3, 3)))[0]
 ROTATED = (FACTORS - FACTORS.mean(axis=0)) / FACTORS.std(axis=0) @ ROTATION
 INDEPENDENT = RNG.normal(size=(5_000, 3))
+MIXED = ROTATED + 0.3 * INDEPENDENT
+CODES = {
+    "perfect": PERFECT,
+    "rotated": ROTATED,
+    "independent": INDEPENDENT,
+    "mixed": MIXED,
+    "mixed, in another order and sign": -MIXED[:, [2, 0, 1]],
+    "rotated, noisy": ROTATED + INDEPENDENT,
+    "constant": np.full((5_000, 3), 0.3),
+}
+
+
+@cache
+def dci(codes: str) -> probes.DCI:
+    return probes.dci(0, CODES[codes], FACTORS)
+
 
 SCORES = {
-    "mutual_information_gap": mutual_information_gap,
-    "modularity": modularity,
-    "factor_vae_score": lambda codes, factors: factor_vae_score(0, codes, factors),
+    "mutual_information_gap": lambda codes: mutual_information_gap(CODES[codes], FACTORS),
+    "sap": lambda codes: sap(CODES[codes], FACTORS),
+    "modularity": lambda codes: modularity(CODES[codes], FACTORS),
+    "factor_vae_score": lambda codes: factor_vae_score(0, CODES[codes], FACTORS),
+    "beta_vae_score": lambda codes: probes.beta_vae_score(0, CODES[codes], FACTORS),
+    "explicitness": lambda codes: probes.explicitness(0, CODES[codes], FACTORS),
+    "disentanglement": lambda codes: dci(codes).disentanglement,
+    "completeness": lambda codes: dci(codes).completeness,
+    "informativeness": lambda codes: dci(codes).informativeness,
 }
-NOTHING = {"mutual_information_gap": 0.01, "modularity": 0.01, "factor_vae_score": 0.45}
+LITTLE = dict.fromkeys(SCORES, 0.01) | {
+    "factor_vae_score": 0.45,  # an accuracy, chance 1/3, of which every code has the best guess
+    "beta_vae_score": 0.38,  # an accuracy, chance 1/3
+    "explicitness": 0.02,
+}
+# A rotated code has all that there is to know, and of beta_vae_score all differences.
+BLIND_TO_ROTATION = ("beta_vae_score", "explicitness", "informativeness")
 
 
 @pytest.mark.parametrize("name", SCORES)
 def test_a_perfect_code_scores_1_an_independent_one_little_a_rotated_one_in_between(name):
-    score = SCORES[name]
-    perfect, rotated, nothing = (score(c, FACTORS) for c in (PERFECT, ROTATED, INDEPENDENT))
+    perfect, rotated, nothing = (SCORES[name](c) for c in ("perfect", "rotated", "independent"))
     assert perfect == pytest.approx(1, abs=0.01)
-    assert nothing < NOTHING[name]
-    assert nothing < rotated < 0.999
+    assert 0 <= nothing < LITTLE[name]
+    if name in BLIND_TO_ROTATION:
+        assert 0.95 < rotated <= 1
+        rotated = SCORES[name]("rotated, noisy")
+    assert LITTLE[name] + 0.01 < rotated < 0.99
 
 
 @pytest.mark.parametrize("name", SCORES)
 def test_order_and_sign_of_units_do_not_matter(name):
-    codes = ROTATED + 0.3 * INDEPENDENT
-    other = -codes[:, [2, 0, 1]]
     # Bins are half open: of 5,000 values a few move to the neighbour when turned around.
-    assert SCORES[name](other, FACTORS) == pytest.approx(SCORES[name](codes, FACTORS), abs=0.01)
+    # A forest breaks ties by the order of units.
+    other = SCORES[name]("mixed, in another order and sign")
+    assert other == pytest.approx(SCORES[name]("mixed"), abs=0.01)
+
+
+@pytest.mark.parametrize("name", SCORES)
+def test_codes_that_do_not_vary_score_nothing(name):
+    chance = 1 / 3 if name == "beta_vae_score" else 0
+    assert SCORES[name]("constant") == pytest.approx(chance, abs=1e-9)
 
 
 def test_a_code_twice_has_no_gap():
     twice = np.concatenate([PERFECT, PERFECT], axis=1)
     assert mutual_information_gap(twice, FACTORS) == pytest.approx(0, abs=1e-9)
+    assert sap(twice, FACTORS) == pytest.approx(0, abs=1e-9)
 
 
-@pytest.mark.parametrize("name", SCORES)
-def test_codes_that_do_not_vary_score_nothing(name):
-    assert SCORES[name](np.zeros((5_000, 3)), FACTORS) == 0
+def test_a_code_alone_has_the_whole_gap():
+    assert mutual_information_gap(PERFECT[:, :1], FACTORS[:, :1]) == pytest.approx(1)
+    assert sap(PERFECT[:, :1], FACTORS[:, :1]) == pytest.approx(1)
+
+
+def test_sap_by_hand():
+    factor = np.array([[0], [0], [1], [1]])
+    codes = np.array([[0, 0, 0], [0, 0, 1], [1, 0, 0], [1, 1, 1]])  # R^2: 1, 1/3, 0
+    assert sap(codes[:, [1, 0, 2]].astype(float), factor) == pytest.approx(2 / 3)
+    assert sap(codes[:, 1:].astype(float), factor) == pytest.approx(1 / 3)
+    inactive = codes * np.array([0.1, 1, 1])  # a variance of 0.0025
+    assert sap(inactive, factor) == pytest.approx(1 / 3)
+
+
+def test_disentanglement_and_completeness_by_hand():
+    one_each = np.array([[0.0, 1.0], [1.0, 0.0], [0.0, 0.0]])
+    assert probes.disentanglement(one_each) == pytest.approx(1)
+    assert probes.completeness(one_each) == pytest.approx(1)
+    alike = np.full((3, 2), 1 / 3)
+    assert probes.disentanglement(alike) == pytest.approx(0)
+    assert probes.completeness(alike) == pytest.approx(0)
+    # Code 0 has 3/4 of all importance, 2 to 1 of the two factors; code 1 has of one alone.
+    some = np.array([[1.0, 0.5], [0.0, 0.5]])
+    two_to_one = -(2 / 3 * np.log2(2 / 3) + 1 / 3 * np.log2(1 / 3))
+    assert probes.disentanglement(some) == pytest.approx(3 / 4 * (1 - two_to_one) + 1 / 4)
+    assert probes.completeness(some) == pytest.approx((1 + 0) / 2)
+    nothing = np.zeros((3, 2))
+    assert probes.disentanglement(nothing) == probes.completeness(nothing) == 0
+    one_code = np.array([[1.0, 1.0]])
+    assert probes.disentanglement(one_code) == pytest.approx(0)
+    assert probes.completeness(one_code) == 1
+
+
+def test_a_category_can_be_in_any_order():
+    shape = FACTORS[:, :1]
+    codes = np.concatenate([np.array([0.0, 2.0, 1.0])[shape], INDEPENDENT[:, :1]], axis=1)
+    assert mutual_information_gap(codes, shape) == pytest.approx(1)
+    assert probes.explicitness(0, codes, shape) == pytest.approx(1, abs=0.01)
+    assert probes.dci(0, codes, shape).informativeness == pytest.approx(1)
+    assert sap(codes, shape) == pytest.approx(1 / 4, abs=0.03)
+
+
+def test_a_factor_of_one_value_has_nothing_to_score():
+    factors = FACTORS[:1_000] * np.array([1, 0, 0])
+    codes = PERFECT[:1_000]
+    assert probes.dci(0, codes, factors) == pytest.approx((1, 1 / 3, 1 / 3), abs=0.01)
+    assert probes.explicitness(0, codes, factors) == pytest.approx(1 / 3, abs=0.01)
+    assert sap(codes, factors) == pytest.approx(1 / 3, abs=0.01)
+    assert mutual_information_gap(codes, factors) == pytest.approx(1 / 3, abs=0.01)
+
+
+def test_pairs_of_one_image_do_not_tell_the_factor():
+    # Of four images of each value of the first factor, one pair in four would not differ.
+    n = np.arange(4_000)
+    factors, codes = np.stack([n // 4, n % 2], axis=1), INDEPENDENT[:4_000, :1]
+    assert probes.beta_vae_score(0, codes, factors) == pytest.approx(1 / 2, abs=0.05)
+
+
+@pytest.mark.parametrize("name", ["dci", "explicitness", "beta_vae_score"])
+def test_scikit_learn_is_asked_for(name, monkeypatch):
+    monkeypatch.setitem(sys.modules, "sklearn", None)
+    monkeypatch.setitem(sys.modules, "sklearn.ensemble", None)
+    with pytest.raises(UserError, match=r"needs? scikit-learn: pip install -e '.\[evaluation\]'"):
+        getattr(probes, name)(0, PERFECT, FACTORS)
 
 
 def test_mutual_information_is_the_entropy_of_a_thing_with_itself_and_0_of_independent_ones():
@@ -62,6 +167,18 @@ def test_mutual_information_is_the_entropy_of_a_thing_with_itself_and_0_of_indep
     p = np.array([[2, 1], [1, 4]]) / 8
     expected = (p * np.log(p / (p.sum(1, keepdims=True) * p.sum(0, keepdims=True)))).sum()
     assert mutual_information(*joint) == pytest.approx(expected)
+
+
+def test_information_of_few_examples_is_that_of_many():
+    def of(n, estimate):
+        rng = np.random.default_rng(n)
+        a = rng.integers(0, 40, n)
+        b = in_bins((a + 10 * rng.normal(size=n))[:, None], 40)[:, 0]
+        return estimate(a, b)
+
+    many = of(400_000, mutual_information)
+    assert of(5_000, information) == pytest.approx(many, abs=0.05)
+    assert of(5_000, mutual_information) > many + 0.1
 
 
 def test_bins_are_equally_wide():

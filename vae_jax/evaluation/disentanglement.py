@@ -11,6 +11,12 @@ from vae_jax.evaluation.latents import ACTIVE, activity
 BINS = 20  # of each code, equally wide (Locatello et al. 2019); more where a factor has more values
 
 
+def standardised(values_nc: Float[np.ndarray, "n c"]) -> Float[np.ndarray, "n c"]:
+    """Each column with mean 0 and variance 1, or 0 where it does not vary."""
+    spread_c = values_nc.std(axis=0)
+    return (values_nc - values_nc.mean(axis=0)) / np.where(spread_c > 0, spread_c, 1.0)
+
+
 def in_bins(codes_nl: Float[np.ndarray, "n l"], bins: int) -> Int[np.ndarray, "n l"]:
     """Each code as the number of its bin, the bins equally wide from its least to its largest."""
     low, high = codes_nl.min(axis=0), codes_nl.max(axis=0)
@@ -27,18 +33,36 @@ def mutual_information(a_n: Int[np.ndarray, " n"], b_n: Int[np.ndarray, " n"]) -
     return float(np.sum(joint[some] * np.log(joint[some] / apart[some])))
 
 
+def information(a_n: Int[np.ndarray, " n"], b_n: Int[np.ndarray, " n"]) -> float:
+    """I(a; b) less its bias, in nats; 0 where independent ones have as much by chance.
+
+    The bias is (pairs of values - values of a - values of b + 1) / 2n, of those that occur; of
+    independent ones, 2 n I is about chi-squared.
+
+    References: Miller 1955, Note on the bias of information estimates.
+    """
+    values_a, values_b = len(np.unique(a_n)), len(np.unique(b_n))
+    pairs = len(np.unique(a_n * (b_n.max() + 1) + b_n))
+    degrees = (values_a - 1) * (values_b - 1)
+    chance = (degrees + 4 * np.sqrt(2 * degrees)) / (2 * len(a_n))
+    found = mutual_information(a_n, b_n)
+    if found <= chance + 1e-9:
+        return 0.0
+    return found - (pairs - values_a - values_b + 1) / (2 * len(a_n))
+
+
 def information_matrix(
     codes_nl: Float[np.ndarray, "n l"], factors_nf: Int[np.ndarray, "n f"]
 ) -> Float[np.ndarray, "l f"]:
-    """I(code; factor) of every pair, in nats, codes in `BINS` or as many as a factor's values.
-
-    0 where it is what independent ones have by chance: 2 n I is then about chi-squared.
-    """
+    """`information` of every code and factor, codes in `BINS` or as many as a factor's values."""
     binned_nl = in_bins(codes_nl, max(BINS, int(factors_nf.max()) + 1))
-    found_lf = np.array([[mutual_information(c, f) for f in factors_nf.T] for c in binned_nl.T])
-    degrees_lf = np.outer(binned_nl.max(axis=0), factors_nf.max(axis=0))
-    chance_lf = (degrees_lf + 4 * np.sqrt(2 * degrees_lf)) / (2 * len(codes_nl))
-    return np.where(found_lf > chance_lf + 1e-9, found_lf, 0.0)
+    return np.array([[information(c, f) for f in factors_nf.T] for c in binned_nl.T])
+
+
+def largest_gap(score_lf: Float[np.ndarray, "l f"]) -> Float[np.ndarray, " f"]:
+    """Of each factor, the largest score of a code less the second largest."""
+    sorted_lf = np.sort(score_lf, axis=0)
+    return sorted_lf[-1] - (sorted_lf[-2] if len(sorted_lf) > 1 else 0.0)
 
 
 def mutual_information_gap(
@@ -48,10 +72,26 @@ def mutual_information_gap(
 
     References: Chen et al. 2018, equation 6; on binned posterior means, as Locatello et al. 2019.
     """
-    information_lf = np.sort(information_matrix(codes_nl, factors_nf), axis=0)
-    second_f = information_lf[-2] if len(information_lf) > 1 else 0.0
-    entropy_f = np.array([mutual_information(f, f) for f in factors_nf.T])
-    return float(np.mean((information_lf[-1] - second_f) / np.maximum(entropy_f, 1e-12)))
+    gap_f = largest_gap(information_matrix(codes_nl, factors_nf))
+    entropy_f = np.array([information(f, f) for f in factors_nf.T])
+    return float(np.mean(gap_f / np.maximum(entropy_f, 1e-12)))
+
+
+def sap(codes_nl: Float[np.ndarray, "n l"], factors_nf: Int[np.ndarray, "n f"]) -> float:
+    """mean over factors of the largest - the second largest R^2 (separated predictability).
+
+    R^2 is that of the linear regression of a factor on one code, their squared correlation: the
+    paper's score of ordered factors, nothing to tune and nothing random. The paper takes the
+    balanced accuracy of thresholds for categories, Locatello et al. 2019 the accuracy of a linear
+    SVM for all, of which a perfect code has no more than 1 - chance. Here a category counts as its
+    number: a code that has the categories in another order scores less than 1. A unit that is not
+    active has R^2 0.
+
+    References: Kumar et al. 2018, section 3.
+    """
+    r_squared_lf = np.square(standardised(codes_nl).T @ standardised(factors_nf) / len(codes_nl))
+    active_l = activity(codes_nl) > ACTIVE
+    return float(np.mean(largest_gap(np.where(active_l[:, None], r_squared_lf, 0.0))))
 
 
 def modularity(codes_nl: Float[np.ndarray, "n l"], factors_nf: Int[np.ndarray, "n f"]) -> float:

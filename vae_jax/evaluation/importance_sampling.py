@@ -4,7 +4,7 @@ References: Rezende, Mohamed and Wierstra 2014, appendix E; Burda et al. 2015, s
 """
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -41,13 +41,19 @@ class Sums(NamedTuple):
 
 
 def importance_sampling(
-    model: VAE, params: Params, key: Key[Array, ""], x_bd: Float[Array, "b d"], num_samples: int
+    model: VAE,
+    params: Params,
+    key: Key[Array, ""],
+    x_bd: Float[Array, "b d"],
+    num_samples: int,
+    *,
+    q_params: Any = None,
 ) -> ImportanceSampling:
-    """Of `num_samples` draws w = p(x, z) / q(z | x), z ~ q(z | x).
+    """Of `num_samples` draws w = p(x, z) / q(z | x), z ~ q(z | x); `q_params`: of another q.
 
     Memory is that of BLOCK draws, whatever their number.
     """
-    q_params = model.encode(params, x_bd)
+    q_params = model.encode(params, x_bd) if q_params is None else q_params
     points = curve_draws(num_samples)
 
     def log_weights(block) -> Float[Array, "k b"]:

@@ -8,6 +8,7 @@ from jaxtyping import Array, Float
 from vae_jax.models.model import VAE, Params
 
 ACTIVE = 0.01  # variance over the data of the posterior mean (Burda et al. 2015, section 5.2)
+COLLAPSED = 0.01  # nats
 
 
 class Latents(NamedTuple):
@@ -32,3 +33,11 @@ def activity(mean_nl: Float[np.ndarray, "n l"]) -> Float[np.ndarray, " l"]:
 def active_units(mean_nl: Float[np.ndarray, "n l"]) -> int:
     """How many units' posterior means have a variance above 0.01 over the data."""
     return int(np.sum(activity(mean_nl) > ACTIVE))
+
+
+def collapsed_units(kl_nl: Float[np.ndarray, "n l"]) -> int:
+    """How many units' KL is below 0.01 nats for at least 99% of the examples: at the prior.
+
+    References: Lucas et al. 2019, Don't blame the ELBO, definition 1, epsilon = delta = 0.01.
+    """
+    return int(np.sum(np.mean(np.asarray(kl_nl) < COLLAPSED, axis=0) >= 0.99))

@@ -101,3 +101,17 @@ def traversals(
     axes.set_xlabel("value of that unit, the others at one test image's posterior mean")
     axes.set_ylabel("latent unit")
     style.save(fig, path)
+
+
+def interpolations(path: Path, images: np.ndarray, *, title: str) -> None:
+    """images [pairs, steps, height, width, channels]: from one test image's code to another's."""
+    rows, columns = images.shape[:2]
+    fig = style.figure(0.49 * columns + 1.1, 0.49 * rows + 1.1, title)
+    axes = fig.subplots()
+    show(axes, images)
+    axes.set_yticks([])
+    width = images.shape[3] + 1
+    at = (0, (columns - 1) // 2, columns - 1)
+    axes.set_xticks([(j + 0.5) * width for j in at], [f"{j / (columns - 1):.1f}" for j in at])
+    axes.set_xlabel("E[x | z], z on the straight line between the codes of two test images")
+    style.save(fig, path)

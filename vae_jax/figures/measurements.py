@@ -72,3 +72,45 @@ def latent_units(
         if len(order) <= 20:
             one.set_xticks(places, [str(unit) for unit in order], fontsize=7, rotation=90)
     style.save(fig, path)
+
+
+def rate_distortion(
+    path: Path,
+    groups: dict[str, list[tuple[float, float]]],
+    *,
+    title: str,
+    prefix: str,
+) -> None:
+    """Each lane's rate (its KL) and distortion (-reconstruction), nats, by name of its setting.
+
+    Of many settings, without their names.
+
+    The ELBO is the same along each dashed line (Alemi et al. 2018, section 3).
+    """
+    named = 1 < len(groups) <= 2 * len(style.COLOURS)
+    fig = style.figure(7.5 if named else 6, 4.4, title)
+    axes = fig.subplots()
+    for i, (name, points) in enumerate(groups.items()):
+        again, colour = divmod(i, len(style.COLOURS)) if named else (0, 0)
+        axes.scatter(
+            *zip(*points, strict=True), s=18, color=style.COLOURS[colour], marker="o^"[again],
+            label=name,
+        )  # fmt: skip
+    (left, right), (low, high) = axes.get_xlim(), axes.get_ylim()
+    step = style.round_step((right - left + high - low) / 6)
+    for total in np.arange(np.ceil((left + low) / step), (right + high) / step) * step:
+        axes.plot(
+            [left, right], [total - left, total - right], "--", color="0.7", linewidth=0.7, zorder=0
+        )
+        # Where the line meets the left or the upper edge.
+        x = max(left, total - high)
+        axes.annotate(
+            f" {-total:g}", (x, total - x), fontsize=7, color="0.4", va="top", annotation_clip=True
+        )
+    axes.set_xlim(left, right)
+    axes.set_ylim(low, high)
+    axes.set_xlabel("rate: KL(q(z | x) || p(z)) (nats per example)")
+    axes.set_ylabel(f"distortion: -{prefix}reconstruction (nats per example)")
+    if named:
+        fig.legend(loc="outside right upper", fontsize=7, frameon=False, title="dashed: equal ELBO")
+    style.save(fig, path)

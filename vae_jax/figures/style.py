@@ -1,5 +1,6 @@
 """What all figures share: colours, sizes, and how a file is written."""
 
+import math
 import os
 import textwrap
 from collections.abc import Iterable
@@ -41,3 +42,9 @@ def panels(rows: Iterable[dict[str, Any]]) -> dict[str, str]:
         "reconstruction": "reconstruction",
         "kl": "KL",
     }
+
+
+def round_step(about: float) -> float:
+    """1, 2 or 5 times a power of ten: the least that is not below `about`."""
+    power = 10.0 ** math.floor(math.log10(max(about, 1e-30)))
+    return next(n * power for n in (1, 2, 5, 10) if n * power >= 0.999 * about)

@@ -92,9 +92,9 @@ class FullGaussian(NamedTuple):
 
     @property
     def factor(self) -> Float[Array, "b l l"]:
-        """L."""
+        """L. What a gradient puts above the diagonal of `lower` is no part of it."""
         diagonal = jnp.eye(self.mean.shape[-1])[None] * jnp.exp(self.log_scale)[..., None]
-        return self.lower + diagonal
+        return jnp.tril(self.lower, -1) + diagonal
 
 
 def full(spec: PosteriorSpec, latent_size: int) -> Posterior:

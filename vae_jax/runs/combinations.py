@@ -16,8 +16,12 @@ Values = dict[str, Any]
 
 # Posteriors whose density is known of their own draws alone.
 DRAWS_ONLY = ("inverse_autoregressive", "planar")
-# Metrics that are log p(x).
-OF_LIKELIHOOD = ("ais", "nll")
+# Metrics that are log p(x), or a distance from it.
+OF_LIKELIHOOD = ("ais", "gaps", "nll", "nll_active")
+# Priors and posteriors, of a plain VAE, of which a latent unit can be masked.
+MASKED_PRIORS, MASKED_POSTERIOR = ("learned_gaussian", "standard_normal"), "diagonal"
+# What a metric needs that is not always installed.
+EXTRAS = {"ais": "blackjax", "disentanglement": "sklearn", "probes": "sklearn"}
 # Regularisers of a diagonal Gaussian q(z | x).
 OF_DIAGONAL = ("dip_ii", "total_correlation_stratified", "total_correlation_weighted")
 
@@ -164,21 +168,34 @@ def of_regularizer(values: Values) -> Iterator[str]:
 
 def of_metrics(values: Values) -> Iterator[str]:
     wanted = values["evaluation.metrics"]
-    for metric in OF_LIKELIHOOD:
-        if metric in wanted and values["model.name"] == "m2":
+    own = (values["model.name"], values["model.prior"], values["model.posterior"])
+    for metric in (*OF_LIKELIHOOD, "samples"):
+        if metric in wanted and own[0] == "m2":
             yield (
                 f"evaluation.metrics = {metric!r} is by draws of z alone, and model.name = 'm2' "
                 "has labels to draw too; leave it out"
             )
-    own = (values["model.name"], values["model.prior"], values["model.posterior"])
-    if "surgery" in wanted and own != ("vae", "standard_normal", "diagonal"):
+    if "gaps" in wanted and own[0] == "two_layers":
         yield (
-            "evaluation.metrics = 'surgery' is written for model.name = 'vae' with a diagonal "
-            f"posterior and the standard_normal prior; these are {own[0]!r}, {own[2]!r} and "
-            f"{own[1]!r}"
+            "evaluation.metrics = 'gaps' fits q(z | x) to an image, and that of model.name = "
+            "'two_layers' has a network in it; leave it out"
         )
-    if "ais" in wanted and importlib.util.find_spec("blackjax") is None:
-        yield "evaluation.metrics = 'ais' needs blackjax: pip install -e '.[evaluation]'"
+    written_for = {
+        "surgery": (("standard_normal",), "diagonal"),
+        "nll_active": (MASKED_PRIORS, MASKED_POSTERIOR),
+    }
+    for metric, (priors, posterior) in written_for.items():
+        fits = own[0] == "vae" and own[1] in priors and own[2] == posterior
+        if metric in wanted and not fits:
+            yield (
+                f"evaluation.metrics = {metric!r} is written for model.name = 'vae' with a "
+                f"{posterior} posterior and the {' or '.join(priors)} prior; these are "
+                f"{own[0]!r}, {own[2]!r} and {own[1]!r}"
+            )
+    for metric, package in EXTRAS.items():
+        if metric in wanted and importlib.util.find_spec(package) is None:
+            name = package.replace("sklearn", "scikit-learn")
+            yield f"evaluation.metrics = {metric!r} needs {name}: pip install -e '.[evaluation]'"
 
 
 def refuse_data(values: Values, data: Dataset) -> None:
@@ -211,6 +228,12 @@ def refuse_data(values: Values, data: Dataset) -> None:
         raise UserError(
             "evaluation.metrics = 'disentanglement' needs the factors that the images were made "
             f"of, and {data.identity['name']} has none (dataset.name = 'sprites' has)"
+        )
+    if "probes" in values["evaluation.metrics"] and (
+        data.train.labels is None or data.test.labels is None or data.test.labels.min() < 0
+    ):
+        raise UserError(
+            f"evaluation.metrics = 'probes' needs labels, and {data.identity['name']} has none"
         )
     if values["model.conditional"] or values["model.name"] == "m2":
         reader = "model.conditional = True" if values["model.conditional"] else "model.name = 'm2'"

@@ -25,20 +25,26 @@ from vae_jax.runs.config import Values, check, differences
 from vae_jax.runs.distributed import is_first
 from vae_jax.runs.folder import or_none
 from vae_jax.runs.measurements import measurements
-from vae_jax.runs.metrics import standard_error
+from vae_jax.runs.metrics import METRICS
+from vae_jax.runs.metrics.metric import Column, standard_error
 from vae_jax.runs.pictures import draw_figures
 from vae_jax.runs.plan import Run, evaluation_labels, lane_model, make_run, make_start
 from vae_jax.runs.programs import runs_in
 from vae_jax.training.step import State
 
-COLUMNS = (
-    "bound", "elbo", "reconstruction", "kl", "nll", "ais_nll", "ais_gap", "importance_gap",
-    "mutual_information", "total_correlation", "dimension_wise_kl", "bits_per_dim", "active_units",
-    "mig", "modularity", "factor_vae_score", "accuracy",
-)  # fmt: skip
-TERMS = ("bound", "elbo", "reconstruction", "kl", "bits_per_dim")  # always there
-UNITLESS = {"active_units": 1, "mig": 3, "modularity": 3, "factor_vae_score": 3, "accuracy": 4}
-OF_Z = ("kl", "mutual_information", "total_correlation", "dimension_wise_kl")  # without x
+ALWAYS = (
+    Column("bound", of_likelihood=True),
+    Column("elbo", of_likelihood=True),
+    Column("reconstruction", of_likelihood=True),
+    Column("kl"),
+    Column("bits_per_dim", 4, of_likelihood=True),
+)
+COLUMNS = {
+    column.name: column
+    for columns in (ALWAYS, *(m.columns for m in METRICS.values() if m), (Column("accuracy", 4),))
+    for column in columns
+}
+WIDTH = 84  # characters of a table's columns, beside the lane's own
 TRUSTED = 0.01  # of the images may have a single draw that dominates
 
 
@@ -143,7 +149,7 @@ def evaluate_best(run: Run, done: Progress) -> None:
     results = measure(run, done)
     if is_first():
         results |= summary(results["lanes"])
-        figures = draw_figures(run, done)
+        figures = draw_figures(run, done, results["lanes"])
         # Last: it is what says that the run is finished.
         folder.write_json(run.workdir / folder.RESULTS, results)
         print(table(run.workdir, results, figures))
@@ -223,7 +229,7 @@ def shown_metrics(lanes: list[dict[str, Any]]) -> list[str]:
     there = [
         name
         for name in COLUMNS
-        if name in TERMS or any(lane.get(name) is not None for lane in lanes)
+        if COLUMNS[name] in ALWAYS or any(lane.get(name) is not None for lane in lanes)
     ]
     if all(lane["bound"] == lane["elbo"] for lane in lanes):
         there.remove("bound")
@@ -233,38 +239,44 @@ def shown_metrics(lanes: list[dict[str, Any]]) -> list[str]:
 def column(name: str, pseudo: str) -> str:
     """The head of a metric's column."""
     shown = name.replace("bits_per_dim", "bits/dim")
-    return shown if name in UNITLESS or name in OF_Z else f"{pseudo}{shown}"
+    return f"{pseudo}{shown}" if COLUMNS[name].of_likelihood else shown
 
 
 def cells(numbers: dict[str, float | None], names: list[str]) -> list[str]:
     """Those metrics as they are printed."""
-    digits = {"bits_per_dim": 4, **UNITLESS}
-    return ["-" if (v := numbers.get(n)) is None else f"{v:.{digits.get(n, 2)}f}" for n in names]
+    return ["-" if (v := numbers.get(n)) is None else f"{v:.{COLUMNS[n].digits}f}" for n in names]
+
+
+def blocks(names: list[str]) -> list[list[str]]:
+    """The columns in as many tables as fit a screen, one below the other."""
+    found: list[list[str]] = [[]]
+    for name in names:
+        if sum(max(8, len(n)) + 2 for n in (*found[-1], name)) > WIDTH and found[-1]:
+            found.append([])
+        found[-1].append(name)
+    return found
 
 
 def table(workdir: Path, results: dict[str, Any], figures: list[Path]) -> str:
     """What a person reads at the end: the lanes, their mean, and where each thing is."""
-
-    def line(*cells: str) -> str:
-        return "  ".join(f"{cell:>{width}}" for cell, width in zip(cells, widths, strict=True))
-
     pseudo = "pseudo-" if results["pseudo_likelihood"] else ""
-    metrics = shown_metrics(results["lanes"])
-    names = [column(name, pseudo) for name in metrics]
-    widths = [4, 10, 8, 10, *(max(8, len(name)) for name in names)]
     identity = results["dataset"]
     lines = [
         *([] if results["finished"] else [f"unfinished: at step {results['step']}"]),
         f"test set of {identity['name']} ({identity['test_size']} images, binarisation: "
         f"{identity['binarization']}), nats per example, each lane's best by validation",
-        line("lane", "seed", "status", "best epoch", *names),
     ]
-    for lane in results["lanes"]:
-        head = (str(lane["lane"]), str(lane["seed"]), lane["status"], f"{lane['best_epoch']:g}")
-        lines.append(line(*head, *cells(lane, metrics)))
-    if results["lanes_in_mean"] > 1:
-        lines.append(line("", "", "", "mean", *cells(results["mean"], metrics)))
-        lines.append(line("", "", "", "± se", *cells(results["se"], metrics)))
+    for metrics in blocks(shown_metrics(results["lanes"])):
+        names = [column(name, pseudo) for name in metrics]
+        rows = [["lane", "seed", "status", "best epoch", *names]]
+        for lane in results["lanes"]:
+            head = (str(lane["lane"]), str(lane["seed"]), lane["status"])
+            rows.append([*head, f"{lane['best_epoch']:g}", *cells(lane, metrics)])
+        if results["lanes_in_mean"] > 1:
+            rows.append(["", "", "", "mean", *cells(results["mean"], metrics)])
+            rows.append(["", "", "", "± se", *cells(results["se"], metrics)])
+        widths = [4, 10, 8, 10, *(max(8, len(name)) for name in names)]
+        lines += ["  ".join(map(str.rjust, row, widths)) for row in rows]
     if results["pseudo_likelihood"]:
         lines.append("grey values in a Bernoulli: a pseudo-likelihood, not to be put in a table")
     for lane in results["lanes"]:

@@ -1,6 +1,7 @@
 """Which figures a run gets: the arrays of its best lane, handed to `figures/`."""
 
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -10,9 +11,16 @@ from jax.scipy.stats import norm
 from vae_jax.data.binarization import scale
 from vae_jax.evaluation.importance_sampling import curve_draws
 from vae_jax.evaluation.latents import ACTIVE, activity
-from vae_jax.figures.images import hardest, manifold, reconstructions, samples, traversals
-from vae_jax.figures.latent_space import latent_space
-from vae_jax.figures.measurements import latent_units, likelihood
+from vae_jax.figures.images import (
+    hardest,
+    interpolations,
+    manifold,
+    reconstructions,
+    samples,
+    traversals,
+)
+from vae_jax.figures.latent_space import aggregate_posterior, latent_space
+from vae_jax.figures.measurements import latent_units, likelihood, rate_distortion
 from vae_jax.figures.training_curves import training_curves
 from vae_jax.models.model import VAE
 from vae_jax.objectives.corruption import CORRUPTIONS
@@ -23,7 +31,8 @@ from vae_jax.runs.plan import Run, lane_model
 
 FIGURES = (
     "training_curves", "reconstructions", "samples", "latent_space", "manifold", "traversals",
-    "likelihood", "hardest", "latent_units",
+    "interpolations", "aggregate_posterior", "rate_distortion", "likelihood", "hardest",
+    "latent_units",
 )  # fmt: skip
 # What a title says only where it is something else.
 USUAL = {
@@ -36,16 +45,26 @@ USUAL = {
 MANIFOLD_SIDE = 20
 TRAVERSED_UNITS = 10
 TRAVERSAL = np.linspace(-3, 3, 11)
+INTERPOLATED, INTERPOLATION = 6, np.linspace(0, 1, 11, dtype=np.float32)  # pairs; steps
 
 
-def draw_figures(run: Run, done: Progress) -> list[Path]:
-    """Draws every figure of the lane with the best validation ELBO; returns their paths."""
+def draw_figures(run: Run, done: Progress, lanes: list[dict[str, Any]]) -> list[Path]:
+    """Draws every figure, most of the lane with the best validation ELBO; returns their paths.
+
+    lanes: the results of each.
+    """
     at = run.workdir / folder.FIGURES
     draw_training_curves(run)
     healthy = done.state.diverged_step < 0
     lane = int(np.argmax(np.where(healthy | ~healthy.any(), done.best_bound, -np.inf)))
     draw_lane(run, done, lane, at)
     draw_measurements(run, done, lane, at)
+    draw_rate_distortion(
+        at / "rate_distortion.png",
+        {f"seed {own['seed']}": [own] for own in lanes},
+        title=describe(run, 0),
+        prefix="pseudo-" if run.pseudo else "",
+    )
     return existing_figures(run.workdir)
 
 
@@ -102,6 +121,28 @@ def draw_measurements(run: Run, done: Progress, lane: int, at: Path) -> None:
         )
 
 
+def draw_rate_distortion(
+    path: Path, groups: dict[str, list[dict[str, Any]]], *, title: str, prefix: str
+) -> list[Path]:
+    """A point a lane, of results by the name of their setting; of a single lane, nothing.
+
+    Returns what was drawn.
+    """
+    points = {
+        name: [
+            (own["kl"], -own["reconstruction"])
+            for own in lanes
+            if own["kl"] is not None and own["reconstruction"] is not None
+        ]
+        for name, lanes in groups.items()
+    }
+    points = {name: own for name, own in points.items() if own}
+    if sum(map(len, points.values())) < 2:
+        return []
+    rate_distortion(path, points, title=title, prefix=prefix)
+    return [path]
+
+
 def title_of(run: Run, done: Progress, lane: int) -> str:
     """The lane's config, seed and step."""
     return f"{describe(run, lane)}\nseed {run.lanes[lane].seed}, step {done.best.step[lane]}"
@@ -132,6 +173,13 @@ def draw_lane(run: Run, done: Progress, lane: int, at: Path) -> None:
         return own.posterior_mean(own.encode(params, scale(x)))
 
     @jax.jit
+    def draw(index, x, label_b):
+        """A draw of each q(z | x), and as many of the prior."""
+        own, keys = given(label_b), jax.random.split(jax.random.fold_in(key, index))
+        z_kbl, _ = own.reparameterize(keys[0], own.encode(params, scale(x)), 1)
+        return z_kbl[0], own.prior_sample(keys[1], params, len(x))
+
+    @jax.jit
     def decode(z, label_b):
         own = given(label_b)
         return own.mean(own.decode(params, z))
@@ -142,9 +190,8 @@ def draw_lane(run: Run, done: Progress, lane: int, at: Path) -> None:
 
     batch = values["evaluation.batch_size"]
     blocks = [slice(i, i + batch) for i in range(0, len(data.test.images), batch)]
-    codes = np.concatenate(
-        [encode(data.test.images[b], None if labels is None else labels[b]) for b in blocks]
-    )
+    batches = [(data.test.images[b], None if labels is None else labels[b]) for b in blocks]
+    codes = np.concatenate([encode(*batch) for batch in batches])
     latent_space(at / "latent_space.png", codes, data.test.labels, title=title)
 
     count = min(20, len(codes)) // 2 * 2
@@ -179,6 +226,21 @@ def draw_lane(run: Run, done: Progress, lane: int, at: Path) -> None:
         z[i, :, unit] = TRAVERSAL
     traversed = decoded(z.reshape(-1, codes.shape[1]), 0 if labels is None else int(labels[0]))
     traversals(at / "traversals.png", images(traversed, len(units)), units, TRAVERSAL, title=title)
+
+    drawn = [draw(i, *batch) for i, batch in enumerate(batches)]
+    draws, prior_draws = (np.concatenate(parts) for parts in zip(*drawn, strict=True))
+    shown = units[:2]
+    aggregate_posterior(
+        at / "aggregate_posterior.png", draws[:, shown], prior_draws[:, shown], shown, title=title
+    )
+    pairs = min(INTERPOLATED, len(codes) // 2)
+    if pairs:
+        start, end = codes[:pairs, None], codes[pairs : 2 * pairs, None]
+        along = (1 - INTERPOLATION)[None, :, None] * start + INTERPOLATION[None, :, None] * end
+        # Of a conditional model, each line with the label that it starts from.
+        own = None if labels is None else np.repeat(labels[:pairs], len(INTERPOLATION))
+        between = decode(along.reshape(-1, codes.shape[1]), own)
+        interpolations(at / "interpolations.png", images(between, pairs), title=title)
 
 
 def describe(run: Run, lane: int) -> str:

@@ -10,6 +10,7 @@ from vae_jax.data.dataset import Dataset
 from vae_jax.errors import UserError
 from vae_jax.runs import folder
 from vae_jax.runs.choices import LANE_KEYS, make_spec
+from vae_jax.runs.combinations import MASKED_POSTERIOR, MASKED_PRIORS
 from vae_jax.runs.config import KEYS, Values, check, differences, nest, unknown_key
 from vae_jax.runs.plan import (
     Lane,
@@ -158,8 +159,8 @@ def can_be_padded(values: Values) -> bool:
     """Whether a masked latent unit leaves no trace: not where units are seen together."""
     return (
         values["model.name"] == "vae"
-        and values["model.posterior"] == "diagonal"
-        and values["model.prior"] in ("learned_gaussian", "standard_normal")
+        and values["model.posterior"] == MASKED_POSTERIOR
+        and values["model.prior"] in MASKED_PRIORS
         and values["objective.free_bits"] == 0
         and values["objective.free_bits_group"] <= 1
         and values["objective.regularizer"] == "none"

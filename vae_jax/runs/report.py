@@ -18,7 +18,7 @@ from vae_jax.figures.sweeps import (
 from vae_jax.runs import folder
 from vae_jax.runs.config import nearest
 from vae_jax.runs.evaluate import cells, column, shown_metrics, summary, table
-from vae_jax.runs.pictures import existing_figures
+from vae_jax.runs.pictures import draw_rate_distortion, existing_figures
 from vae_jax.runs.records import pooled
 
 MOST_ROWS = 40
@@ -231,6 +231,13 @@ def draw(
     if len(keys) == 2 and independent(found, keys[0]):
         drawn.append(at / f"heat_map_{keys[0]}_{keys[1]}{condition}.png")
         heat_map(drawn[-1], found, title=title, prefix=prefix)
+    healthy = [lane for lane in lanes if lane["status"] != "diverged"]
+    drawn += draw_rate_distortion(
+        at / f"rate_distortion{condition}.png",
+        {setting_of(values, keys): own for values, own in in_order(pooled(healthy, keys))},
+        title=f"{dataset_name(results)}: a point a lane",
+        prefix=prefix,
+    )
     drawn.append(at / f"training_curves{condition}.png")
     draw_curves(drawn[-1], workdir, lanes, keys, prefix, dataset_name(results))
     return drawn

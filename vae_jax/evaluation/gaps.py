@@ -1,0 +1,111 @@
+"""Why the ELBO lies below log p(x): the family of q, or the encoder that chooses one of it.
+
+log p(x) - ELBO(q(z | x)) = (log p(x) - ELBO(q*)) + (ELBO(q*) - ELBO(q(z | x))), q* the best of the
+family for this x alone: the approximation gap and the amortisation gap.
+
+References: Cremer, Li and Duvenaud 2018, Inference suboptimality in variational autoencoders,
+equation 4; q* by gradient: Hoffman et al. 2013, Stochastic variational inference.
+"""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float, Key
+
+from vae_jax.evaluation.importance_sampling import importance_sampling
+from vae_jax.models.model import VAE, Params
+
+LEARNING_RATE = 0.03  # Adam's at first, for q's parameters; it falls to 0 by a cosine
+ELBO_DRAWS, BLOCK = 1_000, 50  # of z that both ELBOs are measured with, so many at a time
+
+
+class Search(NamedTuple):
+    """The static choice: how q* is looked for, and log p(x) by it."""
+
+    steps: int = 500  # of Adam
+    draws: int = 10  # of z, a step
+    num_importance_samples: int = 5_000  # from q*, of log p(x)
+
+
+class Gaps(NamedTuple):
+    """Of an example [1], in nats."""
+
+    elbo: Float[Array, "*b"]  # of the encoder's q(z | x)
+    optimized_elbo: Float[Array, "*b"]  # of q*, with the same noise
+    log_likelihood: Float[Array, "*b"]  # by importance sampling from q*
+    effective_sample_size: Float[Array, "*b"]  # of its weights
+
+    @property
+    def approximation(self) -> Float[Array, "*b"]:
+        return self.log_likelihood - self.optimized_elbo
+
+    @property
+    def amortization(self) -> Float[Array, "*b"]:
+        return self.optimized_elbo - self.elbo
+
+
+def elbo(
+    model: VAE,
+    params: Params,
+    key: Key[Array, ""],
+    x_bd: Float[Array, "b d"],
+    q_params: Any,
+    k: int,
+) -> Float[Array, " b"]:
+    """E_q[log p(x, z) - log q(z)] of any q of the family, by k draws.
+
+    The KL is sampled, even where it has a closed form: the closer q is to the true posterior, the
+    less a draw's noise is then.
+    """
+    z_kbl, log_q_kb = model.reparameterize(key, q_params, k)
+    return jnp.mean(model.log_joint(params, x_bd, z_kbl) - log_q_kb, axis=0)
+
+
+def optimized_posterior(
+    model: VAE, params: Params, key: Key[Array, ""], x_bd: Float[Array, "1 d"], search: Search
+) -> Any:
+    """q_params of q*: those that the encoder gives, and from there up the ELBO of this x alone."""
+    optimizer = optax.adam(optax.cosine_decay_schedule(LEARNING_RATE, search.steps))
+
+    def loss(q_params, key):
+        return -jnp.sum(elbo(model, params, key, x_bd, q_params, search.draws))
+
+    def step(i, carry):
+        q_params, state = carry
+        updates, state = optimizer.update(
+            jax.grad(loss)(q_params, jax.random.fold_in(key, i)), state
+        )
+        return optax.apply_updates(q_params, updates), state
+
+    q_params = model.encode(params, x_bd)
+    return jax.lax.fori_loop(0, search.steps, step, (q_params, optimizer.init(q_params)))[0]
+
+
+def gaps(
+    model: VAE, params: Params, key: Key[Array, ""], x_bd: Float[Array, "1 d"], search: Search
+) -> Gaps:
+    """Both ELBOs and log p(x); the gaps are their differences.
+
+    q* is of the family of q(z | x), a flow's maps its own too. A search that ends early leaves part
+    of the amortisation gap in the approximation gap.
+    """
+    search_key, elbo_key, key = jax.random.split(key, 3)
+    best = optimized_posterior(model, params, search_key, x_bd, search)
+
+    def measured(q_params) -> Float[Array, " b"]:
+        def block(i):
+            return elbo(model, params, jax.random.fold_in(elbo_key, i), x_bd, q_params, BLOCK)
+
+        return jnp.mean(jax.lax.map(block, jnp.arange(ELBO_DRAWS // BLOCK)), axis=0)
+
+    found = importance_sampling(
+        model, params, key, x_bd, search.num_importance_samples, q_params=best
+    )
+    return Gaps(
+        elbo=measured(model.encode(params, x_bd)),
+        optimized_elbo=measured(best),
+        log_likelihood=found.log_likelihood,
+        effective_sample_size=found.effective_sample_size,
+    )

@@ -1,0 +1,64 @@
+"""Which of several models is the most disentangled, told without factors."""
+
+import numpy as np
+from jaxtyping import Float
+
+INFORMATIVE = 0.01  # nats, the mean KL of a unit (Duan et al. 2020)
+
+
+def standard_ranks(codes_nl: Float[np.ndarray, "n l"]) -> Float[np.ndarray, "n l"]:
+    """Each code's ranks, ties averaged, with mean 0 and variance 1, or 0 where it does not vary."""
+    ranks_nl = np.empty(codes_nl.shape)
+    for unit, code_n in enumerate(codes_nl.T):
+        _, which_n, counts = np.unique(code_n, return_inverse=True, return_counts=True)
+        ranks_nl[:, unit] = (np.cumsum(counts) - (counts - 1) / 2)[which_n]
+    spread_l = ranks_nl.std(axis=0)
+    return (ranks_nl - ranks_nl.mean(axis=0)) / np.where(spread_l > 0, spread_l, 1.0)
+
+
+def relative_strength(similarity_ab: Float[np.ndarray, "a b"]) -> float:
+    """(sum_b max_a R^2 / sum_a R + sum_a max_b R^2 / sum_b R) / (number of a + number of b).
+
+    1 where every unit has one partner that it equals and is like no other; 0 without units.
+    """
+    total = 0.0
+    for axis in (0, 1):
+        if similarity_ab.shape[axis] > 0:
+            largest = similarity_ab.max(axis=axis)
+            total += np.sum(largest**2 / np.maximum(similarity_ab.sum(axis=axis), 1e-12))
+    return float(total / max(sum(similarity_ab.shape), 1))
+
+
+def udr(
+    codes_knl: Float[np.ndarray, "k n l"], kl_kl: Float[np.ndarray, "k l"]
+) -> Float[np.ndarray, " k"]:
+    """Unsupervised disentanglement ranking: of each model, how alike the others have it.
+
+    The median over the other models of `relative_strength` of R(a, b), the absolute Spearman
+    correlation (the paper's other choice is the lasso's coefficients) of the two models' units, of
+    those alone that are informative: with a mean KL above 0.01 nats. A model without any scores 0.
+    To be compared are models of the same hyperparameters and other seeds.
+
+    Args:
+      codes_knl: posterior means of the same n images.
+      kl_kl: the mean KL of each unit, nats.
+
+    Raises:
+      ValueError: there is one model alone.
+
+    References: Duan et al. 2020, Unsupervised model selection for variational disentangled
+      representation learning.
+    """
+    models = len(codes_knl)
+    if models < 2:
+        raise ValueError("a model is ranked by others: at least 2 models")
+    ranks = [
+        standard_ranks(codes_nl[:, kl_l > INFORMATIVE])
+        for codes_nl, kl_l in zip(codes_knl, kl_kl, strict=True)
+    ]
+    strength_kk = np.zeros((models, models))
+    for i in range(models):
+        for j in range(i):
+            similarity_ab = np.abs(ranks[i].T @ ranks[j]) / len(ranks[i])
+            strength_kk[i, j] = strength_kk[j, i] = relative_strength(similarity_ab)
+    return np.array([np.median(np.delete(row, i)) for i, row in enumerate(strength_kk)])

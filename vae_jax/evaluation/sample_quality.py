@@ -1,0 +1,164 @@
+"""How made samples compare with real ones, both as features [n, f]: as sets, and as Gaussians.
+
+Every score depends on the feature space, on how many samples there are and, but for the Fréchet
+distance, on the number of neighbours: only numbers with equal ones of these can be compared.
+"""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+
+from vae_jax.errors import UserError
+
+NEIGHBOURS = 5  # as Naeem et al.; Kynkäänniemi et al. take 3
+PAIRS = 1_000_000  # whose distances are in memory at a time
+
+
+class SampleQuality(NamedTuple):
+    """A ball is that of a sample to its k-th nearest other of its own set, the rim included.
+
+    The expectations are of real and made samples of one distribution, n of each, n large.
+    """
+
+    precision: float  # of the made samples, how many lie in the ball of a real one
+    recall: float  # of the real samples, how many lie in the ball of a made one
+    density: float  # how many real balls a made sample lies in, over k; expected: 1
+    coverage: float  # of the real samples, how many have a made one in their ball; 1 - 2^-k
+    frechet_distance: float  # of the Gaussians with their means and covariances
+
+
+def sample_quality(
+    real_nf: Float[np.ndarray, "n f"],
+    made_mf: Float[np.ndarray, "m f"],
+    neighbours: int = NEIGHBOURS,
+) -> SampleQuality:
+    """Precision and recall, density and coverage, with k = `neighbours`; the Fréchet distance.
+
+    All are NaN where a feature is not finite.
+
+    Raises:
+      UserError: a set has not more samples than `neighbours`.
+
+    References: Kynkäänniemi et al. 2019, Improved Precision and Recall Metric for Assessing
+    Generative Models; Naeem et al. 2020, Reliable Fidelity and Diversity Metrics for Generative
+    Models.
+    """
+    if not 1 <= neighbours < min(len(real_nf), len(made_mf)):
+        raise UserError(
+            f"sample quality by {neighbours} neighbours takes at least {neighbours + 1} samples, "
+            f"and 1 neighbour or more; there are {len(real_nf)} real and {len(made_mf)} made ones"
+        )
+    if not (np.isfinite(real_nf).all() and np.isfinite(made_mf).all()):
+        return SampleQuality(*5 * [np.nan])
+    real, made = on_a_grid(real_nf, made_mf)
+    real_radius_n, made_radius_m = squared_radii(real, neighbours), squared_radii(made, neighbours)
+    balls_m = np.zeros(len(made), int)  # how many real balls each made sample lies in
+    recalled, covered = 0, 0
+    for rows, squared_bm in squared_distances(real, made):
+        in_real_bm = squared_bm <= real_radius_n[rows, None]
+        balls_m += in_real_bm.sum(axis=0)
+        covered += in_real_bm.any(axis=1).sum()
+        recalled += (squared_bm <= made_radius_m).any(axis=1).sum()
+    return SampleQuality(
+        precision=float(np.mean(balls_m > 0)),
+        recall=float(recalled / len(real)),
+        density=float(np.mean(balls_m) / neighbours),
+        coverage=float(covered / len(real)),
+        frechet_distance=frechet_distance(real_nf, made_mf),
+    )
+
+
+def on_a_grid(
+    real_nf: Float[np.ndarray, "n f"], made_mf: Float[np.ndarray, "m f"]
+) -> tuple[Float[np.ndarray, "n f"], Float[np.ndarray, "m f"]]:
+    """Both sets about their common mean, as whole numbers: in steps of 2^-22 of the largest for 64
+    features.
+
+    So small that float64 holds every squared distance exactly, however it is summed. Then equal
+    samples have distance 0 and ties are ties, which |a|^2 + |b|^2 - 2 ab does not give otherwise.
+    """
+    centred = np.concatenate([real_nf, made_mf]).astype(np.float64)
+    centred -= centred.mean(axis=0)
+    largest = np.abs(centred).max()
+    if largest > 0:
+        # 4 f (2^bits)^2 <= 2^53
+        bits = (51 - (centred.shape[1] - 1).bit_length()) // 2
+        centred = np.rint(centred * (2.0**bits / largest))
+    return centred[: len(real_nf)], centred[len(real_nf) :]
+
+
+def squared_distances(
+    a_nf: Float[np.ndarray, "n f"], b_mf: Float[np.ndarray, "m f"]
+) -> Iterator[tuple[slice, Float[np.ndarray, "b m"]]]:
+    """|a - b|^2 of every pair, for some rows of a at a time."""
+    a_n, b_m = (np.square(points).sum(axis=1) for points in (a_nf, b_mf))
+    size = max(1, PAIRS // len(b_mf))
+    for start in range(0, len(a_nf), size):
+        rows = slice(start, start + size)
+        squared_bm = (-2 * a_nf[rows]) @ b_mf.T
+        squared_bm += a_n[rows, None]
+        squared_bm += b_m
+        yield rows, squared_bm
+
+
+def squared_radii(points_nf: Float[np.ndarray, "n f"], neighbours: int) -> Float[np.ndarray, " n"]:
+    """The squared distance of each to its k-th nearest other."""
+    radius_n = np.empty(len(points_nf))
+    for rows, squared_bn in squared_distances(points_nf, points_nf):
+        squared_bn.partition(neighbours, axis=1)  # itself, at distance 0, is before the k-th
+        radius_n[rows] = squared_bn[:, neighbours]
+    return radius_n
+
+
+def frechet_distance(real_nf: Float[np.ndarray, "n f"], made_mf: Float[np.ndarray, "m f"]) -> float:
+    """`frechet_of_moments` of both sets' means and (unbiased) covariances.
+
+    In a feature space of our own it has other units than in Inception's: not to be compared with
+    an FID. It comes out high, the more so the fewer the samples.
+
+    Raises:
+      UserError: a set of fewer than two samples.
+    """
+    if min(len(real_nf), len(made_mf)) < 2:
+        raise UserError(
+            f"a Fréchet distance takes two samples or more; there are {len(real_nf)} real and "
+            f"{len(made_mf)} made ones"
+        )
+    return frechet_of_moments(*moments(real_nf), *moments(made_mf))
+
+
+def moments(
+    points_nf: Float[np.ndarray, "n f"],
+) -> tuple[Float[np.ndarray, " f"], Float[np.ndarray, "f f"]]:
+    """The mean and the covariance."""
+    points_nf = np.asarray(points_nf, np.float64)
+    mean_f = points_nf.mean(axis=0)
+    centred_nf = points_nf - mean_f
+    return mean_f, centred_nf.T @ centred_nf / (len(points_nf) - 1)
+
+
+def frechet_of_moments(
+    mean_f: Float[np.ndarray, " f"],
+    covariance_ff: Float[np.ndarray, "f f"],
+    other_mean_f: Float[np.ndarray, " f"],
+    other_covariance_ff: Float[np.ndarray, "f f"],
+) -> float:
+    """|m - m'|^2 + tr(S + S' - 2 (S S')^(1/2)): the squared 2-Wasserstein distance of Gaussians.
+
+    References: Dowson and Landau 1982; Heusel et al. 2017, GANs Trained by a Two Time-Scale Update
+    Rule, equation 6.
+    """
+    # With S = A A^T, S' = B B^T: S S' has the nonzero eigenvalues of (A^T B)(A^T B)^T. So the trace
+    # of its root is the sum of the singular values of A^T B, and no small number is rooted.
+    overlap = np.linalg.svd(root(covariance_ff).T @ root(other_covariance_ff), compute_uv=False)
+    between = np.square(mean_f - other_mean_f).sum()
+    within = np.trace(covariance_ff) + np.trace(other_covariance_ff) - 2 * overlap.sum()
+    return float(between + max(within, 0.0))
+
+
+def root(covariance_ff: Float[np.ndarray, "f f"]) -> Float[np.ndarray, "f f"]:
+    """A such that A A^T is the covariance, which may be singular."""
+    value_f, vector_ff = np.linalg.eigh(covariance_ff)
+    return vector_ff * np.sqrt(np.maximum(value_f, 0.0))
