@@ -1,9 +1,18 @@
 import numpy as np
 import pytest
 
-from vae_jax.figures.images import hardest, manifold, reconstructions, samples, tiled, traversals
-from vae_jax.figures.latent_space import latent_space, principal_components
-from vae_jax.figures.measurements import latent_units, likelihood
+from vae_jax.figures.images import (
+    hardest,
+    interpolations,
+    manifold,
+    reconstructions,
+    samples,
+    tiled,
+    traversals,
+)
+from vae_jax.figures.latent_space import aggregate_posterior, latent_space, principal_components
+from vae_jax.figures.measurements import latent_units, likelihood, rate_distortion
+from vae_jax.figures.style import round_step
 from vae_jax.figures.training_curves import training_curves
 
 RNG = np.random.default_rng(0)
@@ -15,6 +24,13 @@ def test_tiles_are_where_they_belong():
     assert canvas.shape == (2 * 5 - 1, 3 * 6 - 1, 1)
     np.testing.assert_array_equal(canvas[5:9, 12:17], images[1, 2])
     assert (canvas[4] == 1).all()
+
+
+@pytest.mark.parametrize(
+    ("about", "step"), [(0.9, 1), (1, 1), (1.1, 2), (0.021, 0.05), (30, 50), (70, 100)]
+)
+def test_steps_are_round_and_not_below(about, step):
+    assert round_step(about) == pytest.approx(step)
 
 
 def test_principal_components_are_the_directions_of_most_variance():
@@ -39,6 +55,19 @@ FIGURES = {
         path, (1, 10, 60), RNG.random((2, 3)), (4, 9), RNG.random(30), title="t", prefix=""
     ),
     "hardest": lambda path: hardest(path, RNG.random((2, 3, 6, 6, 1)), np.arange(6.0), title="t"),
+    "interpolations": lambda path: interpolations(path, RNG.random((2, 5, 6, 6, 1)), title="t"),
+    "aggregate posterior": lambda path: aggregate_posterior(
+        path, RNG.normal(size=(50, 2)), RNG.normal(size=(50, 2)), [3, 0], title="t"
+    ),
+    "of one unit": lambda path: aggregate_posterior(
+        path, RNG.normal(size=(50, 1)), RNG.normal(size=(50, 1)), [0], title="t"
+    ),
+    "rate and distortion": lambda path: rate_distortion(
+        path, {"a": [(5.0, 80.0), (6.0, 78.0)], "b": [(9.0, 70.0)]}, title="t", prefix=""
+    ),
+    "of many settings": lambda path: rate_distortion(
+        path, {str(i): [(i, 100.0 - i)] for i in range(30)}, title="t", prefix="pseudo-"
+    ),
     "latent units": lambda path: latent_units(
         path, RNG.random(30), RNG.random(30), active=0.01, title="t"
     ),

@@ -7,6 +7,7 @@ from configs import default
 from tests.conftest import write_tiny_npz
 from tests.runs.test_train import values_of
 from vae_jax.errors import UserError
+from vae_jax.runs import combinations
 from vae_jax.runs.choices import make_spec
 from vae_jax.runs.config import check, nest
 from vae_jax.runs.plan import make_dataset, make_run
@@ -73,6 +74,26 @@ REFUSED = [
         {"model.posterior": "full", "evaluation.metrics": ("elbo", "surgery")},
         "these are 'vae', 'full' and 'standard_normal'",
     ),
+    (
+        {"model.name": "m2", "objective.name": "m2", "evaluation.metrics": ("samples",)},
+        "has labels to draw too; leave it out",
+    ),
+    (
+        {
+            "model.name": "two_layers",
+            "objective.kl": "sampled",
+            "evaluation.metrics": ("gaps",),
+        },
+        "'gaps' fits q.* to an image, and that of model.name = 'two_layers' has a network in it",
+    ),
+    (
+        {
+            "model.prior": "mixture",
+            "objective.kl": "sampled",
+            "evaluation.metrics": ("nll_active",),
+        },
+        "the learned_gaussian or standard_normal prior; these are 'vae', 'diagonal' and 'mixture'",
+    ),
     ({"objective.name": "m2"}, "the model 'm2' and the objective 'm2' belong together"),
     (
         {"objective.name": "m2", "model.name": "m2", "model.conditional": True},
@@ -127,6 +148,15 @@ def test_choices_that_do_not_go_together(changes, message):
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize(("metric", "package"), sorted(combinations.EXTRAS.items()))
+def test_a_metric_whose_package_is_not_installed(metric, package, monkeypatch):
+    monkeypatch.setattr(combinations.importlib.util, "find_spec", lambda name: None)
+    changes = {"evaluation.metrics": (metric,)}
+    name = package.replace("sklearn", "scikit-learn")
+    with pytest.raises(UserError, match=rf"needs {name}: pip install -e '.\[evaluation\]'"):
+        check(nest(check(default.get_config()) | changes))
+
+
 def rewritten(path, **arrays):
     """The tiny data set with other arrays; None: without one."""
     with np.load(path) as npz:
@@ -163,6 +193,16 @@ OF_DATA = [
         lambda p: rewritten(p, train_labels=None),
         {"model.conditional": True},
         "model.conditional = True needs labels, and the data have none",
+    ),
+    (
+        lambda p: rewritten(p, test_labels=None),
+        {"evaluation.metrics": ("probes",)},
+        "evaluation.metrics = 'probes' needs labels",
+    ),
+    (
+        lambda p: p,
+        {"evaluation.metrics": ("gaps",), **GREY},
+        "'gaps' of grey values under .* is no likelihood",
     ),
     (
         lambda p: rewritten(p, test_labels=np.full(50, 3)),

@@ -92,25 +92,27 @@ def rate_distortion(
     axes = fig.subplots()
     for i, (name, points) in enumerate(groups.items()):
         again, colour = divmod(i, len(style.COLOURS)) if named else (0, 0)
+        rates, distortions = zip(*points, strict=True)
         axes.scatter(
-            *zip(*points, strict=True), s=18, color=style.COLOURS[colour], marker="o^"[again],
-            label=name,
-        )  # fmt: skip
+            rates, distortions, s=18, color=style.COLOURS[colour], marker="o^"[again], label=name
+        )
     (left, right), (low, high) = axes.get_xlim(), axes.get_ylim()
     step = style.round_step((right - left + high - low) / 6)
-    for total in np.arange(np.ceil((left + low) / step), (right + high) / step) * step:
+    first = np.ceil((left + low + 0.05 * (high - low)) / step)  # a corner has no room for a label
+    for total in np.arange(first, (right + high) / step) * step:
         axes.plot(
             [left, right], [total - left, total - right], "--", color="0.7", linewidth=0.7, zorder=0
         )
         # Where the line meets the left or the upper edge.
         x = max(left, total - high)
         axes.annotate(
-            f" {-total:g}", (x, total - x), fontsize=7, color="0.4", va="top", annotation_clip=True
-        )
+            f"{prefix}ELBO {-total:g}", (x, total - x), (4, -2), textcoords="offset points",
+            fontsize=7, color="0.4", va="top", bbox={"fc": "white", "ec": "none", "pad": 0.5},
+        )  # fmt: skip
     axes.set_xlim(left, right)
     axes.set_ylim(low, high)
     axes.set_xlabel("rate: KL(q(z | x) || p(z)) (nats per example)")
     axes.set_ylabel(f"distortion: -{prefix}reconstruction (nats per example)")
     if named:
-        fig.legend(loc="outside right upper", fontsize=7, frameon=False, title="dashed: equal ELBO")
+        fig.legend(loc="outside right center", fontsize=7, frameon=False)
     style.save(fig, path)

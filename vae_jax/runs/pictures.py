@@ -238,8 +238,8 @@ def draw_lane(run: Run, done: Progress, lane: int, at: Path) -> None:
         start, end = codes[:pairs, None], codes[pairs : 2 * pairs, None]
         along = (1 - INTERPOLATION)[None, :, None] * start + INTERPOLATION[None, :, None] * end
         # Of a conditional model, each line with the label that it starts from.
-        own = None if labels is None else np.repeat(labels[:pairs], len(INTERPOLATION))
-        between = decode(along.reshape(-1, codes.shape[1]), own)
+        label = None if labels is None else np.repeat(labels[:pairs], len(INTERPOLATION))
+        between = decode(along.reshape(-1, codes.shape[1]), label)
         interpolations(at / "interpolations.png", images(between, pairs), title=title)
 
 

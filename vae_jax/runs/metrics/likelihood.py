@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from vae_jax.evaluation.annealed_importance_sampling import (
@@ -85,7 +86,7 @@ def nll_active_summary(arrays: Arrays, run: Run) -> Numbers:
 def only_active(run: Run, kept: dict[str, Arrays]) -> ModelHyper:
     """The lanes' own, every latent unit that is not active masked."""
     mean_knl = kept["latents"]["mean"]
-    mask_kl = np.array([activity(mean_nl) > ACTIVE for mean_nl in mean_knl], np.float32)
+    mask_kl = jnp.array([activity(mean_nl) > ACTIVE for mean_nl in mean_knl], jnp.float32)
     return run.hyper.model._replace(latent_mask=mask_kl)
 
 

@@ -72,4 +72,5 @@ def standard_error(values_n: np.ndarray) -> float:
 
 def first(split: Split, n: int) -> Split:
     """Its first n examples."""
-    return Split(*(None if part is None else part[:n] for part in split))
+    labels, factors = (None if part is None else part[:n] for part in split[1:])
+    return Split(split.images[:n], labels, factors)

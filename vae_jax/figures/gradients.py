@@ -1,0 +1,75 @@
+"""What gradient estimators are worth."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.ticker import LogFormatter
+
+from vae_jax.figures import style
+
+STYLES = ("-", "--", ":", "-.")
+MARKERS = ("o", "s", "^", "D", "v")
+
+
+def gradients(
+    path: Path,
+    steps: Sequence[int],
+    estimators: Sequence[tuple[str, str]],
+    variance: Mapping[str, np.ndarray],
+    signal_to_noise: Mapping[str, np.ndarray],
+    *,
+    floor: float,
+    title: str,
+) -> None:
+    """Variance and signal-to-noise ratio against the training step, a line an estimator.
+
+    Args:
+      steps: after which it was measured, increasing; side by side.
+      estimators: (bound, gradient) of each; a bound's lines are dashed alike.
+      variance: {part of the params: [estimator, step]}, a row of panels each.
+      signal_to_noise: the same.
+      floor: the ratio that noise alone has.
+    """
+    parts, places = list(variance), range(len(steps))
+    fig = style.figure(10.5, 0.8 + 3.2 * len(parts), title)
+    grid = fig.subplots(len(parts), 2, squeeze=False)
+    bounds = list(dict.fromkeys(bound for bound, _ in estimators))
+    for part, row in zip(parts, grid, strict=True):
+        for axes, name, value_es in zip(
+            row,
+            ("variance", "signal-to-noise ratio"),
+            (variance[part], signal_to_noise[part]),
+            strict=True,
+        ):
+            for i, ((bound, gradient), value_s) in enumerate(
+                zip(estimators, value_es, strict=True)
+            ):
+                axes.plot(
+                    places,
+                    # A logarithm has no place for 0.
+                    np.where(value_s > 0, value_s, np.nan),
+                    color=style.COLOURS[i % len(style.COLOURS)],
+                    linestyle=STYLES[bounds.index(bound) % len(STYLES)],
+                    marker=MARKERS[i % len(MARKERS)],
+                    markersize=4,
+                    linewidth=1.4,
+                    label=f"{bound}, {gradient}" if axes is grid[0, 0] else None,
+                )
+            axes.set_yscale("log")
+            axes.yaxis.set_major_formatter(LogFormatter())
+            axes.yaxis.set_minor_formatter(LogFormatter())
+            axes.tick_params(which="both", labelsize=8)
+            axes.set_xticks(places, [f"{step:,}" for step in steps])
+            axes.set_xlabel("training step (not to scale)")
+            axes.set_ylabel(name)
+            axes.set_title(part, fontsize=9)
+            axes.grid(alpha=0.3)
+        row[1].axhline(
+            floor,
+            color=style.COLOURS[9],
+            linewidth=1,
+            label="noise alone" if part == parts[0] else None,
+        )
+    fig.legend(loc="outside right center", fontsize=7, frameon=False, handlelength=4)
+    style.save(fig, path)
