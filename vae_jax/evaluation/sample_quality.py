@@ -19,14 +19,15 @@ PAIRS = 1_000_000  # whose distances are in memory at a time
 class SampleQuality(NamedTuple):
     """A ball is that of a sample to its k-th nearest other of its own set, the rim included.
 
-    The expectations are of real and made samples of one distribution, n of each, n large.
+    For sets of one distribution, as many of each, the expected density is 1 and the expected
+    coverage 1 - 2^-k in the limit; for equal sets they are 1 + 1/k, where there are no ties, and 1.
     """
 
     precision: float  # of the made samples, how many lie in the ball of a real one
     recall: float  # of the real samples, how many lie in the ball of a made one
-    density: float  # how many real balls a made sample lies in, over k; expected: 1
-    coverage: float  # of the real samples, how many have a made one in their ball; 1 - 2^-k
-    frechet_distance: float  # of the Gaussians with their means and covariances
+    density: float  # of a made sample, how many real balls it lies in, over k
+    coverage: float  # of the real samples, how many have a made one in their ball
+    frechet_distance: float  # of the Gaussians with the sets' means and covariances
 
 
 def sample_quality(
@@ -73,20 +74,19 @@ def sample_quality(
 def on_a_grid(
     real_nf: Float[np.ndarray, "n f"], made_mf: Float[np.ndarray, "m f"]
 ) -> tuple[Float[np.ndarray, "n f"], Float[np.ndarray, "m f"]]:
-    """Both sets about their common mean, as whole numbers: in steps of 2^-22 of the largest for 64
-    features.
+    """Both sets about their common mean, in whole steps: of 64 features, 2^-22 of the largest.
 
-    So small that float64 holds every squared distance exactly, however it is summed. Then equal
-    samples have distance 0 and ties are ties, which |a|^2 + |b|^2 - 2 ab does not give otherwise.
+    Float64 then holds every sum of |a|^2 + |b|^2 - 2 ab exactly: equal samples have distance 0,
+    and ties are ties, whatever the order and the blocks.
     """
-    centred = np.concatenate([real_nf, made_mf]).astype(np.float64)
-    centred -= centred.mean(axis=0)
-    largest = np.abs(centred).max()
-    if largest > 0:
-        # 4 f (2^bits)^2 <= 2^53
-        bits = (51 - (centred.shape[1] - 1).bit_length()) // 2
-        centred = np.rint(centred * (2.0**bits / largest))
-    return centred[: len(real_nf)], centred[len(real_nf) :]
+    points = np.concatenate([real_nf, made_mf]).astype(np.float64)
+    mean_f = points.mean(axis=0)
+    # |point| <= 2^bits steps, and one for rounding: |a - b|^2 <= 4 f (2^bits + 1)^2 <= 2^53.
+    bits = (50 - (points.shape[1] - 1).bit_length()) // 2
+    # A power of 2, so that whole numbers stay whole.
+    step = 2.0 ** (np.frexp(np.abs(points - mean_f).max())[1] - bits)
+    points = np.rint(points / step) - np.rint(mean_f / step)
+    return points[: len(real_nf)], points[len(real_nf) :]
 
 
 def squared_distances(
