@@ -94,5 +94,22 @@ def test_heavy_modules_are_imported_where_they_are_used():
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
+def test_every_module_can_be_imported_first():
+    """No ring of imports that only some order of them hides."""
+    names = [
+        ".".join(path.relative_to(ROOT.parent).with_suffix("").parts)
+        for path in modules()
+        if path.stem != "__main__"
+    ]
+    code = (
+        "import importlib, sys\n"
+        "for name in sys.argv[1:]:\n"
+        "    for loaded in [m for m in sys.modules if m.startswith('vae_jax')]:\n"
+        "        del sys.modules[loaded]\n"
+        "    importlib.import_module(name)\n"
+    )
+    subprocess.run([sys.executable, "-c", code, *names], check=True)
+
+
 def test_files_hold_one_noun():
     assert {str(p): n for p in modules() if (n := len(p.read_text().splitlines())) > 400} == {}

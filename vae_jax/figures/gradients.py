@@ -57,7 +57,7 @@ def gradients(
                     label=f"{bound}, {gradient}" if axes is grid[0, 0] else None,
                 )
             axes.set_yscale("log")
-            axes.yaxis.set_major_formatter(LogFormatter())
+            axes.yaxis.set_major_formatter("{x:g}")
             axes.yaxis.set_minor_formatter(LogFormatter())
             axes.tick_params(which="both", labelsize=8)
             axes.set_xticks(places, [f"{step:,}" for step in steps])

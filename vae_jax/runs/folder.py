@@ -30,7 +30,6 @@ CHECKPOINTS = "checkpoints"
 FIGURES = "figures"
 LOCK = ".lock"
 SWEEP = "sweep.json"
-EVALUATION = "evaluation"
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "ml-collections", "numpy")
 

@@ -17,7 +17,7 @@ from vae_jax.runs.checkpoint import Best
 from vae_jax.runs.distributed import is_first
 from vae_jax.runs.folder import or_none
 from vae_jax.runs.metrics import METRICS
-from vae_jax.runs.metrics.metric import Arrays, Metric, Numbers
+from vae_jax.runs.metrics.metric import FOLDER, Arrays, Metric, Numbers
 from vae_jax.runs.plan import Run, evaluation_labels
 
 # Groups of examples side by side, to a call of the device: after each, the bar moves.
@@ -43,7 +43,7 @@ def measured(run: Run, best: Best, name: str, metric: Metric) -> list[Numbers]:
         "images": len(split.images),
         "best_step": [int(step) for step in best.step],
     }
-    at = run.workdir / folder.EVALUATION
+    at = run.workdir / FOLDER
     path = at / f"{name}.json"
     if path.exists():
         there = folder.read_json(path)
@@ -79,7 +79,7 @@ def storable(number: Any) -> Any:
 
 def kept_arrays(run: Run, name: str) -> Arrays:
     """What a metric left in the run folder: [lanes, n, ...]."""
-    with np.load(run.workdir / folder.EVALUATION / f"{name}.npz") as kept:
+    with np.load(run.workdir / FOLDER / f"{name}.npz") as kept:
         return dict(kept)
 
 

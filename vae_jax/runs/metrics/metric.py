@@ -13,6 +13,8 @@ from vae_jax.models.model import ModelHyper
 if TYPE_CHECKING:
     from vae_jax.runs.plan import Run
 
+FOLDER = "evaluation"  # of the run folder: where what is measured is kept
+
 Arrays = dict[str, np.ndarray]  # [lanes, n, ...], an entry an example
 Numbers = dict[str, Any]  # of a lane, for results.json; a list: of its latent units
 

@@ -11,8 +11,7 @@ import jax.numpy as jnp
 from vae_jax.evaluation import features
 from vae_jax.evaluation.features import FeatureSpace
 from vae_jax.evaluation.sample_quality import sample_quality
-from vae_jax.runs import folder
-from vae_jax.runs.metrics.metric import Arrays, Column, Metric, Numbers
+from vae_jax.runs.metrics.metric import FOLDER, Arrays, Column, Metric, Numbers
 
 if TYPE_CHECKING:
     from vae_jax.runs.plan import Run
@@ -30,7 +29,7 @@ def samples_measure(spec: tuple[str, str], hyper, model, params, key, x_bd):
 def feature_space(run: Run) -> FeatureSpace:
     """The one that the config names, or one trained on this run's training set, and kept."""
     given, data = run.values["evaluation.samples.features"], run.data
-    path = run.workdir / folder.EVALUATION / "features.npz"
+    path = run.workdir / FOLDER / "features.npz"
     if given or path.exists():
         return features.load(given or path, data.image_shape)
     print("samples: training the feature space", flush=True)

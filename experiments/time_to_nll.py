@@ -1,0 +1,173 @@
+"""How many seconds does it take to a test nll?
+
+    python -m experiments.time_to_nll --config=configs/mnist_fast.py --workdir=runs/time_to_nll
+
+trains the config's seeds as one program, without the compilation cache, and keeps every epoch's
+params with the seconds since the process began: imports, data and compilation count. Then, off the
+clock, it measures -log p(x) of the test set by `evaluation.num_importance_samples` draws, for as
+many epochs as it takes to find, by bisection, the first that is below each of LEVELS (from epoch to
+epoch the nll falls, but for its noise). Prints a table and leaves it as `time_to_nll.json` in the
+workdir.
+
+`--images=1000` measures that many images of the test set, evenly spaced, in place of all.
+What was found is in the header of `configs/mnist_fast.py`.
+"""
+
+import time
+
+BEGAN = time.monotonic()  # before what takes long to import
+# ruff: noqa: E402
+import sys
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from absl import flags
+
+from vae_jax import cli
+from vae_jax.data.dataset import Split
+from vae_jax.errors import UserError
+from vae_jax.lanes import fetch, put, put_shared
+from vae_jax.runs import folder
+from vae_jax.runs.backend import use_cores
+from vae_jax.runs.checkpoint import Best
+from vae_jax.runs.config import Values, check, nest
+from vae_jax.runs.measurements import measure_split
+from vae_jax.runs.metrics.likelihood import nll
+from vae_jax.runs.metrics.metric import standard_error
+from vae_jax.runs.plan import Run, make_examples, make_run, make_start
+from vae_jax.training.loop import init_lanes, train_lanes
+
+LEVELS = (100.0, 95.0, 92.0, 90.0, 88.0)  # nats
+
+
+class Epoch(NamedTuple):
+    """Where the lanes were after so many epochs, on the host."""
+
+    seconds: float  # since the process began
+    params: Any
+
+
+def define(values: flags.FlagValues) -> None:
+    flags.DEFINE_integer("images", None, "of the test set", lower_bound=2, flag_values=values)
+
+
+def trained(run: Run) -> list[Epoch]:
+    """Every epoch of the run."""
+    hyper, keys = put(run.layout, (run.hyper, run.keys))
+    examples, start = put_shared(run.layout, (make_examples(run), make_start(run)))
+    state = init_lanes(run.spec, run.layout, hyper, keys, start)
+    epochs = []
+    for _ in range(run.values["training.num_epochs"]):
+        for begin in range(0, run.spec.steps_per_epoch, run.spec.chunk_steps):
+            steps = np.int32(min(run.spec.chunk_steps, run.spec.steps_per_epoch - begin))
+            state, _ = train_lanes(run.spec, run.layout, hyper, state, keys, examples, steps)
+        params = fetch(run.layout, state.params)
+        epochs.append(Epoch(time.monotonic() - BEGAN, params))
+    return epochs
+
+
+def first_below(level: float, count: int, nll_of: Callable[[int], float]) -> int | None:
+    """The first of `count` epochs whose nll is below the level, by bisection; None: none is."""
+    if nll_of(count - 1) >= level:
+        return None
+    low, high = 0, count - 1
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (low, middle) if nll_of(middle) < level else (middle + 1, high)
+    return low
+
+
+def measured(run: Run, epochs: list[Epoch], images: int | None) -> dict[str, Any]:
+    """Each lane's seconds and epochs to each level, and the nll of the epochs looked at."""
+    test = run.data.test
+    if images is not None:
+        rows = np.arange(images) * len(test.images) // images
+        test = Split(test.images[rows], None if test.labels is None else test.labels[rows])
+    lanes = range(len(run.lanes))
+    found: dict[int, np.ndarray] = {}
+
+    def nll_k(epoch: int) -> np.ndarray:
+        if epoch not in found:
+            best = Best(jnp.zeros(len(lanes), jnp.int32), epochs[epoch].params)
+            arrays = measure_split(run, best, "nll", nll, test, run.hyper.model)
+            found[epoch] = -arrays["log_likelihood"].mean(axis=1, dtype=np.float64)
+            print(f"epoch {epoch + 1}: nll {found[epoch].round(2).tolist()}", flush=True)
+        return found[epoch]
+
+    def nll_of(lane: int, epoch: int) -> float:
+        return float(nll_k(epoch)[lane])
+
+    levels = []
+    for level in LEVELS:
+        at = [first_below(level, len(epochs), partial(nll_of, lane)) for lane in lanes]
+        levels.append(
+            {
+                "nll": level,
+                "epochs": [None if epoch is None else epoch + 1 for epoch in at],
+                "seconds": [None if epoch is None else epochs[epoch].seconds for epoch in at],
+            }
+        )
+    return {
+        "levels": levels,
+        "nll": {str(epoch + 1): own.tolist() for epoch, own in sorted(found.items())},
+        "seconds": [epoch.seconds for epoch in epochs],
+        "seeds": [lane.seed for lane in run.lanes],
+        "images": len(test.images),
+        "draws": run.values["evaluation.num_importance_samples"],
+    }
+
+
+def table(found: dict[str, Any]) -> str:
+    """A row a level: its seconds, the mean and standard error over the lanes that came below it."""
+    lanes, total = len(found["seeds"]), found["seconds"][-1]
+    lines = [
+        f"{lanes} lanes in one program, {len(found['seconds'])} epochs in {total:.1f} s; nll of "
+        f"{found['images']:,} test images by {found['draws']:,} draws",
+        f"{'nll below':>10}{'seconds':>16}{'epochs':>10}{'lanes':>7}",
+    ]
+    for level in found["levels"]:
+        seconds = [s for s in level["seconds"] if s is not None]
+        epochs = [e for e in level["epochs"] if e is not None]
+        if seconds:
+            error = f" ± {standard_error(np.array(seconds)):.1f}" if len(seconds) > 1 else ""
+            row = f"{np.mean(seconds):.1f}{error}", f"{np.mean(epochs):.1f}"
+        else:
+            row = "not reached", "-"
+        lines.append(f"{level['nll']:10g}{row[0]:>16}{row[1]:>10}{len(seconds):7}")
+    return "\n".join(lines)
+
+
+def time_to_nll(values: Values, workdir: Path, images: int | None) -> None:
+    """Trains, measures, prints and leaves the table.
+
+    Raises:
+      UserError: the folder holds something else; nothing was touched.
+    """
+    folder.refuse_sweep(workdir)
+    if (workdir / folder.CONFIG).exists():
+        raise UserError(f"{workdir} holds a run already; take another --workdir")
+    run = make_run(values, workdir)
+    if images is not None and images > len(run.data.test.images):
+        raise UserError(
+            f"--images={images} should be at most the {len(run.data.test.images)} test images"
+        )
+    with folder.locked(workdir):
+        found = measured(run, trained(run), images)
+        folder.write_json(workdir / folder.ENVIRONMENT, folder.environment())
+        folder.write_json(workdir / folder.CONFIG, nest(values))
+        folder.write_json(workdir / "time_to_nll.json", found)
+    print(table(found))
+
+
+def run(arguments: Sequence[str]) -> None:
+    command = cli.parse(arguments, define=define)
+    use_cores()
+    time_to_nll(check(command.config), command.workdir, command.flags.images)
+
+
+if __name__ == "__main__":
+    sys.exit(cli.answered(lambda: run(sys.argv[1:])))

@@ -1,0 +1,198 @@
+"""How good an estimator of a gradient is: its variance, its signal-to-noise ratio, its bias.
+
+Params and minibatch are fixed: from draw to draw only the estimator's own noise differs.
+
+References: Rainforth et al. 2018, Tighter Variational Bounds are Not Necessarily Better; Tucker,
+Lawson, Gu and Maddison 2018, Doubly Reparameterized Gradient Estimators.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Key
+
+from vae_jax.models.model import VAE, Params
+from vae_jax.objectives import objective
+from vae_jax.objectives.objective import ObjectiveHyper, ObjectiveSpec
+
+Parts = dict[str, Any]  # {part: its params, or a gradient by them}
+
+# The params of q(z | x), and those of p(x, z).
+PARTS = {"encoder": ("encoder", "posterior"), "decoder": ("decoder", "likelihood", "prior")}
+
+
+class Moments(NamedTuple):
+    """Of n independent draws of a part's gradient."""
+
+    mean: Any  # by parameter
+    variance: Any  # by parameter, unbiased
+    projection_nr: Float[Array, "n r"]  # each draw's length along r directions
+
+
+class Quality(NamedTuple):
+    """Of an estimator, for one part of the params."""
+
+    variance: Float[Array, ""]
+    signal_to_noise: Float[Array, ""]
+    projection_nr: Float[Array, "n r"]
+
+
+class BiasTest(NamedTuple):
+    """Of the hypothesis that two estimators have one mean."""
+
+    largest_t: float  # the largest |t| of the directions
+    p_value: float  # the chance, at most, of such a one if the hypothesis holds
+
+
+def parts_of(params: Params) -> Parts:
+    """The params by PARTS."""
+    return {
+        part: {name: params[name] for name in names if name in params}
+        for part, names in PARTS.items()
+    }
+
+
+def directions(key: Key[Array, ""], parts: Parts, r: int) -> Parts:
+    """r random unit vectors [r, ...] in the space of each part's params."""
+
+    def of(key, tree):
+        leaves, structure = jax.tree.flatten(tree)
+        keys = jax.random.split(key, len(leaves))
+        drawn = [
+            jax.random.normal(k, (r, *leaf.shape)) for k, leaf in zip(keys, leaves, strict=True)
+        ]
+        length_r = jnp.sqrt(sum(jnp.sum(jnp.square(v.reshape(r, -1)), axis=1) for v in drawn))
+        units = [v / length_r.reshape(r, *(1,) * (v.ndim - 1)) for v in drawn]
+        return jax.tree.unflatten(structure, units)
+
+    keys = jax.random.split(key, len(parts))
+    return {name: of(k, tree) for k, (name, tree) in zip(keys, parts.items(), strict=True)}
+
+
+def projected(gradient: Any, directions: Any) -> Float[Array, " r"]:
+    """The gradient's length along each direction."""
+    pairs = zip(jax.tree.leaves(directions), jax.tree.leaves(gradient), strict=True)
+    return jnp.stack([v.reshape(len(v), -1) @ g.ravel() for v, g in pairs]).sum(axis=0)
+
+
+def moments(
+    draw: Callable[[Key[Array, ""]], Parts], keys_n: Key[Array, " n"], directions: Parts
+) -> dict[str, Moments]:
+    """Mean and variance of `draw(key)` over the keys, one draw after the other.
+
+    Memory is that of a few gradients, whatever n (Welford 1962).
+    """
+    like = jax.eval_shape(draw, jax.ShapeDtypeStruct((), keys_n.dtype))
+    zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), like)
+
+    def add(carry, at):
+        mean, squares = carry
+        count, key = at
+        gradient = draw(key)
+        away = jax.tree.map(jnp.subtract, gradient, mean)
+        mean = jax.tree.map(lambda m, a: m + a / count, mean, away)
+        squares = jax.tree.map(lambda s, a, g, m: s + a * (g - m), squares, away, gradient, mean)
+        along = {part: projected(own, directions[part]) for part, own in gradient.items()}
+        return (mean, squares), along
+
+    n = len(keys_n)
+    counts_n = jnp.arange(1.0, n + 1)
+    (mean, squares), along = jax.lax.scan(add, (zeros, zeros), (counts_n, keys_n))
+    variance = jax.tree.map(lambda s: s / (n - 1), squares)
+    return {part: Moments(mean[part], variance[part], along[part]) for part in along}
+
+
+def total_variance(of: Moments) -> Float[Array, ""]:
+    """E|g - E g|^2: the trace of the gradient's covariance, estimated without bias."""
+    return sum((jnp.sum(v) for v in jax.tree.leaves(of.variance)), start=jnp.float32(0))
+
+
+def signal_to_noise(of: Moments) -> Float[Array, ""]:
+    """mean over parameters of |mean g| / std g, those whose std is 0 left out; 0 if all are.
+
+    Mean and std are those of the n draws, so that noise alone has sqrt(2 / (pi n)), not 0: see
+    `noise_floor`. A parameter with no std has no gradient, as the weight of a pixel that is always
+    0, or one that does not depend on the draws.
+    """
+    ratios, counts = jnp.float32(0), jnp.float32(0)
+    for mean, variance in zip(jax.tree.leaves(of.mean), jax.tree.leaves(of.variance), strict=True):
+        moves = variance > 0
+        ratio = jnp.abs(mean) / jnp.sqrt(jnp.where(moves, variance, 1.0))
+        ratios += jnp.sum(jnp.where(moves, ratio, 0.0))
+        counts += jnp.sum(moves)
+    return ratios / jnp.maximum(counts, 1)
+
+
+def noise_floor(n: int) -> float:
+    """The signal-to-noise ratio that n draws show of a gradient whose mean is 0."""
+    return float(np.sqrt(2 / (np.pi * n)))
+
+
+def gradient_quality(
+    model: VAE,
+    params: Params,
+    keys_n: Key[Array, " n"],
+    x_bd: Float[Array, "b d"],
+    hyper: ObjectiveHyper,
+    spec: ObjectiveSpec,
+    directions: Parts,
+) -> tuple[Float[Array, ""], dict[str, Quality]]:
+    """The mean of the bound (the loss's negative, nats per example), and each part's Quality.
+
+    The gradient is that of the loss that `spec` names, a mean over the minibatch, without a
+    regulariser.
+    """
+
+    def draw(key):
+        def loss_of(params):
+            return objective(model, params, key, x_bd, hyper, spec, regularized=False)[0]
+
+        loss, gradient = jax.value_and_grad(loss_of)(params)
+        return parts_of(gradient) | {"loss": loss}
+
+    found = moments(draw, keys_n, directions | {"loss": jnp.ones(1)})
+    bound = -found.pop("loss").mean
+    return bound, {
+        part: Quality(total_variance(own), signal_to_noise(own), own.projection_nr)
+        for part, own in found.items()
+    }
+
+
+def bias_test(
+    projection_nr: Float[Array | np.ndarray, "n r"],
+    reference_nr: Float[Array | np.ndarray, "m r"],
+) -> BiasTest:
+    """Whether two estimators, by independent draws, have the same mean along every direction.
+
+    In each direction Welch's t of the difference of the means, Student's if they are one (the
+    draws being normal, or many); the p-value is the least one times r (Bonferroni), so that p <= a
+    has at most the chance a, however the directions depend on one another. What it finds: a bias
+    d shows along a random unit vector as the noise does, so that it is seen where n |d|^2 is a few
+    times the sum of the two variances, of whatever dimension the params are.
+    """
+    own, other = np.asarray(projection_nr, np.float64), np.asarray(reference_nr, np.float64)
+    difference_r = own.mean(axis=0) - other.mean(axis=0)
+    squares = [x.var(axis=0, ddof=1) / len(x) for x in (own, other)]
+    total_r = squares[0] + squares[1]
+    safe_r = np.where(total_r > 0, total_r, 1.0)
+    # Of two constants: equal, or as different as can be.
+    constant_r = np.where(difference_r == 0, 0.0, np.inf)
+    t_r = np.where(total_r > 0, np.abs(difference_r) / np.sqrt(safe_r), constant_r)
+    shares = [s / safe_r for s in squares]
+    freedom_r = 1 / np.maximum(
+        shares[0] ** 2 / (len(own) - 1) + shares[1] ** 2 / (len(other) - 1),
+        1 / (len(own) + len(other) - 2),
+    )
+    p_r = student_tails(t_r, freedom_r)
+    return BiasTest(float(t_r.max()), float(min(1.0, len(p_r) * p_r.min())))
+
+
+def student_tails(t_r: np.ndarray, freedom_r: np.ndarray) -> np.ndarray:
+    """P(|T| >= t) of Student's t: the regularised incomplete beta at v / (v + t^2)."""
+    at_r = freedom_r / (freedom_r + np.square(t_r))
+    halves = np.full(len(t_r), 0.5, np.float32)
+    betainc = jax.scipy.special.betainc
+    return np.asarray(betainc(jnp.float32(freedom_r / 2), halves, jnp.float32(at_r)), np.float64)
