@@ -233,7 +233,7 @@ def load(path: Path | str, image_shape: tuple[int, int, int]) -> FeatureSpace:
         shape, num_classes = arrays.pop("image_shape").tolist(), arrays.pop("num_classes").item()
         spec, told = FeatureSpec(tuple(shape), num_classes), str(arrays.pop("checksum"))
     except Exception as error:  # of a damaged file, zipfile and numpy raise whatever comes up
-        what = " ".join(str(error).split())
+        what = getattr(error, "strerror", None) or "it is no whole .npz of one"
         raise UserError(f"{path} can't be read as a feature space ({what})") from error
     if told != checksum_of(spec, arrays):
         raise UserError(

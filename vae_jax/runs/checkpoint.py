@@ -168,7 +168,8 @@ class Checkpoints:
         checkpoints newer than the one returned are put aside, unless this is to read only.
 
         Raises:
-          UserError: there are checkpoints, but none is whole; nothing was touched.
+          UserError: there are checkpoints, but none is whole, or it is of another config; nothing
+            was touched.
         """
         damaged: dict[int, str] = {}
         for step in sorted(self.manager.all_steps(), reverse=True):
@@ -185,6 +186,7 @@ class Checkpoints:
                 damaged[step] = cause(error)
                 self.failed = True
                 continue
+            refuse_other_shapes(self.folder, found.arrays, template)
             for other, problem in damaged.items():
                 print(f"the checkpoint at step {other} is damaged ({problem}), taking one before")
                 if self.keep is not None:
@@ -212,6 +214,17 @@ class Checkpoints:
             f"a checkpoint could not be written to {self.folder} ({cause(error)}); {last}; "
             "make room and run the same command again"
         )
+
+
+def refuse_other_shapes(folder: Path, found: Progress, template: Progress) -> None:
+    """Raises UserError if a checkpoint is whole and its arrays are not those of this config."""
+    pairs = zip(jax.tree.leaves_with_path(found), jax.tree.leaves(template), strict=True)
+    for (path, leaf), wanted in pairs:
+        if leaf.shape != wanted.shape:
+            raise UserError(
+                f"the checkpoint in {folder} is of another config than the config.json beside it: "
+                f"{jax.tree_util.keystr(path)} has shape {leaf.shape} there, {wanted.shape} here"
+            )
 
 
 @contextlib.contextmanager

@@ -8,6 +8,7 @@ import numpy as np
 
 from vae_jax.data.dataset import Dataset
 from vae_jax.errors import UserError
+from vae_jax.evaluation import features
 from vae_jax.objectives.importance import BOUNDS, ESTIMATORS
 from vae_jax.probability.divergences import KL_DIVERGENCES
 from vae_jax.probability.likelihoods import LIKELIHOODS
@@ -224,6 +225,8 @@ def refuse_data(values: Values, data: Dataset) -> None:
             f"evaluation.metrics = {asked[0]!r} of grey values under {head} is no likelihood; "
             "binarise them, or say evaluation.allow_pseudo_likelihood = True"
         )
+    if "samples" in values["evaluation.metrics"] and values["evaluation.samples.features"]:
+        features.load(values["evaluation.samples.features"], data.image_shape)  # refuses others
     if "disentanglement" in values["evaluation.metrics"] and data.test.factors is None:
         raise UserError(
             "evaluation.metrics = 'disentanglement' needs the factors that the images were made "
