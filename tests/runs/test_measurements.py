@@ -279,7 +279,7 @@ def test_a_checkpoint_of_another_config_is_told(copy):
     other = config | {"model": config["model"] | {"latent_size": 5}}
     folder.write_json(workdir / folder.CONFIG, other)
     before = (workdir / folder.RESULTS).read_bytes()
-    with pytest.raises(UserError, match=r"is of another config than the config.json beside it") as e:
+    with pytest.raises(UserError, match=r"of another config than the config.json beside it") as e:
         evaluate(workdir, other)
     assert "\n" not in str(e.value)
     assert (workdir / folder.RESULTS).read_bytes() == before

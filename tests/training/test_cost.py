@@ -1,0 +1,68 @@
+"""What a compiled step costs, counted by XLA: a careless change is seen without a stopwatch."""
+
+from functools import partial
+from itertools import pairwise
+
+import jax
+import numpy as np
+import pytest
+
+from configs import default
+from vae_jax.data.dataset import Dataset, Split
+from vae_jax.runs.choices import make_hyper, make_spec
+from vae_jax.runs.config import check, nest
+from vae_jax.training.keys import run_keys
+from vae_jax.training.step import Examples, Start, init_state, train_step
+
+CONV = {
+    "model.encoder.name": "conv",
+    "model.encoder.widths": (16, 32),
+    "model.decoder.name": "conv",
+    "model.decoder.widths": (32, 16),
+}
+# By name: what differs from configs/default.py, and millions of operations, of bytes and of
+# exponentials, logarithms and roots that a step takes (jax 0.10.2, CPU).
+STEPS = {
+    "784-400-20, batch 128": ({}, 437.7, 55.1, 0.864),
+    "iwae, k = 5": ({"objective.name": "iwae", "objective.num_samples": 5}, 1437.8, 89.9, 1.686),
+    "conv": (CONV, 2406.2, 800.2, 0.340),
+}
+TOLERANCE = 0.1  # of another version's counting
+
+
+def lowered(changes):
+    values = check(nest(check(default.get_config()) | changes))
+    images = np.zeros((256, 784), np.uint8)
+    split = Split(images, None)
+    data = Dataset(split, split, split, (28, 28, 1), dynamic=True, binary=True, identity={})
+    spec = make_spec(values, data)
+    hyper = jax.tree.map(lambda leaf: leaf[0], make_hyper([values], spec))
+    keys = run_keys(0)
+    state = jax.eval_shape(partial(init_state, spec), hyper, keys, Start())
+    step = jax.jit(partial(train_step, spec))
+    return values, step.lower(hyper, state, keys, Examples(images), np.arange(256))
+
+
+def products(values) -> float:
+    """Operations of the matrix products of a step of an MLP, each forward and, in the backward
+    pass, for its weights and (but for the first layer) its input."""
+    b, k = values["training.batch_size"], values["objective.num_samples"]
+    up = (784, *values["model.encoder.widths"], 2 * values["model.latent_size"])
+    down = (values["model.latent_size"], *values["model.decoder.widths"], 784)
+    sizes = [(b, 3 if i else 2, pair) for i, pair in enumerate(pairwise(up))]
+    sizes += [(k * b, 3, pair) for pair in pairwise(down)]
+    return sum(2 * times * rows * inputs * outputs for rows, times, (inputs, outputs) in sizes)
+
+
+@pytest.mark.parametrize("name", STEPS)
+def test_a_step_costs_what_it_did(name):
+    changes, operations, megabytes, transcendentals = STEPS[name]
+    values, step = lowered(changes)
+    counted = step.cost_analysis()
+    assert counted["flops"] == pytest.approx(operations * 1e6, rel=TOLERANCE)
+    assert counted["transcendentals"] == pytest.approx(transcendentals * 1e6, rel=TOLERANCE)
+    compiled = step.compile().cost_analysis()["bytes accessed"]
+    assert compiled == pytest.approx(megabytes * 1e6, rel=TOLERANCE)
+    if name != "conv":
+        # All but a twentieth of the operations are products that no VAE can do without.
+        assert products(values) <= counted["flops"] < 1.05 * products(values)
