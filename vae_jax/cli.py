@@ -52,6 +52,7 @@ flags:
   --config.KEY=VALUE  overrides one key: --config.model.latent_size=10
                       --config.training.seeds=0,1,2 --config.model.encoder.widths=512,256
   --workdir=FOLDER    the run folder, made if it is not there
+  --nocache           compiles everything anew, and keeps nothing of it in ~/.cache/vae_jax
 
 exit codes: 0 done; 2 a mistake in the command, config, data or folder; 1 anything else
 """
@@ -104,6 +105,7 @@ def parse(
     own = flags.FlagValues()
     flags.DEFINE_string("workdir", "", "the run folder", flag_values=own)
     flags.DEFINE_string("config", "", "the config file", flag_values=own)
+    flags.DEFINE_bool("cache", True, "keep compiled programs", flag_values=own)
     define(own)
     try:
         extra = own(["vae-jax", *(a for a in arguments if a not in overrides)])[1:]
@@ -180,14 +182,20 @@ def one_line(error: BaseException) -> str:
     return " ".join(str(error).split())
 
 
+def start_jax(command: Command) -> None:
+    """What jax is told before its first computation."""
+    from vae_jax.runs.backend import use_cache, use_cores
+
+    use_cores()
+    use_cache(command.flags.cache)
+
+
 def train(arguments: Sequence[str]) -> None:
     command = parse(arguments, define=define_train)
-    from vae_jax.runs.backend import use_cache, use_cores
     from vae_jax.runs.distributed import Processes, initialize
 
     own = command.flags
-    use_cores()
-    use_cache()
+    start_jax(command)
     initialize(Processes(own.coordinator, own.num_processes, own.process_id))
     from vae_jax.runs.train import train as run
 
@@ -206,10 +214,7 @@ def evaluate(arguments: Sequence[str]) -> None:
     command = parse(arguments, config_there)
     if command.flags.config:
         raise UserError("evaluate takes its config from --workdir; leave --config=FILE out")
-    from vae_jax.runs.backend import use_cache, use_cores
-
-    use_cores()
-    use_cache()
+    start_jax(command)
     from vae_jax.runs.evaluate import evaluate as evaluate_run
     from vae_jax.runs.programs import is_sweep
     from vae_jax.runs.sweep import evaluate_sweep
@@ -223,10 +228,7 @@ def sweep(arguments: Sequence[str]) -> None:
     own = command.flags
     if own.workers and not own.launcher:
         raise UserError(f"--workers={own.workers} needs --launcher=local or --launcher=slurm")
-    from vae_jax.runs.backend import use_cache, use_cores
-
-    use_cores()
-    use_cache()
+    start_jax(command)
     from vae_jax.runs import hyper, launch
     from vae_jax.runs.config import check
     from vae_jax.runs.programs import Datasets, make_sweep

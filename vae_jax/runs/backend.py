@@ -9,6 +9,9 @@ import jax
 from vae_jax.lanes import Layout
 
 
+CACHE_BYTES = 2_000_000_000
+
+
 def use_cores() -> None:
     """Makes every core a device of its own, so that lanes run side by side on a CPU.
 
@@ -21,16 +24,39 @@ def use_cores() -> None:
         jax.config.update("jax_num_cpu_devices", len(os.sched_getaffinity(0)))
 
 
-def use_cache() -> None:
+def use_cache(wanted: bool = True) -> None:
     """Keeps compiled programs on disk: in JAX_COMPILATION_CACHE_DIR, or the user's cache folder.
 
-    jax's thresholds are lowered: with them, it would not keep a program that compiles in seconds.
+    In the latter at most CACHE_BYTES stay. jax's thresholds are lowered: with them, it would not
+    keep a program that compiles in seconds. Not `wanted`: neither here nor in processes that this
+    one starts.
     """
+    if not wanted:
+        os.environ["JAX_ENABLE_COMPILATION_CACHE"] = "0"
+        jax.config.update("jax_enable_compilation_cache", False)
+        return
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
         home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-        jax.config.update("jax_compilation_cache_dir", str(Path(home) / "vae_jax"))
+        folder = Path(home) / "vae_jax"
+        remove_oldest(folder, CACHE_BYTES)
+        jax.config.update("jax_compilation_cache_dir", str(folder))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+
+
+def remove_oldest(folder: Path, most: int) -> None:
+    """Removes the files that were written first, until the others have `most` bytes or fewer.
+
+    What another process removes or forbids at the same time is left to it.
+    """
+    with contextlib.suppress(OSError):
+        entries = [(path.stat(), path) for path in folder.iterdir() if path.is_file()]
+        total = sum(stat.st_size for stat, _ in entries)
+        for stat, path in sorted(entries, key=lambda entry: entry[0].st_mtime_ns):
+            if total <= most:
+                break
+            path.unlink(missing_ok=True)
+            total -= stat.st_size
 
 
 def host_memory() -> int:
