@@ -247,11 +247,12 @@ def cells(numbers: dict[str, float | None], names: list[str]) -> list[str]:
     return ["-" if (v := numbers.get(n)) is None else f"{v:.{COLUMNS[n].digits}f}" for n in names]
 
 
-def blocks(names: list[str]) -> list[list[str]]:
+def blocks(names: list[str], narrowest: int = 8) -> list[list[str]]:
     """The columns in as many tables as fit a screen, one below the other."""
     found: list[list[str]] = [[]]
     for name in names:
-        if sum(max(8, len(n)) + 2 for n in (*found[-1], name)) > WIDTH and found[-1]:
+        widths = [max(narrowest, len(n)) + 2 for n in (*found[-1], name)]
+        if sum(widths) > WIDTH and found[-1]:
             found.append([])
         found[-1].append(name)
     return found

@@ -17,7 +17,7 @@ from vae_jax.figures.sweeps import (
 )
 from vae_jax.runs import folder
 from vae_jax.runs.config import nearest
-from vae_jax.runs.evaluate import cells, column, shown_metrics, summary, table
+from vae_jax.runs.evaluate import blocks, cells, column, shown_metrics, summary, table
 from vae_jax.runs.pictures import draw_rate_distortion, existing_figures
 from vae_jax.runs.records import pooled
 
@@ -138,25 +138,27 @@ def sweep_table(
     """A row a setting: mean ± standard error over its lanes; then the best lanes."""
     done, programs, swept = (results[name] for name in ("programs_done", "programs", "swept"))
     pseudo = "pseudo-" if results["pseudo_likelihood"] else ""
-    names = shown_metrics(lanes)
-    heads = [column(name, pseudo) for name in names]
-    rows = [[*keys, "lanes", *heads]]
     groups = in_order(pooled(lanes, keys))
     ranked = sorted(groups, key=lambda g: -(summary(g[1])["mean"]["bound"] or -float("inf")))
-    for values, own in groups if len(groups) <= MOST_ROWS else ranked[:MOST_ROWS]:
-        of = summary(own)
-        numbers = [
-            f"{mean} ± {se}" if se != "-" else mean
-            for mean, se in zip(cells(of["mean"], names), cells(of["se"], names), strict=True)
-        ]
-        rows.append([*(text(v) for v in values.values()), str(of["lanes_in_mean"]), *numbers])
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    settings = groups if len(groups) <= MOST_ROWS else ranked[:MOST_ROWS]
+    tables: list[str] = []
+    for names in blocks(shown_metrics(lanes), narrowest=16):
+        rows = [[*keys, "lanes", *(column(name, pseudo) for name in names)]]
+        for values, own in settings:
+            of = summary(own)
+            numbers = [
+                f"{mean} ± {se}" if se != "-" else mean
+                for mean, se in zip(cells(of["mean"], names), cells(of["se"], names), strict=True)
+            ]
+            rows.append([*(text(v) for v in values.values()), str(of["lanes_in_mean"]), *numbers])
+        widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+        tables += [line(row, widths) for row in rows]
     only = f", only {' and '.join(where)}" if where else ""
     lines = [
         *([] if done == programs else [f"unfinished: {done} of {programs} programs so far"]),
         f"test set of {dataset_name(results)}, nats per example, mean ± standard error over lanes, "
         f"each lane's best by validation{only}",
-        *(line(row, widths) for row in rows),
+        *tables,
     ]
     if len(groups) > MOST_ROWS:
         lines.append(f"the best {MOST_ROWS} of {len(groups)} settings; {folder.RESULTS} has all")
