@@ -1,18 +1,24 @@
-"""How fast is this code beside the same model written plainly in PyTorch and Keras?
+"""How fast is this code beside the same model written plainly elsewhere, and beside the machine?
 
     pip install -e '.[benchmark]' && python -m experiments.benchmark
 
-trains each model in each system that is installed, every one in a process of its own, in turn,
-ROUNDS times over, and prints seconds an epoch, the ratio to this code, seconds from the start of
-the process to the end of the first training step, and peak memory; then what the command line
-itself takes; and leaves the same as JSON under experiments/results/.
-About 12 minutes on two cores. `python -m experiments.benchmark sweep`, `... objectives`,
-`... networks` and `... evaluation` are those of the files benchmark_sweep.py and so on.
+trains the VAE of each Work of systems.py in each system there that takes it and is installed (this
+code; the peers of peers.py), every one in a process of its own, in turn, `--rounds` times over, and
+prints milliseconds a step, seconds an epoch where an epoch is all 55,000 images, the ratio to this
+code, the part of the machine's floor (ceilings.py) that is reached, seconds from the start of the
+process to the end of the first step, the host's peak memory and the last loss, so that a reader
+sees that the same thing was trained; then what the command line itself takes; and leaves the same
+as JSON under experiments/results/, named by benchmark, machine and time.
+About TIME on two cores. The machine is shared and noisy: an epoch's time is the median over EPOCHS
+epochs after a first one, and the least of that over the rounds.
 
-All systems do the same work: 55,000 MNIST images, each minibatch binarised anew, one draw of z,
-Adam with learning rate 1e-3, the order shuffled every epoch. The last training loss is printed, so
-that a reader sees that the same thing was trained. The machine is shared and noisy: an epoch's time
-is the median over EPOCHS epochs after a first one, and the least of that over the rounds.
+    --works=NAME,...     of systems.WORKS        --rounds=5
+    --systems=NAME,...   of systems.SYSTEMS, beside vae_jax
+    --compare=FILE       such JSON: lists the ratios, ours to a peer's time and to that of our
+                         products alone, that are over 15% greater now; exit code 1 if any
+
+`python -m experiments.benchmark sweep`, `... objectives`, `... networks` and `... evaluation` are
+those of the files benchmark_sweep.py and so on.
 
 What was found (the numbers are in README, "How fast"): five matrix products take most of a step,
 and every system calls them at about the same rate on a CPU, so that Keras on its JAX backend, which
@@ -21,29 +27,40 @@ more until two pixels shared a random word; a single lane under vmap took up to 
 without; a second batch axis (k draws of z) in the decoder made XLA transpose activations.
 """
 
-import importlib.util
+import json
 import os
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+from absl import flags
 
 from experiments import (
     benchmark_evaluation,
     benchmark_networks,
     benchmark_objectives,
     benchmark_sweep,
+    ceilings,
 )
 from experiments.systems import (
-    ROUNDS,
     SYSTEMS,
+    WHOLE,
     WORKS,
+    Work,
     best,
     in_a_process,
     leave,
+    missing,
+    slug,
 )
+from vae_jax.errors import UserError, choose
+
+OURS = "vae_jax"
+PRODUCTS = "its products"
 
 
 def command_line() -> dict[str, float]:
@@ -88,49 +105,205 @@ def data_seconds() -> float:
     return time.perf_counter() - began
 
 
-def installed(system: str) -> bool:
-    missing = [name for name in SYSTEMS[system][1] if importlib.util.find_spec(name) is None]
-    if missing:
-        print(f"{system} is left out: {', '.join(missing)} is not installed")
-    return not missing
-
-
-def table(rows: dict[str, dict[str, float]]) -> str:
-    """Sorted by time; ratio: how many times as long as this code."""
-    ours = rows["vae_jax"]["epoch_seconds"]
+def table(work: Work, found: dict[str, Any]) -> str:
+    """Sorted by time. ratio: how many times as long as this code; floor: its part of that time."""
+    rows: dict[str, dict[str, float]] = dict(found["systems"])
+    ours, own = rows[OURS]["step_milliseconds"], found["ceilings"]
+    floor = own["floor_milliseconds"]
+    rows["floor"] = {"step_milliseconds": floor}
+    if "products_milliseconds" in own:
+        rows[PRODUCTS] = {"step_milliseconds": own["products_milliseconds"]}
     lines = [
-        f"{'':20}{'s/epoch':>9}{'ratio':>7}{'first step, s':>15}{'peak MB':>9}{'loss':>9}",
+        f"{'':18}{'ms/step':>9}{'s/epoch':>9}{'ratio':>7}{'of floor':>10}"
+        f"{'first step, s':>15}{'peak MB':>9}{'loss':>9}",
     ]
-    for name, row in sorted(rows.items(), key=lambda item: item[1]["epoch_seconds"]):
-        lines.append(
-            f"{name:20}{row['epoch_seconds']:9.2f}{row['epoch_seconds'] / ours:7.2f}"
-            f"{row['first_step_seconds']:15.1f}{row['peak_memory_mb']:9.0f}{row['loss']:9.2f}"
-        )
+    for name, row in sorted(rows.items(), key=lambda item: item[1]["step_milliseconds"]):
+        step = row["step_milliseconds"]
+        epoch = f"{step * work.steps / 1_000:.2f}" if work.images == WHOLE else ""
+        line = f"{name:18}{step:9.3f}{epoch:>9}{step / ours:7.2f}{floor / step:10.2f}"
+        if "loss" in row:
+            line += f"{row['first_step_seconds']:15.1f}{row['peak_memory_mb']:9.0f}"
+            line += f"{row['loss']:9.2f}"
+        lines.append(line)
+    lines.append(
+        f"floor: {own['flops'] / 1e6:.0f} MFLOP at {own['gflops']:.0f} GFLOP/s and "
+        f"{own['bytes'] / 1e6:.1f} MB at {own['gigabytes_per_second']:.0f} GB/s"
+    )
     return "\n".join(lines)
 
 
-def main() -> None:
-    systems = [system for system in SYSTEMS if "lanes" not in system and installed(system)]
-    works: dict[str, Any] = {}
-    for work in WORKS:
-        measured: dict[str, list[dict[str, float]]] = {system: [] for system in systems}
-        for _ in range(ROUNDS):
-            for system in systems:
-                measured[system].append(in_a_process(system, work))
-        rows = {system: best(rounds) for system, rounds in measured.items()}
-        works[work.name] = rows
-        print(f"\n{work.name}\n{table(rows)}", flush=True)
-    commands = best([command_line() for _ in range(ROUNDS)]) | {"data_seconds": data_seconds()}
-    print("\nvae-jax train --config=configs/default.py, one epoch")
-    for name, value in commands.items():
-        print(f"{name:24}{value:9.1f}")
-    leave("systems", {"works": works, "command line": commands})
+def measured(work: Work, systems: Sequence[str], rounds: int) -> dict[str, Any]:
+    """The machine's ceilings and each system's times: the best of the rounds, all taking turns.
+
+    A peer that fails is left out with a sentence.
+    """
+    rows: dict[str, list[dict[str, float]]] = {system: [] for system in systems}
+    rates = []
+    for _ in range(rounds):
+        rates.append(ceilings.in_a_process(work))
+        for system in list(rows):
+            try:
+                rows[system].append(in_a_process(system, work))
+            except RuntimeError as error:
+                if system == OURS:
+                    raise
+                why = (str(error).strip() or "killed").splitlines()[-1]
+                print(f"{system} is left out of {work.name}: {why}")
+                del rows[system]
+    own = ceilings.best(rates)
+    counts = ceilings.counts(work)
+    own |= {"flops": counts.flops, "bytes": counts.bytes}
+    own["floor_milliseconds"] = ceilings.floor_milliseconds(
+        work, own["gflops"], own["gigabytes_per_second"]
+    )
+    return {
+        "title": work.title,
+        "ceilings": own,
+        "systems": {system: best(found) for system, found in rows.items()},
+    }
+
+
+def ratios(works: dict[str, Any]) -> dict[str, float]:
+    """How many times as long as each peer, and as its own products alone, this code takes."""
+    found: dict[str, float] = {}
+    for name, own in works.items():
+        others = {system: row["step_milliseconds"] for system, row in own["systems"].items()}
+        ours = others.pop(OURS)
+        if "products_milliseconds" in own["ceilings"]:
+            others[PRODUCTS] = own["ceilings"]["products_milliseconds"]
+        found |= {f"{name}: {OURS} to {other}": ours / time for other, time in others.items()}
+    return found
+
+
+def slower(
+    recorded: dict[str, float], now: dict[str, float], tolerance: float = 0.15
+) -> dict[str, tuple[float, float]]:
+    """The rows of both whose ratio has grown by more than the tolerance: then, and now."""
+    return {
+        row: (recorded[row], ratio)
+        for row, ratio in now.items()
+        if row in recorded and ratio > recorded[row] * (1 + tolerance)
+    }
+
+
+def record(path: str) -> tuple[dict[str, float], str]:
+    """The ratios that an earlier run left, and its machine.
+
+    Raises:
+      UserError: it is no such file.
+    """
+    try:
+        report = json.loads(Path(path).read_text())
+        found = ratios(report["works"]), slug(report["machine"])
+    except OSError as error:
+        raise UserError(f"--compare={path}: {error.strerror}") from error
+    except (ValueError, KeyError, TypeError, AttributeError, ArithmeticError) as error:
+        raise UserError(
+            f"--compare={path} is not JSON that `python -m experiments.benchmark` left"
+        ) from error
+    return found
+
+
+def compare(recorded: dict[str, float], now: dict[str, float]) -> int:
+    """Prints the rows that became slower; the exit code."""
+    rows, shared = slower(recorded, now), recorded.keys() & now.keys()
+    for row, (before, after) in rows.items():
+        print(f"slower: {row}: {after:.2f}, recorded {before:.2f}")
+    print(f"{len(rows)} of {len(shared)} ratios are over 15% slower than recorded")
+    if left := len(recorded) - len(shared):
+        print(f"{left} recorded ratios were not measured now")
+    return 1 if rows else 0
+
+
+def chosen(table: dict[str, Any], names: list[str] | None, flag: str) -> list[str]:
+    """The names of the table that a flag gave, or all.
+
+    Raises:
+      UserError: an unknown one.
+    """
+    for name in names or ():
+        choose(table, name, flag)
+    return [name for name in table if names is None or name in names]
+
+
+def parse(arguments: Sequence[str]) -> flags.FlagValues:
+    """
+    Raises:
+      UserError: an unknown flag or argument.
+    """
+    own = flags.FlagValues()
+    flags.DEFINE_list("works", None, "names of WORKS; none: all", flag_values=own)
+    flags.DEFINE_list("systems", None, "names of SYSTEMS; none: all", flag_values=own)
+    flags.DEFINE_integer("rounds", 5, "alternations", lower_bound=1, flag_values=own)
+    flags.DEFINE_string("compare", None, "an earlier run's JSON", flag_values=own)
+    try:
+        extra = own(["benchmark", *arguments])[1:]
+    except flags.Error as error:
+        raise UserError(" ".join(str(error).split())) from error
+    if extra:
+        raise UserError(f"{extra[0]!r} is unknown; known: {', '.join(OTHERS)}, or flags")
+    return own
+
+
+def run(arguments: Sequence[str]) -> int:
+    """The benchmark; the exit code."""
+    own = parse(arguments)
+    by_name = {work.name: work for work in WORKS}
+    works = [by_name[name] for name in chosen(by_name, own.works, "--works")]
+    single = {name: entry for name, entry in SYSTEMS.items() if "lanes" not in name}
+    asked = own.systems and [OURS, *own.systems]
+    systems = chosen(single, asked, "--systems")
+    recorded, machine = record(own.compare) if own.compare else ({}, "")
+    if own.compare and not any(
+        row.startswith(f"{work.name}: ") for row in recorded for work in works
+    ):
+        raise UserError(f"--compare={own.compare} has none of these works")
+    for system in list(systems):
+        if lacks := missing(system):
+            print(f"{system} is left out: {', '.join(lacks)} is not installed")
+            systems.remove(system)
+    found: dict[str, Any] = {"works": {}}
+    for work in works:
+        taking = [system for system in systems if SYSTEMS[system].takes(work)]
+        result = measured(work, taking, own.rounds)
+        found["works"][work.name] = result
+        print(f"\n{work.title}\n{table(work, result)}", flush=True)
+    if not (own.works or own.systems or own.compare):
+        times = best([command_line() for _ in range(own.rounds)])
+        found["command line"] = times | {"data_seconds": data_seconds()}
+        print("\nvae-jax train --config=configs/default.py, one epoch")
+        for name, value in found["command line"].items():
+            print(f"{name:24}{value:9.1f}")
+    report = leave("systems", found)
+    if not own.compare:
+        return 0
+    if machine != slug(report["machine"]):
+        print(f"recorded on another machine, {machine}")
+    return compare(recorded, ratios(found["works"]))
+
+
+OTHERS = {
+    "sweep": benchmark_sweep.main,
+    "objectives": benchmark_objectives.main,
+    "networks": benchmark_networks.main,
+    "evaluation": benchmark_evaluation.main,
+}
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Exit codes: 0 done; 1 slower than recorded; 2 a mistake in the command or its file."""
+    if {"--help", "-h"} & set(arguments):
+        print(__doc__)
+        return 0
+    if len(arguments) == 1 and arguments[0] in OTHERS:
+        OTHERS[arguments[0]]()
+        return 0
+    try:
+        return run(arguments)
+    except UserError as error:
+        print(f"benchmark: {error}", file=sys.stderr)
+        return 2
 
 
 if __name__ == "__main__":
-    {
-        "sweep": benchmark_sweep.main,
-        "objectives": benchmark_objectives.main,
-        "networks": benchmark_networks.main,
-        "evaluation": benchmark_evaluation.main,
-    }.get(" ".join(sys.argv[1:]), main)()
+    sys.exit(main(sys.argv[1:]))

@@ -8,7 +8,6 @@ import jax
 
 from vae_jax.lanes import Layout
 
-
 CACHE_BYTES = 2_000_000_000
 
 
