@@ -4,13 +4,13 @@
 
 trains the VAE of each Work of systems.py in each system there that takes it and is installed (this
 code; the peers of peers.py), every one in a process of its own, in turn, `--rounds` times over, and
-prints milliseconds a step, seconds an epoch where an epoch is all 55,000 images, the ratio to this
+prints milliseconds a step, seconds an epoch where that is all 55,000 images, the ratio to this
 code, the part of the machine's floor (ceilings.py) that is reached, seconds from the start of the
-process to the end of the first step, the host's peak memory and the last loss, so that a reader
-sees that the same thing was trained; then what the command line itself takes; and leaves the same
-as JSON under experiments/results/, named by benchmark, machine and time.
-About TIME on two cores. The machine is shared and noisy: an epoch's time is the median over EPOCHS
-epochs after a first one, and the least of that over the rounds.
+process to the end of the first step, the host's peak memory, and the last loss, so that a reader
+sees that the same thing was trained; then what the command line itself takes. Leaves the same as
+JSON under experiments/results/, named by benchmark, machine and time.
+About an hour on two cores (12 minutes a round). A machine may be shared and noisy: an epoch's time
+is the median over EPOCHS epochs after a first one, and the least of that over the rounds.
 
     --works=NAME,...     of systems.WORKS        --rounds=5
     --systems=NAME,...   of systems.SYSTEMS, beside vae_jax
