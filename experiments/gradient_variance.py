@@ -18,7 +18,7 @@ miwae has its K draws in two groups; piwae is the encoder of that and the decode
 encoder of wake_wake and wake_sleep climbs another objective than the bound: p should be small, and
 is marked *. With --config=FILE, the run of that config's first seed instead. About three minutes.
 
-What was found (2:34 with nothing compiled before; two shared cores of a Xeon, jax 0.10.2,
+What was found (2:34 with nothing compiled before; two shared cores of an AMD EPYC, jax 0.10.2,
 2026-11-24; 200 draws; eight of the variances, measured again by other keys, moved by at most 3%):
 
                                      variance (SNR) of the encoder's gradient

@@ -83,8 +83,8 @@ def test_the_run_folder_is_as_promised(tiny_npz, tmp_path, capsys):
     assert results["wall_seconds"] > 0
 
     figures = {path.stem for path in (workdir / "figures").iterdir()}
-    three_dimensional = {"training_curves", "reconstructions", "samples", "latent_space"}
-    assert figures == three_dimensional | {"traversals"}
+    of_each_run = {"training_curves", "reconstructions", "samples", "latent_space", "traversals"}
+    assert figures == of_each_run | {"interpolations", "aggregate_posterior", "rate_distortion"}
     assert len(list((workdir / "checkpoints").iterdir())) == 2
     printed = capsys.readouterr().out
     assert "2 lanes in 1 program" in printed
