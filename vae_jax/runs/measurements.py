@@ -37,10 +37,8 @@ def measurements(run: Run, best: Best) -> list[Numbers]:
 
 def measured(run: Run, best: Best, name: str, metric: Metric) -> list[Numbers]:
     """One metric's numbers: those in the run folder, if they are of these params and settings."""
-    split = metric.inputs(run)
     settings = {
         "spec": repr(metric.spec(run)),
-        "images": len(split.images),
         "best_step": [int(step) for step in best.step],
     }
     at = run.workdir / FOLDER
@@ -55,7 +53,8 @@ def measured(run: Run, best: Best, name: str, metric: Metric) -> list[Numbers]:
         assert needed is not None
         measured(run, best, other, needed)
         kept[other] = kept_arrays(run, other)
-    arrays = measure_split(run, best, name, metric, split, metric.model_hyper(run, kept))
+    split, model_hyper = metric.inputs(run), metric.model_hyper(run, kept)
+    arrays = measure_split(run, best, name, metric, split, model_hyper)
     lanes = [
         {key: storable(number) for key, number in own.items()}
         for own in metric.summary(arrays, run)

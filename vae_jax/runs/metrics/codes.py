@@ -62,18 +62,26 @@ latents_metric = Metric(
 )
 
 
-def probe_examples(run: Run) -> Split:
-    """Labelled training examples, drawn once where they are drawn anew, and the test set's."""
+def probed_rows(run: Run) -> np.ndarray:
+    """The training examples, all with a label, that a probe learns from."""
+    assert run.data.train.labels is not None  # combinations.py refuses data without
+    return np.flatnonzero(run.data.train.labels >= 0)[:PROBED]
+
+
+def probe_labels(run: Run) -> np.ndarray:
+    """Theirs, and after them the test set's."""
     train, test = run.data.train, run.data.test
-    assert train.labels is not None  # combinations.py refuses data without
+    assert train.labels is not None
     assert test.labels is not None
-    rows = np.flatnonzero(train.labels >= 0)[:PROBED]
-    images = train.images[rows]
+    return np.concatenate([train.labels[probed_rows(run)], test.labels])
+
+
+def probe_examples(run: Run) -> Split:
+    """Those training examples, drawn once where they are drawn anew, and the test set's."""
+    images = run.data.train.images[probed_rows(run)]
     if run.data.dynamic:
         images = drawn_once(jax.random.key(run.values["dataset.binarization_seed"]), images)
-    return Split(
-        np.concatenate([images, test.images]), np.concatenate([train.labels[rows], test.labels])
-    )
+    return Split(np.concatenate([images, run.data.test.images]), probe_labels(run))
 
 
 def mean_measure(spec, hyper, model, params, key, x_bd):
@@ -83,8 +91,7 @@ def mean_measure(spec, hyper, model, params, key, x_bd):
 
 def probes_summary(arrays: Arrays, run: Run) -> Numbers:
     """How often a neighbour's label, or a linear classifier of the codes, is right."""
-    labels = probe_examples(run).labels
-    assert labels is not None
+    labels = probe_labels(run)
     fitted = len(labels) - len(run.data.test.images)
     split = (arrays["mean"][:fitted], labels[:fitted], arrays["mean"][fitted:], labels[fitted:])
     return {

@@ -48,10 +48,10 @@ def feature_space(run: Run) -> FeatureSpace:
 def samples_summary(arrays: Arrays, run: Run) -> list[Numbers]:
     """As many drawn images as the test set has, beside it, in a space of features trained here."""
     space = feature_space(run)
-    real_nf = features.features(space, run.data.test.images)
+    real_nf, name = features.features(space, run.data.test.images), features.checksum(space)
     return [
         sample_quality(real_nf, features.features(space, made_nd))._asdict()
-        | {"feature_space": features.checksum(space)}
+        | {"feature_space": name}
         for made_nd in arrays["made"]
     ]
 
