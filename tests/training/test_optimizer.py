@@ -30,6 +30,7 @@ OPTAX = {
     "rmsprop": optax.rmsprop(0.1, decay=0.95, eps=1e-3),
     "sgd": optax.sgd(0.1, momentum=0.7),
 }
+TAKEN = jnp.array(True)
 PARAMS = {"a": jnp.array([1.0, -2.0]), "b": jnp.array([[0.5]])}
 
 
@@ -42,7 +43,9 @@ def follow(spec, hyper, steps=8):
     for step in range(steps):
         g = gradients(params)
         norm = optimizer.global_norm(g)
-        params, state = optimizer.update(spec, hyper, g, norm, state, params, jnp.int32(step))
+        params, state = optimizer.update(
+            spec, hyper, g, norm, TAKEN, state, params, jnp.int32(step)
+        )
     return params
 
 
@@ -102,6 +105,21 @@ def test_clipping_keeps_the_direction_and_bounds_the_norm():
     norm = optimizer.global_norm(g)
     np.testing.assert_allclose(norm, optax.tree.norm(g), rtol=1e-6)
     state = optimizer.init(spec, hyper, PARAMS)
-    new, _ = optimizer.update(spec, hyper, g, norm, state, PARAMS, jnp.int32(0))
+    new, _ = optimizer.update(spec, hyper, g, norm, TAKEN, state, PARAMS, jnp.int32(0))
     moved = jax.tree.map(lambda p, n: (p - n) / 0.1, PARAMS, new)
     jax.tree.map(lambda m, g: np.testing.assert_allclose(m, 0.5 * g / norm, rtol=1e-4), moved, g)
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+@pytest.mark.parametrize("value", [np.nan, np.inf, 1e30, 1.0])
+def test_a_step_not_taken_leaves_the_params_and_nothing_that_is_not_finite(name, value):
+    spec = OptimizerSpec(name, "constant")
+    state = optimizer.init(spec, TRACED, PARAMS)
+    g = gradients(PARAMS)
+    norm = optimizer.global_norm(g)
+    params, state = optimizer.update(spec, TRACED, g, norm, TAKEN, state, PARAMS, jnp.int32(0))
+    g = jax.tree.map(lambda leaf: jnp.full_like(leaf, value), g)
+    norm = optimizer.global_norm(g)
+    new, state = optimizer.update(spec, TRACED, g, norm, ~TAKEN, state, params, jnp.int32(1))
+    jax.tree.map(np.testing.assert_array_equal, new, params)
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(state))

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 
 class OptimizerSpec(NamedTuple):
@@ -41,15 +41,29 @@ def init(spec: OptimizerSpec, hyper: OptimizerHyper, params):
     return OPTIMIZERS[spec.name](hyper).init(params)
 
 
-def update(spec: OptimizerSpec, hyper: OptimizerHyper, gradients, norm, opt_state, params, step):
+def update(
+    spec: OptimizerSpec,
+    hyper: OptimizerHyper,
+    gradients,
+    norm: Float[Array, ""],
+    taken: Bool[Array, ""],
+    opt_state,
+    params,
+    step: Int[Array, ""],
+):
     """One step: clip, find the direction, go `learning rate * schedule` along it.
 
-    Returns (params, opt_state). `norm` is the gradients' global norm.
+    Returns (params, opt_state). `norm` is the gradients' global norm. A step that is not `taken`
+    leaves the params as they are, and to the optimiser it was one of zero gradients, whatever
+    theirs were.
     """
     clip = jnp.minimum(1.0, hyper.max_grad_norm / jnp.maximum(norm, 1e-30))
-    gradients = jax.tree.map(lambda g: clip * g, gradients)
+    # Chosen here, not between old and new params and moments: XLA then reads the new moments for
+    # the params' update, where it would compute them again from copies of the old.
+    gradients = jax.tree.map(lambda g: jnp.where(taken, clip * g, 0.0), gradients)
     direction, opt_state = OPTIMIZERS[spec.name](hyper).update(gradients, opt_state, params)
     rate = hyper.learning_rate * SCHEDULES[spec.schedule](hyper, step)
+    rate = jnp.where(taken, rate, 0.0)
     return jax.tree.map(lambda p, d: p - rate * d, params, direction), opt_state
 
 

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int, Shaped
+from jaxtyping import Array, Bool, Float, Int, Shaped
 
 from vae_jax.data import binarization
 from vae_jax.lanes import share_batch
@@ -83,22 +83,35 @@ def optimizer_of(spec: Spec, hyper: Hyperparameters, part: str) -> tuple[Optimiz
 
 
 def updated(
-    spec: Spec, hyper: Hyperparameters, gradients: dict[str, Any], state: State
-) -> tuple[dict[str, Any], dict[str, Any], Float[Array, ""]]:
-    """The params and optimiser states after one step, and a number that is finite if they are."""
-    after, opt_state, size = {}, {}, jnp.float32(0)
+    spec: Spec,
+    hyper: Hyperparameters,
+    gradients: dict[str, Any],
+    state: State,
+    healthy: Bool[Array, ""],
+) -> tuple[dict[str, Any], dict[str, Any], Bool[Array, ""]]:
+    """The params and optimiser states after one step, and whether it was taken.
+
+    It is where all was healthy before and the gradients are finite, and their product with the
+    learning rate: of an update itself, only that can overflow.
+    """
     gradient_parts = parts(gradients)
+    norms = {part: optimizer.global_norm(own) for part, own in gradient_parts.items()}
+    choices = {part: optimizer_of(spec, hyper, part) for part in norms}
+    sizes = [norm + choices[part][1].learning_rate * norm for part, norm in norms.items()]
+    taken = healthy & jnp.isfinite(jnp.stack(sizes)).all()
+    after, opt_state = {}, {}
     for part, own in parts(state.params).items():
-        choice = optimizer_of(spec, hyper, part)
-        norm = optimizer.global_norm(gradient_parts[part])
         after[part], opt_state[part] = optimizer.update(
-            *choice, gradient_parts[part], norm, state.opt_state[part], own, state.step
+            *choices[part],
+            gradient_parts[part],
+            norms[part],
+            taken,
+            state.opt_state[part],
+            own,
+            state.step,
         )
-        # Of the update itself only the learning rate's product can overflow: checking that, not
-        # the new params, leaves the update one pass over memory.
-        size += norm + choice[1].learning_rate * norm
     params = after.pop("model")
-    return params | after, opt_state, size
+    return params | after, opt_state, taken
 
 
 def minibatch(
@@ -129,7 +142,7 @@ def train_step(
     """One step of one lane, `order` being that of its epoch.
 
     A step whose loss or gradient is not finite is not taken: the lane keeps its last finite
-    params and optimiser state from there on, and `diverged_step` says where.
+    params from there on, and `diverged_step` says where.
     """
     streams = step_keys(keys, state.step)
     x_bd, label_b = minibatch(spec, examples, order, state.step, streams)
@@ -140,15 +153,8 @@ def train_step(
         return objective(model, params, streams.objective, x_bd, now, spec.objective)
 
     (loss, terms), gradients = jax.value_and_grad(loss_of, has_aux=True)(state.params)
-    params, opt_state, size = updated(spec, hyper, gradients, state)
-
     healthy = state.diverged_step < 0
-    taken = healthy & jnp.isfinite(loss) & jnp.isfinite(size)
-    params, opt_state = jax.tree.map(
-        lambda new, old: jnp.where(taken, new, old),
-        (params, opt_state),
-        (state.params, state.opt_state),
-    )
+    params, opt_state, taken = updated(spec, hyper, gradients, state, healthy & jnp.isfinite(loss))
     totals = {"loss": loss * spec.batch_size} | {
         name: jnp.sum(term) for name, term in terms._asdict().items()
     }
