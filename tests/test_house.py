@@ -12,6 +12,7 @@ ROOT = Path(vae_jax.__file__).parent
 FLOORS = {
     "errors": -1,
     "lanes": -1,
+    "threefry": -1,
     "probability": 0,
     "networks": 0,
     "data": 0,

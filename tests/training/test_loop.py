@@ -13,7 +13,7 @@ from vae_jax.lanes import Layout, fetch, layout, put, put_shared
 from vae_jax.models.model import ModelHyper, ModelSpec
 from vae_jax.objectives.objective import ObjectiveHyper, ObjectiveSpec
 from vae_jax.training import loop, step
-from vae_jax.training.keys import lane_keys, run_keys, step_keys
+from vae_jax.training.keys import lane_keys, run_keys
 from vae_jax.training.loop import init_lanes, train_lanes
 from vae_jax.training.optimizer import OptimizerHyper, OptimizerSpec
 from vae_jax.training.spec import Hyperparameters, Spec
@@ -138,7 +138,7 @@ def test_an_epoch_visits_examples_once_and_differs_by_epoch_and_run():
             examples = Examples(jnp.arange(43, dtype=jnp.uint8)[:, None])
             spec = SPEC._replace(dynamic=False)
             rows = [
-                step.minibatch(spec, examples, order, epoch * 5 + i, step_keys(keys, i))[0]
+                step.minibatch(spec, keys, examples, order, jnp.int32(epoch * 5 + i)).x_bd
                 for i in range(5)
             ]
             visited[seed, epoch] = np.concatenate(rows).ravel() * 255
@@ -153,7 +153,7 @@ def test_labels_stay_with_their_images_and_labelled_ones_are_drawn():
     spec, keys = SPEC._replace(dynamic=False, labelled_per_batch=3), run_keys(0)
     order, drawn = np.arange(43)[::-1].copy(), []
     for i in range(20):
-        x, label_b = step.minibatch(spec, examples, jnp.array(order), i, step_keys(keys, i))
+        x, label_b = step.minibatch(spec, keys, examples, jnp.array(order), jnp.int32(i))
         rows = np.round(np.asarray(x)[:, 0] * 255).astype(int)
         np.testing.assert_array_equal(label_b, labels[rows])
         assert (label_b[:3] >= 0).all()
@@ -166,7 +166,7 @@ def test_labels_stay_with_their_images_and_labelled_ones_are_drawn():
 def test_dynamic_binarization_is_drawn_anew_at_every_step():
     examples, keys = Examples(jnp.full((43, 6), 128, jnp.uint8)), run_keys(0)
     one, two = (
-        step.minibatch(SPEC, examples, jnp.arange(43), 0, step_keys(keys, i))[0] for i in (0, 1)
+        step.minibatch(SPEC, keys, examples, jnp.arange(43), jnp.int32(i)).x_bd for i in (0, 5)
     )
     assert set(np.unique(one)) == {0.0, 1.0}
     assert (one != two).any()

@@ -11,6 +11,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
+from vae_jax import threefry
+
 LOG_2PI = math.log(2 * math.pi)
 
 # exp(2 * 15) is a number whose square still fits in float32, so that no log scale of a network,
@@ -78,6 +80,6 @@ def unit_normal(key: Key[Array, ""], shape: tuple[int, ...], size: int) -> Float
 
     A run with a small latent space is then the first units of a run with a large one.
     """
-    keys_l = jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.arange(size))
-    noise = jax.vmap(lambda k: jax.random.normal(k, shape))(keys_l)
+    keys_l = jax.vmap(threefry.fold_in, (None, 0))(key, jnp.arange(size))
+    noise = jax.vmap(lambda k: threefry.normal(k, shape))(keys_l)
     return jnp.moveaxis(noise, 0, -1)

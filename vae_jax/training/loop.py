@@ -16,6 +16,7 @@ from vae_jax.training.step import (
     Start,
     State,
     init_state,
+    minibatch,
     train_step,
 )
 
@@ -38,12 +39,19 @@ def train_chunk(
     zeros = jnp.zeros(spec.chunk_steps)
     history = Metrics(totals=dict.fromkeys(METRICS, zeros), examples=zeros)
 
-    def body(i, carry):
-        state, history = carry
-        state, metrics = train_step(spec, hyper, state, keys, examples, order)
-        return state, jax.tree.map(lambda all_, now: all_.at[i].set(now), history, metrics)
+    draw = partial(minibatch, spec, keys, examples, order)
 
-    return jax.lax.fori_loop(0, num_steps, body, (state, history))
+    def body(i, carry):
+        # The next step's minibatch does not wait for this step: it is drawn on a core that a
+        # product leaves idle, and carried, XLA draws it once, not again wherever x is read.
+        state, batch, history = carry
+        ahead = draw(state.step + 1)
+        state, metrics = train_step(spec, hyper, state, keys, batch)
+        history = jax.tree.map(lambda all_, now: all_.at[i].set(now), history, metrics)
+        return state, ahead, history
+
+    state, _, history = jax.lax.fori_loop(0, num_steps, body, (state, draw(state.step), history))
+    return state, history
 
 
 @partial(jax.jit, static_argnums=(0, 1))

@@ -15,7 +15,7 @@ from vae_jax.objectives.annealing import anneal
 from vae_jax.objectives.objective import Terms
 from vae_jax.objectives.regularizers import discriminator
 from vae_jax.training import optimizer
-from vae_jax.training.keys import RunKeys, StepKeys, step_keys
+from vae_jax.training.keys import RunKeys, step_keys
 from vae_jax.training.optimizer import OptimizerSpec
 from vae_jax.training.spec import Hyperparameters, Spec
 
@@ -35,6 +35,13 @@ class Examples(NamedTuple):
     images: Shaped[Array | np.ndarray, "n d"]  # uint8, or float32
     labels: Int[Array | np.ndarray, " n"] | None = None  # where the model reads them; -1: unknown
     labelled: Int[Array | np.ndarray, " m"] | None = None  # where they are known, to be drawn from
+
+
+class Batch(NamedTuple):
+    """What one step is taken on."""
+
+    x_bd: Float[Array, "b d"]  # in [0, 1]
+    label_b: Int[Array, " b"] | None  # -1: unknown
 
 
 class Start(NamedTuple):
@@ -115,9 +122,10 @@ def updated(
 
 
 def minibatch(
-    spec: Spec, examples: Examples, order: Int[Array, " n"], step, streams: StepKeys
-) -> tuple[Float[Array, "b d"], Int[Array, " b"] | None]:
-    """The step's x, gathered, scaled to [0, 1] and, if dynamic, binarised; and its labels."""
+    spec: Spec, keys: RunKeys, examples: Examples, order: Int[Array, " n"], step: Int[Array, ""]
+) -> Batch:
+    """A step's, `order` being that of its epoch: gathered, scaled and, if dynamic, binarised."""
+    streams = step_keys(keys, step)
     start = (step % spec.steps_per_epoch) * spec.batch_size
     rows = jax.lax.dynamic_slice(order, (start,), (spec.batch_size,))
     if spec.labelled_per_batch:
@@ -128,7 +136,7 @@ def minibatch(
     x_bd = binarization.scale(examples.images[rows])
     x_bd = binarization.draw(streams.binarization, x_bd) if spec.dynamic else x_bd
     x_bd = share_batch(x_bd) if spec.data_devices > 1 else x_bd
-    return x_bd, None if examples.labels is None else examples.labels[rows]
+    return Batch(x_bd, None if examples.labels is None else examples.labels[rows])
 
 
 def train_step(
@@ -136,21 +144,20 @@ def train_step(
     hyper: Hyperparameters,
     state: State,
     keys: RunKeys,
-    examples: Examples,
-    order: Int[Array, " n"],
+    batch: Batch,
 ) -> tuple[State, Metrics]:
-    """One step of one lane, `order` being that of its epoch.
+    """One step of one lane, on the step's minibatch.
 
     A step whose loss or gradient is not finite is not taken: the lane keeps its last finite
     params from there on, and `diverged_step` says where.
     """
-    streams = step_keys(keys, state.step)
-    x_bd, label_b = minibatch(spec, examples, order, state.step, streams)
+    x_bd, label_b = batch
+    key = step_keys(keys, state.step).objective
     model = make_model(spec.model, hyper.model, label_b)
 
     def loss_of(params):
         now = anneal(hyper.objective, state.step)
-        return objective(model, params, streams.objective, x_bd, now, spec.objective)
+        return objective(model, params, key, x_bd, now, spec.objective)
 
     (loss, terms), gradients = jax.value_and_grad(loss_of, has_aux=True)(state.params)
     healthy = state.diverged_step < 0
