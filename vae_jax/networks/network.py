@@ -1,5 +1,6 @@
 """What a network is: two pure functions, and the choices that make one."""
 
+import itertools
 import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -114,12 +115,29 @@ def mask_rows(layer, mask_l):
     return {**layer, "kernel": layer["kernel"] * rows_l[:, None]}
 
 
+class Head(nn.Module):
+    """The params of one of the `linear_heads`."""
+
+    size: int
+
+    @nn.compact
+    def __call__(self, features: int):
+        kernel = self.param("kernel", latent_columns_init, (features, self.size))
+        return kernel, self.param("bias", nn.initializers.zeros, (self.size,))
+
+
 def linear_heads(heads: Heads, h_bf):
-    """The last layer of every encoder: {head: [b, size]}, linear in the features h [b, f]."""
-    return {
-        head: nn.Dense(size, kernel_init=latent_columns_init, name=head)(h_bf)
-        for head, size in heads
-    }
+    """The last layer of every encoder: {head: [b, size]}, linear in the features h [b, f].
+
+    All heads are one matrix product, forward and backward: each alone is a thin one.
+    """
+    names, sizes = zip(*heads, strict=True)
+    kernels, biases = zip(
+        *(Head(size, name=name)(h_bf.shape[-1]) for name, size in heads), strict=True
+    )
+    joint = h_bf @ jnp.concatenate(kernels, axis=-1) + jnp.concatenate(biases)[None]
+    ends = list(itertools.accumulate(sizes))
+    return dict(zip(names, jnp.split(joint, ends[:-1], axis=-1), strict=True))
 
 
 def context_of(context, rows: int, context_size: int):

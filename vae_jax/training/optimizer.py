@@ -84,12 +84,33 @@ def stepwise(hyper: OptimizerHyper, step: Int[Array, ""]) -> Float[Array, ""]:
     return hyper.decay_factor ** jnp.sum(step >= hyper.boundaries)
 
 
+def scale_by_adam(b1, b2, eps) -> optax.GradientTransformation:
+    """optax's, its two corrections of bias moved out of the pass over the params.
+
+    There one division is left of three: (m / c1) / (sqrt(v / c2) + eps) is
+    (sqrt(c2) / c1) m / (sqrt(v) + sqrt(c2) eps), c = 1 - b^t.
+
+    References: Kingma and Ba 2015, section 2.
+    """
+
+    def update(gradients, state, params=None):
+        count = state.count + 1
+        mu = jax.tree.map(lambda m, g: b1 * m + (1 - b1) * g, state.mu, gradients)
+        nu = jax.tree.map(lambda v, g: b2 * v + (1 - b2) * jnp.square(g), state.nu, gradients)
+        root = jnp.sqrt(1 - b2**count)
+        size = root / (1 - b1**count)
+        direction = jax.tree.map(lambda m, v: size * m / (jnp.sqrt(v) + root * eps), mu, nu)
+        return direction, state._replace(count=count, mu=mu, nu=nu)
+
+    return optax.GradientTransformation(optax.scale_by_adam(b1, b2, eps).init, update)
+
+
 # Each gives the direction to go against, before the learning rate: (hyper) -> optax transformation.
 OPTIMIZERS = {
-    "adam": lambda h: optax.scale_by_adam(h.b1, h.b2, h.eps),
+    "adam": lambda h: scale_by_adam(h.b1, h.b2, h.eps),
     "adamax": lambda h: optax.scale_by_adamax(h.b1, h.b2, h.eps),
     "adamw": lambda h: optax.chain(
-        optax.scale_by_adam(h.b1, h.b2, h.eps), optax.add_decayed_weights(h.weight_decay)
+        scale_by_adam(h.b1, h.b2, h.eps), optax.add_decayed_weights(h.weight_decay)
     ),
     "rmsprop": lambda h: optax.scale_by_rms(h.b2, h.eps),
     "sgd": lambda h: optax.trace(h.momentum),
