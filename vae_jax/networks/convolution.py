@@ -44,24 +44,22 @@ def upsample(
 ) -> Float[Array, "b h2 w2 o"]:
     """The transposed convolution of stride 2: x_rs kernel_ij adds to y_(2 r + i - 1, 2 s + j - 1).
 
-    y is twice as high and wide. With i = 2 t + p, tap t shifts by whole pixels of x, phase p is
-    which of the two rows between them it goes to.
+    y is twice as high and wide. Every 2 x 2 window of x, with zeros around it, makes a 2 x 2 block
+    of y alone: one product of 4 c inputs and 4 o outputs (sub-pixel convolution, Shi et al. 2016).
     """
     b, height, width, channels = x.shape
     features = kernel.shape[-1]
-    flat = kernel.transpose(2, 0, 1, 3).reshape(channels, -1)
-    y = (x.reshape(-1, channels) @ flat).reshape(b, height, width, 2, 2, 2, 2, features)
-    y = y.transpose(0, 3, 5, 1, 4, 2, 6, 7)  # taps to the front, phases beside their pixels
-    y = y.reshape(b, 2, 2, 2 * height, 2 * width, features)
-    y = added(added(y, axis=2), axis=2)  # of the rows, then of the columns
+    x = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
+    windows = jnp.concatenate(
+        [x[:, i : i + height + 1, j : j + width + 1] for i in (0, 1) for j in (0, 1)], axis=-1
+    )
+    # Window v is (x_(v - 1), x_v) and its block (y_(2 v - 1), y_2v): x's first is reached by the
+    # kernel's rows 2 and 3, its second by rows 0 and 1.
+    taps = kernel.reshape(2, 2, 2, 2, channels, features)[::-1, :, ::-1]
+    taps = taps.transpose(0, 2, 4, 1, 3, 5).reshape(4 * channels, 4 * features)
+    y = (windows.reshape(-1, 4 * channels) @ taps).reshape(b, height + 1, width + 1, 2, 2, features)
+    y = y.transpose(0, 1, 3, 2, 4, 5).reshape(b, 2 * height + 2, 2 * width + 2, features)
     return y[:, 1:-1, 1:-1]
-
-
-def added(y: Array, axis: int) -> Array:
-    """The two taps y [b, 2, ...] together, the second one pixel of x further along `axis`."""
-    first, second = ([(0, 0)] * (y.ndim - 1) for _ in range(2))
-    first[axis], second[axis] = (0, 2), (2, 0)
-    return jnp.pad(y[:, 0], first) + jnp.pad(y[:, 1], second)
 
 
 class Convolution(nn.Module):
