@@ -17,7 +17,7 @@ is the median over EPOCHS epochs after a first one, and the least of that over t
     --compare=FILE       such JSON: lists the ratios, ours to a peer's time and to that of our
                          products alone, that are over 15% greater now; exit code 1 if any
 
-`python -m experiments.benchmark sweep`, `... objectives`, `... networks` and `... evaluation` are
+`python -m experiments.benchmark sweep`, `objectives`, `networks`, `evaluation` and `startup` are
 those of the files benchmark_sweep.py and so on.
 
 What was found (the numbers are in README, "How fast"): five matrix products take most of a step,
@@ -28,11 +28,7 @@ without; a second batch axis (k draws of z) in the decoder made XLA transpose ac
 """
 
 import json
-import os
-import subprocess
 import sys
-import tempfile
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -43,6 +39,7 @@ from experiments import (
     benchmark_evaluation,
     benchmark_networks,
     benchmark_objectives,
+    benchmark_startup,
     benchmark_sweep,
     ceilings,
 )
@@ -61,48 +58,6 @@ from vae_jax.errors import UserError, choose
 
 OURS = "vae_jax"
 PRODUCTS = "its products"
-
-
-def command_line() -> dict[str, float]:
-    """`vae-jax train` for one epoch: seconds to the first row of metrics, and peak memory.
-
-    A row a step, so that the first is there one step after the first step is done.
-    """
-    with tempfile.TemporaryDirectory() as folder:
-        arguments = [
-            "train",
-            "--config=configs/default.py",
-            f"--workdir={folder}/run",
-            "--config.training.num_epochs=1",
-            "--config.log.every_steps=1",
-        ]
-        rows = Path(folder) / "run" / "metrics.jsonl"
-        began = time.time()
-        process = subprocess.Popen(
-            [sys.executable, "-m", "vae_jax", *arguments], stdout=subprocess.DEVNULL
-        )
-        while process.poll() is None and not (rows.exists() and rows.stat().st_size):
-            time.sleep(0.01)
-        first_row_seconds = time.time() - began
-        _, status, usage = os.wait4(process.pid, 0)
-        if status:
-            raise RuntimeError("vae-jax train failed")
-        return {
-            "first_step_seconds": first_row_seconds,
-            "whole_command_seconds": time.time() - began,
-            "peak_memory_mb": usage.ru_maxrss / 1024,
-        }
-
-
-def data_seconds() -> float:
-    """Loading, checking, splitting and binarising MNIST, in a process that has imported jax."""
-    from configs import default
-    from vae_jax.runs.config import check
-    from vae_jax.runs.plan import make_dataset
-
-    began = time.perf_counter()
-    make_dataset(check(default.get_config()))
-    return time.perf_counter() - began
 
 
 def table(work: Work, found: dict[str, Any]) -> str:
@@ -269,11 +224,9 @@ def run(arguments: Sequence[str]) -> int:
         found["works"][work.name] = result
         print(f"\n{work.title}\n{table(work, result)}", flush=True)
     if not (own.works or own.systems or own.compare):
-        times = best([command_line() for _ in range(own.rounds)])
-        found["command line"] = times | {"data_seconds": data_seconds()}
+        found["startup"] = benchmark_startup.measured(own.rounds)
         print("\nvae-jax train --config=configs/default.py, one epoch")
-        for name, value in found["command line"].items():
-            print(f"{name:24}{value:9.1f}")
+        print(benchmark_startup.table(found["startup"]))
     report = leave("systems", found)
     if not own.compare:
         return 0
@@ -287,6 +240,7 @@ OTHERS = {
     "objectives": benchmark_objectives.main,
     "networks": benchmark_networks.main,
     "evaluation": benchmark_evaluation.main,
+    "startup": benchmark_startup.main,
 }
 
 
