@@ -23,7 +23,7 @@ from experiments.systems import RESULTS, leave
 from vae_jax.lanes import put, put_shared
 from vae_jax.runs.config import Values, check, nest
 from vae_jax.runs.plan import Lane, make_dataset, make_examples, make_program, make_start
-from vae_jax.training.loop import init_lanes, train_lanes
+from vae_jax.training.loop import init_lanes, order_lanes, train_lanes
 
 ROUNDS = 5
 STEPS = 100
@@ -66,11 +66,12 @@ def steps_of(values: Values, data, lanes: int = 1, steps: int = STEPS) -> Callab
     hyper, keys = put(run.layout, (run.hyper, run.keys))
     examples, start = put_shared(run.layout, (make_examples(run), make_start(run)))
     state = [init_lanes(run.spec, run.layout, hyper, keys, start)]
+    order = order_lanes(run.spec, run.layout, keys, np.int32(0))
 
     def more() -> float:
         began = time.perf_counter()
         state[0], metrics = train_lanes(
-            run.spec, run.layout, hyper, state[0], keys, examples, np.int32(steps)
+            run.spec, run.layout, hyper, state[0], keys, order, examples, np.int32(steps)
         )
         jax.block_until_ready((state[0], metrics))
         # The state's step is set back, so that the chunk stays inside an epoch.

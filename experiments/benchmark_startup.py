@@ -76,7 +76,7 @@ def stages(started: float) -> dict[str, float]:
     from vae_jax.runs.config import check
     from vae_jax.runs.plan import make_examples, make_run, make_start
     from vae_jax.runs.train import train  # noqa: F401  what the command imports
-    from vae_jax.training.loop import init_lanes, train_lanes
+    from vae_jax.training.loop import init_lanes, order_lanes, train_lanes
 
     stage("other imports")
     use_cache()
@@ -88,13 +88,15 @@ def stages(started: float) -> dict[str, float]:
     hyper, keys = put(run.layout, (run.hyper, run.keys))
     examples, start = put_shared(run.layout, (make_examples(run), make_start(run)))
     state = init_lanes(run.spec, run.layout, hyper, keys, start)
-    jax.block_until_ready(state)
+    order = order_lanes(run.spec, run.layout, keys, np.int32(0))
+    jax.block_until_ready((state, order))
     stage("first params")
-    step = train_lanes.lower(run.spec, run.layout, hyper, state, keys, examples, np.int32(1))
+    arguments = (hyper, state, keys, order, examples, np.int32(1))
+    step = train_lanes.lower(run.spec, run.layout, *arguments)
     stage("tracing a step")
     program = step.compile()
     stage("compiling it")
-    jax.block_until_ready(program(hyper, state, keys, examples, np.int32(1)))
+    jax.block_until_ready(program(*arguments))
     stage("taking it")
     return found | {"together": last - started}
 

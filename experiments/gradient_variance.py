@@ -87,7 +87,7 @@ from vae_jax.runs.plan import (
     make_run,
     make_start,
 )
-from vae_jax.training.loop import init_lanes, train_lanes
+from vae_jax.training.loop import init_lanes, order_lanes, train_lanes
 
 K = 6
 DIRECTIONS = 20
@@ -185,9 +185,10 @@ def trajectory(run: Run, steps: Sequence[int]) -> Iterator[tuple[VAE, Params]]:
     per_epoch, at = run.spec.steps_per_epoch, 0
     for step in steps:
         while at < step:
+            order = order_lanes(run.spec, run.layout, keys, np.int32(at // per_epoch))
             chunk = min(step - at, per_epoch - at % per_epoch, run.spec.chunk_steps)
             state, _ = train_lanes(
-                run.spec, run.layout, hyper, state, keys, examples, np.int32(chunk)
+                run.spec, run.layout, hyper, state, keys, order, examples, np.int32(chunk)
             )
             at += chunk
         there = fetch(run.layout, state)

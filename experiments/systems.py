@@ -5,6 +5,7 @@ one step alone, then those of epochs, for as long as it is asked.
 """
 
 import importlib.util
+import itertools
 import json
 import os
 import platform
@@ -94,7 +95,7 @@ def vae_jax(work: Work, images: np.ndarray, lanes: int = 1) -> Iterator[float]:
     from vae_jax.runs.backend import use_cores
     from vae_jax.runs.choices import make_hyper, make_spec
     from vae_jax.training.keys import lane_keys
-    from vae_jax.training.loop import init_lanes, train_lanes
+    from vae_jax.training.loop import init_lanes, order_lanes, train_lanes
     from vae_jax.training.step import Examples, Start
 
     use_cores()
@@ -109,12 +110,15 @@ def vae_jax(work: Work, images: np.ndarray, lanes: int = 1) -> Iterator[float]:
     state = init_lanes(spec, lanes_on, hyper, keys, Start())
     on_device = put_shared(lanes_on, Examples(images))
     num_steps = 1
-    while True:
+    for epoch in itertools.count():
         # The odd first step shifts the epochs by one: each is still as many steps.
         total, examples = 0.0, 0.0
+        order = order_lanes(spec, lanes_on, keys, np.int32(epoch))
         for start in range(0, num_steps, spec.chunk_steps):
             steps = np.int32(min(spec.chunk_steps, num_steps - start))
-            state, metrics = train_lanes(spec, lanes_on, hyper, state, keys, on_device, steps)
+            state, metrics = train_lanes(
+                spec, lanes_on, hyper, state, keys, order, on_device, steps
+            )
             total += metrics.totals["loss"].sum()
             examples += metrics.examples.sum()
         yield float(total / examples)

@@ -39,7 +39,7 @@ from vae_jax.runs.measurements import measure_split
 from vae_jax.runs.metrics.likelihood import nll
 from vae_jax.runs.metrics.metric import standard_error
 from vae_jax.runs.plan import Run, make_examples, make_run, make_start
-from vae_jax.training.loop import init_lanes, train_lanes
+from vae_jax.training.loop import init_lanes, order_lanes, train_lanes
 
 LEVELS = (100.0, 95.0, 92.0, 90.0, 88.0)  # nats
 
@@ -61,10 +61,11 @@ def trained(run: Run) -> list[Epoch]:
     examples, start = put_shared(run.layout, (make_examples(run), make_start(run)))
     state = init_lanes(run.spec, run.layout, hyper, keys, start)
     epochs = []
-    for _ in range(run.values["training.num_epochs"]):
+    for epoch in range(run.values["training.num_epochs"]):
+        order = order_lanes(run.spec, run.layout, keys, np.int32(epoch))
         for begin in range(0, run.spec.steps_per_epoch, run.spec.chunk_steps):
             steps = np.int32(min(run.spec.chunk_steps, run.spec.steps_per_epoch - begin))
-            state, _ = train_lanes(run.spec, run.layout, hyper, state, keys, examples, steps)
+            state, _ = train_lanes(run.spec, run.layout, hyper, state, keys, order, examples, steps)
         params = fetch(run.layout, state.params)
         epochs.append(Epoch(time.monotonic() - BEGAN, params))
     return epochs

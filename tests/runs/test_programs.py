@@ -22,7 +22,7 @@ from vae_jax.runs.programs import (
     split,
     write_sweep,
 )
-from vae_jax.training.loop import init_lanes, train_lanes
+from vae_jax.training.loop import init_lanes, order_lanes, train_lanes
 from vae_jax.training.step import Start
 
 # Keys that change the compiled program. A number that gets into this list is compiled anew for
@@ -181,7 +181,8 @@ def test_lanes_of_all_other_numbers_are_one_compilation(tiny_npz, tmp_path):
         hyper_, keys = put(run.layout, (run.hyper, run.keys))
         examples = make_examples(run)
         state = init_lanes(run.spec, run.layout, hyper_, keys, Start())
-        train_lanes(run.spec, run.layout, hyper_, state, keys, examples, np.int32(1))
+        order = order_lanes(run.spec, run.layout, keys, np.int32(0))
+        train_lanes(run.spec, run.layout, hyper_, state, keys, order, examples, np.int32(1))
 
     trained(hyper.sweep("objective.beta", (1, 2)))
     count = train_lanes._cache_size()

@@ -11,7 +11,7 @@ from vae_jax.runs.config import check, nest
 from vae_jax.runs.evaluate import evaluate_state
 from vae_jax.runs.families import FAMILIES
 from vae_jax.runs.plan import make_examples, make_run, make_start
-from vae_jax.training.loop import init_lanes, train_lanes
+from vae_jax.training.loop import init_lanes, order_lanes, train_lanes
 
 GREY = {"dataset.binarization": "none"}
 SAMPLED = {"objective.kl": "sampled"}
@@ -106,9 +106,10 @@ def trained(npz, tmp_path, changes, steps=12):
     examples, start = put_shared(run.layout, (make_examples(run), make_start(run)))
     state = init_lanes(run.spec, run.layout, hyper, keys, start)
     losses = []
-    for _ in range(2):
+    for epoch in range(2):
+        order = order_lanes(run.spec, run.layout, keys, np.int32(epoch))
         state, metrics = train_lanes(
-            run.spec, run.layout, hyper, state, keys, examples, np.int32(steps)
+            run.spec, run.layout, hyper, state, keys, order, examples, np.int32(steps)
         )
         losses.append(metrics.totals["loss"] / metrics.examples)
     validation = evaluate_state(run, state, run.data.validation)

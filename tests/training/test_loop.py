@@ -14,7 +14,7 @@ from vae_jax.models.model import ModelHyper, ModelSpec
 from vae_jax.objectives.objective import ObjectiveHyper, ObjectiveSpec
 from vae_jax.training import loop, step
 from vae_jax.training.keys import lane_keys, run_keys
-from vae_jax.training.loop import init_lanes, train_lanes
+from vae_jax.training.loop import epoch_order, init_lanes, order_lanes, train_lanes
 from vae_jax.training.optimizer import OptimizerHyper, OptimizerSpec
 from vae_jax.training.spec import Hyperparameters, Spec
 from vae_jax.training.step import Examples, Start
@@ -61,9 +61,13 @@ def trained(seeds, rates, chunks=(5, 5, 5), images=IMAGES, spec=SPEC, on=None, h
     hyper, keys = put(on, (hyper or hyper_of(*rates), lane_keys(seeds)))
     examples = put_shared(on, Examples(images))
     state = init_lanes(spec, on, hyper, keys, Start())
-    history = []
+    history, at = [], 0
     for num_steps in chunks:
-        state, metrics = train_lanes(spec, on, hyper, state, keys, examples, np.int32(num_steps))
+        order = order_lanes(spec, on, keys, np.int32(at // spec.steps_per_epoch))
+        at += num_steps
+        state, metrics = train_lanes(
+            spec, on, hyper, state, keys, order, examples, np.int32(num_steps)
+        )
         history.append(metrics)
     return fetch(on, state), fetch(on, history)
 
@@ -134,9 +138,9 @@ def test_an_epoch_visits_examples_once_and_differs_by_epoch_and_run():
     for seed in (0, 1):
         for epoch in (0, 1):
             keys = run_keys(seed)
-            order = jax.random.permutation(jax.random.fold_in(keys.order, epoch), 43)
-            examples = Examples(jnp.arange(43, dtype=jnp.uint8)[:, None])
             spec = SPEC._replace(dynamic=False)
+            order = epoch_order(spec, keys, jnp.int32(epoch))
+            examples = Examples(jnp.arange(43, dtype=jnp.uint8)[:, None])
             rows = [
                 step.minibatch(spec, keys, examples, order, jnp.int32(epoch * 5 + i)).x_bd
                 for i in range(5)

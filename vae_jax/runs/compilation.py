@@ -15,7 +15,7 @@ from vae_jax.runs.backend import device_memory, host_memory
 from vae_jax.runs.checkpoint import template
 from vae_jax.runs.evaluate import evaluation_spec
 from vae_jax.runs.plan import Run, evaluation_labels, make_examples, make_start
-from vae_jax.training.loop import init_lanes, train_lanes
+from vae_jax.training.loop import init_lanes, order_lanes, train_lanes
 
 # Beside the state being trained: two snapshots on the devices, one on its way to the host and one
 # of the next chunk; on the host, the newest state and the best params, as they are, as they were,
@@ -75,7 +75,10 @@ def compile_run(run: Run) -> Memory:
             hyper.model,
             *batch,
         ).compile()
-    arguments = (hyper, state, keys, examples, np.int32(0))
+    order_lanes.lower(run.spec, layout, keys, np.int32(0)).compile()
+    order = jax.ShapeDtypeStruct((1, run.spec.train_size), np.int32)
+    (order,) = abstract(layout, (order,), P("lanes"), layout.padded)
+    arguments = (hyper, state, keys, order, examples, np.int32(0))
     program = train_lanes.lower(run.spec, layout, *arguments).compile()
     analysis = program.memory_analysis()
     assert analysis is not None

@@ -30,7 +30,7 @@ from vae_jax.runs.distributed import any_process, from_first, is_first
 from vae_jax.runs.evaluate import evaluate_best, evaluate_state
 from vae_jax.runs.pictures import draw_training_curves
 from vae_jax.runs.plan import Run, make_examples, make_run, make_start
-from vae_jax.training.loop import init_lanes, train_lanes
+from vae_jax.training.loop import init_lanes, order_lanes, train_lanes
 from vae_jax.training.step import METRICS, Metrics, State
 
 DRAW_SECONDS = 60  # between two drawings of the training curves, while training
@@ -41,6 +41,7 @@ class Chunk(NamedTuple):
 
     num_steps: int
     end: int  # the step after the last
+    epoch: int
     validates: bool
 
 
@@ -155,7 +156,7 @@ def chunks(run: Run, first_step: int) -> Iterator[Chunk]:
         end = epoch * per_epoch + min(in_epoch + per_chunk, per_epoch)
         ends_epoch = end % per_epoch == 0
         due = (epoch + 1) % run.values["evaluation.every_epochs"] == 0 or end == run.total_steps
-        yield Chunk(end - step, end, validates=ends_epoch and due)
+        yield Chunk(end - step, end, epoch, validates=ends_epoch and due)
         step = end
 
 
@@ -175,6 +176,7 @@ def train_lanes_to_end(
     examples = put_shared(run.layout, make_examples(run))
     hyper, keys = put(run.layout, (run.hyper, run.keys))
     pending: Pending | None = None
+    epoch, order = -1, None
     stopping = False
     drawn = time.monotonic()
 
@@ -204,8 +206,13 @@ def train_lanes_to_end(
             stopping = any_process(stop.is_set())
             if stopping or (done.state.diverged_step >= 0).all():
                 break
+            if chunk.epoch != epoch:
+                epoch = chunk.epoch
+                order = order_lanes(run.spec, run.layout, keys, np.int32(epoch))
             steps = np.int32(chunk.num_steps)
-            state, metrics = train_lanes(run.spec, run.layout, hyper, state, keys, examples, steps)
+            state, metrics = train_lanes(
+                run.spec, run.layout, hyper, state, keys, order, examples, steps
+            )
             # Copies: the next chunk is given the state's own memory.
             diverged, snapshot, validation = copied(state.diverged_step), None, None
             if chunk.validates:

@@ -26,16 +26,16 @@ def train_chunk(
     hyper: Hyperparameters,
     state: State,
     keys: RunKeys,
+    order: Int[Array, " n"],
     examples: Examples,
     num_steps: Int[Array, ""],
 ) -> tuple[State, Metrics]:
-    """`num_steps` steps of one lane, at most `spec.chunk_steps`, all inside one epoch.
+    """`num_steps` steps of one lane, at most `spec.chunk_steps`, all inside one epoch, whose
+    order of the training set is `order`.
 
     Returns the state and each step's Metrics [chunk_steps], zero past num_steps. The number of
     steps is traced, so that an epoch's last, shorter chunk is the same program.
     """
-    epoch = state.step // spec.steps_per_epoch
-    order = jax.random.permutation(jax.random.fold_in(keys.order, epoch), spec.train_size)
     zeros = jnp.zeros(spec.chunk_steps)
     history = Metrics(totals=dict.fromkeys(METRICS, zeros), examples=zeros)
 
@@ -66,6 +66,19 @@ def init_lanes(
     return over_lanes(layout, partial(init_state, spec), (hyper, keys), (start,))
 
 
+def epoch_order(spec: Spec, keys: RunKeys, epoch: Int[Array, ""]) -> Int[Array, " n"]:
+    """The order of the training set in one epoch of one lane."""
+    return jax.random.permutation(jax.random.fold_in(keys.order, epoch), spec.train_size)
+
+
+@partial(jax.jit, static_argnums=(0, 1))
+def order_lanes(
+    spec: Spec, layout: Layout, keys: RunKeys, epoch: Int[Array, ""]
+) -> Int[Array, "lane n"]:
+    """`epoch_order` of every lane. Once an epoch: on a CPU it takes as long as several steps."""
+    return over_lanes(layout, partial(epoch_order, spec), (keys,), (epoch,))
+
+
 @partial(jax.jit, static_argnums=(0, 1), donate_argnums=3)
 def train_lanes(
     spec: Spec,
@@ -73,6 +86,7 @@ def train_lanes(
     hyper: Hyperparameters,
     state: State,
     keys: RunKeys,
+    order: Int[Array, "lane n"],
     examples: Examples,
     num_steps: Int[Array, ""],
 ) -> tuple[State, Metrics]:
@@ -81,4 +95,4 @@ def train_lanes(
     Metrics are [lane, chunk_steps]. The memory of `state` is reused: keep a copy of what you need.
     """
     chunk = partial(train_chunk, spec)
-    return over_lanes(layout, chunk, (hyper, state, keys), (examples, num_steps))
+    return over_lanes(layout, chunk, (hyper, state, keys, order), (examples, num_steps))
