@@ -20,11 +20,28 @@ is the median over EPOCHS epochs after a first one, and the least of that over t
 `python -m experiments.benchmark sweep`, `objectives`, `networks`, `evaluation` and `startup` are
 those of the files benchmark_sweep.py and so on.
 
-What was found (the numbers are in README, "How fast"): five matrix products take most of a step,
-and every system calls them at about the same rate on a CPU, so that Keras on its JAX backend, which
-compiles the same kind of program, is as fast. Of the rest, drawing the binarised pixels took 8%
-more until two pixels shared a random word; a single lane under vmap took up to a third longer than
-without; a second batch axis (k draws of z) in the decoder made XLA transpose activations.
+What was found (the numbers are in README, "How fast"): five matrix products take three quarters of
+a step of 784-400-20, and every system calls them at about the same rate on a CPU. The rest was
+found with jax.profiler, which on a CPU names every operation and its core, and taken out in this
+order (parts of a step at 784-400-20, batch 128, and at 784-512-2, batch 50; machine in README):
+
+- 7% and 10%: a `where` between old and new params and moments, for lanes that diverge, made XLA
+  copy the moments and compute them twice. What is chosen now is the gradient and the rate.
+- 5% and 4%: jax's random bits are loops of small passes on a CPU. As one expression (threefry.py)
+  they are a third of that, but only where x is carried from one step to the next: else XLA draws it
+  anew in each of the four places that read it. A minibatch drawn ahead also fills idle cores.
+- 2% and 4%: one product for both heads of the encoder; thin products reach 70 GFLOP/s of 210.
+- 1% and 4%: one division a parameter in Adam's pass, where there were three.
+- 1% and 2%: the order of the training set was sorted for every chunk of steps (22 ms).
+- Before: drawing two pixels a random word, 8%; a single lane without vmap, up to a third; one batch
+  axis in the decoder, not two, which XLA transposed.
+- A transposed convolution as one product of windows, not sixteen shifted sums: a quarter of a
+  convolutional step.
+
+Tried to no effect: other layouts of the products (a transposed weight is 30% faster backward at
+batch 20, and as much slower forward), optimisation barriers (XLA removes them before it fuses),
+half as many hashes for the pixels. Left alone: the gradient's norm, which all of Adam waits for, is
+3 to 8% of a step at batch 50 and 20; without it a lane could not be kept at its last finite params.
 """
 
 import json
