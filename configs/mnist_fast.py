@@ -4,14 +4,14 @@
   python -m experiments.time_to_nll --config=configs/mnist_fast.py --workdir=runs/time_to_nll \\
     --images=500 --config.training.seeds=0,
 
-Time: 24 s for one seed from the start of the process to the tenth epoch, compilation included (two
-shared cores of an AMD EPYC, jax 0.10.2, 2026-11-24); of this, by the second command (500 test
+Time: 22 s for one seed from the start of the process to the tenth epoch, compilation included (two
+shared cores of an AMD EPYC, jax 0.10.2, 2026-11-25); of this, by the second command (500 test
 images, evenly spaced; 5,000 draws; from image to image the nll varies by 25 nats, so that another
 500 can differ by one):
 
   nll below   seconds   epochs
-        100      10.4        2
-         95      15.7        5
+        100       9.8        2
+         95      15.8        6
          92   not reached
 
 Expect: test nll 93.8 +- 0.1 nats (mean and standard error over seeds 0, 1, 2; 1,000 test images,
