@@ -62,7 +62,8 @@ def stages(started: float) -> dict[str, float]:
 
     def stage(name: str) -> None:
         nonlocal last
-        found[name], last = time.time() - last, time.time()
+        now = time.time()
+        found[name], last = now - last, now
 
     import jax
 

@@ -185,7 +185,9 @@ def test_a_repeated_sweep_compiles_nothing(config, tmp_path, monkeypatch):
     assert {path.name for path in cache.iterdir() if path.name.endswith("-cache")} == kept
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize(
+    "number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)]
+)
 def test_asked_to_stop_workers_save_and_the_same_command_goes_on(
     config, tmp_path, uninterrupted, number
 ):
@@ -304,6 +306,7 @@ def test_one_run_over_two_processes_is_the_run_of_one(tiny_npz, tmp_path):
     assert records(workdir) == records(tmp_path / "one")
 
 
+@pytest.mark.slow
 def test_a_batch_over_two_processes(tiny_npz, tmp_path):
     both, (command, environment_of_one) = in_two_processes(
         tiny_npz, tmp_path / "two", "--config.training.data_devices=4"
