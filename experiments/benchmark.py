@@ -41,8 +41,9 @@ order (parts of a step at 784-400-20, batch 128, and at 784-512-2, batch 50; mac
 Tried to no effect: other layouts of the products (a transposed weight is 30% faster backward at
 batch 20, and as much slower forward), optimisation barriers (XLA removes them before it fuses),
 half as many hashes for the pixels, jax's `rbg` keys (JAX_DEFAULT_PRNG_IMPL=rbg works, takes 8%
-longer on a CPU, and a lane under vmap is then not the run alone). Left alone: the gradient's norm, which all of Adam waits for, is
-3 to 8% of a step at batch 50 and 20; without it a lane could not be kept at its last finite params.
+longer on a CPU, and a lane under vmap is then not the run alone). Left alone: the gradient's norm,
+which all of Adam waits for, is 3 to 8% of a step at batch 50 and 20; without it a lane could not be
+kept at its last finite params.
 """
 
 import json
