@@ -4,8 +4,8 @@
 
 runs `vae-jax train --config=configs/default.py` with an empty compilation cache and with the one
 that it leaves, and beside it what that start is made of, one stage after another in a process of
-its own; the least of ROUNDS of each. Leaves JSON under experiments/results/. Two minutes on two
-cores.
+its own; the least of ROUNDS of each. Leaves JSON under experiments/results/. Three minutes on
+two cores.
 
 What was found is in README, "How fast".
 """

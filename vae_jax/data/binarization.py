@@ -27,7 +27,7 @@ def draw(key: Key[Array, ""], grey_bd: Float[Array, "b d"]) -> Float[Array, "b d
     """0. or 1., each 1. with the chance of its grey value (Salakhutdinov and Murray 2008).
 
     The chance is within 2^-16 of the grey value, and exact for 0 and 1: a draw takes 16 random
-    bits, two pixels a word, which saves 8% of a whole training step (784-400-20, two cores).
+    bits, two pixels a word, so that half as many words are hashed.
     """
     b, d = grey_bd.shape
     words = threefry.bits(key, (b, (d + 1) // 2))

@@ -77,7 +77,7 @@ def compile_run(run: Run) -> Memory:
         ).compile()
     order_lanes.lower(run.spec, layout, keys, np.int32(0)).compile()
     order = jax.ShapeDtypeStruct((1, run.spec.train_size), np.int32)
-    (order,) = abstract(layout, (order,), P("lanes"), layout.padded)
+    order = abstract(layout, order, P("lanes"), layout.padded)
     arguments = (hyper, state, keys, order, examples, np.int32(0))
     program = train_lanes.lower(run.spec, layout, *arguments).compile()
     analysis = program.memory_analysis()
