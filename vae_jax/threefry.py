@@ -4,6 +4,10 @@ On a CPU, jax compiles the hash as a loop of small passes over memory: the draws
 take two and a half times as long as by this. Keys of another kind than jax's default go to
 jax.random.
 
+Only draws are written so. Keys are derived from keys by jax.random (`fold_in`, `split`): the hash
+of a hash, both as expressions, is one expression, which jaxlib 0.11 and newer copies into all that
+reads it, and then compiles for hours.
+
 References: Salmon et al. 2011, Parallel random numbers: as easy as 1, 2, 3 (Threefry 2x32, 20
 rounds); a bit's place in an array is its counter.
 """
@@ -34,10 +38,6 @@ def used(key: Key[Array, ""]) -> Key[Array, ""]:
     return key
 
 
-def key_of(words: Words) -> Key[Array, "*shape"]:
-    return jax.random.wrap_key_data(jnp.stack(words, axis=-1), impl=IMPLEMENTATION)
-
-
 def hashed(key: Words, counter: Words) -> Words:
     """Threefry 2x32 of each counter; the key's words broadcast against them."""
     schedule = (*key, key[0] ^ key[1] ^ PARITY)
@@ -57,21 +57,6 @@ def counters(shape: tuple[int, ...]) -> Words:
     assert size < 2**32, shape
     places = jax.lax.iota(jnp.uint32, size).reshape(shape)
     return jnp.zeros_like(places), places
-
-
-def fold_in(key: Key[Array, ""], number: Array | int) -> Key[Array, ""]:
-    """jax.random.fold_in."""
-    if jax.random.key_impl(key) != IMPLEMENTATION:
-        return jax.random.fold_in(key, number)
-    low = jnp.asarray(number).astype(jnp.uint32)
-    return key_of(hashed(words_of(key), (jnp.zeros_like(low), low)))
-
-
-def split(key: Key[Array, ""], num: int) -> Key[Array, " num"]:
-    """jax.random.split."""
-    if jax.random.key_impl(key) != IMPLEMENTATION:
-        return jax.random.split(key, num)
-    return key_of(hashed(words_of(used(key)), counters((num,))))
 
 
 def bits(key: Key[Array, ""], shape: tuple[int, ...]) -> UInt32[Array, "*shape"]:

@@ -80,6 +80,6 @@ def unit_normal(key: Key[Array, ""], shape: tuple[int, ...], size: int) -> Float
 
     A run with a small latent space is then the first units of a run with a large one.
     """
-    keys_l = jax.vmap(threefry.fold_in, (None, 0))(key, jnp.arange(size))
+    keys_l = jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.arange(size))
     noise = jax.vmap(lambda k: threefry.normal(k, shape))(keys_l)
     return jnp.moveaxis(noise, 0, -1)

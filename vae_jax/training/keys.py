@@ -7,8 +7,6 @@ import jax
 import numpy as np
 from jaxtyping import Array, Key
 
-from vae_jax import threefry
-
 
 class RunKeys(NamedTuple):
     """The named streams of a run."""
@@ -39,4 +37,4 @@ def lane_keys(seeds: Sequence[int]) -> RunKeys:
 
 def step_keys(keys: RunKeys, step) -> StepKeys:
     """The streams of one step: a function of (run, step) alone."""
-    return StepKeys(*threefry.split(threefry.fold_in(keys.step, step), len(StepKeys._fields)))
+    return StepKeys(*jax.random.split(jax.random.fold_in(keys.step, step), len(StepKeys._fields)))
