@@ -7,10 +7,7 @@ import jax
 import numpy as np
 import pytest
 
-from configs import default
-from vae_jax.data.dataset import Dataset, Split
-from vae_jax.runs.choices import make_hyper, make_spec
-from vae_jax.runs.config import check, nest
+from tests.training.compiling import IMAGES, chosen
 from vae_jax.training.keys import run_keys
 from vae_jax.training.step import Examples, Start, init_state, minibatch, train_step
 
@@ -31,12 +28,8 @@ TOLERANCE = 0.1  # of another version's counting
 
 
 def lowered(changes):
-    values = check(nest(check(default.get_config()) | changes))
-    images = np.zeros((256, 784), np.uint8)
-    split = Split(images, None)
-    data = Dataset(split, split, split, (28, 28, 1), dynamic=True, binary=True, identity={})
-    spec = make_spec(values, data)
-    hyper = jax.tree.map(lambda leaf: leaf[0], make_hyper([values], spec))
+    values, spec, lanes = chosen(changes)
+    hyper = jax.tree.map(lambda leaf: leaf[0], lanes)
     keys = run_keys(0)
     state = jax.eval_shape(partial(init_state, spec), hyper, keys, Start())
 
@@ -44,7 +37,7 @@ def lowered(changes):
         batch = minibatch(spec, keys, examples, order, state.step)
         return train_step(spec, hyper, state, keys, batch)
 
-    return values, jax.jit(step).lower(hyper, state, keys, Examples(images), np.arange(256))
+    return values, jax.jit(step).lower(hyper, state, keys, Examples(IMAGES), np.arange(256))
 
 
 def products(values) -> float:
@@ -65,8 +58,9 @@ def test_a_step_costs_what_it_did(name):
     counted = step.cost_analysis()
     assert counted["flops"] == pytest.approx(operations * 1e6, rel=TOLERANCE)
     assert counted["transcendentals"] == pytest.approx(transcendentals * 1e6, rel=TOLERANCE)
-    compiled = step.compile().cost_analysis()["bytes accessed"]
-    assert compiled == pytest.approx(megabytes * 1e6, rel=TOLERANCE)
+    if jax.__version_info__ >= (0, 10):  # an older XLA fuses less
+        compiled = step.compile().cost_analysis()["bytes accessed"]
+        assert compiled == pytest.approx(megabytes * 1e6, rel=TOLERANCE)
     if name != "conv":
         # All but a twentieth of the operations are products that no VAE can do without.
         assert products(values) <= counted["flops"] < 1.05 * products(values)
