@@ -182,12 +182,16 @@ def one_line(error: BaseException) -> str:
     return " ".join(str(error).split())
 
 
-def start_jax(command: Command) -> None:
-    """What jax is told before its first computation."""
+@contextlib.contextmanager
+def jax_started(command: Command) -> Iterator[None]:
+    """Tells jax what it should know before its first computation, and watches what it compiles."""
     from vae_jax.runs.backend import use_cache, use_cores
+    from vae_jax.runs.watchdog import watched
 
     use_cores()
     use_cache(command.flags.cache)
+    with watched():
+        yield
 
 
 def train(arguments: Sequence[str]) -> None:
@@ -195,11 +199,11 @@ def train(arguments: Sequence[str]) -> None:
     from vae_jax.runs.distributed import Processes, initialize
 
     own = command.flags
-    start_jax(command)
-    initialize(Processes(own.coordinator, own.num_processes, own.process_id))
-    from vae_jax.runs.train import train as run
+    with jax_started(command):
+        initialize(Processes(own.coordinator, own.num_processes, own.process_id))
+        from vae_jax.runs.train import train as run
 
-    run(command.config, command.workdir)
+        run(command.config, command.workdir)
 
 
 def config_there(workdir: Path) -> ConfigDict:
@@ -214,13 +218,13 @@ def evaluate(arguments: Sequence[str]) -> None:
     command = parse(arguments, config_there)
     if command.flags.config:
         raise UserError("evaluate takes its config from --workdir; leave --config=FILE out")
-    start_jax(command)
-    from vae_jax.runs.evaluate import evaluate as evaluate_run
-    from vae_jax.runs.programs import is_sweep
-    from vae_jax.runs.sweep import evaluate_sweep
+    with jax_started(command):
+        from vae_jax.runs.evaluate import evaluate as evaluate_run
+        from vae_jax.runs.programs import is_sweep
+        from vae_jax.runs.sweep import evaluate_sweep
 
-    run = evaluate_sweep if is_sweep(command.workdir) else evaluate_run
-    run(command.workdir, command.config)
+        run = evaluate_sweep if is_sweep(command.workdir) else evaluate_run
+        run(command.workdir, command.config)
 
 
 def sweep(arguments: Sequence[str]) -> None:
@@ -228,7 +232,13 @@ def sweep(arguments: Sequence[str]) -> None:
     own = command.flags
     if own.workers and not own.launcher:
         raise UserError(f"--workers={own.workers} needs --launcher=local or --launcher=slurm")
-    start_jax(command)
+    with jax_started(command):
+        plan_and_run(command)
+
+
+def plan_and_run(command: Command) -> None:
+    """The sweep that a command asks for."""
+    own = command.flags
     from vae_jax.runs import hyper, launch
     from vae_jax.runs.config import check
     from vae_jax.runs.programs import Datasets, make_sweep

@@ -132,8 +132,10 @@ def slurm_worker(workdir: str) -> None:
     """A job: trains programs until no one is left that nobody trains."""
     from vae_jax.runs.backend import use_cache, use_cores
     from vae_jax.runs.programs import Datasets
+    from vae_jax.runs.watchdog import watched
     from vae_jax.runs.worker import work
 
     use_cores()
     use_cache()
-    work(Path(workdir), Datasets(), wait=False)
+    with watched():
+        work(Path(workdir), Datasets(), wait=False)

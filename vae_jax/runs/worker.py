@@ -92,7 +92,7 @@ class Ahead:
         return self
 
     def __exit__(self, kind, error, trace) -> None:
-        self.pool.shutdown(cancel_futures=True)
+        self.pool.shutdown(wait=False, cancel_futures=True)  # what is being compiled ends or not
 
     def start(self, program: Program, run: Run) -> None:
         if program not in self.started:
