@@ -44,7 +44,7 @@ def listen() -> None:
             name = re.sub(r"^jit[(_](.*?)\)?$", r"\1", str(named.get("fun_name", "a program")))
             _under_way[threading.get_ident()] = Compilation(name, time.monotonic())
 
-    def end(event: str, seconds: float, **named: str | int) -> None:
+    def end(event: str, duration_secs: float, **named: str | int) -> None:
         if event == EVENT:
             _under_way.pop(threading.get_ident(), None)
 

@@ -1,0 +1,64 @@
+"""What CI runs, on the Pythons and the versions of jax that users have.
+
+    nox                   all of it
+    nox --list            what there is
+    nox -s tests-3.13     one of it
+
+Each session has a fresh virtual environment. A Python that this machine does not have is left out,
+with a line that says so.
+"""
+
+import re
+from pathlib import Path
+
+import nox
+
+nox.needs_version = ">=2025.2"
+nox.options.default_venv_backend = "uv"
+nox.options.download_python = "never"
+nox.options.error_on_missing_interpreters = False
+
+SMOKE = ("vae-jax", "train", "--config=configs/smoke.py", "--workdir=runs/smoke")
+PYTEST = ("pytest", "-n", "auto", "--dist", "worksteal")
+# About five minutes of the tests: what XLA, jax and orbax are asked to do, and the command line.
+SOME = ("tests/test_threefry.py", "tests/training", "tests/runs/test_train.py")
+
+
+def train_command() -> str:
+    """README's first command, as it is printed there."""
+    found = re.search(r"^python -m venv .*", Path("README.md").read_text(), re.MULTILINE)
+    assert found is not None
+    return found[0]
+
+
+@nox.session(python="3.11")
+def style(session: nox.Session) -> None:
+    """ruff and mypy."""
+    session.install("-e", ".[test]")
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+    session.run("mypy")
+
+
+@nox.session(python="3.12", venv_backend="venv")
+def commands(session: nox.Session) -> None:
+    """README's first command, word by word, and the smoke run, in a fresh clone."""
+    clone = session.create_tmp()
+    session.run("git", "clone", "--quiet", ".", clone, external=True)
+    session.chdir(clone)
+    session.run("bash", "-c", f"set -e; {train_command()}; {' '.join(SMOKE)}", external=True)
+
+
+@nox.session(python="3.11")
+def oldest(session: nox.Session) -> None:
+    """The oldest jax, and all else, that setup.cfg allows: the smoke run and some of the tests."""
+    session.install("--resolution=lowest-direct", "-e", ".[test]")
+    session.run(*SMOKE)
+    session.run(*PYTEST, *SOME)
+
+
+@nox.session(python=["3.13", "3.11"])
+def tests(session: nox.Session) -> None:
+    """The default test command, with the newest of everything."""
+    session.install("-e", ".[test]")
+    session.run(*PYTEST)
