@@ -12,6 +12,7 @@ import jax
 import numpy as np
 import pytest
 
+from tests.conftest import write_tiny_npz
 from vae_jax.runs import folder
 from vae_jax.runs.evaluate import load_progress
 from vae_jax.runs.plan import make_run
@@ -82,11 +83,17 @@ def outcome(workdir):
     )
 
 
-@pytest.fixture
-def uninterrupted(tiny_npz, tmp_path):
-    completed(tiny_npz, tmp_path / "whole")
-    assert number_of_rows(tmp_path / "whole") == ROWS
-    return outcome(tmp_path / "whole")
+@pytest.fixture(scope="module")
+def npz(tmp_path_factory):
+    return write_tiny_npz(tmp_path_factory.mktemp("data") / "tiny.npz")
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(npz):
+    workdir = npz.parent / "whole"
+    completed(npz, workdir)
+    assert number_of_rows(workdir) == ROWS
+    return outcome(workdir)
 
 
 def kill_at_random_moments(npz, workdir, kills: int, seed: int) -> None:
@@ -98,38 +105,38 @@ def kill_at_random_moments(npz, workdir, kills: int, seed: int) -> None:
     completed(npz, workdir)
 
 
-def test_killed_at_random_moments(tiny_npz, tmp_path, uninterrupted):
-    kill_at_random_moments(tiny_npz, tmp_path / "killed", kills=3, seed=0)
+def test_killed_at_random_moments(npz, tmp_path, uninterrupted):
+    kill_at_random_moments(npz, tmp_path / "killed", kills=3, seed=0)
     assert outcome(tmp_path / "killed") == uninterrupted
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", [1, 2, 3])
-def test_killed_at_many_random_moments(tiny_npz, tmp_path, monkeypatch, seed):
+def test_killed_at_many_random_moments(npz, tmp_path, monkeypatch, seed):
     """The program as users have it, with the compiler's optimisations."""
     monkeypatch.delenv("JAX_DISABLE_MOST_OPTIMIZATIONS", raising=False)
-    completed(tiny_npz, tmp_path / "whole")
-    kill_at_random_moments(tiny_npz, tmp_path / "killed", kills=7, seed=seed)
+    completed(npz, tmp_path / "whole")
+    kill_at_random_moments(npz, tmp_path / "killed", kills=7, seed=seed)
     assert outcome(tmp_path / "killed") == outcome(tmp_path / "whole")
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_asked_to_stop(tiny_npz, tmp_path, uninterrupted, number):
+def test_asked_to_stop(npz, tmp_path, uninterrupted, number):
     """It saves where it is, exits with 1, and goes on from there."""
     workdir = tmp_path / "stopped"
-    assert killed_after(tiny_npz, workdir, ROWS // 2, 0, number) == 1
+    assert killed_after(npz, workdir, ROWS // 2, 0, number) == 1
     kept = folder.read_rows(workdir)
     assert ROWS // 2 <= len(kept) < ROWS
-    output = completed(tiny_npz, workdir)
+    output = completed(npz, workdir)
     assert "resuming at step" in output
     assert outcome(workdir) == uninterrupted
 
 
-def test_a_disk_that_is_full_keeps_the_last_whole_checkpoint(tiny_npz, tmp_path, uninterrupted):
+def test_a_disk_that_is_full_keeps_the_last_whole_checkpoint(npz, tmp_path, uninterrupted):
     """No file may grow past a limit: writing fails, as it does where the disk is full."""
     workdir = tmp_path / "full"
-    assert killed_after(tiny_npz, workdir, ROWS // 2, 0) != 0
-    process = started(tiny_npz, workdir, under=["bash", "-c", 'ulimit -f 40; exec "$@"', "limited"])
+    assert killed_after(npz, workdir, ROWS // 2, 0) != 0
+    process = started(npz, workdir, under=["bash", "-c", 'ulimit -f 40; exec "$@"', "limited"])
     output, _ = process.communicate(timeout=120)
     assert process.returncode == 2, output
     error = output.strip().splitlines()[-1]
@@ -137,5 +144,5 @@ def test_a_disk_that_is_full_keeps_the_last_whole_checkpoint(tiny_npz, tmp_path,
     assert "(File too large); the last whole one is at step" in error
     assert "make room and run the same command again" in error
     assert "Traceback" not in output
-    completed(tiny_npz, workdir)
+    completed(npz, workdir)
     assert outcome(workdir) == uninterrupted

@@ -266,7 +266,10 @@ def test_lanes_at_once_are_lanes_in_turn(monkeypatch):
 PADDED = SPEC._replace(model=SPEC.model._replace(latent_size=5))
 
 
-@pytest.mark.parametrize("optimizer", ["adam", "adamw", "sgd"])
+@pytest.mark.parametrize(
+    "optimizer",
+    ["adamw", *(pytest.param(name, marks=pytest.mark.slow) for name in ("adam", "sgd"))],
+)
 def test_a_padded_lane_is_its_config_alone(optimizer):
     """Latent sizes 1, 3 and 5 as lanes of one program, after 300 steps."""
     sizes, seeds, rates, chunks = (1, 3, 5), (0, 1, 2), (3e-3,) * 3, (5,) * 60

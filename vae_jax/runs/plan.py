@@ -94,14 +94,9 @@ def make_layout(values: Values, lanes: int) -> Layout:
     """The lanes over all devices there are.
 
     Raises:
-      UserError: fewer devices than are to share a batch, or too old a jax for it.
+      UserError: fewer devices than are to share a batch.
     """
     data_devices = values["training.data_devices"]
-    if data_devices > 1 and jax.__version_info__ < (0, 8):
-        raise UserError(
-            f"training.data_devices = {data_devices} needs jax 0.8 or newer; this is "
-            f"{jax.__version__}"
-        )
     if data_devices > jax.device_count():
         raise UserError(
             f"training.data_devices = {data_devices} should be at most the {jax.device_count()} "
