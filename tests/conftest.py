@@ -1,13 +1,14 @@
 """Strict settings for every test, and the small models that tests share."""
 
 import os
-import shutil
-import tempfile
+from pathlib import Path
 
 # Before jax is imported: tests check values, not speed, and compile several times faster so.
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
-# Not the user's cache; the many processes that tests start share this one.
-os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(prefix="vae_jax_tests_")
+# Not the user's cache: one of the tests' own, shared by all workers and the processes that they
+# start, and kept for the next time.
+CACHE = Path(__file__).parents[1] / ".pytest_cache" / "jax"
+os.environ["JAX_COMPILATION_CACHE_DIR"] = str(CACHE)
 
 import jax
 import numpy as np
@@ -66,7 +67,3 @@ def write_tiny_npz(path):
 @pytest.fixture
 def tiny_npz(tmp_path):
     return write_tiny_npz(tmp_path / "tiny.npz")
-
-
-def pytest_unconfigure():
-    shutil.rmtree(os.environ["JAX_COMPILATION_CACHE_DIR"], ignore_errors=True)
