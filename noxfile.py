@@ -23,7 +23,7 @@ PYTEST = ("pytest", "-n", "auto", "--dist", "worksteal")
 # About five minutes of the tests: what is asked of XLA, jax, orbax and tensorflow-datasets.
 SOME = (
     "tests/data",
-    "tests/test_lanes.py",
+    "tests/devices/test_lanes.py",
     "tests/test_threefry.py",
     "tests/training",
     "tests/runs/test_train.py",

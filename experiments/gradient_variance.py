@@ -60,7 +60,11 @@ from ml_collections import ConfigDict
 
 from configs import default
 from vae_jax import cli
+from vae_jax.config.build import make_objective_spec
+from vae_jax.config.schema import Values, check, nest
 from vae_jax.data.binarization import scale
+from vae_jax.devices.lanes import to_host
+from vae_jax.devices.setup import use_cache, use_cores
 from vae_jax.errors import UserError
 from vae_jax.evaluation.gradients import (
     PARTS,
@@ -72,22 +76,18 @@ from vae_jax.evaluation.gradients import (
     parts_of,
 )
 from vae_jax.figures.gradients import gradients
-from vae_jax.lanes import fetch, put, put_shared
 from vae_jax.models.model import VAE, Params
 from vae_jax.objectives.objective import ObjectiveHyper, ObjectiveSpec
 from vae_jax.runs import folder
-from vae_jax.runs.backend import use_cache, use_cores
-from vae_jax.runs.choices import make_objective_spec
-from vae_jax.runs.config import Values, check, nest
-from vae_jax.runs.plan import (
+from vae_jax.runs.run import (
     Run,
     evaluation_labels,
+    first_state,
     lane_model,
-    make_examples,
     make_run,
-    make_start,
+    on_devices,
 )
-from vae_jax.training.loop import init_lanes, order_lanes, train_lanes
+from vae_jax.training.loop import train_chunks
 
 K = 6
 DIRECTIONS = 20
@@ -179,19 +179,11 @@ def trajectory(run: Run, steps: Sequence[int]) -> Iterator[tuple[VAE, Params]]:
     Raises:
       UserError: it diverged before.
     """
-    hyper, keys = put(run.layout, (run.hyper, run.keys))
-    examples, start = put_shared(run.layout, (make_examples(run), make_start(run)))
-    state = init_lanes(run.spec, run.layout, hyper, keys, start)
-    per_epoch, at = run.spec.steps_per_epoch, 0
+    program, state, at = on_devices(run), first_state(run), 0
     for step in steps:
-        while at < step:
-            order = order_lanes(run.spec, run.layout, keys, np.int32(at // per_epoch))
-            chunk = min(step - at, per_epoch - at % per_epoch, run.spec.chunk_steps)
-            state, _ = train_lanes(
-                run.spec, run.layout, hyper, state, keys, order, examples, np.int32(chunk)
-            )
-            at += chunk
-        there = fetch(run.layout, state)
+        for chunk in train_chunks(*program, state, first_step=at, total_steps=step):
+            state, at = chunk.state, chunk.step
+        there = to_host(run.layout, state)
         if there.diverged_step[0] >= 0:
             raise UserError(
                 f"the run diverged at step {there.diverged_step[0]}; take earlier --steps or a "

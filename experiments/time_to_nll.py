@@ -28,18 +28,18 @@ import numpy as np
 from absl import flags
 
 from vae_jax import cli
+from vae_jax.config.schema import Values, check, nest
 from vae_jax.data.dataset import Split
+from vae_jax.devices.lanes import to_host
+from vae_jax.devices.setup import use_cores
 from vae_jax.errors import UserError
-from vae_jax.lanes import fetch, put, put_shared
+from vae_jax.evaluation.metrics.likelihood import nll
+from vae_jax.evaluation.metrics.metric import standard_error
 from vae_jax.runs import folder
-from vae_jax.runs.backend import use_cores
 from vae_jax.runs.checkpoint import Best
-from vae_jax.runs.config import Values, check, nest
-from vae_jax.runs.measurements import measure_split
-from vae_jax.runs.metrics.likelihood import nll
-from vae_jax.runs.metrics.metric import standard_error
-from vae_jax.runs.plan import Run, make_examples, make_run, make_start
-from vae_jax.training.loop import init_lanes, order_lanes, train_lanes
+from vae_jax.runs.measure import measure_split
+from vae_jax.runs.run import Run, first_state, make_run, on_devices
+from vae_jax.training.loop import train_chunks
 
 LEVELS = (100.0, 95.0, 92.0, 90.0, 88.0)  # nats
 
@@ -57,17 +57,11 @@ def define(values: flags.FlagValues) -> None:
 
 def trained(run: Run) -> list[Epoch]:
     """Every epoch of the run."""
-    hyper, keys = put(run.layout, (run.hyper, run.keys))
-    examples, start = put_shared(run.layout, (make_examples(run), make_start(run)))
-    state = init_lanes(run.spec, run.layout, hyper, keys, start)
     epochs = []
-    for epoch in range(run.values["training.num_epochs"]):
-        order = order_lanes(run.spec, run.layout, keys, np.int32(epoch))
-        for begin in range(0, run.spec.steps_per_epoch, run.spec.chunk_steps):
-            steps = np.int32(min(run.spec.chunk_steps, run.spec.steps_per_epoch - begin))
-            state, _ = train_lanes(run.spec, run.layout, hyper, state, keys, order, examples, steps)
-        params = fetch(run.layout, state.params)
-        epochs.append(Epoch(time.monotonic() - BEGAN, params))
+    for chunk in train_chunks(*on_devices(run), first_state(run), total_steps=run.total_steps):
+        if chunk.ends_epoch(run.spec):
+            params = to_host(run.layout, chunk.state.params)
+            epochs.append(Epoch(time.monotonic() - BEGAN, params))
     return epochs
 
 

@@ -7,16 +7,15 @@ from pathlib import Path
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 # Not the user's cache: one of the tests' own, shared by all workers and the processes that they
 # start, and kept for the next time.
-CACHE = Path(__file__).parents[1] / ".pytest_cache" / "jax"
-os.environ["JAX_COMPILATION_CACHE_DIR"] = str(CACHE)
+os.environ["JAX_COMPILATION_CACHE_DIR"] = str(Path(__file__).parents[1] / ".pytest_cache" / "jax")
 
 import jax
 import numpy as np
 import pytest
 
+from vae_jax.devices.setup import use_cache
 from vae_jax.models.model import ModelSpec
 from vae_jax.networks.network import NetworkSpec
-from vae_jax.runs.backend import use_cache
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_debug_key_reuse", True)

@@ -9,78 +9,125 @@ import vae_jax
 
 ROOT = Path(vae_jax.__file__).parent
 
-FLOORS = {
-    "errors": -1,
-    "lanes": -1,
-    "threefry": -1,
-    "probability": 0,
-    "networks": 0,
-    "data": 0,
-    "figures": 0,
-    "models": 1,
-    "objectives": 2,
-    "evaluation": 2.5,  # it measures the bounds that objectives define
-    "training": 3,
-    "runs": 4,
-    "cli": 5,
-    "__main__": 6,
-    "__init__": -1,
-}
+# From the ground: a room imports from those above it in this list, and not from its own line.
+FLOORS = [
+    {"errors", "threefry", "__init__"},
+    {"probability", "networks", "data", "devices", "figures"},
+    {"models"},
+    {"objectives"},
+    {"evaluation", "training"},
+    {"config"},
+    {"runs"},
+    {"sweeps"},
+    {"reports"},
+    {"api", "commands"},
+    {"cli"},
+    {"__main__"},
+]
 
 
-def modules():
-    return sorted(ROOT.rglob("*.py"))
+def modules(root=ROOT):
+    return sorted(root.rglob("*.py"))
 
 
-def room(path: Path) -> str:
-    return path.relative_to(ROOT).parts[0].removesuffix(".py")
+def room(name: str) -> str:
+    """Of "vae_jax.runs.folder": "runs"."""
+    return [*name.split("."), "__init__"][1]
+
+
+def floor(name: str) -> int:
+    return next(i for i, rooms in enumerate(FLOORS) if room(name) in rooms)
+
+
+def module_name(path: Path, root=ROOT) -> str:
+    parts = path.relative_to(root).with_suffix("").parts
+    return ".".join(("vae_jax", *(part for part in parts if part != "__init__")))
 
 
 def imports(path: Path) -> list[str]:
+    """Every module, or name of one, that the file imports: at any depth, and for types too."""
     found = []
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             found += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}: imports are absolute"
-            found.append(node.module)
-            found += [f"{node.module}.{alias.name}" for alias in node.names]
+            found += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
     return found
 
 
-def climbing(path: Path) -> list[str]:
-    """The imports of another room that is not on a lower floor."""
-    own = room(path)
+def graph(root=ROOT) -> dict[str, set[str]]:
+    """The modules of ours that each module imports."""
+    names = {module_name(path, root) for path in modules(root)}
+    return {
+        module_name(path, root): (set(imports(path)) & names) - {module_name(path, root)}
+        for path in modules(root)
+    }
+
+
+def climbing(arrows: dict[str, set[str]]) -> list[tuple[str, str]]:
+    """The arrows to another room that is not on a lower floor."""
     return [
-        name
-        for name in imports(path)
-        if name.startswith("vae_jax.")
-        and (other := name.split(".")[1]) != own
-        and FLOORS[other] >= FLOORS[own]
+        (own, other)
+        for own, others in arrows.items()
+        for other in sorted(others)
+        if room(other) != room(own) and floor(other) >= floor(own)
     ]
 
 
+def rings(arrows: dict[str, set[str]]) -> set[str]:
+    """The modules that import one another, in however many steps."""
+    left = dict(arrows)
+    while ends := [name for name, others in left.items() if not others & left.keys()]:
+        for name in ends:
+            del left[name]
+    return set(left)
+
+
 def test_no_import_climbs():
-    assert {str(path): climbing(path) for path in modules() if climbing(path)} == {}
+    assert climbing(graph()) == []
 
 
-def test_the_test_sees_a_climbing_import(tmp_path, monkeypatch):
-    monkeypatch.setattr(sys.modules[__name__], "ROOT", tmp_path)
+def test_no_ring_of_imports():
+    assert rings(graph()) == set()
+
+
+def test_no_ring_beside_the_package():
+    for folder in ("benchmarks", "configs", "experiments"):
+        names = {path.stem: path for path in (ROOT.parent / folder).glob("*.py")}
+        arrows = {
+            name: {n for n in names if f"{folder}.{n}" in imports(path)} - {name}
+            for name, path in names.items()
+        }
+        assert rings(arrows) == set(), folder
+
+
+def test_the_tests_see_a_climbing_import_and_a_ring(tmp_path):
     (tmp_path / "models").mkdir()
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs" / "folder.py").write_text("")
     bad = tmp_path / "models" / "bad.py"
-    bad.write_text("from vae_jax.runs import folder\n")
-    assert climbing(bad) == ["vae_jax.runs", "vae_jax.runs.folder"]
+    bad.write_text(
+        "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import vae_jax.models.worse"
+    )
+    (tmp_path / "models" / "worse.py").write_text(
+        "from vae_jax.runs import folder\ndef f():\n    from vae_jax.models import bad\n"
+    )
+    arrows = graph(tmp_path)
+    assert climbing(arrows) == [("vae_jax.models.worse", "vae_jax.runs.folder")]
+    assert rings(arrows) == {"vae_jax.models.bad", "vae_jax.models.worse"}
 
 
 def test_only_networks_know_flax_and_figures_know_nothing_of_ours():
     for path in modules():
         names = imports(path)
-        if room(path) != "networks":
+        own = room(module_name(path))
+        if own != "networks":
             assert not any(name.split(".")[0] == "flax" for name in names), path
-        if room(path) == "figures":
+        if own == "figures":
             ours = [name for name in names if name.startswith("vae_jax.")]
             assert all(name.startswith("vae_jax.figures") for name in ours), path
-        if room(path) in ("probability", "networks", "models", "objectives", "training"):
+        if own in ("probability", "networks", "models", "objectives", "training"):
             outside = {name.split(".")[0] for name in names}
             assert not outside & {"time", "os", "pathlib", "tqdm", "ml_collections", "orbax"}, path
 

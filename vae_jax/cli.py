@@ -171,7 +171,7 @@ def blamed_on(path: str) -> Iterator[None]:
 
 def unknown_override(overrides: list[str], config: ConfigDict) -> UserError:
     """Names the first override whose key the config does not have, and the nearest key it has."""
-    from vae_jax.runs.config import flatten, unknown_key
+    from vae_jax.config.schema import flatten, unknown_key
 
     known = flatten(config)
     keys = [re.sub(r"^--?(no)?config\.", "", override.split("=")[0]) for override in overrides]
@@ -185,8 +185,8 @@ def one_line(error: BaseException) -> str:
 @contextlib.contextmanager
 def jax_started(command: Command) -> Iterator[None]:
     """Tells jax what it should know before its first computation, and watches what it compiles."""
-    from vae_jax.runs.backend import use_cache, use_cores
-    from vae_jax.runs.watchdog import watched
+    from vae_jax.devices.setup import use_cache, use_cores
+    from vae_jax.devices.watchdog import watched
 
     use_cores()
     use_cache(command.flags.cache)
@@ -196,20 +196,20 @@ def jax_started(command: Command) -> Iterator[None]:
 
 def train(arguments: Sequence[str]) -> None:
     command = parse(arguments, define=define_train)
-    from vae_jax.runs.distributed import Processes, initialize
+    from vae_jax.devices.processes import Processes, initialize
 
     own = command.flags
     with jax_started(command):
         initialize(Processes(own.coordinator, own.num_processes, own.process_id))
-        from vae_jax.runs.train import train as run
+        from vae_jax.commands.train import train as run
 
         run(command.config, command.workdir)
 
 
 def config_there(workdir: Path) -> ConfigDict:
     """The config of the run or sweep in a folder."""
+    from vae_jax.config.schema import nest
     from vae_jax.runs import folder
-    from vae_jax.runs.config import nest
 
     return ConfigDict(nest(folder.read_config(workdir)))
 
@@ -219,11 +219,8 @@ def evaluate(arguments: Sequence[str]) -> None:
     if command.flags.config:
         raise UserError("evaluate takes its config from --workdir; leave --config=FILE out")
     with jax_started(command):
-        from vae_jax.runs.evaluate import evaluate as evaluate_run
-        from vae_jax.runs.programs import is_sweep
-        from vae_jax.runs.sweep import evaluate_sweep
+        from vae_jax.commands.evaluate import evaluate as run
 
-        run = evaluate_sweep if is_sweep(command.workdir) else evaluate_run
         run(command.workdir, command.config)
 
 
@@ -239,10 +236,11 @@ def sweep(arguments: Sequence[str]) -> None:
 def plan_and_run(command: Command) -> None:
     """The sweep that a command asks for."""
     own = command.flags
-    from vae_jax.runs import hyper, launch
-    from vae_jax.runs.config import check
-    from vae_jax.runs.programs import Datasets, make_sweep
-    from vae_jax.runs.sweep import sweep as run
+    from vae_jax.commands.sweep import sweep as run
+    from vae_jax.config.schema import check
+    from vae_jax.sweeps import language as hyper
+    from vae_jax.sweeps import launch
+    from vae_jax.sweeps.plan import Datasets, make_sweep
 
     data, plan, start = Datasets(), None, None
     workers = own.workers or 1
@@ -263,7 +261,7 @@ def plan_and_run(command: Command) -> None:
 
 def report(arguments: Sequence[str]) -> None:
     command = parse(arguments, config_there, define_report)
-    from vae_jax.runs.report import report as run
+    from vae_jax.reports.sweep_report import report as run
 
     run(command.workdir, command.flags.where, command.flags.by)
 
@@ -271,7 +269,7 @@ def report(arguments: Sequence[str]) -> None:
 def list_families(arguments: Sequence[str]) -> None:
     if arguments:
         raise UserError(f"unexpected argument {arguments[0]!r}; `vae-jax list` takes none")
-    from vae_jax.runs.families import listing
+    from vae_jax.config.listing import listing
 
     print(listing())
 

@@ -1,13 +1,13 @@
 import jax
 import numpy as np
 
+from vae_jax.devices.lanes import layout, shard_lanes, to_host
 from vae_jax.evaluation.bounds import bound
 from vae_jax.evaluation.examples import joined, measure_batches
-from vae_jax.lanes import fetch, layout, put
 from vae_jax.models.model import ModelHyper
 from vae_jax.models.vae import vae
 from vae_jax.objectives.objective import ObjectiveHyper, ObjectiveSpec
-from vae_jax.training.keys import lane_keys
+from vae_jax.training.streams import lane_keys
 
 BETA = np.float32(2.0)
 
@@ -25,11 +25,11 @@ def evaluated(spec, seeds, images, batch_size, num_samples=1, at_once=0):
     )
     objective = ObjectiveSpec("elbo", num_samples)
     on = layout(len(seeds))
-    lanes = put(on, (params, keys, hyper, model_hyper))
+    lanes = shard_lanes(on, (params, keys, hyper, model_hyper))
     batches = measure_batches(
         bound, objective, spec, on, at_once, *lanes, images, None, batch_size=batch_size
     )
-    return fetch(on, joined(list(batches), len(images)))
+    return to_host(on, joined(list(batches), len(images)))
 
 
 def test_the_result_does_not_depend_on_batches_or_lanes(small_spec):

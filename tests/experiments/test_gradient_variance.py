@@ -8,9 +8,9 @@ import pytest
 
 from experiments import gradient_variance
 from vae_jax import cli
+from vae_jax.config.schema import check
 from vae_jax.runs import folder
-from vae_jax.runs.config import check
-from vae_jax.runs.plan import make_run
+from vae_jax.runs.run import make_run
 
 TINY = (
     "--config.dataset.name=arrays",

@@ -7,8 +7,8 @@ import pytest
 from experiments import search
 from tests.runs.test_train import values_of
 from vae_jax.errors import UserError
-from vae_jax.runs import hyper
-from vae_jax.runs.programs import Datasets
+from vae_jax.sweeps import language as hyper
+from vae_jax.sweeps.plan import Datasets
 
 SPACE = {
     "optimizer.learning_rate": hyper.log_uniform(1e-3, 1e-1),

@@ -14,8 +14,8 @@ import pytest
 
 from tests.conftest import write_tiny_npz
 from vae_jax.runs import folder
-from vae_jax.runs.evaluate import load_progress
-from vae_jax.runs.plan import make_run
+from vae_jax.runs.load import load_progress
+from vae_jax.runs.run import make_run
 
 REPOSITORY = Path(__file__).parents[2]
 ROWS = 30 * (2 + 1) * 2  # epochs, train and validation rows an epoch, lanes

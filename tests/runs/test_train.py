@@ -9,13 +9,16 @@ import numpy as np
 import pytest
 
 from configs import default
+from vae_jax.api import load
+from vae_jax.commands import train
+from vae_jax.config.build import make_hyper, make_spec
+from vae_jax.config.schema import check, nest
 from vae_jax.errors import UserError
-from vae_jax.runs import folder, plan, train
+from vae_jax.runs import folder
+from vae_jax.runs import run as plan
 from vae_jax.runs.checkpoint import Checkpoints, template
-from vae_jax.runs.choices import make_hyper, make_spec
-from vae_jax.runs.config import check, nest
-from vae_jax.runs.evaluate import load
-from vae_jax.runs.plan import make_dataset
+from vae_jax.runs.run import make_dataset
+from vae_jax.training import loop
 from vae_jax.training.step import Start
 
 
@@ -92,9 +95,9 @@ def test_the_run_folder_is_as_promised(tiny_npz, tmp_path, capsys):
 
 
 def test_one_compilation_of_the_training_program(tiny_npz, tmp_path):
-    before = train.train_lanes._cache_size()
+    before = loop.train_lanes._cache_size()
     run(tiny_npz, tmp_path / "run", training__batch_size=21, log__every_steps=4)
-    assert train.train_lanes._cache_size() == before + 1
+    assert loop.train_lanes._cache_size() == before + 1
 
 
 def test_evaluation_every_so_many_epochs_and_at_the_end(tiny_npz, tmp_path):

@@ -19,14 +19,14 @@ import numpy as np
 import optax
 
 from configs import default
+from vae_jax.config.build import make_hyper, make_spec
+from vae_jax.config.schema import Values, check, nest
 from vae_jax.data.dataset import Dataset, Split
-from vae_jax.lanes import layout, put, put_shared
-from vae_jax.runs.choices import make_hyper, make_spec
-from vae_jax.runs.config import Values, check, nest
-from vae_jax.training.keys import lane_keys
+from vae_jax.devices.lanes import layout, replicate, shard_lanes
 from vae_jax.training.loop import init_lanes, order_lanes, train_lanes
 from vae_jax.training.spec import Hyperparameters, Spec
 from vae_jax.training.step import Examples, Start
+from vae_jax.training.streams import lane_keys
 
 # What differs from configs/default.py, 784-400-20 by default.
 PROGRAMS: dict[str, dict[str, Any]] = {
@@ -49,10 +49,10 @@ def lowered(changes: dict[str, Any]) -> jax.stages.Lowered:
     """The training program of one lane."""
     _, spec, hyper = chosen(changes)
     on = layout(1)
-    hyper, keys = put(on, (hyper, lane_keys([0])))
+    hyper, keys = shard_lanes(on, (hyper, lane_keys([0])))
     state = init_lanes(spec, on, hyper, keys, Start())
     order = order_lanes(spec, on, keys, np.int32(0))
-    examples = put_shared(on, Examples(IMAGES))
+    examples = replicate(on, Examples(IMAGES))
     return train_lanes.lower(spec, on, hyper, state, keys, order, examples, np.int32(1))
 
 

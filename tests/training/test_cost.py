@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from tests.training.compiling import IMAGES, chosen
-from vae_jax.training.keys import run_keys
 from vae_jax.training.step import Examples, Start, init_state, minibatch, train_step
+from vae_jax.training.streams import run_keys
 
 CONV = {
     "model.encoder.name": "conv",

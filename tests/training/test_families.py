@@ -6,12 +6,12 @@ import pytest
 
 from tests.conftest import write_tiny_npz
 from tests.runs.test_train import values_of
-from vae_jax.lanes import fetch, put, put_shared
-from vae_jax.runs.config import check, nest
-from vae_jax.runs.evaluate import evaluate_state
-from vae_jax.runs.families import FAMILIES
-from vae_jax.runs.plan import make_examples, make_run, make_start
-from vae_jax.training.loop import init_lanes, order_lanes, train_lanes
+from vae_jax.config.listing import FAMILIES
+from vae_jax.config.schema import check, nest
+from vae_jax.devices.lanes import to_host
+from vae_jax.runs.measure import evaluate_state
+from vae_jax.runs.run import make_run
+from vae_jax.training.loop import train_chunks
 
 GREY = {"dataset.binarization": "none"}
 SAMPLED = {"objective.kl": "sampled"}
@@ -102,18 +102,12 @@ def trained(npz, tmp_path, changes, steps=12):
     base = SMALL | SEVERAL | WEIGHTS | {"training.lanes_at_once": 2, "log.every_steps": 12}
     values = check(nest(values_of(npz) | base | {"optimizer.learning_rate": 5e-3} | changes))
     run = make_run(values, tmp_path)
-    hyper, keys = put(run.layout, (run.hyper, run.keys))
-    examples, start = put_shared(run.layout, (make_examples(run), make_start(run)))
-    state = init_lanes(run.spec, run.layout, hyper, keys, start)
-    losses = []
-    for epoch in range(2):
-        order = order_lanes(run.spec, run.layout, keys, np.int32(epoch))
-        state, metrics = train_lanes(
-            run.spec, run.layout, hyper, state, keys, order, examples, np.int32(steps)
-        )
+    losses, state = [], first_state(run)
+    for chunk in train_chunks(*on_devices(run), state, total_steps=2 * steps):
+        state, metrics = chunk.state, chunk.metrics
         losses.append(metrics.totals["loss"] / metrics.examples)
     validation = evaluate_state(run, state, run.data.validation)
-    return np.concatenate(losses, axis=1), fetch(run.layout, validation), state
+    return np.concatenate(losses, axis=1), to_host(run.layout, validation), state
 
 
 def assert_it_learns(losses, validation, state):

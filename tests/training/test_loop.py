@@ -9,15 +9,15 @@ import pytest
 from jax.sharding import Mesh
 
 from tests.conftest import mlp_spec
-from vae_jax.lanes import Layout, fetch, layout, put, put_shared
+from vae_jax.devices.lanes import Layout, layout, replicate, shard_lanes, to_host
 from vae_jax.models.model import ModelHyper, ModelSpec
 from vae_jax.objectives.objective import ObjectiveHyper, ObjectiveSpec
 from vae_jax.training import loop, step
-from vae_jax.training.keys import lane_keys, run_keys
-from vae_jax.training.loop import epoch_order, init_lanes, order_lanes, train_lanes
+from vae_jax.training.loop import epoch_order, init_lanes, train_chunks, train_lanes
 from vae_jax.training.optimizer import OptimizerHyper, OptimizerSpec
 from vae_jax.training.spec import Hyperparameters, Spec
 from vae_jax.training.step import Examples, Start
+from vae_jax.training.streams import lane_keys, run_keys
 
 SPEC = Spec(
     model=ModelSpec((2, 3, 1), 2, encoder=mlp_spec(5), decoder=mlp_spec(5)),
@@ -58,18 +58,16 @@ def hyper_of(*learning_rates: float) -> Hyperparameters:
 
 def trained(seeds, rates, chunks=(5, 5, 5), images=IMAGES, spec=SPEC, on=None, hyper=None):
     on = layout(len(seeds)) if on is None else on
-    hyper, keys = put(on, (hyper or hyper_of(*rates), lane_keys(seeds)))
-    examples = put_shared(on, Examples(images))
+    hyper, keys = shard_lanes(on, (hyper or hyper_of(*rates), lane_keys(seeds)))
+    examples = replicate(on, Examples(images))
     state = init_lanes(spec, on, hyper, keys, Start())
     history, at = [], 0
     for num_steps in chunks:
-        order = order_lanes(spec, on, keys, np.int32(at // spec.steps_per_epoch))
-        at += num_steps
-        state, metrics = train_lanes(
-            spec, on, hyper, state, keys, order, examples, np.int32(num_steps)
-        )
-        history.append(metrics)
-    return fetch(on, state), fetch(on, history)
+        program = (spec, on, hyper, keys, examples, state)
+        for chunk in train_chunks(*program, first_step=at, total_steps=at + num_steps):
+            at, state = chunk.step, chunk.state
+            history.append(chunk.metrics)
+    return to_host(on, state), to_host(on, history)
 
 
 def leaves_close(a, b, lane_a, lane_b, **tolerance):

@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Array, Int, Key, Shaped
 
 from vae_jax.data import binarization
-from vae_jax.lanes import Layout, over_lanes, put_shared
+from vae_jax.devices.lanes import Layout, map_lanes, replicate
 from vae_jax.models import make_model
 from vae_jax.models.model import ModelHyper, ModelSpec, Params
 
@@ -52,7 +52,7 @@ def measure_lanes(
         return jax.lax.map(one, examples, batch_size=at_once)
 
     per_lane, shared = (params, keys, hyper, model_hyper), (images, label_b, index_b)
-    return over_lanes(layout, lane, per_lane, shared)
+    return map_lanes(layout, lane, per_lane, shared)
 
 
 def measure_batches(
@@ -82,7 +82,7 @@ def measure_batches(
         batch = (images[rows], None if labels is None else labels[rows], index_b)
         yield measure_lanes(
             measure, spec, model_spec, layout, at_once, params, keys, hyper, model_hyper,
-            *put_shared(layout, batch),
+            *replicate(layout, batch),
         )  # fmt: skip
 
 

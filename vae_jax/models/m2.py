@@ -8,13 +8,13 @@ from functools import partial
 import jax
 from jaxtyping import Array, Float, Int, Key
 
-from vae_jax.models.model import AS_THEY_ARE, VAE, ModelHyper, ModelSpec, Params
+from vae_jax.models.model import DEFAULT_HYPER, VAE, ModelHyper, ModelSpec, Params
 from vae_jax.models.vae import vae
 from vae_jax.networks import ENCODERS
 
 
 def m2(
-    spec: ModelSpec, hyper: ModelHyper = AS_THEY_ARE, label_b: Int[Array, " b"] | None = None
+    spec: ModelSpec, hyper: ModelHyper = DEFAULT_HYPER, label_b: Int[Array, " b"] | None = None
 ) -> VAE:
     """The conditional VAE of the labels given, with a classifier of the encoder's architecture."""
     model = vae(spec, hyper, label_b)

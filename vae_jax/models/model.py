@@ -41,7 +41,7 @@ class ModelHyper(NamedTuple):
     likelihood_scale: Float[Array, ""] | float = 1.0  # of a likelihood whose scale is fixed
 
 
-AS_THEY_ARE = ModelHyper()  # all units, a scale of 1
+DEFAULT_HYPER = ModelHyper()  # all units, a scale of 1
 
 
 class VAE(NamedTuple):

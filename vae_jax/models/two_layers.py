@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key
 
-from vae_jax.models.model import AS_THEY_ARE, VAE, ModelHyper, ModelSpec, Params
+from vae_jax.models.model import DEFAULT_HYPER, VAE, ModelHyper, ModelSpec, Params
 from vae_jax.models.vae import joint
 from vae_jax.networks import DECODERS, ENCODERS
 from vae_jax.probability import gaussian
@@ -32,7 +32,7 @@ class TwoLayerPosterior(NamedTuple):
 
 
 def two_layers(
-    spec: ModelSpec, hyper: ModelHyper = AS_THEY_ARE, label_b: Int[Array, " b"] | None = None
+    spec: ModelSpec, hyper: ModelHyper = DEFAULT_HYPER, label_b: Int[Array, " b"] | None = None
 ) -> VAE:
     """The model of `spec.latent_size` units h1 below `spec.top.latent_size` units h2."""
     assert spec.top is not None

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key
 
-from vae_jax.models.model import AS_THEY_ARE, VAE, ModelHyper, ModelSpec, Params
+from vae_jax.models.model import DEFAULT_HYPER, VAE, ModelHyper, ModelSpec, Params
 from vae_jax.networks import DECODERS, ENCODERS
 from vae_jax.probability.divergences import KL_DIVERGENCES
 from vae_jax.probability.likelihoods import LIKELIHOODS
@@ -19,7 +19,7 @@ from vae_jax.probability.priors import PRIORS
 
 
 def vae(
-    spec: ModelSpec, hyper: ModelHyper = AS_THEY_ARE, label_b: Int[Array, " b"] | None = None
+    spec: ModelSpec, hyper: ModelHyper = DEFAULT_HYPER, label_b: Int[Array, " b"] | None = None
 ) -> VAE:
     """The model that `spec` names. Cheap: nothing is computed until a function is called.
 

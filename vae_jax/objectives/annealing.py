@@ -6,7 +6,7 @@ from jaxtyping import Array, Float, Int
 from vae_jax.objectives.objective import ObjectiveHyper, Scalar
 
 
-def risen(step: Float[Array, ""], over: Scalar) -> Float[Array, ""]:
+def ramp(step: Float[Array, ""], over: Scalar) -> Float[Array, ""]:
     """min(1, step / over): how far a number has risen; 1 where it does not take any steps."""
     # Where it takes none, the ratio at step 0 is 1 / 1.
     return jnp.minimum(1.0, jnp.maximum(step, over == 0) / jnp.maximum(over, 1))
@@ -24,6 +24,6 @@ def anneal(hyper: ObjectiveHyper, step: Int[Array, ""]) -> ObjectiveHyper:
     cycles = jnp.floor(step / hyper.warmup_cycle)  # 0 of an infinite one
     in_cycle = step - jnp.where(cycles > 0, cycles * hyper.warmup_cycle, 0.0)
     return hyper._replace(
-        beta=hyper.beta * risen(in_cycle, hyper.warmup_steps),
-        capacity=hyper.capacity * risen(step, hyper.capacity_steps),
+        beta=hyper.beta * ramp(in_cycle, hyper.warmup_steps),
+        capacity=hyper.capacity * ramp(step, hyper.capacity_steps),
     )

@@ -225,8 +225,8 @@ def wake_sleep(bound, model, params, key, x_bd, hyper, spec):
     loss, _, _, parts, draws = wake(bound, model, params, wake_key, x_bd, hyper, spec)
     asleep = jax.lax.stop_gradient(params)
     z_bl = model.prior_sample(prior_key, asleep, len(x_bd))
-    dreamt_bd = jax.lax.stop_gradient(model.sample(x_key, model.decode(asleep, z_bl)))
-    log_q_kb = model.posterior_log_prob(model.encode(params, dreamt_bd), z_bl[None])
+    generated_bd = jax.lax.stop_gradient(model.sample(x_key, model.decode(asleep, z_bl)))
+    log_q_kb = model.posterior_log_prob(model.encode(params, generated_bd), z_bl[None])
     own = -jnp.mean(log_q_kb)
     return loss + (own - jax.lax.stop_gradient(own)), parts, draws
 

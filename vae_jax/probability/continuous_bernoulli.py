@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
-from vae_jax.probability.likelihood import Likelihood, nothing, only, solved
+from vae_jax.probability.likelihood import Likelihood, bisect, nothing, only
 
 
 def log_sinhc(a: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
@@ -54,7 +54,7 @@ def continuous_bernoulli_sample(
 
 def continuous_bernoulli_bias(mean_d: Float[Array, " d"]) -> Float[Array, "d 1"]:
     """Of means clipped to 0.01 to 0.99: beyond, its slope in eta, mean^2, is too small to train."""
-    return solved(continuous_bernoulli_mean, jnp.clip(mean_d, 0.01, 0.99), -200.0, 200.0)[:, None]
+    return bisect(continuous_bernoulli_mean, jnp.clip(mean_d, 0.01, 0.99), -200.0, 200.0)[:, None]
 
 
 continuous_bernoulli = Likelihood(

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key
 
-from vae_jax.probability.likelihood import Likelihood, inside, nothing, softplus, solved
+from vae_jax.probability.likelihood import Likelihood, bisect, inside, nothing, softplus
 
 LEVELS = 256
 MIXTURE_COMPONENTS = 5
@@ -44,7 +44,7 @@ def categorical_bias(mean_d: Float[Array, " d"]) -> Float[Array, "d 256"]:
         return slope_d[:, None] * jnp.linspace(0.0, 1.0, LEVELS)[None]
 
     return logits_of(
-        solved(lambda slope_d: categorical_mean(logits_of(slope_d)), inside(mean_d), -1e3, 1e3)
+        bisect(lambda slope_d: categorical_mean(logits_of(slope_d)), inside(mean_d), -1e3, 1e3)
     )
 
 
@@ -147,7 +147,7 @@ def logistics_of(components: int) -> Likelihood:
         def mean_of(centre_d):
             return logistics_mean(x_params({}, raw_of(centre_d), 1.0))
 
-        return raw_of(solved(mean_of, inside(mean_d), -10.0, 10.0))
+        return raw_of(bisect(mean_of, inside(mean_d), -10.0, 10.0))
 
     return Likelihood(
         init=nothing,

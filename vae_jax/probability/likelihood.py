@@ -51,7 +51,7 @@ def softplus(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     return 0.5 * (x + size) + jnp.log1p(jnp.exp(-size))
 
 
-def solved(
+def bisect(
     mean_of: Callable[[Array], Array], mean_d: Float[Array, " d"], low: float, high: float
 ) -> Float[Array, " d"]:
     """Where an increasing function of one number a dimension has these values, by bisection."""

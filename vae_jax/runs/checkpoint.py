@@ -18,9 +18,9 @@ from jaxtyping import Array, Int
 
 from vae_jax.errors import UserError
 from vae_jax.models.vae import Params
-from vae_jax.training.keys import run_keys
 from vae_jax.training.spec import Hyperparameters, Spec
 from vae_jax.training.step import Start, State, init_state
+from vae_jax.training.streams import run_keys
 
 
 def alone() -> ocp.options.MultiprocessingOptions:

@@ -18,8 +18,8 @@ from typing import Any
 import jax
 
 import vae_jax
+from vae_jax.config.schema import Values, check, differences
 from vae_jax.errors import UserError
-from vae_jax.runs.config import Values, check, differences
 
 CONFIG = "config.json"
 ENVIRONMENT = "environment.json"

@@ -5,8 +5,8 @@ from typing import Any
 
 from tqdm import tqdm
 
+from vae_jax.devices.processes import is_first
 from vae_jax.errors import UserError
-from vae_jax.runs.distributed import is_first
 from vae_jax.training.step import METRICS
 
 

@@ -1,20 +1,20 @@
-"""One run, from config to figures: trains every lane in one program, and resumes where it was."""
+"""Training a run: every lane in one program, from where the run was to its end."""
 
 import contextlib
 import math
 import signal
 import threading
 import time
-from collections.abc import Iterator, Mapping
-from pathlib import Path
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from vae_jax.devices.lanes import shard_lanes, to_host
+from vae_jax.devices.processes import any_process, from_first, is_first
 from vae_jax.errors import Stopped
-from vae_jax.lanes import fetch, put, put_shared
 from vae_jax.runs import folder, progress
 from vae_jax.runs.checkpoint import (
     Checkpoints,
@@ -25,30 +25,19 @@ from vae_jax.runs.checkpoint import (
     status,
     template,
 )
-from vae_jax.runs.config import check, nest
-from vae_jax.runs.distributed import any_process, from_first, is_first
-from vae_jax.runs.evaluate import evaluate_best, evaluate_state
-from vae_jax.runs.pictures import draw_training_curves
-from vae_jax.runs.plan import Run, make_examples, make_run, make_start
-from vae_jax.training.loop import init_lanes, order_lanes, train_lanes
+from vae_jax.runs.measure import evaluate_state
+from vae_jax.runs.run import Run, first_state, make_start, on_devices
+from vae_jax.training.loop import Chunk, train_chunks
 from vae_jax.training.step import METRICS, Metrics, State
 
 DRAW_SECONDS = 60  # between two drawings of the training curves, while training
 
 
-class Chunk(NamedTuple):
-    """Steps of one call of the program; never over the end of an epoch."""
-
-    num_steps: int
-    end: int  # the step after the last
-    epoch: int
-    validates: bool
-
-
 class Pending(NamedTuple):
     """What a chunk left on the devices, to be fetched while the next one runs."""
 
-    chunk: Chunk
+    step: int  # after its last
+    num_steps: int
     metrics: Metrics
     diverged_step: Any  # [lanes]
     validation: dict[str, Any] | None  # Terms
@@ -61,37 +50,18 @@ def copied(tree):
     return jax.tree.map(jnp.copy, tree)
 
 
-def train(config: Mapping[str, Any], workdir: Path) -> None:
-    """Trains `config` in `workdir`, or resumes it there, and leaves a run folder.
-
-    Raises:
-      UserError: a mistake in the config, the data or the folder; nothing was touched.
-      Stopped: SIGTERM or SIGINT came; all that was done is saved.
-    """
-    began = time.monotonic()
-    values = check(config)
-    folder.refuse_sweep(workdir)
-    folder.refuse_other_config(workdir, values)
-    if folder.is_finished(workdir):
-        print(f"{workdir} holds a finished run of this config; there is nothing to do")
-        return
-    if values["log.tensorboard"]:
-        progress.TensorBoard(workdir, 0)  # refuses where its package is missing
-    run = make_run(values, workdir)
-    folder.refuse_other_data(workdir, run.data.identity)
-    with folder.locked(workdir) if is_first() else contextlib.nullcontext():
-        if is_first():
-            folder.refuse_other_config(workdir, values)  # another process may have come first
-            folder.start(workdir, lane_rows(run, None), run.data.identity)
-            folder.write_json(workdir / folder.CONFIG, nest(values))
-        done = train_run(run, began)
-        evaluate_best(run, done)
-
-
-def train_run(run: Run, began: float, label: str | None = None) -> Progress:
+def train_run(
+    run: Run,
+    began: float,
+    label: str | None = None,
+    draw: Callable[[Run], object] = lambda run: None,
+) -> Progress:
     """Trains the run to its end, in a folder that is locked and started.
 
-    `began`: the clock when work on it began; `label`: what the bar says of a sweep's program.
+    Args:
+      began: the clock when work on it began.
+      label: what the bar says of a sweep's program.
+      draw: called after a validation, at most every DRAW_SECONDS.
 
     Raises:
       Stopped: SIGTERM or SIGINT came; all that was done is saved.
@@ -107,7 +77,7 @@ def train_run(run: Run, began: float, label: str | None = None) -> Progress:
             folder.cut_rows(run.workdir, first_step)
             introduce(run, first_step, label)
         clock = began - float(done.wall_seconds)
-        done = train_lanes_to_end(run, checkpoints, state, done, clock, label)
+        done = train_lanes_to_end(run, checkpoints, state, done, clock, label, draw)
     if is_first():
         folder.write_lanes(run.workdir, lane_rows(run, done, finished=True))
     return done
@@ -115,16 +85,14 @@ def train_run(run: Run, began: float, label: str | None = None) -> Progress:
 
 def first_progress(run: Run, checkpoints: Checkpoints | None) -> tuple[State, Progress]:
     """The state on the devices and the progress on the host: restored, or from the seeds."""
-    start = make_start(run)
-    empty = template(run.spec, run.hyper, start)
+    empty = template(run.spec, run.hyper, make_start(run))
     restored = checkpoints.restore(empty) if checkpoints else None
     if any_process(restored is not None):
         done = from_first(restored or empty)
         # A jitted copy: the devices own the buffers that the first chunk is given to reuse.
-        return copied(put(run.layout, done.state)), done
-    hyper, keys = put(run.layout, (run.hyper, run.keys))
-    state = init_lanes(run.spec, run.layout, hyper, keys, put_shared(run.layout, start))
-    host_state = fetch(run.layout, state)
+        return copied(shard_lanes(run.layout, done.state)), done
+    state = first_state(run)
+    host_state = to_host(run.layout, state)
     return state, empty._replace(state=host_state, best=best_of(host_state))
 
 
@@ -147,17 +115,10 @@ def introduce(run: Run, first_step: int, label: str | None) -> None:
         print("grey values in a Bernoulli: every ELBO below is that of a pseudo-likelihood")
 
 
-def chunks(run: Run, first_step: int) -> Iterator[Chunk]:
-    """The program's calls from `first_step` to the end of the run."""
-    per_epoch, per_chunk = run.spec.steps_per_epoch, run.spec.chunk_steps
-    step = first_step
-    while step < run.total_steps:
-        epoch, in_epoch = divmod(step, per_epoch)
-        end = epoch * per_epoch + min(in_epoch + per_chunk, per_epoch)
-        ends_epoch = end % per_epoch == 0
-        due = (epoch + 1) % run.values["evaluation.every_epochs"] == 0 or end == run.total_steps
-        yield Chunk(end - step, end, epoch, validates=ends_epoch and due)
-        step = end
+def validates(run: Run, chunk: Chunk) -> bool:
+    """Whether the validation set is evaluated after this chunk."""
+    due = (chunk.epoch + 1) % run.values["evaluation.every_epochs"] == 0
+    return chunk.ends_epoch(run.spec) and (due or chunk.step == run.total_steps)
 
 
 def train_lanes_to_end(
@@ -167,22 +128,23 @@ def train_lanes_to_end(
     done: Progress,
     clock: float,
     label: str | None,
+    draw: Callable[[Run], object],
 ) -> Progress:
     """Dispatches each chunk, then logs and saves the one before: the device never waits."""
     first_step = int(done.state.step[0])
     tensorboard = None
     if run.values["log.tensorboard"] and is_first():
         tensorboard = progress.TensorBoard(run.workdir / "tensorboard", first_step)
-    examples = put_shared(run.layout, make_examples(run))
-    hyper, keys = put(run.layout, (run.hyper, run.keys))
+    chunks = train_chunks(
+        *on_devices(run), state, first_step=first_step, total_steps=run.total_steps
+    )
     pending: Pending | None = None
-    epoch, order = -1, None
     stopping = False
     drawn = time.monotonic()
 
     def settle(pending: Pending, done: Progress) -> Progress:
         """Logs a chunk that has run and, if it validated, saves."""
-        pending = Pending(pending.chunk, *fetch(run.layout, pending[1:]))
+        pending = Pending(*pending[:2], *to_host(run.layout, pending[2:]))
         rows = train_rows(run, pending)
         if pending.validation is not None:
             validation = validation_rows(run, pending)
@@ -192,7 +154,7 @@ def train_lanes_to_end(
             folder.append_rows(run.workdir, rows)
         if tensorboard:
             tensorboard.write(rows)
-        bar.update(pending.chunk.num_steps)
+        bar.update(pending.num_steps)
         if pending.validation is not None and pending.snapshot is not None:
             bound = pending.validation["bound"].astype(np.float64).mean(axis=1)
             best, best_bound = better(done, pending.snapshot, bound)
@@ -202,34 +164,34 @@ def train_lanes_to_end(
         return done
 
     with progress.bar(run.total_steps, first_step, label) as bar, stop_on_signal() as stop:
-        for chunk in chunks(run, first_step):
+        while True:
             stopping = any_process(stop.is_set())
             if stopping or (done.state.diverged_step >= 0).all():
                 break
-            if chunk.epoch != epoch:
-                epoch = chunk.epoch
-                order = order_lanes(run.spec, run.layout, keys, np.int32(epoch))
-            steps = np.int32(chunk.num_steps)
-            state, metrics = train_lanes(
-                run.spec, run.layout, hyper, state, keys, order, examples, steps
-            )
+            chunk = next(chunks, None)
+            if chunk is None:
+                break
+            state = chunk.state
             # Copies: the next chunk is given the state's own memory.
             diverged, snapshot, validation = copied(state.diverged_step), None, None
-            if chunk.validates:
+            if validates(run, chunk):
                 snapshot = copied(state)
                 validation = evaluate_state(run, snapshot, run.data.validation)
             if pending:
                 done = settle(pending, done)
                 due = pending.validation is not None and time.monotonic() > drawn + DRAW_SECONDS
-                if due and not label and is_first():
-                    draw_training_curves(run)
+                if due and is_first():
+                    draw(run)
                     drawn = time.monotonic()
-            pending = Pending(chunk, metrics, diverged, validation, snapshot)
+            pending = Pending(
+                chunk.step, chunk.num_steps, chunk.metrics, diverged, validation, snapshot
+            )
         if pending:
             done = settle(pending, done)
             if pending.snapshot is None:
                 done = done._replace(
-                    state=fetch(run.layout, state), wall_seconds=np.array(time.monotonic() - clock)
+                    state=to_host(run.layout, state),
+                    wall_seconds=np.array(time.monotonic() - clock),
                 )
                 save(run, checkpoints, done)
         if checkpoints:
@@ -286,7 +248,7 @@ def train_rows(run: Run, pending: Pending) -> list[dict[str, Any]]:
                 name: metrics.totals[name][lane].astype(np.float64).sum() / count
                 for name in METRICS
             }
-            rows.append(row(run, lane, pending.chunk.end, "train", means))
+            rows.append(row(run, lane, pending.step, "train", means))
     return rows
 
 
@@ -295,7 +257,7 @@ def validation_rows(run: Run, pending: Pending) -> list[dict[str, Any]]:
     assert pending.validation is not None
     means = {n: term.astype(np.float64).mean(axis=1) for n, term in pending.validation.items()}
     return [
-        row(run, lane, pending.chunk.end, "validation", {n: m[lane] for n, m in means.items()})
+        row(run, lane, pending.step, "validation", {n: m[lane] for n, m in means.items()})
         for lane, step in enumerate(pending.diverged_step)
         if step < 0
     ]

@@ -1,13 +1,15 @@
 """Many steps of many lanes as one compiled program."""
 
+from collections.abc import Iterator
 from functools import partial
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Int
 
-from vae_jax.lanes import Layout, over_lanes
-from vae_jax.training.keys import RunKeys
+from vae_jax.devices.lanes import Layout, map_lanes
 from vae_jax.training.spec import Hyperparameters, Spec
 from vae_jax.training.step import (
     METRICS,
@@ -19,6 +21,7 @@ from vae_jax.training.step import (
     minibatch,
     train_step,
 )
+from vae_jax.training.streams import RunKeys
 
 
 def train_chunk(
@@ -63,7 +66,7 @@ def init_lanes(
     start: Start,
 ) -> State:
     """`init_state` of every lane: hyper, keys and the result have a leading axis of lanes."""
-    return over_lanes(layout, partial(init_state, spec), (hyper, keys), (start,))
+    return map_lanes(layout, partial(init_state, spec), (hyper, keys), (start,))
 
 
 def epoch_order(spec: Spec, keys: RunKeys, epoch: Int[Array, ""]) -> Int[Array, " n"]:
@@ -76,7 +79,7 @@ def order_lanes(
     spec: Spec, layout: Layout, keys: RunKeys, epoch: Int[Array, ""]
 ) -> Int[Array, "lane n"]:
     """`epoch_order` of every lane. Once an epoch: on a CPU it takes as long as several steps."""
-    return over_lanes(layout, partial(epoch_order, spec), (keys,), (epoch,))
+    return map_lanes(layout, partial(epoch_order, spec), (keys,), (epoch,))
 
 
 @partial(jax.jit, static_argnums=(0, 1), donate_argnums=3)
@@ -95,4 +98,45 @@ def train_lanes(
     Metrics are [lane, chunk_steps]. The memory of `state` is reused: keep a copy of what you need.
     """
     chunk = partial(train_chunk, spec)
-    return over_lanes(layout, chunk, (hyper, state, keys, order), (examples, num_steps))
+    return map_lanes(layout, chunk, (hyper, state, keys, order), (examples, num_steps))
+
+
+class Chunk(NamedTuple):
+    """What one call of the program left on the devices; it is never over the end of an epoch."""
+
+    epoch: int
+    step: int  # after the last of the chunk
+    num_steps: int
+    state: State  # the next call is given its memory: copy what you need before that
+    metrics: Metrics  # [lane, chunk_steps]
+
+    def ends_epoch(self, spec: Spec) -> bool:
+        return self.step % spec.steps_per_epoch == 0
+
+
+def train_chunks(
+    spec: Spec,
+    layout: Layout,
+    hyper: Hyperparameters,
+    keys: RunKeys,
+    examples: Examples,
+    state: State,
+    *,
+    first_step: int = 0,
+    total_steps: int,
+) -> Iterator[Chunk]:
+    """Trains all lanes from `first_step` to `total_steps`, a call of the program at a time.
+
+    A call is dispatched, not waited for.
+    """
+    step, order_epoch, order = first_step, -1, None
+    while step < total_steps:
+        epoch, in_epoch = divmod(step, spec.steps_per_epoch)
+        if epoch != order_epoch:
+            order_epoch, order = epoch, order_lanes(spec, layout, keys, np.int32(epoch))
+        num_steps = min(spec.chunk_steps, spec.steps_per_epoch - in_epoch, total_steps - step)
+        state, metrics = train_lanes(
+            spec, layout, hyper, state, keys, order, examples, np.int32(num_steps)
+        )
+        step += num_steps
+        yield Chunk(epoch, step, num_steps, state, metrics)

@@ -8,16 +8,16 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Shaped
 
 from vae_jax.data import binarization
-from vae_jax.lanes import share_batch
+from vae_jax.devices.lanes import share_batch
 from vae_jax.models import make_model
 from vae_jax.objectives import objective
 from vae_jax.objectives.annealing import anneal
 from vae_jax.objectives.objective import Terms
 from vae_jax.objectives.regularizers import discriminator
 from vae_jax.training import optimizer
-from vae_jax.training.keys import RunKeys, step_keys
 from vae_jax.training.optimizer import OptimizerSpec
 from vae_jax.training.spec import Hyperparameters, Spec
+from vae_jax.training.streams import RunKeys, step_keys
 
 
 class State(NamedTuple):

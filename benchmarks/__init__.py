@@ -1,0 +1,1 @@
+"""Speed, measured: this code beside others, and beside the machine."""

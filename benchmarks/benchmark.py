@@ -1,0 +1,263 @@
+"""How fast is this code beside the same model written plainly elsewhere, and beside the machine?
+
+    pip install -e '.[benchmark]' && python -m benchmarks.benchmark
+
+trains the VAE of each Work of systems.py in each system there that takes it and is installed (this
+code; the peers of peers.py), every one in a process of its own, in turn, `--rounds` times over, and
+prints milliseconds a step, seconds an epoch where that is all 55,000 images, the ratio to this
+code, the part of the machine's floor (ceilings.py) that is reached, seconds from the start of the
+process to the end of the first step, the host's peak memory, and the last loss, so that a reader
+sees that the same thing was trained; then what the command line itself takes. Leaves the same as
+JSON under benchmarks/results/, named by benchmark, machine and time.
+About an hour on two cores (12 minutes a round). A machine may be shared and noisy: an epoch's time
+is the median over EPOCHS epochs after a first one, and the least of that over the rounds.
+
+    --works=NAME,...     of systems.WORKS        --rounds=5
+    --systems=NAME,...   of systems.SYSTEMS, beside vae_jax
+    --compare=FILE       such JSON: lists the ratios, ours to a peer's time and to that of our
+                         products alone, that are over 15% greater now; exit code 1 if any
+
+`python -m benchmarks.benchmark sweep`, `objectives`, `networks`, `evaluation` and `startup` are
+those of the files beside this one.
+
+What was found (the numbers are in README, "How fast"): five matrix products take three quarters of
+a step of 784-400-20, and every system calls them at about the same rate on a CPU. The rest was
+found with jax.profiler, which on a CPU names every operation and its core, and taken out in this
+order (parts of a step at 784-400-20, batch 128, and at 784-512-2, batch 50; machine in README):
+
+- 7% and 10%: a `where` between old and new params and moments, for lanes that diverge, made XLA
+  copy the moments and compute them twice. What is chosen now is the gradient and the rate.
+- 5% and 4%: jax's random bits are loops of small passes on a CPU. As one expression (threefry.py)
+  they are a third of that, but only where x is carried from one step to the next: else XLA draws it
+  anew in each of the four places that read it. A minibatch drawn ahead also fills idle cores.
+- 2% and 4%: one product for both heads of the encoder; thin products reach 70 GFLOP/s of 210.
+- 1% and 4%: one division a parameter in Adam's pass, where there were three.
+- 1% and 2%: the order of the training set was sorted for every chunk of steps (22 ms).
+- Before: drawing two pixels a random word, 8%; a single lane without vmap, up to a third; one batch
+  axis in the decoder, not two, which XLA transposed.
+- A transposed convolution as one product of windows, not sixteen shifted sums: a quarter of a
+  convolutional step.
+
+Tried to no effect: other layouts of the products (a transposed weight is 30% faster backward at
+batch 20, and as much slower forward), optimisation barriers (XLA removes them before it fuses),
+half as many hashes for the pixels, jax's `rbg` keys (JAX_DEFAULT_PRNG_IMPL=rbg works, takes 8%
+longer on a CPU, and a lane under vmap is then not the run alone). Left alone: the gradient's norm,
+which all of Adam waits for, is 3 to 8% of a step at batch 50 and 20; without it a lane could not be
+kept at its last finite params.
+"""
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from absl import flags
+
+from benchmarks import ceilings, evaluation, networks, objectives, startup, sweep
+from benchmarks.machine import leave, slug
+from benchmarks.systems import SYSTEMS, best, in_a_process, missing
+from benchmarks.work import WHOLE, WORKS, Work
+from vae_jax.errors import UserError, choose
+
+OURS = "vae_jax"
+PRODUCTS = "its products"
+
+
+def table(work: Work, found: dict[str, Any]) -> str:
+    """Sorted by time. ratio: how many times as long as this code; floor: its part of that time."""
+    rows: dict[str, dict[str, float]] = dict(found["systems"])
+    ours, own = rows[OURS]["step_milliseconds"], found["ceilings"]
+    floor = own["floor_milliseconds"]
+    rows["floor"] = {"step_milliseconds": floor}
+    if "products_milliseconds" in own:
+        rows[PRODUCTS] = {"step_milliseconds": own["products_milliseconds"]}
+    lines = [
+        f"{'':18}{'ms/step':>9}{'s/epoch':>9}{'ratio':>7}{'of floor':>10}"
+        f"{'first step, s':>15}{'peak MB':>9}{'loss':>9}",
+    ]
+    for name, row in sorted(rows.items(), key=lambda item: item[1]["step_milliseconds"]):
+        step = row["step_milliseconds"]
+        epoch = f"{step * work.steps / 1_000:.2f}" if work.images == WHOLE else ""
+        line = f"{name:18}{step:9.3f}{epoch:>9}{step / ours:7.2f}{floor / step:10.2f}"
+        if "loss" in row:
+            line += f"{row['first_step_seconds']:15.1f}{row['peak_memory_mb']:9.0f}"
+            line += f"{row['loss']:9.2f}"
+        lines.append(line)
+    lines.append(
+        f"floor: {own['flops'] / 1e6:.0f} MFLOP at {own['gflops']:.0f} GFLOP/s and "
+        f"{own['bytes'] / 1e6:.1f} MB at {own['gigabytes_per_second']:.0f} GB/s"
+    )
+    return "\n".join(lines)
+
+
+def measured(work: Work, systems: Sequence[str], rounds: int) -> dict[str, Any]:
+    """The machine's ceilings and each system's times: the best of the rounds, all taking turns.
+
+    A peer that fails is left out with a sentence.
+    """
+    rows: dict[str, list[dict[str, float]]] = {system: [] for system in systems}
+    rates = []
+    for _ in range(rounds):
+        rates.append(ceilings.in_a_process(work))
+        for system in list(rows):
+            try:
+                rows[system].append(in_a_process(system, work))
+            except RuntimeError as error:
+                if system == OURS:
+                    raise
+                why = (str(error).strip() or "killed").splitlines()[-1]
+                print(f"{system} is left out of {work.name}: {why}")
+                del rows[system]
+    own = ceilings.best(rates)
+    counts = ceilings.counts(work)
+    own |= {"flops": counts.flops, "bytes": counts.bytes}
+    own["floor_milliseconds"] = ceilings.floor_milliseconds(
+        work, own["gflops"], own["gigabytes_per_second"]
+    )
+    return {
+        "title": work.title,
+        "ceilings": own,
+        "systems": {system: best(found) for system, found in rows.items()},
+    }
+
+
+def ratios(works: dict[str, Any]) -> dict[str, float]:
+    """How many times as long as each peer, and as its own products alone, this code takes."""
+    found: dict[str, float] = {}
+    for name, own in works.items():
+        others = {system: row["step_milliseconds"] for system, row in own["systems"].items()}
+        ours = others.pop(OURS)
+        if "products_milliseconds" in own["ceilings"]:
+            others[PRODUCTS] = own["ceilings"]["products_milliseconds"]
+        found |= {f"{name}: {OURS} to {other}": ours / time for other, time in others.items()}
+    return found
+
+
+def slower(
+    recorded: dict[str, float], now: dict[str, float], tolerance: float = 0.15
+) -> dict[str, tuple[float, float]]:
+    """The rows of both whose ratio has grown by more than the tolerance: then, and now."""
+    return {
+        row: (recorded[row], ratio)
+        for row, ratio in now.items()
+        if row in recorded and ratio > recorded[row] * (1 + tolerance)
+    }
+
+
+def record(path: str) -> tuple[dict[str, float], str]:
+    """The ratios that an earlier run left, and its machine.
+
+    Raises:
+      UserError: it is no such file.
+    """
+    try:
+        report = json.loads(Path(path).read_text())
+        found = ratios(report["works"]), slug(report["machine"])
+    except OSError as error:
+        raise UserError(f"--compare={path}: {error.strerror}") from error
+    except (ValueError, KeyError, TypeError, AttributeError, ArithmeticError) as error:
+        raise UserError(
+            f"--compare={path} is not JSON that `python -m benchmarks.benchmark` left"
+        ) from error
+    return found
+
+
+def compare(recorded: dict[str, float], now: dict[str, float]) -> int:
+    """Prints the rows that became slower; the exit code."""
+    rows, shared = slower(recorded, now), recorded.keys() & now.keys()
+    for row, (before, after) in rows.items():
+        print(f"slower: {row}: {after:.2f}, recorded {before:.2f}")
+    print(f"{len(rows)} of {len(shared)} ratios are over 15% slower than recorded")
+    if left := len(recorded) - len(shared):
+        print(f"{left} recorded ratios were not measured now")
+    return 1 if rows else 0
+
+
+def chosen(table: dict[str, Any], names: list[str] | None, flag: str) -> list[str]:
+    """The names of the table that a flag gave, or all.
+
+    Raises:
+      UserError: an unknown one.
+    """
+    for name in names or ():
+        choose(table, name, flag)
+    return [name for name in table if names is None or name in names]
+
+
+def parse(arguments: Sequence[str]) -> flags.FlagValues:
+    """
+    Raises:
+      UserError: an unknown flag or argument.
+    """
+    own = flags.FlagValues()
+    flags.DEFINE_list("works", None, "names of WORKS; none: all", flag_values=own)
+    flags.DEFINE_list("systems", None, "names of SYSTEMS; none: all", flag_values=own)
+    flags.DEFINE_integer("rounds", 5, "alternations", lower_bound=1, flag_values=own)
+    flags.DEFINE_string("compare", None, "an earlier run's JSON", flag_values=own)
+    try:
+        extra = own(["benchmark", *arguments])[1:]
+    except flags.Error as error:
+        raise UserError(" ".join(str(error).split())) from error
+    if extra:
+        raise UserError(f"{extra[0]!r} is unknown; known: {', '.join(OTHERS)}, or flags")
+    return own
+
+
+def run(arguments: Sequence[str]) -> int:
+    """The benchmark; the exit code."""
+    own = parse(arguments)
+    by_name = {work.name: work for work in WORKS}
+    works = [by_name[name] for name in chosen(by_name, own.works, "--works")]
+    single = {name: entry for name, entry in SYSTEMS.items() if "lanes" not in name}
+    asked = own.systems and [OURS, *own.systems]
+    systems = chosen(single, asked, "--systems")
+    recorded, machine = record(own.compare) if own.compare else ({}, "")
+    if own.compare and not any(
+        row.startswith(f"{work.name}: ") for row in recorded for work in works
+    ):
+        raise UserError(f"--compare={own.compare} has none of these works")
+    for system in list(systems):
+        if lacks := missing(system):
+            print(f"{system} is left out: {', '.join(lacks)} is not installed")
+            systems.remove(system)
+    found: dict[str, Any] = {"works": {}}
+    for work in works:
+        taking = [system for system in systems if SYSTEMS[system].takes(work)]
+        result = measured(work, taking, own.rounds)
+        found["works"][work.name] = result
+        print(f"\n{work.title}\n{table(work, result)}", flush=True)
+    if not (own.works or own.systems or own.compare):
+        found["startup"] = startup.measured(own.rounds)
+        print("\nvae-jax train --config=configs/default.py, one epoch")
+        print(startup.table(found["startup"]))
+    report = leave("systems", found)
+    if not own.compare:
+        return 0
+    if machine != slug(report["machine"]):
+        print(f"recorded on another machine, {machine}")
+    return compare(recorded, ratios(found["works"]))
+
+
+OTHERS = {
+    "sweep": sweep.main,
+    "objectives": objectives.main,
+    "networks": networks.main,
+    "evaluation": evaluation.main,
+    "startup": startup.main,
+}
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Exit codes: 0 done; 1 slower than recorded; 2 a mistake in the command or its file."""
+    if {"--help", "-h"} & set(arguments):
+        print(__doc__)
+        return 0
+    if len(arguments) == 1 and arguments[0] in OTHERS:
+        OTHERS[arguments[0]]()
+        return 0
+    try:
+        return run(arguments)
+    except UserError as error:
+        print(f"benchmark: {error}", file=sys.stderr)
+        return 2

@@ -1,0 +1,115 @@
+"""What does a likelihood by 5,000 draws cost beside the matrix products that it needs?
+
+    python -m benchmarks.benchmark evaluation
+
+times importance sampling of IMAGES test images of MNIST under the IWAE's model (784-200-200-50), as
+`vae-jax evaluate` does it, and the same number of decodings' matrix products alone, in turn, ROUNDS
+times over in one process; prints the least of both, their ratio, what 10,000 images take at that
+rate, and the peak memory. Leaves JSON under benchmarks/results/. About two minutes on two cores.
+"""
+
+import resource
+import time
+from collections.abc import Callable
+from itertools import pairwise
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from benchmarks.machine import RESULTS, leave
+from configs import mnist_iwae
+from vae_jax.config.schema import Values, check
+from vae_jax.devices.lanes import replicate, shard_lanes
+from vae_jax.devices.setup import use_cores
+from vae_jax.evaluation.examples import measure_batches
+from vae_jax.evaluation.importance_sampling import BLOCK
+from vae_jax.evaluation.metrics.likelihood import nll
+from vae_jax.runs.measure import GROUPS, subject_of
+from vae_jax.runs.run import Lane, Run, make_dataset, make_program, make_start
+from vae_jax.training.loop import init_lanes
+
+ROUNDS = 4
+DRAWS, IMAGES, TEST_IMAGES = 5_000, 160, 10_000
+
+
+def sampling_of(run: Run, images: int) -> Callable[[], float]:
+    """A function that measures so many images under each lane; its seconds."""
+    hyper, keys = shard_lanes(run.layout, (run.hyper, run.keys))
+    start = replicate(run.layout, make_start(run))
+    state = init_lanes(run.spec, run.layout, hyper, keys, start)
+    subject = subject_of(run)
+    at_once = nll.at_once(subject)
+
+    def more() -> float:
+        began = time.perf_counter()
+        batches = measure_batches(
+            nll.measure, nll.spec(subject), run.spec.model, run.layout, at_once, state.params,
+            keys.evaluation, None, hyper.model, run.data.test.images[:images], None,
+            batch_size=GROUPS * at_once,
+        )  # fmt: skip
+        jax.block_until_ready(list(batches))
+        return time.perf_counter() - began
+
+    more()
+    return more
+
+
+def products_of(run: Run, images: int) -> Callable[[], float]:
+    """A function that does their decodings' matrix products, on as many cores."""
+    values = run.values
+    widths = (values["model.latent_size"], *values["model.decoder.widths"], 784)
+    rng = np.random.default_rng(0)
+    rows = nll.at_once(subject_of(run)) * BLOCK
+    operands = [
+        jnp.array(rng.normal(size=shape), jnp.float32)
+        for i, o in pairwise(widths)
+        for shape in ((rows, i), (i, o))
+    ]
+
+    @jax.jit
+    def decode(operands):
+        return [a @ b for a, b in zip(operands[::2], operands[1::2], strict=True)]
+
+    operands = [jax.device_put(operands, device) for device in run.layout.mesh.devices.flat]
+    calls = len(run.lanes) * images * DRAWS // (rows * len(operands))
+
+    def more() -> float:
+        began = time.perf_counter()
+        for _ in range(calls):
+            jax.block_until_ready([decode(own) for own in operands])
+        return time.perf_counter() - began
+
+    more()
+    return more
+
+
+def run_of(values: Values, lanes: int) -> Run:
+    """So many seeds of the config."""
+    own = [Lane(seed, seed, {}, values) for seed in range(lanes)]
+    return make_program(own, RESULTS, make_dataset(values))
+
+
+def main() -> None:
+    use_cores()
+    values = check(mnist_iwae.get_config()) | {"evaluation.num_importance_samples": DRAWS}
+    rows = {}
+    print(f"784-200-200-50, {DRAWS:,} draws an image")
+    heads = ("ms an image", "products, ms", "ratio", "10,000 images, s a lane")
+    print(f"{'lanes':>6}{heads[0]:>13}{heads[1]:>14}{heads[2]:>7}{heads[3]:>25}")
+    for lanes in (1, 2):
+        run = run_of(values, lanes)
+        ways = sampling_of(run, IMAGES), products_of(run, IMAGES)
+        found = [[way() for way in ways] for _ in range(ROUNDS)]
+        sampling, products = (
+            min(own) * 1_000 / (lanes * IMAGES) for own in zip(*found, strict=True)
+        )
+        rows[f"{lanes} lanes"] = {"sampling": sampling, "products": products}
+        print(
+            f"{lanes:6}{sampling:13.1f}{products:14.1f}{sampling / products:7.2f}"
+            f"{sampling * TEST_IMAGES / 1_000:25.0f}",
+            flush=True,
+        )
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(f"peak memory: {peak:.0f} MB")
+    leave("evaluation", {"milliseconds an image": rows, "peak_memory_mb": peak})

@@ -1,0 +1,75 @@
+"""The machine that a benchmark ran on, and the file that it leaves."""
+
+import json
+import os
+import platform
+import re
+import time
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+RESULTS = Path(__file__).parent / "results"
+
+
+def processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor()
+
+
+def accelerator() -> str | None:
+    """The name of the GPU or TPU that jax computes on. Takes its memory: for a benchmark's end."""
+    import jax
+
+    device = jax.devices()[0]
+    return None if device.platform == "cpu" else device.device_kind
+
+
+def versions() -> dict[str, str]:
+    packages = (
+        *("jax", "jaxlib", "flax", "optax", "numpy", "numpyro", "torch", "pythae"),
+        *("keras", "tensorflow-cpu", "tensorflow"),
+    )
+    found = {"python": platform.python_version()}
+    for package in packages:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def machine() -> dict[str, Any]:
+    return {
+        "platform": platform.platform(),
+        "processor": processor(),
+        "cores": len(os.sched_getaffinity(0)),
+        "accelerator": accelerator(),
+    }
+
+
+def slug(machine: dict[str, Any]) -> str:
+    """Its name as part of a file's: the accelerator's, or the processor's and its cores."""
+    name = machine["accelerator"] or f"{machine['processor']} {machine['cores']} cores"
+    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
+
+
+def leave(benchmark: str, found: dict[str, Any]) -> dict[str, Any]:
+    """Writes what a benchmark found, where, when and with what, as JSON under RESULTS.
+
+    Prints where, and returns it. A later run never writes over an earlier one's.
+    """
+    report = {
+        "date": time.strftime("%Y-%m-%d %H:%M:%S"),
+        "machine": machine(),
+        "versions": versions(),
+    } | found
+    RESULTS.mkdir(exist_ok=True)
+    at = re.sub(r"\D", "", report["date"])
+    path = RESULTS / f"benchmark-{benchmark}-{slug(report['machine'])}-{at}.json"
+    path.write_text(json.dumps(report, indent=2) + "\n")
+    print(f"\n{path}")
+    return report

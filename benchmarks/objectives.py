@@ -1,0 +1,137 @@
+"""What does each objective cost beside the plain ELBO?
+
+    python -m benchmarks.benchmark objectives
+
+times a step of `configs/default.py` (784-400-20, batch 128, one lane) with each objective,
+estimator and regulariser in turn, ROUNDS times over in one process, and prints the least, and its
+ratio to the plain ELBO; then the IWAE at k = 50 (784-200-200-50, batch 20, as in its paper) beside
+the matrix products that it can't do without, timed alone. Leaves JSON under benchmarks/results/.
+About five minutes on two cores.
+"""
+
+import time
+from collections.abc import Callable
+from itertools import pairwise
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from benchmarks.machine import RESULTS, leave
+from configs import default, mnist_iwae
+from vae_jax.config.schema import Values, check, nest
+from vae_jax.runs.run import Lane, first_state, make_dataset, make_program, on_devices
+from vae_jax.training.loop import train_chunks
+
+ROUNDS = 5
+STEPS = 100
+K5: dict[str, Any] = {"objective.num_samples": 5}
+DOUBLY = {"objective.gradient": "doubly_reparameterized"}
+SAMPLED = {"objective.kl": "sampled"}
+M2 = {"model.name": "m2", "objective.name": "m2"}
+ROWS: dict[str, dict[str, Any]] = {
+    "elbo": {},
+    "elbo, sampled KL": SAMPLED,
+    "elbo, sticking the landing": SAMPLED | {"objective.gradient": "sticking_the_landing"},
+    "elbo, k = 5": K5,
+    "iwae, k = 5": K5 | {"objective.name": "iwae"},
+    "iwae, k = 5, doubly reparameterized": K5 | {"objective.name": "iwae"} | DOUBLY,
+    "iwae, k = 5, wake_wake": K5 | {"objective.name": "iwae", "objective.gradient": "wake_wake"},
+    "iwae, k = 5, wake_sleep": K5 | {"objective.name": "iwae", "objective.gradient": "wake_sleep"},
+    "miwae, k = 5": K5 | {"objective.name": "miwae"},
+    "ciwae, k = 5": K5 | {"objective.name": "ciwae"},
+    "piwae, k = 5": K5 | {"objective.name": "piwae"},
+    "renyi, k = 5": K5 | {"objective.name": "renyi"},
+    "m2 (10 classes)": M2,
+    **{
+        f"elbo + {name}": {"objective.regularizer": name, "objective.regularizer_weight": 1.0}
+        for name in (
+            "total_correlation_weighted",
+            "total_correlation_stratified",
+            "total_correlation_adversarial",
+            "mmd",
+            "dip_i",
+            "dip_ii",
+        )
+    },
+}
+
+
+def steps_of(values: Values, data, lanes: int = 1, steps: int = STEPS) -> Callable[[], float]:
+    """A function that trains so many steps of so many seeds; the seconds that a step took."""
+    run = make_program([Lane(seed, seed, {}, values) for seed in range(lanes)], RESULTS, data)
+    run = run._replace(spec=run.spec._replace(chunk_steps=steps))
+    program, state = on_devices(run), [first_state(run)]
+
+    def more() -> float:
+        began = time.perf_counter()
+        # The state's step is set back each time, so that the chunk is the first of an epoch.
+        state[0] = state[0]._replace(step=jnp.zeros_like(state[0].step))
+        (chunk,) = train_chunks(*program, state[0], total_steps=steps)
+        jax.block_until_ready(chunk)
+        state[0] = chunk.state
+        return (time.perf_counter() - began) / steps
+
+    more()
+    return more
+
+
+def products_of(values: Values, d: int) -> Callable[[], float]:
+    """A function that does a step's matrix products, forward and backward; its seconds."""
+    b, k = values["training.batch_size"], values["objective.num_samples"]
+    latent_size = values["model.latent_size"]
+    up = (d, *values["model.encoder.widths"])
+    down = (latent_size, *values["model.decoder.widths"], d)
+    layers = [(b, i, o, n > 0) for n, (i, o) in enumerate(pairwise(up))]
+    layers += [(b, up[-1], 2 * latent_size, True)]
+    layers += [(k * b, i, o, True) for i, o in pairwise(down)]
+    rng = np.random.default_rng(0)
+
+    def random(*shape: int) -> jax.Array:
+        return jnp.array(rng.normal(size=shape), jnp.float32)
+
+    operands = [(random(n, i), random(i, o), random(n, o)) for n, i, o, _ in layers]
+
+    @jax.jit
+    def step(operands):
+        results = []
+        for (x, w, g), (_, _, _, to_input) in zip(operands, layers, strict=True):
+            results += [x @ w, x.T @ g, *([g @ w.T] if to_input else [])]
+        return results
+
+    def more() -> float:
+        began = time.perf_counter()
+        for _ in range(STEPS):
+            results = step(operands)
+        jax.block_until_ready(results)
+        return (time.perf_counter() - began) / STEPS
+
+    more()
+    return more
+
+
+def least(ways: dict[str, Callable[[], float]]) -> dict[str, float]:
+    """Milliseconds a step: the least of ROUNDS, the ways taking turns."""
+    seconds = {name: [] for name in ways}  # type: dict[str, list[float]]
+    for _ in range(ROUNDS):
+        for name, way in ways.items():
+            seconds[name].append(way())
+    return {name: 1000 * min(own) for name, own in seconds.items()}
+
+
+def main() -> None:
+    base = check(default.get_config())
+    data = make_dataset(base)
+    ways = {name: steps_of(check(nest(base | changes)), data) for name, changes in ROWS.items()}
+    rows = least(ways)
+    print(f"{'784-400-20, batch 128':38}{'ms a step':>10}{'ratio':>7}")
+    for name, milliseconds in rows.items():
+        print(f"{name:38}{milliseconds:10.2f}{milliseconds / rows['elbo']:7.2f}")
+    paper = check(mnist_iwae.get_config())
+    data = make_dataset(paper)
+    floor = least({"iwae, k = 50": steps_of(paper, data), "products": products_of(paper, 784)})
+    whole, alone = floor["iwae, k = 50"], floor["products"]
+    print(f"\nIWAE, 784-200-200-50, k = 50, batch 20: {whole:.2f} ms a step; its matrix products")
+    print(f"alone: {alone:.2f} ms; ratio {whole / alone:.2f}", flush=True)
+    leave("objectives", {"milliseconds": rows, "iwae k = 50": floor})

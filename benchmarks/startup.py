@@ -1,0 +1,141 @@
+"""What lies between the command and the first training step?
+
+    python -m benchmarks.benchmark startup
+
+runs `vae-jax train --config=configs/default.py` with an empty compilation cache and with the one
+that it leaves, and beside it what that start is made of, one stage after another in a process of
+its own; the least of ROUNDS of each. Leaves JSON under benchmarks/results/. Three minutes on
+two cores.
+
+What was found is in README, "How fast".
+"""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from benchmarks.machine import leave
+from benchmarks.systems import answer_of, best
+
+ROUNDS = 3
+
+
+def command_line(cache: str) -> dict[str, float]:
+    """`vae-jax train` for one epoch: seconds to the first row of metrics, and peak memory.
+
+    A row a step, so that the first is there one step after the first step is done.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        arguments = [
+            "train",
+            "--config=configs/default.py",
+            f"--workdir={folder}/run",
+            "--config.training.num_epochs=1",
+            "--config.log.every_steps=1",
+        ]
+        rows = Path(folder) / "run" / "metrics.jsonl"
+        began = time.time()
+        process = subprocess.Popen(
+            [sys.executable, "-m", "vae_jax", *arguments],
+            stdout=subprocess.DEVNULL,
+            env=os.environ | {"JAX_COMPILATION_CACHE_DIR": cache},
+        )
+        while process.poll() is None and not (rows.exists() and rows.stat().st_size):
+            time.sleep(0.01)
+        first_row_seconds = time.time() - began
+        _, status, usage = os.wait4(process.pid, 0)
+        if status:
+            raise RuntimeError("vae-jax train failed")
+        return {
+            "first_step_seconds": first_row_seconds,
+            "whole_command_seconds": time.time() - began,
+            "peak_memory_mb": usage.ru_maxrss / 1024,
+        }
+
+
+def stages(started: float) -> dict[str, float]:
+    """In a process of its own: the seconds of each stage of a start, and their sum."""
+    found, last = {}, started
+
+    def stage(name: str) -> None:
+        nonlocal last
+        now = time.time()
+        found[name], last = now - last, now
+
+    import jax
+
+    stage("python and jax")
+    import numpy as np
+
+    from benchmarks.machine import RESULTS
+    from configs import default
+    from vae_jax.commands.train import train  # noqa: F401  what the command imports
+    from vae_jax.config.schema import check
+    from vae_jax.devices.lanes import replicate, shard_lanes
+    from vae_jax.devices.setup import use_cache, use_cores
+    from vae_jax.runs.run import make_examples, make_run, make_start
+    from vae_jax.training.loop import init_lanes, order_lanes, train_lanes
+
+    stage("other imports")
+    use_cache()
+    use_cores()
+    jax.devices()
+    stage("jax's device")
+    run = make_run(check(default.get_config()), RESULTS)
+    stage("data")
+    hyper, keys = shard_lanes(run.layout, (run.hyper, run.keys))
+    examples, start = replicate(run.layout, (make_examples(run), make_start(run)))
+    state = init_lanes(run.spec, run.layout, hyper, keys, start)
+    order = order_lanes(run.spec, run.layout, keys, np.int32(0))
+    jax.block_until_ready((state, order))
+    stage("first params")
+    arguments = (hyper, state, keys, order, examples, np.int32(1))
+    step = train_lanes.lower(run.spec, run.layout, *arguments)
+    stage("tracing a step")
+    program = step.compile()
+    stage("compiling it")
+    jax.block_until_ready(program(*arguments))
+    stage("taking it")
+    return found | {"together": last - started}
+
+
+def measured(rounds: int) -> dict[str, dict[str, float]]:
+    """Of the command and of its stages, with an empty and with a filled cache: the least."""
+    found: dict[str, list[dict[str, float]]] = {
+        f"{what}, {cache}": [] for what in ("command", "stages") for cache in ("cold", "warm")
+    }
+    for _ in range(rounds):
+        with tempfile.TemporaryDirectory() as cache:
+            for state in ("cold", "warm"):
+                found[f"command, {state}"].append(command_line(cache))
+        with tempfile.TemporaryDirectory() as cache:
+            for state in ("cold", "warm"):
+                environment = {"JAX_COMPILATION_CACHE_DIR": cache}
+                found[f"stages, {state}"].append(
+                    answer_of("benchmarks.startup", time.time(), **environment)
+                )
+    return {name: best(rows) for name, rows in found.items()}
+
+
+def table(found: dict[str, dict[str, float]]) -> str:
+    """Cold beside warm."""
+    lines = [f"{'':24}{'cold':>9}{'warm':>9}"]
+    for what in ("command", "stages"):
+        cold, warm = found[f"{what}, cold"], found[f"{what}, warm"]
+        lines += [f"{name:24}{cold[name]:9.2f}{warm[name]:9.2f}" for name in cold]
+    return "\n".join(lines)
+
+
+def main() -> None:
+    found = measured(ROUNDS)
+    print(f"vae-jax train --config=configs/default.py, one epoch\n{table(found)}")
+    leave("startup", found)
+
+
+if __name__ == "__main__":
+    (started_at,) = json.loads(sys.argv[1])
+    print(json.dumps(stages(started_at)))

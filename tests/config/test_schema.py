@@ -1,0 +1,134 @@
+"""Every config builds, and configs/default.py holds every key that exists."""
+
+import importlib
+import re
+from pathlib import Path
+
+import pytest
+
+import configs
+from configs import default
+from vae_jax.config.build import make_hyper, make_spec
+from vae_jax.config.schema import KEYS, check, differences, flatten, nest
+from vae_jax.errors import UserError
+from vae_jax.runs.run import make_dataset
+
+FOLDER = Path(configs.__path__[0])
+NAMES = sorted(
+    path.relative_to(FOLDER).with_suffix("").as_posix()
+    for path in FOLDER.rglob("*.py")
+    if path.stem[0] != "_"
+)
+SOURCE = Path(configs.__path__[0]).parent / "vae_jax"
+
+
+@pytest.fixture(scope="module")
+def mnist():
+    return make_dataset(check(default.get_config()))
+
+
+def module(name):
+    return importlib.import_module(f"configs.{name.replace('/', '.')}")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_it_builds(name, mnist):
+    values = check(module(name).get_config())
+    spec = make_spec(values, mnist)
+    assert hash(spec) == hash(make_spec(values, mnist))
+    assert len(make_hyper([values] * 3, spec).optimizer.learning_rate) == 3
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_its_header_says_what_command_time_and_number(name):
+    header = module(name).__doc__
+    assert f"--config=configs/{name}.py" in header
+    if name != "default":
+        assert "Time:" in header
+        assert "Expect:" in header
+
+
+def test_default_holds_exactly_the_keys_that_exist():
+    assert flatten(default.get_config()).keys() == KEYS.keys()
+
+
+def test_every_key_is_read():
+    """Each key is looked up somewhere: no key that nobody reads."""
+    source = "".join(path.read_text() for path in SOURCE.rglob("*.py")).replace("base[", "values[")
+    source += source.replace('f"model.{side}.', '"model.encoder.')
+    source += source.replace('f"model.{side}.', '"model.decoder.')
+    unread = [key for key in KEYS if f'values["{key}"]' not in source]
+    assert unread == []
+    read = set(re.findall(r'values\["([a-z0-9_.]+)"\]', source))
+    assert read <= KEYS.keys()
+
+
+def test_every_default_key_has_a_comment():
+    lines = Path(default.__file__).read_text().splitlines()
+    keys = [i for i, line in enumerate(lines) if " = " in line and "ConfigDict()" not in line]
+    above = [lines[i - 1].lstrip().startswith("#") for i in keys]
+    assert [
+        lines[i] for i, a in zip(keys, above, strict=True) if "#" not in lines[i] and not a
+    ] == []
+
+
+def test_types_are_normalised_and_flattening_is_undone():
+    config = default.get_config()
+    config.objective.beta = 1
+    values = check(config)
+    assert isinstance(values["objective.beta"], float)
+    assert check(nest(values)) == values
+    assert differences(values, values | {"model.latent_size": 3}) == [
+        "model.latent_size: 20 there, 3 here"
+    ]
+
+
+WRONG = [
+    ("training.batch_size", 0, "a whole number, at least 1"),
+    ("training.batch_size", -5, "a whole number, at least 1"),
+    ("training.batch_size", 2.0, "a whole number, at least 1"),
+    ("model.latent_size", True, "a whole number"),
+    ("model.encoder.widths", (400, 0), r"model.encoder.widths\[1\] = 0 should be"),
+    ("model.encoder.widths", 400, "a tuple"),
+    ("optimizer.learning_rate", 0.0, "a number above 0"),
+    ("optimizer.learning_rate", float("nan"), "a number above 0"),
+    ("optimizer.learning_rate", "fast", "a number above 0"),
+    ("optimizer.b1", 1.0, "at least 0 and below 1"),
+    ("optimizer.schedule.boundaries", (3.0, 2.0), "increasing"),
+    ("training.seeds", (), "at least one seed"),
+    ("training.seeds", (1, 2, 1), "1 is there twice"),
+    ("training.seeds", (2**32,), r"training.seeds\[0\] = 4294967296 should be below 2\*\*32"),
+    ("dataset.name", "cifar", "'cifar' is unknown; known: arrays, mnist, sprites, tfds"),
+    ("dataset.binarization", "yes", "known: dynamic, none, static, threshold"),
+    ("model.encoder.name", "cnn", "known: conv, gated_mlp, mlp, residual_mlp, resnet"),
+    ("model.encoder.activation", "rleu", "known: elu, gelu"),
+    ("model.likelihood", "gauss", "known: bernoulli"),
+    ("objective.name", "elob", "known: ciwae, elbo, iwae, m2, miwae, piwae, renyi"),
+    ("optimizer.name", "adm", "known: adam, adamax, adamw, rmsprop, sgd"),
+    ("log.tensorboard", 1, "True or False"),
+    ("dataset.path", 3, "a text"),
+]
+
+
+@pytest.mark.parametrize(("key", "value", "message"), WRONG)
+def test_a_wrong_value_is_told_with_what_would_be_right(key, value, message):
+    values = check(default.get_config())
+    with pytest.raises(UserError, match=message) as error:
+        check(nest(values | {key: value}))
+    assert key in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_unknown_and_missing_keys_are_told():
+    values = check(default.get_config())
+    with pytest.raises(UserError, match=r"'model.latent_sise'; did you mean 'model.latent_size'"):
+        check(nest(values | {"model.latent_sise": 3}))
+    del values["optimizer.b2"]
+    with pytest.raises(UserError, match=r"no 'optimizer.b2'"):
+        check(nest(values))
+
+
+def test_a_batch_larger_than_the_data_is_refused(mnist):
+    values = check(default.get_config()) | {"training.batch_size": 55_001}
+    with pytest.raises(UserError, match=r"at most the 55000 training examples"):
+        make_spec(values, mnist)

@@ -1,0 +1,336 @@
+"""What `evaluate` measures beside the bound, and what it keeps of it."""
+
+import shutil
+import zlib
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from tests.conftest import write_tiny_npz
+from tests.runs.test_train import run, values_of
+from vae_jax.api import load
+from vae_jax.commands.evaluate import evaluate
+from vae_jax.config.schema import nest
+from vae_jax.data import sprites
+from vae_jax.data.binarization import scale
+from vae_jax.errors import UserError
+from vae_jax.evaluation import features
+from vae_jax.evaluation.importance_sampling import importance_sampling
+from vae_jax.evaluation.latents import active_units
+from vae_jax.evaluation.metrics import METRICS, likelihood
+from vae_jax.models.model import ModelHyper
+from vae_jax.models.vae import vae
+from vae_jax.commands import train
+from vae_jax.runs import folder
+from vae_jax.runs import measure as measurements
+from vae_jax.sweeps.plan import runs_in
+from vae_jax.training.streams import lane_keys
+
+NLL = {
+    "metrics": ("nll", "latents"),
+    "num_importance_samples": 60,
+    "draws_at_once": 150,
+    "ais": {"images": 5, "chains": 2, "temperatures": 40, "leapfrog_steps": 2},
+    "gaps": {"images": 6, "steps": 30},
+}
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A run of two lanes, evaluated as it ends: its folder and config."""
+    at = tmp_path_factory.mktemp("trained")
+    values = run(write_tiny_npz(at / "tiny.npz"), at / "run", training__num_epochs=1)
+    return at / "run", nest(values)
+
+
+@pytest.fixture(autouse=True)
+def few_steps(monkeypatch):
+    """Of a feature space's training: this data set takes no more."""
+    shorter = partial(features.train_features, steps=100)
+    monkeypatch.setattr(features, "train_features", shorter)
+
+
+@pytest.fixture
+def copy(trained, tmp_path):
+    shutil.copytree(trained[0], tmp_path / "run")
+    return tmp_path / "run", trained[1]
+
+
+def with_metrics(config, **changes):
+    return config | {"evaluation": config["evaluation"] | NLL | changes}
+
+
+def results_of(workdir):
+    return folder.read_json(workdir / folder.RESULTS)
+
+
+def test_a_lane_s_numbers_are_those_of_its_model_alone(copy, capsys):
+    workdir, config = copy
+    evaluate(workdir, with_metrics(config))
+    said = capsys.readouterr().out
+    assert "nll: 2 lanes x 50 images, each 60 decodings" in said
+    assert "active_units" in said
+    for figure in ("likelihood", "hardest", "latent_units"):
+        assert (workdir / folder.FIGURES / f"{figure}.png").stat().st_size > 5_000
+    kept = np.load(workdir / "evaluation" / "nll.npz")
+    assert kept["log_likelihood"].shape == (2, 50)
+    assert kept["curve"].shape == (2, 50, 7)  # 1, 2, 5, 10, 20, 50, 60
+    for lane, seed in enumerate((4, 9)):
+        model, params, data = load(workdir, lane)
+        stream = jax.random.fold_in(lane_keys([seed]).evaluation[0], zlib.crc32(b"nll"))
+        x = scale(jnp.asarray(data.test.images))
+
+        def one(index, x_d, model=model, params=params, stream=stream):
+            key = jax.random.fold_in(stream, index)
+            return importance_sampling(model, params, key, x_d[None], 60)
+
+        found = jax.jit(jax.vmap(one))(jnp.arange(50), x)
+        np.testing.assert_allclose(
+            kept["log_likelihood"][lane], found.log_likelihood[:, 0], rtol=1e-5
+        )
+        own = results_of(workdir)["lanes"][lane]
+        log_likelihood_n = np.float64(found.log_likelihood[:, 0])
+        assert own["nll"] == pytest.approx(-log_likelihood_n.mean(), rel=1e-5)
+        assert own["nll_se"] == pytest.approx(log_likelihood_n.std(ddof=1) / 50**0.5, rel=1e-4)
+        assert own["nll"] < -own["elbo"]
+        means = model.posterior_mean(model.encode(params, x))
+        assert own["active_units"] == active_units(np.asarray(means))
+    mean = results_of(workdir)["mean"]["nll"]
+    assert mean == pytest.approx(np.mean([lane["nll"] for lane in results_of(workdir)["lanes"]]))
+
+
+def test_annealed_importance_sampling_is_of_the_first_images(copy, monkeypatch):
+    workdir, config = copy
+    evaluate(workdir, with_metrics(config, metrics=("ais",)))
+    kept = np.load(workdir / "evaluation" / "ais.npz")
+    assert {kept[name].shape for name in kept.files} == {(2, 5)}
+    for lane, own in enumerate(results_of(workdir)["lanes"]):
+        log_p_n, other_n = kept["log_likelihood"][lane], kept["importance_log_likelihood"][lane]
+        assert own["ais_nll"] == pytest.approx(-log_p_n.mean(), rel=1e-6)
+        assert own["importance_gap"] == pytest.approx((log_p_n - other_n).mean(), abs=1e-4)
+        np.testing.assert_allclose(log_p_n, other_n, atol=3)
+        assert own["ais_gap"] == pytest.approx((kept["upper"] - kept["lower"])[lane].mean())
+    monkeypatch.setattr(measurements, "measure_split", None)
+    evaluate(workdir, with_metrics(config, metrics=("ais",)))  # what is kept is found again
+
+
+def test_the_gaps_are_what_lies_between_the_elbo_and_log_p(copy):
+    workdir, config = copy
+    evaluate(workdir, with_metrics(config, metrics=("gaps",)))
+    kept = np.load(workdir / "evaluation" / "gaps.npz")
+    for lane, own in enumerate(results_of(workdir)["lanes"]):
+        whole_n = kept["log_likelihood"][lane] - kept["elbo"][lane]
+        assert whole_n.shape == (6,)
+        found = own["approximation_gap"] + own["amortization_gap"]
+        assert found == pytest.approx(whole_n.mean(), abs=1e-4)
+        assert own["amortization_gap"] > 0
+
+
+def test_without_dead_units_the_model_is_measured_as_it_is_and_with_them_without_them(
+    copy, monkeypatch
+):
+    workdir, config = copy
+    evaluate(workdir, with_metrics(config, metrics=("nll", "nll_active")))
+    for own in results_of(workdir)["lanes"]:
+        assert own["nll_active"] == own["nll"]
+    # A bound that leaves some units of a lane and not others: the dead ones are masked.
+    activity_kl = np.array([own["activity"] for own in latents_of(workdir)])
+    between = np.sort(activity_kl, axis=None)[1:3].mean()
+    monkeypatch.setattr(likelihood, "ACTIVE", between)
+    (workdir / "evaluation" / "nll_active.json").unlink()
+    evaluate(workdir, with_metrics(config, metrics=("nll_active",)))
+    for lane, own in enumerate(results_of(workdir)["lanes"]):
+        _, params, data = load(workdir, lane)
+        mask_l = jnp.array(activity_kl[lane] > between, jnp.float32)
+        masked = vae(model_spec_of(workdir), ModelHyper(latent_mask=mask_l))
+        stream = jax.random.fold_in(lane_keys([own["seed"]]).evaluation[0], zlib.crc32(b"nll"))
+
+        def one(index, x_d, masked=masked, params=params, stream=stream):
+            key = jax.random.fold_in(stream, index)
+            return importance_sampling(masked, params, key, x_d[None], 60)
+
+        found = jax.jit(jax.vmap(one))(jnp.arange(50), scale(jnp.asarray(data.test.images)))
+        log_likelihood_n = np.float64(found.log_likelihood[:, 0])
+        assert own["nll_active"] == pytest.approx(-log_likelihood_n.mean(), rel=1e-5)
+
+
+def latents_of(workdir):
+    return folder.read_json(workdir / "evaluation" / "latents.json")["lanes"]
+
+
+def model_spec_of(workdir):
+    return runs_in(workdir)[0].spec.model
+
+
+def test_probes_learn_from_training_codes_and_are_scored_on_the_test_s(copy):
+    workdir, config = copy
+    evaluate(workdir, with_metrics(config, metrics=("probes",)))
+    assert np.load(workdir / "evaluation" / "probes.npz")["mean"].shape == (2, 250 + 50, 3)
+    for own in results_of(workdir)["lanes"]:
+        assert own["neighbour_accuracy"] > 0.8  # three blocks, of which each digit is one
+        assert own["linear_accuracy"] > 0.6
+
+
+def test_samples_are_compared_in_a_feature_space_that_other_runs_can_share(copy, tmp_path):
+    workdir, config = copy
+    evaluate(workdir, with_metrics(config, metrics=("samples",)))
+    first = results_of(workdir)["lanes"]
+    kept = np.load(workdir / "evaluation" / "samples.npz")["made"]
+    assert kept.shape == (2, 50, 36)
+    assert set(np.unique(kept)) == {0, 255}
+    for own in first:
+        assert all(0 <= own[name] <= 1 for name in ("precision", "recall", "coverage"))
+        assert own["frechet_distance"] > 0
+        assert own["feature_space"] == first[0]["feature_space"]
+    space = workdir / "evaluation" / "features.npz"
+    space.rename(tmp_path / "features.npz")
+    given = {"metrics": ("samples",), "samples": {"features": str(tmp_path / "features.npz")}}
+    evaluate(workdir, with_metrics(config, **given))
+    assert results_of(workdir)["lanes"] == first
+    assert not space.exists()
+    before = (workdir / folder.RESULTS).read_bytes()
+    given["samples"] = {"features": str(tmp_path / "none.npz")}
+    with pytest.raises(UserError, match=r"none.npz"):
+        evaluate(workdir, with_metrics(config, **given))
+    assert (workdir / folder.RESULTS).read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    "name", [name for name in METRICS if name not in ("elbo", "disentanglement")]
+)
+def test_the_same_evaluation_gives_the_same_bytes(copy, name):
+    workdir, config = copy
+    files = {}
+    for _ in range(2):
+        shutil.rmtree(workdir / "evaluation", ignore_errors=True)
+        evaluate(workdir, with_metrics(config, metrics=(name,)))
+        found = [workdir / folder.RESULTS, *sorted((workdir / "evaluation").iterdir())]
+        files = {path.name: path.read_bytes() for path in found} | files
+    for path in found:
+        assert path.read_bytes() == files[path.name], path
+
+
+def test_the_three_parts_are_the_kl(copy):
+    workdir, config = copy
+    evaluate(workdir, with_metrics(config, metrics=("surgery",)))
+    for own in results_of(workdir)["lanes"]:
+        parts = [own[n] for n in ("mutual_information", "total_correlation", "dimension_wise_kl")]
+        errors = [own[f"{n}_se"] for n in ("mutual_information", "dimension_wise_kl")]
+        assert 0 <= own["mutual_information"] <= np.log(50) + 0.01
+        assert sum(parts) == pytest.approx(own["kl"], abs=10 * sum(errors))
+
+
+def test_weights_that_one_draw_dominates_are_told(copy, capsys, monkeypatch):
+    workdir, config = copy
+    monkeypatch.setattr(likelihood, "DOMINATES", 0.0)
+    evaluate(workdir, with_metrics(config))
+    assert "in 100% of the images of lane 0 one draw has over half" in capsys.readouterr().out
+
+
+def test_neither_batches_nor_what_else_is_measured_change_the_result(copy):
+    workdir, config = copy
+    evaluate(workdir, with_metrics(config))
+    first, arrays = results_of(workdir), (workdir / "evaluation" / "nll.npz").read_bytes()
+    shutil.rmtree(workdir / "evaluation")
+    evaluate(workdir, with_metrics(config, metrics=("nll",)))
+    assert (workdir / "evaluation" / "nll.npz").read_bytes() == arrays
+    shutil.rmtree(workdir / "evaluation")
+    evaluate(workdir, with_metrics(config, metrics=("nll",), draws_at_once=1))
+    for one, other in zip(results_of(workdir)["lanes"], first["lanes"], strict=True):
+        assert one["nll"] == pytest.approx(other["nll"], rel=1e-5)
+
+
+def test_what_is_measured_is_kept_until_params_or_settings_change(copy, monkeypatch):
+    workdir, config = copy
+    evaluate(workdir, with_metrics(config))
+    first = results_of(workdir)
+
+    def measure_split(*arguments):
+        raise RuntimeError("measured again")
+
+    monkeypatch.setattr(measurements, "measure_split", measure_split)
+    evaluate(workdir, with_metrics(config, batch_size=7))
+    assert results_of(workdir)["lanes"] == first["lanes"]
+    with pytest.raises(RuntimeError, match="measured again"):
+        evaluate(workdir, with_metrics(config, num_importance_samples=61))
+
+
+def test_a_crash_half_way_keeps_what_is_done_and_leaves_the_results(copy, monkeypatch):
+    workdir, config = copy
+    before = (workdir / folder.RESULTS).read_bytes()
+    measure_split, taken = measurements.measure_split, []
+
+    def crash(run, best, name, *more):
+        taken.append(name)
+        if taken == ["nll", "latents"]:
+            raise RuntimeError("a power cut")
+        return measure_split(run, best, name, *more)
+
+    monkeypatch.setattr(measurements, "measure_split", crash)
+    with pytest.raises(RuntimeError, match="a power cut"):
+        evaluate(workdir, with_metrics(config))
+    assert (workdir / folder.RESULTS).read_bytes() == before
+    evaluate(workdir, with_metrics(config))
+    assert taken == ["nll", "latents", "latents"]
+
+
+def test_a_checkpoint_of_another_config_is_told(copy):
+    workdir, config = copy
+    other = config | {"model": config["model"] | {"latent_size": 5}}
+    folder.write_json(workdir / folder.CONFIG, other)
+    before = (workdir / folder.RESULTS).read_bytes()
+    with pytest.raises(UserError, match=r"of another config than the config.json beside it") as e:
+        evaluate(workdir, other)
+    assert "\n" not in str(e.value)
+    assert (workdir / folder.RESULTS).read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"metrics": ("nnl",)},
+            "'nnl' is unknown; known: ais, disentanglement, elbo, gaps, latents, nll, nll_active, "
+            "probes, samples, surgery",
+        ),
+        ({"metrics": ("nll,fid",)}, "'fid' is unknown"),
+        ({"num_importance_samples": 0}, "should be a whole number, at least 1"),
+        (
+            {"gaps": {"images": 0, "steps": 5}},
+            "evaluation.gaps.images = 0 should be a whole number",
+        ),
+    ],
+)
+def test_mistakes_leave_the_folder_as_it_is(trained, changes, message):
+    workdir, config = trained
+    with pytest.raises(UserError, match=message):
+        evaluate(workdir, with_metrics(config, **changes))
+    assert not (workdir / "evaluation").exists()
+
+
+def test_factors_are_asked_for(trained, tmp_path, monkeypatch):
+    workdir, config = trained
+    with pytest.raises(UserError, match="needs the factors that the images were made of"):
+        evaluate(workdir, with_metrics(config, metrics=("disentanglement",)))
+    monkeypatch.setattr(sprites, "TRAIN_SIZE", 2_000)
+    monkeypatch.setattr(sprites, "TEST_SIZE", 1_000)
+    values = values_of("", dataset__name="sprites", training__num_epochs=1)
+    values |= {"dataset.path": "", "training.batch_size": 500, "dataset.validation_size": 500}
+    train.train(nest(values | {"evaluation.metrics": ("disentanglement",)}), tmp_path / "sprites")
+    for own in results_of(tmp_path / "sprites")["lanes"]:
+        for column in METRICS["disentanglement"].columns:
+            assert 0 <= own[column.name] <= 1
+    assert own["factor_vae_score"] > 0.2
+
+
+def test_a_pseudo_likelihood_is_refused_unless_asked_for(tiny_npz, tmp_path):
+    changes = {"dataset__binarization": "none", "evaluation__metrics": ("nll",)}
+    with pytest.raises(UserError, match="is no likelihood; binarise them, or say"):
+        run(tiny_npz, tmp_path / "run", **changes)
+    assert not (tmp_path / "run").exists()
+    changes |= {"evaluation__allow_pseudo_likelihood": True, "training__num_epochs": 1}
+    run(tiny_npz, tmp_path / "run", evaluation__num_importance_samples=3, **changes)
+    assert results_of(tmp_path / "run")["lanes"][0]["nll"] > 0

@@ -1,0 +1,292 @@
+"""Which keys are static, which lanes share a program, and what is refused before anything runs."""
+
+import jax
+import numpy as np
+import pytest
+
+from tests.runs.test_train import values_of
+from vae_jax.config.build import LANE_KEYS, make_spec
+from vae_jax.config.schema import KEYS
+from vae_jax.devices.lanes import shard_lanes
+from vae_jax.errors import UserError
+from vae_jax.runs.run import make_dataset, make_examples
+from vae_jax.sweeps import language as hyper
+from vae_jax.sweeps.plan import (
+    Datasets,
+    Sweep,
+    checked_settings,
+    make_sweep,
+    program_key,
+    program_run,
+    read_sweep,
+    split,
+    write_sweep,
+)
+from vae_jax.training.loop import init_lanes, order_lanes, train_lanes
+from vae_jax.training.step import Start
+
+# Keys that change the compiled program. A number that gets into this list is compiled anew for
+# every value: that has to be on purpose.
+STATIC = {
+    "dataset.validation_size": 60,
+    "dataset.binarization": "static",
+    "model.name": "two_layers",
+    "model.conditional": True,
+    "model.latent_size": 7,
+    "model.encoder.name": "other",
+    "model.encoder.widths": (9,),
+    "model.encoder.activation": "tanh",
+    "model.encoder.norm": "group",
+    "model.decoder.name": "other",
+    "model.decoder.widths": (9,),
+    "model.decoder.activation": "tanh",
+    "model.decoder.norm": "group",
+    "model.likelihood": "gaussian",
+    "model.prior": "other",
+    "model.prior_components": 7,
+    "model.posterior": "other",
+    "model.posterior_components": 7,
+    "model.flow.layers": 7,
+    "model.flow.width": 7,
+    "objective.name": "other",
+    "objective.num_samples": 3,
+    "objective.kl": "sampled",
+    "objective.gradient": "other",
+    "objective.num_groups": 3,
+    "objective.free_bits_group": 3,
+    "objective.corruption": "gaussian",
+    "objective.regularizer": "mmd",
+    "optimizer.name": "sgd",
+    "optimizer.schedule.name": "cosine",
+    "training.batch_size": 10,
+    "training.data_devices": 2,
+    "training.labelled_per_batch": 2,
+    "model.top.latent_size": 7,
+    "model.top.widths": (9,),
+    "model.top.activation": "relu",
+    "objective.discriminator.widths": (9,),
+    "log.every_steps": 4,
+}
+# Keys that change it, or a lane's numbers, where another choice brings them in.
+NEEDS = {
+    "model.top.latent_size": {"model.name": "two_layers"},
+    "model.top.widths": {"model.name": "two_layers"},
+    "model.top.activation": {"model.name": "two_layers"},
+    "objective.discriminator.widths": {"objective.regularizer": "total_correlation_adversarial"},
+    "objective.discriminator.learning_rate": {
+        "objective.regularizer": "total_correlation_adversarial"
+    },
+    "objective.discriminator.b1": {"objective.regularizer": "total_correlation_adversarial"},
+    "objective.discriminator.b2": {"objective.regularizer": "total_correlation_adversarial"},
+}
+# Keys that neither change it nor are a lane's own: which data there are, and what the host does.
+HOST = {
+    "dataset.name",
+    "dataset.path",
+    "dataset.tfds_name",
+    "dataset.binarization_seed",
+    "dataset.num_labels",
+    "model.decoder.output_bias_from_data",
+    "training.num_epochs",
+    "training.seeds",
+    "evaluation.every_epochs",
+    "evaluation.batch_size",
+    "evaluation.num_samples",
+    "evaluation.metrics",
+    "evaluation.num_importance_samples",
+    "evaluation.draws_at_once",
+    "evaluation.ais.images",
+    "evaluation.ais.chains",
+    "evaluation.ais.temperatures",
+    "evaluation.ais.leapfrog_steps",
+    "evaluation.gaps.images",
+    "evaluation.gaps.steps",
+    "evaluation.samples.features",
+    "evaluation.allow_pseudo_likelihood",
+    "training.lanes_at_once",
+    "sweep.pad_latents",
+    "sweep.max_lanes",
+    "log.keep_checkpoints",
+    "log.tensorboard",
+}
+TRACED = {
+    "model.likelihood_scale": 0.5,
+    "objective.beta": 3.0,
+    "objective.warmup_epochs": 1.5,
+    "objective.warmup_cycles": 3,
+    "objective.free_bits": 0.1,
+    "objective.capacity": 2.0,
+    "objective.capacity_epochs": 1.5,
+    "objective.alpha": 0.25,
+    "objective.elbo_weight": 0.25,
+    "objective.corruption_amount": 0.25,
+    "objective.regularizer_weight": 2.0,
+    "objective.diagonal_weight": 2.0,
+    "objective.classification_weight": 2.0,
+    "objective.discriminator.learning_rate": 0.02,
+    "objective.discriminator.b1": 0.25,
+    "objective.discriminator.b2": 0.25,
+    "optimizer.learning_rate": 0.02,
+    "optimizer.b1": 0.5,
+    "optimizer.b2": 0.99,
+    "optimizer.eps": 1e-4,
+    "optimizer.momentum": 0.9,
+    "optimizer.weight_decay": 0.1,
+    "optimizer.max_grad_norm": 2.0,
+    "optimizer.schedule.final_fraction": 0.5,
+    "optimizer.schedule.boundaries": (1.0, 2.0),
+    "optimizer.schedule.decay_factor": 0.3,
+}
+
+
+def test_every_key_is_static_traced_or_the_host_s():
+    assert TRACED.keys() == LANE_KEYS
+    assert STATIC.keys() | TRACED.keys() | HOST == KEYS.keys()
+    assert len(STATIC) + len(TRACED) + len(HOST) == len(KEYS)
+
+
+@pytest.mark.parametrize("key", STATIC)
+def test_a_static_key_changes_the_spec(tiny_npz, key):
+    base = values_of(tiny_npz) | NEEDS.get(key, {})
+    other = base | {key: STATIC[key]}
+    assert make_spec(other, make_dataset(other)) != make_spec(base, make_dataset(base))
+    assert program_key(other, pad_latents=False) != program_key(base, pad_latents=False)
+
+
+@pytest.mark.parametrize("key", sorted(HOST - {"dataset.name", "dataset.path"}))
+def test_a_key_of_the_host_does_not(tiny_npz, key):
+    base = values_of(tiny_npz)
+    spec = make_spec(base, make_dataset(base))
+    assert make_spec(base | {key: "other"}, make_dataset(base)) == spec
+    assert program_key(base | {key: "other"}, False) != program_key(base, False)
+
+
+def test_lanes_of_all_other_numbers_are_one_compilation(tiny_npz, tmp_path):
+    adversarial = {"objective__regularizer": "total_correlation_adversarial"}
+    base = values_of(tiny_npz, training__seeds=(0,), model__encoder__widths=(6,), **adversarial)
+    settings = [{}, *({key: value} for key, value in TRACED.items())]
+    sweep = make_sweep(base, settings, tmp_path, Datasets())
+    assert [p.lanes for p in sweep.programs] == [tuple(range(len(settings)))]
+    run = program_run(sweep, sweep.programs[0], Datasets())
+    assert make_spec(base, run.data) == run.spec
+    leaves = jax.tree.leaves(run.hyper)
+    assert all(leaf.dtype == np.float32 for leaf in leaves)
+    # Each setting differs from the base in one number of its lane, and in no other lane.
+    for lane in range(1, len(settings)):
+        assert sum(not np.array_equal(leaf[lane], leaf[0]) for leaf in leaves) == 1, settings[lane]
+
+    def trained(settings):
+        sweep = make_sweep(base, settings, tmp_path, Datasets())
+        run = program_run(sweep, sweep.programs[0], Datasets())
+        hyper_, keys = shard_lanes(run.layout, (run.hyper, run.keys))
+        examples = make_examples(run)
+        state = init_lanes(run.spec, run.layout, hyper_, keys, Start())
+        order = order_lanes(run.spec, run.layout, keys, np.int32(0))
+        train_lanes(run.spec, run.layout, hyper_, state, keys, order, examples, np.int32(1))
+
+    trained(hyper.sweep("objective.beta", (1, 2)))
+    count = train_lanes._cache_size()
+    for key, value in TRACED.items():
+        if key != "optimizer.schedule.boundaries":  # their number is a shape
+            trained([{}, {key: value}])
+    assert train_lanes._cache_size() == count
+
+
+def test_padded_boundaries_never_come(tiny_npz, tmp_path):
+    settings = hyper.sweep("optimizer.schedule.boundaries", ((), (1.0,), (1.0, 2.5)))
+    sweep = make_sweep(values_of(tiny_npz, training__seeds=(0,)), settings, tmp_path, Datasets())
+    run = program_run(sweep, sweep.programs[0], Datasets())
+    inf = np.inf
+    np.testing.assert_array_equal(run.hyper.optimizer.boundaries, [[inf, inf], [12, inf], [12, 30]])
+
+
+def grouped(npz, tmp_path, settings, **changes) -> Sweep:
+    return make_sweep(values_of(npz, **changes), settings, tmp_path, Datasets())
+
+
+def test_lanes_are_numbered_setting_by_setting_and_seed_by_seed(tiny_npz, tmp_path):
+    sweep = grouped(tiny_npz, tmp_path, hyper.sweep("objective.beta", (1, 2)))
+    lanes = [sweep.lane(number) for number in range(sweep.num_lanes)]
+    assert [(lane.setting["objective.beta"], lane.seed) for lane in lanes] == [
+        (1.0, 4), (1.0, 9), (2.0, 4), (2.0, 9),
+    ]  # fmt: skip
+    assert lanes[3].values == values_of(tiny_npz, objective__beta=2.0)
+
+
+def test_latent_sizes_share_a_program_unless_told_otherwise(tiny_npz, tmp_path):
+    settings = hyper.product(
+        [
+            hyper.sweep("model.latent_size", (2, 5)),
+            hyper.sweep("model.encoder.widths", ((8,), (9,))),
+        ]
+    )
+    sweep = grouped(tiny_npz, tmp_path, settings)
+    assert [(p.lanes, p.padded_latent_size) for p in sweep.programs] == [
+        ((0, 1, 4, 5), 5), ((2, 3, 6, 7), 5),
+    ]  # fmt: skip
+    run = program_run(sweep, sweep.programs[0], Datasets())
+    assert run.spec.model.latent_size == 5
+    assert run.hyper.model.latent_mask.sum(axis=1).tolist() == [2, 2, 5, 5]
+    apart = grouped(tiny_npz, tmp_path, settings, sweep__pad_latents=False)
+    assert len(apart.programs) == 4
+    run = program_run(apart, apart.programs[0], Datasets())
+    assert run.hyper.model.latent_mask is None
+    assert run.spec.model.latent_size == 2
+    # One size alone needs no padding.
+    same = grouped(tiny_npz, tmp_path, hyper.fixed("model.latent_size", 5))
+    assert [p.padded_latent_size for p in same.programs] == [None]
+
+
+def test_no_program_has_more_lanes_than_allowed(tiny_npz, tmp_path):
+    settings = hyper.sweep("objective.beta", range(1, 12))
+    sweep = grouped(tiny_npz, tmp_path, settings, sweep__max_lanes=8)
+    assert [len(p.lanes) for p in sweep.programs] == [8, 7, 7]
+    assert sorted(n for p in sweep.programs for n in p.lanes) == list(range(22))
+    parts = split(sweep, sweep.programs[0], 2)
+    assert [(p.name, len(p.lanes)) for p in parts.programs] == [
+        ("000a", 4), ("000b", 4), ("001", 7), ("002", 7),
+    ]  # fmt: skip
+    assert parts.programs[0].lanes + parts.programs[1].lanes == sweep.programs[0].lanes
+
+
+def test_a_sweep_is_read_as_it_was_written(tiny_npz, tmp_path):
+    settings = hyper.sweep("model.encoder.widths", ((8,), (9, 4), ()))
+    sweep = grouped(tiny_npz, tmp_path, settings)
+    from vae_jax.config.schema import nest
+    from vae_jax.runs import folder
+
+    folder.write_json(tmp_path / folder.CONFIG, nest(sweep.base))
+    write_sweep(sweep)
+    assert read_sweep(tmp_path) == sweep
+
+
+WRONG = {
+    "unknown key": ([{"model.latent_sise": 3}], "config 0 .*did you mean 'model.latent_size'"),
+    "wrong type": (
+        [{"objective.beta": 1.0}, {"objective.beta": "much"}],
+        r"config 1 of the sweep \(objective.beta=much\): objective.beta = 'much' should be",
+    ),
+    "empty": ([], "the sweep is empty"),
+    "no list": ({"objective.beta": 1.0}, "should return what hyper's functions give"),
+    "the same twice": (
+        [{"objective.beta": 1}, {"objective.beta": 2}, {"objective.beta": 1.0}],
+        r"config 2 of the sweep \(objective.beta=1.0\) is config 0 once more",
+    ),
+    "seeds": ([{"training.seeds": (1,)}], "training.seeds can't be swept over"),
+    "the sweep's own": ([{"sweep.max_lanes": 3}], "sweep.max_lanes can't be swept over"),
+    "too many devices": ([{"training.data_devices": 10}], "at most the 8 cpu devices there are"),
+    "too large a batch": ([{"training.batch_size": 251}], "at most the 250 training examples"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_a_mistake_in_any_config_is_found_before_anything_runs(tiny_npz, name):
+    overrides, message = WRONG[name]
+    with pytest.raises(UserError, match=message):
+        checked_settings(values_of(tiny_npz), overrides, Datasets())
+
+
+def test_a_mistake_in_a_thousand_configs_is_found(tiny_npz):
+    overrides = hyper.sweep("optimizer.learning_rate", [i / 1000 for i in range(999, -1, -1)])
+    with pytest.raises(UserError, match=r"config 999 .*learning_rate = 0.0 should be"):
+        checked_settings(values_of(tiny_npz), overrides, Datasets())

@@ -1,0 +1,76 @@
+"""`vae-jax evaluate`: each lane's best on the test set, as results, figures and a table."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from vae_jax.config.schema import Values, check, differences
+from vae_jax.devices.processes import is_first
+from vae_jax.errors import UserError
+from vae_jax.reports.run_figures import draw_figures
+from vae_jax.reports.sweep_report import report
+from vae_jax.reports.table import table
+from vae_jax.runs import folder
+from vae_jax.runs.checkpoint import Progress
+from vae_jax.runs.load import load_progress
+from vae_jax.runs.run import Run, make_run
+from vae_jax.runs.summary import results, summary
+from vae_jax.sweeps.plan import Datasets, is_sweep, program_run, read_sweep
+from vae_jax.sweeps.records import collect
+
+
+def evaluate(workdir: Path, config: Mapping[str, Any]) -> None:
+    """Evaluates the run or sweep in `workdir` again; `config` is its own but for evaluation.*.
+
+    Raises:
+      UserError: a mistake in the config or the folder; nothing was touched.
+    """
+    values = evaluation_values(workdir, config)
+    if is_sweep(workdir):
+        evaluate_sweep(workdir, values)
+        return
+    run = make_run(values, workdir)
+    with folder.locked(workdir):
+        evaluate_best(run, load_progress(run))
+
+
+def evaluation_values(workdir: Path, config: Mapping[str, Any]) -> Values:
+    """The checked config to evaluate with: the folder's own, its `evaluation` section free.
+
+    Raises:
+      UserError: a mistake in it.
+    """
+    values = check(config)
+    different = differences(folder.read_config(workdir), values)
+    if fixed := [line for line in different if not line.startswith("evaluation.")]:
+        raise UserError(
+            f"evaluate can change evaluation.* only; the run in {workdir} has another "
+            f"config ({'; '.join(fixed)})"
+        )
+    return values
+
+
+def evaluate_best(run: Run, done: Progress) -> None:
+    """Draws the figures, writes results.json, and prints the table of every lane's best."""
+    found = results(run, done)
+    if is_first():
+        found |= summary(found["lanes"])
+        figures = draw_figures(run, done, found["lanes"])
+        # Last: it is what says that the run is finished.
+        folder.write_json(run.workdir / folder.RESULTS, found)
+        print(table(run.workdir, found, figures))
+
+
+def evaluate_sweep(workdir: Path, values: Values) -> None:
+    """Evaluates every program that is done again."""
+    data, sweep = Datasets(), read_sweep(workdir)._replace(base=values)
+    for program in sweep.programs:
+        at = sweep.folder(program)
+        if folder.is_finished(at):
+            run = program_run(sweep, program, data)
+            with folder.locked(at):
+                folder.write_json(at / folder.RESULTS, results(run, load_progress(run)))
+    with folder.locked(workdir, wait=True):
+        finished = folder.is_finished(workdir)
+        collect(sweep, finished=finished)
+    report(workdir)

@@ -1,0 +1,165 @@
+"""`vae-jax sweep`: from the first program to the last, shared by any number of workers."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from vae_jax.config.schema import nest
+from vae_jax.errors import Failed, Stopped, UserError
+from vae_jax.figures.sweeps import text
+from vae_jax.reports.run_figures import draw_lane
+from vae_jax.reports.sweep_report import best_lanes, report
+from vae_jax.reports.table import line
+from vae_jax.runs import folder
+from vae_jax.runs.load import load_progress
+from vae_jax.sweeps.compilation import compile_run, parts_to_fit, total
+from vae_jax.sweeps.plan import (
+    Datasets,
+    Sweep,
+    differing,
+    is_sweep,
+    program_run,
+    read_sweep,
+    refuse_other_sweep,
+    write_sweep,
+)
+from vae_jax.sweeps.records import collect, failures
+from vae_jax.sweeps.worker import work
+
+
+def sweep(
+    workdir: Path,
+    plan: Sweep | None,
+    data: Datasets,
+    *,
+    dry_run: bool = False,
+    only_work: bool = False,
+    launch: Callable[[Path], None] | None = None,
+) -> None:
+    """Trains a sweep in `workdir`, or goes on with the one there, and leaves its records.
+
+    Args:
+      workdir: the sweep's folder.
+      plan: what to train; None: what the folder says.
+      data: the datasets loaded so far.
+      dry_run: print the plan, with the memory it needs, and touch nothing.
+      only_work: train programs, and leave plan, table and plots to another process.
+      launch: starts workers and waits for them; None: this process is the worker.
+
+    Raises:
+      UserError: the folder holds something else, or nothing.
+      Stopped: SIGTERM or SIGINT came; all that was done is saved.
+      Failed: some programs raised.
+    """
+    if plan is None:
+        plan = read_sweep(workdir)
+    if dry_run:
+        print(described(plan, data, with_memory=True))
+        return
+    there = open_sweep(plan)
+    if only_work:
+        work(workdir, data, wait=True)
+        return
+    if folder.is_finished(workdir):
+        print(f"{workdir} holds a finished run of this sweep; there is nothing to do")
+        return
+    print(described(there, data), flush=True)
+    if launch is None:
+        work(workdir, data, wait=True)
+    else:
+        launch(workdir)
+    finish(workdir, data)
+
+
+def described(sweep: Sweep, data: Datasets, *, with_memory: bool = False) -> str:
+    """The plan: a line a program, with what sets it apart from the others."""
+    seeds, settings = len(sweep.base["training.seeds"]), len(sweep.settings)
+    own_keys = differing([sweep.lane(program.lanes[0]).values for program in sweep.programs])
+    rows = [["program", "lanes", "steps", *(["memory"] if with_memory else []), ""]]
+    for program in sweep.programs:
+        run = program_run(sweep, program, data)
+        values = run.values
+        what = [f"{key} {text(values[key])}" for key in own_keys if key != "model.latent_size"]
+        if program.padded_latent_size:
+            what.append(f"latent sizes padded to {program.padded_latent_size}")
+        elif "model.latent_size" in own_keys:
+            what.append(f"model.latent_size {values['model.latent_size']}")
+        cells = [program.name, str(len(run.lanes)), f"{run.total_steps:,}"]
+        if with_memory:
+            memory = compile_run(run)
+            parts = parts_to_fit(run, memory)
+            cells.append(f"{total(run, memory) / 1e9:.1f} GB")
+            if parts > 1:
+                what.append(f"will be divided into {parts} to fit into memory")
+        rows.append([*cells, ", ".join(what)])
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]) - 1)]
+    count, programs = sweep.num_lanes, len(sweep.programs)
+    swept = ", ".join(sweep.swept) or "seeds alone"
+    head = (
+        f"{count} lane{'s' * (count > 1)} in {programs} program{'s' * (programs > 1)}: "
+        f"{settings} setting{'s' * (settings > 1)} ({swept}) x {seeds} seed{'s' * (seeds > 1)}, "
+        f"on {jax.device_count()} {jax.devices()[0].platform} device"
+        f"{'s' * (jax.device_count() > 1)}; run folder: {sweep.workdir}"
+    )
+    lines = [f"{line(row[:-1], widths)}  {row[-1]}".rstrip() for row in rows]
+    return "\n".join([head, *lines])
+
+
+def finish(workdir: Path, data: Datasets) -> None:
+    """The records, figures and table of a sweep whose programs have all ended.
+
+    Raises:
+      Stopped: a worker ended before them.
+      Failed: some of them raised.
+    """
+    with folder.locked(workdir, wait=True):
+        sweep = read_sweep(workdir)
+        failed = failures(sweep)
+        results = collect(sweep)
+        if results["lanes"]:
+            draw_best_lane(sweep, results, data)
+            report(workdir)
+        left = results["programs"] - results["programs_done"] - len(failed)
+        if not failed and not left:
+            collect(sweep, finished=True)  # last: it is what says that the sweep is finished
+    if left:
+        raise Stopped(f"{left} of {len(sweep.programs)} programs are not done")
+    if failed:
+        raise Failed(
+            f"{len(failed)} of {len(sweep.programs)} programs failed, each with its traceback: "
+            + ", ".join(map(str, failed))
+            + "; the same command tries them again"
+        )
+
+
+def draw_best_lane(sweep: Sweep, results: dict[str, Any], data: Datasets) -> None:
+    """The pictures of the lane that is best by validation."""
+    for best in best_lanes(results["lanes"])[:1]:
+        program = next(p for p in sweep.programs if p.name == best["program"])
+        run = program_run(sweep, program, data)
+        at = program.lanes.index(best["lane"])
+        draw_lane(run, load_progress(run), at, sweep.workdir / folder.FIGURES)
+
+
+def open_sweep(sweep: Sweep) -> Sweep:
+    """Writes the sweep into its folder; if it is there already, the one there, as it stands.
+
+    Raises:
+      UserError: the folder holds something else; nothing was touched.
+    """
+    workdir = sweep.workdir
+    if not is_sweep(workdir) and (workdir / folder.LANES).exists():
+        raise UserError(f"{workdir} holds a single run; take another --workdir")
+    if is_sweep(workdir):
+        refuse_other_sweep(read_sweep(workdir), sweep)
+    with folder.locked(workdir, wait=True):
+        if not is_sweep(workdir):
+            folder.write_json(workdir / folder.ENVIRONMENT, folder.environment())
+            folder.write_json(workdir / folder.CONFIG, nest(sweep.base))
+            write_sweep(sweep)  # last: it is what says that there is a sweep
+            collect(sweep)
+        there = read_sweep(workdir)
+        refuse_other_sweep(there, sweep)
+    return there

@@ -1,0 +1,72 @@
+"""What jax is told before its first computation, and how much memory there is."""
+
+import contextlib
+import os
+from pathlib import Path
+
+import jax
+
+from vae_jax.devices.lanes import Layout
+
+CACHE_BYTES = 2_000_000_000
+
+
+def use_cores() -> None:
+    """Makes every core a device of its own, so that lanes run side by side on a CPU.
+
+    They share one pool of threads: a lane that is alone has all of it.
+    """
+    told = "xla_force_host_platform_device_count" in os.environ.get("XLA_FLAGS", "")
+    if told or "JAX_NUM_CPU_DEVICES" in os.environ:
+        return
+    with contextlib.suppress(RuntimeError):  # jax has computed already
+        jax.config.update("jax_num_cpu_devices", len(os.sched_getaffinity(0)))
+
+
+def use_cache(wanted: bool = True) -> None:
+    """Keeps compiled programs on disk: in JAX_COMPILATION_CACHE_DIR, or the user's cache folder.
+
+    In the latter at most CACHE_BYTES stay. jax's thresholds are lowered: with them, it would not
+    keep a program that compiles in seconds. Not `wanted`: neither here nor in processes that this
+    one starts.
+    """
+    if not wanted:
+        os.environ["JAX_ENABLE_COMPILATION_CACHE"] = "0"
+        jax.config.update("jax_enable_compilation_cache", False)
+        return
+    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+        home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+        folder = Path(home) / "vae_jax"
+        remove_oldest(folder, CACHE_BYTES)
+        jax.config.update("jax_compilation_cache_dir", str(folder))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+    jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+
+
+def remove_oldest(folder: Path, most: int) -> None:
+    """Removes the files that were written first, until the others have `most` bytes or fewer.
+
+    What another process removes or forbids at the same time is left to it.
+    """
+    with contextlib.suppress(OSError):
+        entries = [(path.stat(), path) for path in folder.iterdir() if path.is_file()]
+        total = sum(stat.st_size for stat, _ in entries)
+        for stat, path in sorted(entries, key=lambda entry: entry[0].st_mtime_ns):
+            if total <= most:
+                break
+            path.unlink(missing_ok=True)
+            total -= stat.st_size
+
+
+def host_memory() -> int:
+    """Bytes of memory that this process may use: the machine's, or its control group's."""
+    machine = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    with contextlib.suppress(OSError, ValueError):  # no such file, or "max"
+        return min(machine, int(Path("/sys/fs/cgroup/memory.max").read_text()))
+    return machine
+
+
+def device_memory(layout: Layout) -> int:
+    """Bytes that one device of the layout may use."""
+    stats = layout.mesh.devices.flat[0].memory_stats() or {}
+    return stats.get("bytes_limit", host_memory())

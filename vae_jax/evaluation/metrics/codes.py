@@ -1,0 +1,175 @@
+"""Metrics of the codes that the encoder gives."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from vae_jax.data.binarization import drawn_once
+from vae_jax.data.dataset import Split
+from vae_jax.evaluation.aggregate_posterior import surgery
+from vae_jax.evaluation.disentanglement import (
+    factor_vae_score,
+    modularity,
+    mutual_information_gap,
+    sap,
+)
+from vae_jax.evaluation.latents import active_units, activity, collapsed_units, latents
+from vae_jax.evaluation.metrics.metric import Arrays, Column, Metric, Numbers, Subject, lane_by_lane
+from vae_jax.evaluation.probes import (
+    beta_vae_score,
+    dci,
+    explicitness,
+    linear_accuracy,
+    neighbour_accuracy,
+)
+from vae_jax.evaluation.ranking import udr
+from vae_jax.probability.gaussian import Gaussian
+
+SURGERY_DRAWS = 2_000  # of z, each against all examples
+PROBED = 10_000  # training images, at most, that a probe learns from
+
+
+def latents_measure(spec, hyper, model, params, key, x_bd):
+    """Posterior means, and KLs by latent unit."""
+    found = latents(model, params, x_bd)._asdict()
+    return {name: leaf for name, leaf in found.items() if leaf is not None}
+
+
+def latents_summary(arrays: Arrays, subject: Subject) -> Numbers:
+    """How many latent units are active, and how many have collapsed to the prior."""
+    numbers: Numbers = {
+        "active_units": active_units(arrays["mean"]),
+        "activity": activity(arrays["mean"]).tolist(),
+    }
+    if "kl" in arrays:
+        numbers["collapsed_units"] = collapsed_units(arrays["kl"])
+        numbers["kl_by_unit"] = arrays["kl"].mean(axis=0, dtype=np.float64).tolist()
+    return numbers
+
+
+latents_metric = Metric(
+    measure=latents_measure,
+    summary=lane_by_lane(latents_summary),
+    columns=(Column("active_units", 1), Column("collapsed_units", 1)),
+    cost=lambda subject: "an encoding",
+)
+
+
+def probed_rows(subject: Subject) -> np.ndarray:
+    """The training examples, all with a label, that a probe learns from."""
+    assert subject.data.train.labels is not None  # combinations.py refuses data without
+    return np.flatnonzero(subject.data.train.labels >= 0)[:PROBED]
+
+
+def probe_labels(subject: Subject) -> np.ndarray:
+    """Theirs, and after them the test set's."""
+    train, test = subject.data.train, subject.data.test
+    assert train.labels is not None
+    assert test.labels is not None
+    return np.concatenate([train.labels[probed_rows(subject)], test.labels])
+
+
+def probe_examples(subject: Subject) -> Split:
+    """Those training examples, drawn once where they are drawn anew, and the test set's."""
+    images = subject.data.train.images[probed_rows(subject)]
+    if subject.data.dynamic:
+        images = drawn_once(jax.random.key(subject.values["dataset.binarization_seed"]), images)
+    return Split(np.concatenate([images, subject.data.test.images]), probe_labels(subject))
+
+
+def mean_measure(spec, hyper, model, params, key, x_bd):
+    """Posterior means."""
+    return {"mean": latents(model, params, x_bd).mean}
+
+
+def probes_summary(arrays: Arrays, subject: Subject) -> Numbers:
+    """How often a neighbour's label, or a linear classifier of the codes, is right."""
+    labels = probe_labels(subject)
+    fitted = len(labels) - len(subject.data.test.images)
+    split = (arrays["mean"][:fitted], labels[:fitted], arrays["mean"][fitted:], labels[fitted:])
+    return {
+        "neighbour_accuracy": neighbour_accuracy(*split),
+        "linear_accuracy": linear_accuracy(*split),
+    }
+
+
+probes = Metric(
+    measure=mean_measure,
+    summary=lane_by_lane(probes_summary),
+    columns=(Column("neighbour_accuracy", 3), Column("linear_accuracy", 3)),
+    cost=lambda subject: "an encoding",
+    inputs=probe_examples,
+)
+
+
+def disentanglement_summary(arrays: Arrays, subject: Subject) -> list[Numbers]:
+    """Scores of the posterior means against the factors that the images were made of.
+
+    And without these, udr: how alike the lanes of the same setting and other seeds have them.
+    """
+    factors_nf = subject.data.test.factors
+    assert factors_nf is not None  # combinations.py refuses data without
+    lanes: list[Numbers] = []
+    for mean_nl in arrays["mean"]:
+        codes_nl = mean_nl.astype(np.float64)
+        forests = dci(0, codes_nl, factors_nf)
+        lanes.append(
+            {
+                "mig": mutual_information_gap(codes_nl, factors_nf),
+                "sap": sap(codes_nl, factors_nf),
+                "modularity": modularity(codes_nl, factors_nf),
+                "explicitness": explicitness(0, codes_nl, factors_nf),
+                "dci_disentanglement": forests.disentanglement,
+                "dci_completeness": forests.completeness,
+                "dci_informativeness": forests.informativeness,
+                "beta_vae_score": beta_vae_score(0, codes_nl, factors_nf),
+                "factor_vae_score": factor_vae_score(0, codes_nl, factors_nf),
+            }
+        )
+    if "kl" in arrays:
+        kl_kl = arrays["kl"].mean(axis=1, dtype=np.float64)
+        settings = [repr(setting) for setting in subject.settings]
+        for setting in dict.fromkeys(settings):
+            alike = [i for i, own in enumerate(settings) if own == setting]
+            if len(alike) > 1:
+                ranking = udr(arrays["mean"][alike].astype(np.float64), kl_kl[alike])
+                for i, score in zip(alike, ranking, strict=True):
+                    lanes[i]["udr"] = score
+    return lanes
+
+
+disentanglement = Metric(
+    measure=latents_measure,
+    summary=disentanglement_summary,
+    columns=tuple(
+        Column(name, 3)
+        for name in (
+            "mig", "sap", "modularity", "explicitness", "dci_disentanglement", "dci_completeness",
+            "dci_informativeness", "beta_vae_score", "factor_vae_score", "udr",
+        )
+    ),
+    cost=lambda subject: "an encoding",
+)  # fmt: skip
+
+
+def surgery_measure(spec, hyper, model, params, key, x_bd):
+    """The diagonal q(z | x)."""
+    return model.encode(params, x_bd)._asdict()
+
+
+def surgery_summary(arrays: Arrays, subject: Subject) -> Numbers:
+    """The mean KL in three parts, with their Monte Carlo errors."""
+    q = Gaussian(jnp.asarray(arrays["mean"]), jnp.asarray(arrays["log_scale"]))
+    return surgery(jax.random.key(0), q, SURGERY_DRAWS)._asdict()
+
+
+surgery_metric = Metric(
+    measure=surgery_measure,
+    summary=lane_by_lane(surgery_summary),
+    columns=(
+        Column("mutual_information"),
+        Column("total_correlation"),
+        Column("dimension_wise_kl"),
+    ),
+    cost=lambda subject: f"an encoding, and its density at {SURGERY_DRAWS:,} draws",
+)

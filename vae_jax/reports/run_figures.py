@@ -1,0 +1,261 @@
+"""Which figures a run gets: the arrays of its best lane, handed to `figures/`."""
+
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.scipy.stats import norm
+
+from vae_jax.data.binarization import scale
+from vae_jax.evaluation.importance_sampling import curve_draws
+from vae_jax.evaluation.latents import ACTIVE, activity
+from vae_jax.figures.images import (
+    hardest,
+    interpolations,
+    manifold,
+    reconstructions,
+    samples,
+    traversals,
+)
+from vae_jax.figures.latent_space import aggregate_posterior, latent_space
+from vae_jax.figures.measurements import latent_units, likelihood, rate_distortion
+from vae_jax.figures.training_curves import training_curves
+from vae_jax.models.model import VAE
+from vae_jax.objectives.corruption import CORRUPTIONS
+from vae_jax.runs import folder
+from vae_jax.runs.checkpoint import Progress
+from vae_jax.runs.measure import kept_arrays
+from vae_jax.runs.run import Run, lane_model
+
+FIGURES = (
+    "training_curves", "reconstructions", "samples", "latent_space", "manifold", "traversals",
+    "interpolations", "aggregate_posterior", "rate_distortion", "likelihood", "hardest",
+    "latent_units",
+)  # fmt: skip
+# What a title says only where it is something else.
+USUAL = {
+    "model.name": "vae",
+    "model.likelihood": "bernoulli",
+    "model.prior": "standard_normal",
+    "model.posterior": "diagonal",
+    "objective.regularizer": "none",
+}
+MANIFOLD_SIDE = 20
+TRAVERSED_UNITS = 10
+TRAVERSAL = np.linspace(-3, 3, 11)
+INTERPOLATED, INTERPOLATION = 6, np.linspace(0, 1, 11, dtype=np.float32)  # pairs; steps
+
+
+def draw_figures(run: Run, done: Progress, lanes: list[dict[str, Any]]) -> list[Path]:
+    """Draws every figure, most of the lane with the best validation ELBO; returns their paths.
+
+    lanes: the results of each.
+    """
+    at = run.workdir / folder.FIGURES
+    draw_training_curves(run)
+    healthy = done.state.diverged_step < 0
+    lane = int(np.argmax(np.where(healthy | ~healthy.any(), done.best_bound, -np.inf)))
+    draw_lane(run, done, lane, at)
+    draw_measurements(run, done, lane, at)
+    draw_rate_distortion(
+        at / "rate_distortion.png",
+        {f"seed {own['seed']}": [own] for own in lanes},
+        title=describe(run, 0),
+        prefix="pseudo-" if run.pseudo else "",
+    )
+    return existing_figures(run.workdir)
+
+
+def existing_figures(workdir: Path) -> list[Path]:
+    """The figures of a run that are there."""
+    paths = [workdir / folder.FIGURES / f"{name}.png" for name in FIGURES]
+    return [path for path in paths if path.exists()]
+
+
+def draw_training_curves(run: Run) -> None:
+    """Draws every row so far."""
+    rows = folder.read_rows(run.workdir)
+    seeds = ", ".join(str(lane.seed) for lane in run.lanes)
+    last_step = max((row["step"] for row in rows), default=0)
+    training_curves(
+        run.workdir / folder.FIGURES / "training_curves.png",
+        rows,
+        title=f"{describe(run, 0)}, seeds {seeds}, to step {last_step}",
+        prefix="pseudo-" if run.pseudo else "",
+    )
+
+
+def draw_measurements(run: Run, done: Progress, lane: int, at: Path) -> None:
+    """The figures of what the evaluation measured, if it did; `lane` is the one shown closely."""
+    wanted = run.values["evaluation.metrics"]
+    title = title_of(run, done, lane)
+    if "nll" in wanted:
+        kept = kept_arrays(run, "nll")
+        nll_kn = -kept["log_likelihood"].astype(np.float64)
+        likelihood(
+            at / "likelihood.png",
+            curve_draws(run.values["evaluation.num_importance_samples"]),
+            -kept["curve"].mean(axis=1, dtype=np.float64),
+            [own.seed for own in run.lanes],
+            nll_kn[lane],
+            title=title,
+            prefix="pseudo-" if run.pseudo else "",
+        )
+        worst = np.argsort(-nll_kn[lane], kind="stable")[
+            : min(50, len(nll_kn[lane])) // 10 * 10 or 1
+        ]
+        images = np.asarray(scale(jnp.asarray(run.data.test.images[worst])))
+        hardest(
+            at / "hardest.png",
+            images.reshape(-(-len(worst) // 10), -1, *run.data.image_shape),
+            nll_kn[lane][worst],
+            title=title,
+        )
+    if "latents" in wanted:
+        kept = kept_arrays(run, "latents")
+        kl_l = kept["kl"][lane].mean(axis=0, dtype=np.float64) if "kl" in kept else None
+        latent_units(
+            at / "latent_units.png", activity(kept["mean"][lane]), kl_l, active=ACTIVE, title=title
+        )
+
+
+def draw_rate_distortion(
+    path: Path, groups: dict[str, list[dict[str, Any]]], *, title: str, prefix: str
+) -> list[Path]:
+    """A point a lane, of results by the name of their setting; of a single lane, nothing.
+
+    Returns what was drawn.
+    """
+    points = {
+        name: [
+            (own["kl"], -own["reconstruction"])
+            for own in lanes
+            if own["kl"] is not None and own["reconstruction"] is not None
+        ]
+        for name, lanes in groups.items()
+    }
+    points = {name: own for name, own in points.items() if own}
+    if sum(map(len, points.values())) < 2:
+        return []
+    rate_distortion(path, points, title=title, prefix=prefix)
+    return [path]
+
+
+def title_of(run: Run, done: Progress, lane: int) -> str:
+    """The lane's config, seed and step."""
+    return f"{describe(run, lane)}\nseed {run.lanes[lane].seed}, step {done.best.step[lane]}"
+
+
+def draw_lane(run: Run, done: Progress, lane: int, at: Path) -> None:
+    """The figures of one lane's best, in the folder `at`."""
+    model, params = lane_model(run, done.best.params, lane)
+    params = jax.tree.map(jnp.asarray, params)
+    values, data = run.lanes[lane].values, run.data
+    latent_size = values["model.latent_size"]
+    num_classes = run.spec.model.num_classes
+    labels = data.test.labels if num_classes else None
+    title = title_of(run, done, lane)
+    # The same pictures at every evaluation.
+    key = jax.random.key(values["dataset.binarization_seed"])
+
+    def images(x, rows: int) -> np.ndarray:
+        return np.asarray(x).reshape(rows, -1, *data.image_shape)
+
+    def given(label_b) -> VAE:
+        """The model of examples with those labels, if it takes any."""
+        return model if label_b is None else model.given(label_b)
+
+    @jax.jit
+    def encode(x, label_b):
+        own = given(label_b)
+        return own.posterior_mean(own.encode(params, scale(x)))
+
+    @jax.jit
+    def draw(index, x, label_b):
+        """A draw of each q(z | x), and as many of the prior."""
+        own, keys = given(label_b), jax.random.split(jax.random.fold_in(key, index))
+        z_kbl, _ = own.reparameterize(keys[0], own.encode(params, scale(x)), 1)
+        return z_kbl[0], own.prior_sample(keys[1], params, len(x))
+
+    @jax.jit
+    def decode(z, label_b):
+        own = given(label_b)
+        return own.mean(own.decode(params, z))
+
+    def decoded(z: np.ndarray, label: int) -> np.ndarray:
+        """Of z [n, l], all with one label."""
+        return decode(z, np.full(len(z), label) if num_classes else None)
+
+    batch = values["evaluation.batch_size"]
+    blocks = [slice(i, i + batch) for i in range(0, len(data.test.images), batch)]
+    batches = [(data.test.images[b], None if labels is None else labels[b]) for b in blocks]
+    codes = np.concatenate([encode(*batch) for batch in batches])
+    latent_space(at / "latent_space.png", codes, data.test.labels, title=title)
+
+    count = min(20, len(codes)) // 2 * 2
+    if count:
+        inputs = scale(jnp.asarray(data.test.images[:count]))
+        corrupt = CORRUPTIONS[run.spec.objective.corruption]
+        if corrupt is not None:
+            inputs = corrupt(key, inputs, values["objective.corruption_amount"])
+        own = given(None if labels is None else jnp.asarray(labels[:count]))
+        outputs = jax.jit(own.reconstruct)(params, inputs)
+        reconstructions(
+            at / "reconstructions.png", images(inputs, 2), images(outputs, 2), title=title
+        )
+    # A row of ten a class, where there are classes.
+    rows = np.repeat(np.arange(num_classes), 10)[:100] if num_classes else None
+    number = 100 if rows is None else len(rows)
+    generated = jax.jit(given(rows).generate, static_argnums=2)(key, params, number)
+    samples(at / "samples.png", images(generated, number // 10), title=title)
+
+    if codes.shape[1] == 2:
+        quantiles = np.asarray(norm.ppf(np.linspace(0.02, 0.98, MANIFOLD_SIDE)), np.float32)
+        z1, z2 = np.meshgrid(quantiles, quantiles[::-1])
+        grid = np.stack([z1, z2], axis=-1).reshape(-1, 2)
+        plane = images(decoded(grid, 0), MANIFOLD_SIDE)
+        manifold(at / "manifold.png", plane, quantiles, title=title)
+
+    # The most active units: those whose posterior means spread most over the data.
+    activity_l = np.var(codes[:, :latent_size], axis=0)
+    units = [int(unit) for unit in np.argsort(-activity_l)[:TRAVERSED_UNITS]]
+    z = np.tile(codes[0], (len(units), len(TRAVERSAL), 1))
+    for i, unit in enumerate(units):
+        z[i, :, unit] = TRAVERSAL
+    traversed = decoded(z.reshape(-1, codes.shape[1]), 0 if labels is None else int(labels[0]))
+    traversals(at / "traversals.png", images(traversed, len(units)), units, TRAVERSAL, title=title)
+
+    drawn = [draw(i, *batch) for i, batch in enumerate(batches)]
+    draws, prior_draws = (np.concatenate(parts) for parts in zip(*drawn, strict=True))
+    shown = units[:2]
+    aggregate_posterior(
+        at / "aggregate_posterior.png", draws[:, shown], prior_draws[:, shown], shown, title=title
+    )
+    pairs = min(INTERPOLATED, len(codes) // 2)
+    if pairs:
+        start, end = codes[:pairs, None], codes[pairs : 2 * pairs, None]
+        along = (1 - INTERPOLATION)[None, :, None] * start + INTERPOLATION[None, :, None] * end
+        # Of a conditional model, each line with the label that it starts from.
+        label = None if labels is None else np.repeat(labels[:pairs], len(INTERPOLATION))
+        between = decode(along.reshape(-1, codes.shape[1]), label)
+        interpolations(at / "interpolations.png", images(between, pairs), title=title)
+
+
+def describe(run: Run, lane: int) -> str:
+    """A lane's config in a few words, for titles."""
+    values, data = run.lanes[lane].values, run.data
+
+    def network(side: str) -> str:
+        widths = "-".join(map(str, values[f"model.{side}.widths"]))
+        return f"{values[f'model.{side}.name']} {widths}".strip()
+
+    pieces = [
+        f"{data.identity['name']} (binarisation {data.identity['binarization']})",
+        f"{network('encoder')} / {values['model.latent_size']} / {network('decoder')}",
+        *(values[key] for key, usual in USUAL.items() if values[key] != usual),
+        f"{values['objective.name']}, beta {values['objective.beta']:g}",
+        f"batch {values['training.batch_size']}",
+    ]
+    return ", ".join(pieces)

@@ -1,0 +1,267 @@
+"""What a finished run or sweep found, as a table and plots, from its records alone."""
+
+import ast
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from vae_jax.config.schema import nearest
+from vae_jax.errors import UserError
+from vae_jax.figures.sweeps import (
+    MOST_LINES,
+    Point,
+    against_key,
+    curves,
+    heat_map,
+    independent,
+    text,
+)
+from vae_jax.reports.run_figures import draw_rate_distortion, existing_figures
+from vae_jax.reports.table import blocks, cells, column, line, shown_metrics, table
+from vae_jax.runs import folder
+from vae_jax.runs.summary import summary
+from vae_jax.sweeps.records import pooled
+
+MOST_ROWS = 40
+BEST = 5
+
+
+def report(workdir: Path, where: Sequence[str] = (), by: Sequence[str] = ()) -> None:
+    """Prints and plots a run's or a sweep's results.
+
+    Args:
+      workdir: the run folder.
+      where: "key=value" of swept keys: only lanes that have them.
+      by: the swept keys to tell apart, other lanes pooled; none: all that differ.
+
+    Raises:
+      UserError: no results; a key that was not swept; no lane with such a value.
+    """
+    folder.read_config(workdir)  # a run is there
+    if not (workdir / folder.RESULTS).exists():
+        raise UserError(f"{workdir} has no results yet; train it first")
+    results = folder.read_json(workdir / folder.RESULTS)
+    if "swept" not in results:
+        if where or by:
+            raise UserError(f"{workdir} holds a single run: --where and --by are for sweeps")
+        print(table(workdir, results, existing_figures(workdir)))
+        return
+    lanes = selected(results, where)
+    keys = [known(key, results["swept"]) for key in by] or [
+        key for key in results["swept"] if len({repr(lane[key]) for lane in lanes}) > 1
+    ]
+    figures = draw(workdir, results, lanes, keys, where)
+    print(sweep_table(workdir, results, lanes, keys, where))
+    print("\n".join(f"figure       {path}" for path in figures))
+
+
+def known(key: str, swept: list[str]) -> str:
+    """The key. Raises UserError if it was not swept."""
+    if key not in swept:
+        if not swept:
+            raise UserError(f"nothing was swept here but seeds; {key!r} can't be asked for")
+        raise UserError(
+            f"{key!r} was not swept here; did you mean {nearest(key, swept)!r}? "
+            f"swept: {', '.join(swept)}"
+        )
+    return key
+
+
+def selected(results: dict[str, Any], where: Sequence[str]) -> list[dict[str, Any]]:
+    """The lanes that have every "key=value"."""
+    lanes = results["lanes"]
+    if not lanes:
+        raise UserError("no program of the sweep is finished yet")
+    for condition in where:
+        key, equals, value = condition.partition("=")
+        if not equals:
+            raise UserError(f"--where={condition} should be KEY=VALUE, as model.latent_size=10")
+        known(key, results["swept"])
+        chosen = [lane for lane in lanes if is_meant(lane[key], value)]
+        if not chosen:
+            there = dict.fromkeys(shown(lane[key]) for lane in lanes)
+            raise UserError(f"no lane has {condition}; values of {key}: {', '.join(there)}")
+        lanes = chosen
+    return lanes
+
+
+def is_meant(value: Any, written: str) -> bool:
+    """Whether what a user wrote means this value of a lane."""
+    try:
+        literal = ast.literal_eval(written)
+    except (ValueError, SyntaxError):
+        literal = written
+    if isinstance(literal, tuple):
+        literal = list(literal)
+    if isinstance(value, list) and not isinstance(literal, list):
+        literal = [literal]
+    return value == literal or written in (str(value), text(value))
+
+
+def shown(value: Any) -> str:
+    return str(tuple(value)) if isinstance(value, list) else str(value)
+
+
+def points(lanes: list[dict[str, Any]], keys: list[str]) -> list[Point]:
+    """What is plotted: the settings of which a lane has not diverged."""
+    found = []
+    for values, own in pooled(lanes, keys):
+        of = summary(own)
+        if of["lanes_in_mean"]:
+            found.append(Point(values, of["mean"], of["se"]))
+    return found
+
+
+def in_order(groups: list[tuple[dict[str, Any], list]]) -> list[tuple[dict[str, Any], list]]:
+    """Sorted key by key: numbers by size, anything else as it was written."""
+    first: dict[str, int] = {}
+
+    def rank(value: Any) -> float:
+        return value if isinstance(value, (int, float)) else first[repr(value)]
+
+    for values, _ in groups:
+        for value in values.values():
+            first.setdefault(repr(value), len(first))
+    return sorted(groups, key=lambda group: [rank(value) for value in group[0].values()])
+
+
+def sweep_table(
+    workdir: Path,
+    results: dict[str, Any],
+    lanes: list[dict[str, Any]],
+    keys: list[str],
+    where: Sequence[str],
+) -> str:
+    """A row a setting: mean ± standard error over its lanes; then the best lanes."""
+    done, programs, swept = (results[name] for name in ("programs_done", "programs", "swept"))
+    pseudo = "pseudo-" if results["pseudo_likelihood"] else ""
+    groups = in_order(pooled(lanes, keys))
+    ranked = sorted(groups, key=lambda g: -(summary(g[1])["mean"]["bound"] or -float("inf")))
+    settings = groups if len(groups) <= MOST_ROWS else ranked[:MOST_ROWS]
+    tables: list[str] = []
+    for names in blocks(shown_metrics(lanes), narrowest=16):
+        rows = [[*keys, "lanes", *(column(name, pseudo) for name in names)]]
+        for values, own in settings:
+            of = summary(own)
+            numbers = [
+                f"{mean} ± {se}" if se != "-" else mean
+                for mean, se in zip(cells(of["mean"], names), cells(of["se"], names), strict=True)
+            ]
+            rows.append([*(text(v) for v in values.values()), str(of["lanes_in_mean"]), *numbers])
+        widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+        tables += [line(row, widths) for row in rows]
+    only = f", only {' and '.join(where)}" if where else ""
+    lines = [
+        *([] if done == programs else [f"unfinished: {done} of {programs} programs so far"]),
+        f"test set of {dataset_name(results)}, nats per example, mean ± standard error over lanes, "
+        f"each lane's best by validation{only}",
+        *tables,
+    ]
+    if len(groups) > MOST_ROWS:
+        lines.append(f"the best {MOST_ROWS} of {len(groups)} settings; {folder.RESULTS} has all")
+    hidden = [k for k in swept if k not in keys and len({repr(v[k]) for v in lanes}) > 1]
+    if hidden:
+        lines.append(f"a row pools lanes that differ in {', '.join(hidden)}; --where narrows them")
+    if pseudo:
+        lines.append("grey values in a Bernoulli: a pseudo-likelihood, not to be put in a table")
+    diverged = [lane for lane in lanes if lane["status"] == "diverged"]
+    for lane in diverged[:10]:
+        lines.append(
+            f"lane {lane['lane']} ({setting_of(lane, swept)}, seed {lane['seed']}) diverged at "
+            f"step {lane['diverged_step']}, left out"
+        )
+    if len(diverged) > 10:
+        lines.append(f"and {len(diverged) - 10} more diverged; see {folder.LANES}")
+    lines += ["", "best lanes by validation"] if best_lanes(lanes) else []
+    for lane in best_lanes(lanes)[:BEST]:
+        lines.append(
+            f"lane {lane['lane']:>4}: validation {lane['validation_bound']:.2f}, test "
+            f"{cells(lane, ['bound'])[0]}; {setting_of(lane, swept)}, seed {lane['seed']}, "
+            f"epoch {lane['best_epoch']:g}"
+        )
+    return "\n".join([*lines, "", f"results      {workdir / folder.RESULTS}"])
+
+
+def best_lanes(lanes: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The lanes that have not diverged, the highest validation bound first."""
+    healthy = [
+        lane
+        for lane in lanes
+        if lane["status"] != "diverged" and lane["validation_bound"] is not None
+    ]
+    return sorted(healthy, key=lambda lane: -lane["validation_bound"])
+
+
+def setting_of(lane: dict[str, Any], keys: Sequence[str]) -> str:
+    """The keys and their values in a few words."""
+    return ", ".join(f"{key} {text(lane[key])}" for key in keys) or "the config as it is"
+
+
+def dataset_name(results: dict[str, Any]) -> str:
+    identity = results["dataset"]
+    if "several" in identity:
+        return "several datasets"
+    return (
+        f"{identity['name']} ({identity['test_size']} images, binarisation: "
+        f"{identity['binarization']})"
+    )
+
+
+def draw(
+    workdir: Path,
+    results: dict[str, Any],
+    lanes: list[dict[str, Any]],
+    keys: list[str],
+    where: Sequence[str],
+) -> list[Path]:
+    """Every plot of these lanes, told apart by the keys; returns their paths."""
+    at = workdir / folder.FIGURES
+    prefix = "pseudo-" if results["pseudo_likelihood"] else ""
+    condition = "".join(f"_where_{c.replace('/', '-')}" for c in where)
+    title = f"{dataset_name(results)}\nmean and standard error over lanes"
+    title += f", {' and '.join(where)}" * bool(where)
+    found = points(lanes, keys)
+    if not found:
+        return []
+    drawn = []
+    for key in keys:
+        drawn.append(at / f"by_{key}{condition}.png")
+        against_key(drawn[-1], found, key, title=title, prefix=prefix)
+    if len(keys) == 2 and independent(found, keys[0]):
+        drawn.append(at / f"heat_map_{keys[0]}_{keys[1]}{condition}.png")
+        heat_map(drawn[-1], found, title=title, prefix=prefix)
+    healthy = [lane for lane in lanes if lane["status"] != "diverged"]
+    drawn += draw_rate_distortion(
+        at / f"rate_distortion{condition}.png",
+        {setting_of(values, keys): own for values, own in in_order(pooled(healthy, keys))},
+        title=f"{dataset_name(results)}: a point a lane",
+        prefix=prefix,
+    )
+    drawn.append(at / f"training_curves{condition}.png")
+    draw_curves(drawn[-1], workdir, lanes, keys, prefix, dataset_name(results))
+    return drawn
+
+
+def draw_curves(
+    path: Path, workdir: Path, lanes: list[dict], keys: list[str], prefix: str, name: str
+) -> None:
+    """The curves of each setting, or of the best by validation where there are many."""
+    rows: dict[int, list[dict]] = {}
+    for row in folder.read_rows(workdir):
+        if row["split"] == "validation":
+            rows.setdefault(row["lane"], []).append(row)
+    groups = pooled(lanes, keys)
+    best = {lane["lane"]: rank for rank, lane in enumerate(best_lanes(lanes))}
+    groups = sorted(groups, key=lambda g: min(best.get(v["lane"], len(lanes)) for v in g[1]))
+    chosen = sorted(groups[:MOST_LINES], key=lambda g: g[1][0]["lane"])
+    settings = {
+        setting_of(values, keys): [rows.get(lane["lane"], []) for lane in own]
+        for values, own in chosen
+    }
+    of = f", the best {MOST_LINES} of {len(groups)} settings" if len(groups) > MOST_LINES else ""
+    curves(
+        path,
+        settings,
+        title=f"{name}: validation, mean and range over lanes{of}",
+        prefix=prefix,
+    )

@@ -1,0 +1,90 @@
+"""Results as tables in plain text."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from vae_jax.runs import folder
+from vae_jax.runs.summary import ALWAYS, COLUMNS
+
+WIDTH = 84  # characters of a table's columns, beside the lane's own
+TRUSTED = 0.01  # of the images may have a single draw that dominates
+
+
+def shown_metrics(lanes: list[dict[str, Any]]) -> list[str]:
+    """The COLUMNS that there are, without the bound where it is the ELBO itself."""
+    there = [
+        name
+        for name in COLUMNS
+        if COLUMNS[name] in ALWAYS or any(lane.get(name) is not None for lane in lanes)
+    ]
+    if all(lane["bound"] == lane["elbo"] for lane in lanes):
+        there.remove("bound")
+    return there
+
+
+def column(name: str, pseudo: str) -> str:
+    """The head of a metric's column."""
+    shown = name.replace("bits_per_dim", "bits/dim")
+    return f"{pseudo}{shown}" if COLUMNS[name].of_likelihood else shown
+
+
+def cells(numbers: dict[str, float | None], names: list[str]) -> list[str]:
+    """Those metrics as they are printed."""
+    return ["-" if (v := numbers.get(n)) is None else f"{v:.{COLUMNS[n].digits}f}" for n in names]
+
+
+def blocks(names: list[str], narrowest: int = 8) -> list[list[str]]:
+    """The columns in as many tables as fit a screen, one below the other."""
+    found: list[list[str]] = [[]]
+    for name in names:
+        widths = [max(narrowest, len(n)) + 2 for n in (*found[-1], name)]
+        if sum(widths) > WIDTH and found[-1]:
+            found.append([])
+        found[-1].append(name)
+    return found
+
+
+def table(workdir: Path, results: dict[str, Any], figures: list[Path]) -> str:
+    """What a person reads at the end: the lanes, their mean, and where each thing is."""
+    pseudo = "pseudo-" if results["pseudo_likelihood"] else ""
+    identity = results["dataset"]
+    lines = [
+        *([] if results["finished"] else [f"unfinished: at step {results['step']}"]),
+        f"test set of {identity['name']} ({identity['test_size']} images, binarisation: "
+        f"{identity['binarization']}), nats per example, each lane's best by validation",
+    ]
+    for metrics in blocks(shown_metrics(results["lanes"])):
+        names = [column(name, pseudo) for name in metrics]
+        rows = [["lane", "seed", "status", "best epoch", *names]]
+        for lane in results["lanes"]:
+            head = (str(lane["lane"]), str(lane["seed"]), lane["status"])
+            rows.append([*head, f"{lane['best_epoch']:g}", *cells(lane, metrics)])
+        if results["lanes_in_mean"] > 1:
+            rows.append(["", "", "", "mean", *cells(results["mean"], metrics)])
+            rows.append(["", "", "", "± se", *cells(results["se"], metrics)])
+        widths = [4, 10, 8, 10, *(max(8, len(name)) for name in names)]
+        lines += ["  ".join(map(str.rjust, row, widths)) for row in rows]
+    if results["pseudo_likelihood"]:
+        lines.append("grey values in a Bernoulli: a pseudo-likelihood, not to be put in a table")
+    for lane in results["lanes"]:
+        if lane.get("dominated", 0) > TRUSTED:
+            lines.append(
+                f"nll: in {lane['dominated']:.0%} of the images of lane {lane['lane']} one draw "
+                "has over half of the weight: log p(x) is higher; take more draws, or ais"
+            )
+    diverged = [lane for lane in results["lanes"] if lane["status"] == "diverged"]
+    for lane in diverged:
+        lines.append(f"lane {lane['lane']} diverged at step {lane['diverged_step']}, left out")
+    lines += [
+        "",
+        f"results      {workdir / folder.RESULTS}",
+        f"metrics      {workdir / folder.METRICS}",
+        f"checkpoints  {workdir / folder.CHECKPOINTS}",
+        *(f"figure       {path}" for path in figures),
+    ]
+    return "\n".join(lines)
+
+
+def line(parts: Sequence[str], widths: Sequence[int]) -> str:
+    return "  ".join(f"{part:>{width}}" for part, width in zip(parts, widths, strict=True))

@@ -1,0 +1,23 @@
+"""A trained run, from its folder."""
+
+from vae_jax.errors import UserError
+from vae_jax.runs import folder
+from vae_jax.runs.checkpoint import Checkpoints, Progress, template
+from vae_jax.runs.run import Run, make_start
+
+
+def load_progress(run: Run) -> Progress:
+    """The newest whole checkpoint of the run; says so if a newer one is damaged.
+
+    Raises:
+      UserError: there is none, or the data are not those it began on.
+    """
+    folder.refuse_other_data(run.workdir, run.data.identity)
+    at = run.workdir / folder.CHECKPOINTS
+    done = None
+    if at.exists():
+        with Checkpoints(at, keep=None) as checkpoints:
+            done = checkpoints.restore(template(run.spec, run.hyper, make_start(run)))
+    if done is None:
+        raise UserError(f"{run.workdir} has no checkpoint yet; train it first")
+    return done

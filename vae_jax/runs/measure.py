@@ -1,0 +1,170 @@
+"""Measuring the lanes of a run: the bound of a split, and metrics, each kept in the run folder once
+it is done.
+"""
+
+import os
+import zlib
+from typing import Any
+
+import jax
+import numpy as np
+from tqdm import tqdm
+
+from vae_jax.data.dataset import Split
+from vae_jax.devices.lanes import shard_lanes, to_host
+from vae_jax.devices.processes import is_first
+from vae_jax.evaluation.bounds import Terms, bound
+from vae_jax.evaluation.examples import joined, measure_batches
+from vae_jax.evaluation.metrics import METRICS
+from vae_jax.evaluation.metrics.metric import Arrays, Metric, Numbers, Subject
+from vae_jax.models.model import ModelHyper
+from vae_jax.objectives.annealing import anneal
+from vae_jax.objectives.objective import ObjectiveSpec
+from vae_jax.runs import folder
+from vae_jax.runs.checkpoint import Best
+from vae_jax.runs.folder import or_none
+from vae_jax.runs.run import Run, evaluation_labels
+from vae_jax.training.step import State
+
+FOLDER = "evaluation"  # of the run folder: where what is measured is kept
+
+# Groups of examples side by side, to a call of the device: after each, the bar moves.
+GROUPS = 4
+
+
+def evaluation_spec(run: Run) -> ObjectiveSpec:
+    """The objective, with as many draws as an evaluation takes."""
+    return run.spec.objective._replace(num_samples=run.values["evaluation.num_samples"])
+
+
+def evaluate_state(run: Run, state: State | Best, split: Split) -> Terms:
+    """The loss and terms [padded lanes, n] of a split at `state`, on the devices.
+
+    Dispatched, not waited for.
+    """
+    hyper, key = shard_lanes(run.layout, (run.hyper, run.keys.evaluation))
+    batches = measure_batches(
+        bound,
+        evaluation_spec(run),
+        run.spec.model,
+        run.layout,
+        0,
+        state.params,
+        key,
+        jax.vmap(anneal)(hyper.objective, state.step),
+        hyper.model,
+        split.images,
+        evaluation_labels(run, split),
+        batch_size=run.values["evaluation.batch_size"],
+    )
+    return joined(list(batches), len(split.images))
+
+
+def subject_of(run: Run) -> Subject:
+    """The run, as metrics see it."""
+    settings = tuple(lane.setting for lane in run.lanes)
+    return Subject(run.values, settings, run.data, run.hyper.model, run.workdir / FOLDER)
+
+
+def measurements(run: Run, best: Best) -> list[Numbers]:
+    """The numbers of each lane's best on the test set, of all metrics that the config names."""
+    lanes: list[Numbers] = [{} for _ in run.lanes]
+    for name in run.values["evaluation.metrics"]:
+        metric = METRICS[name]
+        if metric is not None:
+            for lane, numbers in zip(lanes, measured(run, best, name, metric), strict=True):
+                lane |= numbers
+    return lanes
+
+
+def measured(run: Run, best: Best, name: str, metric: Metric) -> list[Numbers]:
+    """One metric's numbers: those in the run folder, if they are of these params and settings."""
+    subject = subject_of(run)
+    settings = {
+        "spec": repr(metric.spec(subject)),
+        "best_step": [int(step) for step in best.step],
+    }
+    at = subject.folder
+    path = at / f"{name}.json"
+    if path.exists():
+        there = folder.read_json(path)
+        if there.get("settings") == settings:
+            return there["lanes"]
+    kept = {}
+    for other in metric.needs:
+        needed = METRICS[other]
+        assert needed is not None
+        measured(run, best, other, needed)
+        kept[other] = kept_arrays(run, other)
+    split, model_hyper = metric.inputs(subject), metric.model_hyper(subject, kept)
+    arrays = measure_split(run, best, name, metric, split, model_hyper)
+    lanes = [
+        {key: storable(number) for key, number in own.items()}
+        for own in metric.summary(arrays, subject)
+    ]
+    if is_first():
+        at.mkdir(exist_ok=True)
+        temporary = at / f".{name}.tmp.npz"
+        np.savez_compressed(temporary, **arrays)  # type: ignore[arg-type]
+        os.replace(temporary, at / f"{name}.npz")
+        # Last: it is what says that the metric is done.
+        folder.write_json(path, {"settings": settings, "lanes": lanes})
+    return lanes
+
+
+def storable(number: Any) -> Any:
+    """A number, or a list of them, as JSON has it; a text as it is."""
+    if isinstance(number, list):
+        return [storable(one) for one in number]
+    return number if isinstance(number, str) else or_none(number)
+
+
+def kept_arrays(run: Run, name: str) -> Arrays:
+    """What a metric left in the run folder: [lanes, n, ...]."""
+    with np.load(run.workdir / FOLDER / f"{name}.npz") as kept:
+        return dict(kept)
+
+
+def measure_split(
+    run: Run, best: Best, name: str, metric: Metric, split: Split, model_hyper: ModelHyper
+) -> Arrays:
+    """What the metric measures of the examples, under every lane: [lanes, n, ...]."""
+    values, n, subject = run.values, len(split.images), subject_of(run)
+    at_once = metric.at_once(subject)
+    batch_size = min(GROUPS * at_once or values["evaluation.batch_size"], n)
+    # Noise of its own, whatever else is measured.
+    keys = jax.vmap(jax.random.fold_in, (0, None))(
+        run.keys.evaluation, np.uint32(zlib.crc32((metric.stream or name).encode()))
+    )
+    params, keys, model_hyper = shard_lanes(run.layout, (best.params, keys, model_hyper))
+    batches = measure_batches(
+        metric.measure,
+        metric.spec(subject),
+        run.spec.model,
+        run.layout,
+        at_once,
+        params,
+        keys,
+        None,
+        model_hyper,
+        split.images,
+        evaluation_labels(run, split),
+        batch_size=batch_size,
+    )
+    if is_first():
+        print(
+            f"{name}: {len(run.lanes)} lanes x {n:,} images, each {metric.cost(subject)}",
+            flush=True,
+        )
+    parts = [
+        to_host(run.layout, batch)
+        for batch in tqdm(
+            batches,
+            desc=name,
+            total=-(-n // batch_size),
+            unit=f" x {batch_size} images",
+            disable=None if is_first() else True,
+            dynamic_ncols=True,
+        )
+    ]
+    return {key: np.concatenate([part[key] for part in parts], axis=1)[:, :n] for key in parts[0]}

@@ -1,0 +1,100 @@
+"""The numbers of a run's lanes on the test set, and their mean over lanes."""
+
+import math
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from vae_jax.data.binarization import scale
+from vae_jax.devices.lanes import shard_lanes, to_host
+from vae_jax.evaluation.metrics import METRICS
+from vae_jax.evaluation.metrics.metric import Column, standard_error
+from vae_jax.models import make_model
+from vae_jax.runs.checkpoint import Best, Progress, diverged_step, status
+from vae_jax.runs.folder import or_none
+from vae_jax.runs.measure import evaluate_state, measurements
+from vae_jax.runs.run import Run, lane_model
+
+ALWAYS = (
+    Column("bound", of_likelihood=True),
+    Column("elbo", of_likelihood=True),
+    Column("reconstruction", of_likelihood=True),
+    Column("kl"),
+    Column("bits_per_dim", 4, of_likelihood=True),
+)
+COLUMNS = {
+    column.name: column
+    for columns in (ALWAYS, *(m.columns for m in METRICS.values() if m), (Column("accuracy", 4),))
+    for column in columns
+}
+
+
+def results(run: Run, done: Progress) -> dict[str, Any]:
+    """The results of every lane's best on the test set."""
+    best = shard_lanes(run.layout, done.best)
+    terms = to_host(run.layout, evaluate_state(run, best, run.data.test))
+    terms_kn = {name: term.astype(np.float64) for name, term in terms.items()}
+    step = int(done.state.step[0])
+    finished = step >= run.total_steps or bool((done.state.diverged_step >= 0).all())
+    dimensions = math.prod(run.data.image_shape)
+    more = measurements(run, done.best)
+    lanes = []
+    for lane, own in enumerate(run.lanes):
+        best_step = int(done.best.step[lane])
+        bound_n, elbo_n = terms_kn["bound"][lane], terms_kn["elbo"][lane]
+        lanes.append(
+            {
+                "lane": own.number,
+                "seed": own.seed,
+                **own.setting,
+                "status": status(done, lane, finished=finished),
+                "diverged_step": diverged_step(done, lane),
+                "best_step": best_step,
+                "best_epoch": round(best_step / run.spec.steps_per_epoch, 6),
+                "validation_bound": or_none(done.best_bound[lane]),
+                "bound": or_none(bound_n.mean()),
+                "elbo": or_none(elbo_n.mean()),
+                "elbo_se": or_none(standard_error(elbo_n)),  # over the test examples
+                "reconstruction": or_none(terms_kn["reconstruction"][lane].mean()),
+                "kl": or_none(terms_kn["kl"][lane].mean()),
+                "accuracy": accuracy(run, done.best, lane),
+                "bits_per_dim": or_none(-bound_n.mean() / (dimensions * math.log(2))),
+                **more[lane],
+            }
+        )
+    return {
+        "finished": finished,
+        "step": step,
+        "lanes": lanes,
+        "pseudo_likelihood": run.pseudo,
+        "evaluation": {k: v for k, v in run.values.items() if k.startswith("evaluation.")},
+        "dataset": run.data.identity,
+        "wall_seconds": round(float(done.wall_seconds), 3),
+    }
+
+
+def summary(lanes: list[dict[str, Any]]) -> dict[str, Any]:
+    """Mean and standard error over lanes, those that diverged left out."""
+    healthy = [lane for lane in lanes if lane["status"] != "diverged"]
+    columns = {name: np.array([lane.get(name) for lane in healthy], float) for name in COLUMNS}
+    return {
+        "lanes_in_mean": len(healthy),
+        "mean": {n: or_none(c.mean()) if len(c) else None for n, c in columns.items()},
+        "se": {n: or_none(standard_error(c)) for n, c in columns.items()},
+    }
+
+
+def accuracy(run: Run, best: Best, lane: int) -> float | None:
+    """The fraction of test labels that a lane's classifier gets right; None: it has none."""
+    images, labels = run.data.test.images, run.data.test.labels
+    if make_model(run.spec.model).classify is None or labels is None:
+        return None
+    model, params = lane_model(run, best.params, lane)
+    logits = model.classify
+    assert logits is not None
+    classify = jax.jit(lambda x: jnp.argmax(logits(params, scale(x)), axis=-1))
+    size = run.values["evaluation.batch_size"]
+    found = [classify(images[i : i + size]) for i in range(0, len(images), size)]
+    return float(np.mean(np.concatenate(found) == labels))

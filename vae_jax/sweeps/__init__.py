@@ -1,0 +1,1 @@
+"""Many configs as few compiled programs, shared by any number of workers."""

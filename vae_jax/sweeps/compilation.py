@@ -1,0 +1,124 @@
+"""Compiling a run's programs ahead of its turn, and what they say of the memory they need."""
+
+import math
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from jax.sharding import NamedSharding
+from jax.sharding import PartitionSpec as P
+
+from vae_jax.devices.lanes import Layout
+from vae_jax.devices.setup import device_memory, host_memory
+from vae_jax.evaluation.bounds import bound
+from vae_jax.evaluation.examples import measure_lanes
+from vae_jax.runs.checkpoint import template
+from vae_jax.runs.measure import evaluation_spec
+from vae_jax.runs.run import Run, evaluation_labels, make_examples, make_start
+from vae_jax.training.loop import init_lanes, order_lanes, train_lanes
+
+# Beside the state being trained: two snapshots on the devices, one on its way to the host and one
+# of the next chunk; on the host, the newest state and the best params, as they are, as they were,
+# and as they are being saved. The last two numbers are what sweeps of 32 to 75 lanes came to.
+SNAPSHOTS = 2
+HOST_COPIES = 7
+PROCESS = 1_000_000_000  # bytes of jax, its compiler, the data and the figures
+FRACTION = 0.8  # of the memory, at most
+
+
+class Memory(NamedTuple):
+    """Bytes that a run needs."""
+
+    device: int  # on every device
+    shared: int  # of them, what does not depend on the number of lanes
+    host: int  # for what is kept and saved there
+
+
+def abstract(layout: Layout, tree: Any, spec: P, lanes: int | None = None) -> Any:
+    """What `shard_lanes` (to so many padded lanes) or `replicate` would give, without the data."""
+    sharding = NamedSharding(layout.mesh, spec)
+
+    def of(leaf):
+        shape = leaf.shape if lanes is None else (lanes, *leaf.shape[1:])
+        return jax.ShapeDtypeStruct(shape, leaf.dtype, sharding=sharding)
+
+    return jax.tree.map(of, tree)
+
+
+def compile_run(run: Run) -> Memory:
+    """Compiles what the run will call, into the compilation cache, and says what memory it needs.
+
+    The run's own calls trace it again and find it there.
+    """
+    layout, data = run.layout, run.data
+    start = make_start(run)
+    progress = template(run.spec, run.hyper, start)
+    hyper, keys, state = abstract(
+        layout, (run.hyper, run.keys, progress.state), P("lanes"), layout.padded
+    )
+    examples, start = abstract(layout, (make_examples(run), start), P())
+    init_lanes.lower(run.spec, layout, hyper, keys, start).compile()
+    for split in (data.validation, data.test):
+        size = min(run.values["evaluation.batch_size"], len(split.images))
+        labels = evaluation_labels(run, split)
+        rows = (split.images[:size], None if labels is None else labels[:size])
+        batch = abstract(layout, (*rows, np.arange(size, dtype=np.int32)), P())
+        measure_lanes.lower(
+            bound,
+            evaluation_spec(run),
+            run.spec.model,
+            layout,
+            0,
+            state.params,
+            keys.evaluation,
+            hyper.objective,
+            hyper.model,
+            *batch,
+        ).compile()
+    order_lanes.lower(run.spec, layout, keys, np.int32(0)).compile()
+    order = jax.ShapeDtypeStruct((1, run.spec.train_size), np.int32)
+    order = abstract(layout, order, P("lanes"), layout.padded)
+    arguments = (hyper, state, keys, order, examples, np.int32(0))
+    program = train_lanes.lower(run.spec, layout, *arguments).compile()
+    analysis = program.memory_analysis()
+    assert analysis is not None
+    state_bytes = sum(leaf.nbytes for leaf in jax.tree.leaves(progress.state))
+    snapshots = (
+        SNAPSHOTS * state_bytes * layout.padded // (len(run.lanes) * layout.mesh.shape["lanes"])
+    )
+    return Memory(
+        device=analysis.argument_size_in_bytes
+        + analysis.output_size_in_bytes
+        + analysis.temp_size_in_bytes
+        - analysis.alias_size_in_bytes
+        + snapshots,
+        shared=data.train.images.nbytes,
+        host=HOST_COPIES * state_bytes,
+    )
+
+
+def total(run: Run, memory: Memory) -> int:
+    """Bytes on all devices and the host together."""
+    return memory.device * run.layout.mesh.devices.size + memory.host + PROCESS
+
+
+def parts_to_fit(run: Run, memory: Memory) -> int:
+    """In how many programs the run's lanes fit into memory; 1: as they are."""
+    devices = run.layout.mesh.devices.size
+    if run.layout.in_turn:  # devices and host share one memory
+        needs = [(total(run, memory), memory.shared * devices + PROCESS, host_memory())]
+    else:
+        needs = [
+            (memory.device, memory.shared, device_memory(run.layout)),
+            (memory.host + PROCESS, PROCESS, host_memory()),
+        ]
+    parts = [
+        math.ceil((need - fixed) / max(FRACTION * limit - fixed, 1)) for need, fixed, limit in needs
+    ]
+    return min(max(1, *parts), len(run.lanes))
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether XLA, or the host, said so."""
+    of_xla = isinstance(error, jax.errors.JaxRuntimeError) and "RESOURCE_EXHAUSTED" in str(error)
+    return of_xla or isinstance(error, MemoryError)

@@ -1,0 +1,87 @@
+"""The records of a whole sweep, gathered from its programs' folders."""
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from vae_jax.runs import folder
+from vae_jax.runs.summary import summary
+from vae_jax.sweeps.plan import Program, Sweep
+
+ERROR = "error.txt"  # in a program's folder: the traceback of what it raised
+
+
+def collect(sweep: Sweep, *, finished: bool = False) -> dict[str, Any]:
+    """Writes lanes.csv, metrics.jsonl and results.json of the sweep as it now stands.
+
+    To be called by one process at a time. Returns the results.
+    """
+    lane_rows, lines, results = [], [], []
+    for program in sweep.programs:
+        lane_rows += program_rows(sweep, program)
+        at = sweep.folder(program)
+        if folder.is_finished(at):
+            lines.append((at / folder.METRICS).read_text())
+            own = folder.read_json(at / folder.RESULTS)
+            own["lanes"] = [lane | {"program": program.name} for lane in own["lanes"]]
+            results.append(own)
+    folder.write_lanes(sweep.workdir, sorted(lane_rows, key=lambda row: row["lane"]))
+    folder.write_text(sweep.workdir / folder.METRICS, "".join(lines))
+    lanes = sorted((lane for own in results for lane in own["lanes"]), key=lambda row: row["lane"])
+    datasets = [own["dataset"] for own in results]
+    distinct = [d for i, d in enumerate(datasets) if d not in datasets[:i]]
+    content = {
+        "finished": finished,
+        "programs_done": len(results),
+        "programs": len(sweep.programs),
+        "swept": sweep.swept,
+        "settings": [{**group, **summary(own)} for group, own in pooled(lanes, sweep.swept)],
+        "lanes": lanes,
+        "failed": [p.name for p in sweep.programs if (sweep.folder(p) / ERROR).exists()],
+        "pseudo_likelihood": any(own["pseudo_likelihood"] for own in results),
+        "evaluation": results[0]["evaluation"] if results else {},
+        "dataset": distinct[0] if len(distinct) == 1 else {"several": distinct},
+        "wall_seconds": round(sum(own["wall_seconds"] for own in results), 3),
+    }
+    folder.write_json(sweep.workdir / folder.RESULTS, content)
+    return content
+
+
+def program_rows(sweep: Sweep, program: Program) -> list[dict[str, Any]]:
+    """The rows of lanes.csv: those the program wrote last, or that it waits or has failed."""
+    at = sweep.folder(program)
+    written = {}
+    if (at / folder.LANES).exists():
+        with open(at / folder.LANES, newline="") as table:
+            written = {int(row["lane"]): row for row in csv.DictReader(table)}
+    rows = []
+    for lane in map(sweep.lane, program.lanes):
+        own = written.get(lane.number, {"status": "waiting", "diverged_step": ""})
+        rows.append(
+            {
+                "lane": lane.number,
+                "seed": lane.seed,
+                **lane.setting,
+                "status": "failed" if (at / ERROR).exists() else own["status"],
+                "diverged_step": own["diverged_step"],
+                "program": program.name,
+            }
+        )
+    return rows
+
+
+def failures(sweep: Sweep) -> list[Path]:
+    """The tracebacks of the programs that raised."""
+    return [path for program in sweep.programs if (path := sweep.folder(program) / ERROR).exists()]
+
+
+def pooled(
+    lanes: list[dict[str, Any]], keys: Sequence[str]
+) -> list[tuple[dict[str, Any], list[dict[str, Any]]]]:
+    """Lanes with the same values of the keys, in the order of the first of each."""
+    groups: dict[str, tuple[dict[str, Any], list[dict[str, Any]]]] = {}
+    for lane in lanes:
+        values = {key: lane[key] for key in keys}
+        groups.setdefault(repr(values), (values, []))[1].append(lane)
+    return list(groups.values())
