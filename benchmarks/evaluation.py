@@ -19,12 +19,13 @@ import numpy as np
 
 from benchmarks.machine import RESULTS, leave
 from configs import mnist_iwae
-from vae_jax.config.schema import Values, check
+from vae_jax.config.check import check
 from vae_jax.devices.lanes import replicate, shard_lanes
 from vae_jax.devices.setup import use_cores
 from vae_jax.evaluation.examples import measure_batches
 from vae_jax.evaluation.importance_sampling import BLOCK
 from vae_jax.evaluation.metrics.likelihood import nll
+from vae_jax.keys import Values
 from vae_jax.runs.measure import GROUPS, subject_of
 from vae_jax.runs.run import Lane, Run, make_dataset, make_program, make_start
 from vae_jax.training.loop import init_lanes

@@ -11,7 +11,8 @@ minutes on two cores.
 from benchmarks.machine import leave
 from benchmarks.objectives import least, steps_of
 from configs import default
-from vae_jax.config.schema import check, nest
+from vae_jax.config.check import check
+from vae_jax.config.schema import nest
 from vae_jax.networks import DECODERS
 from vae_jax.runs.run import make_dataset
 

@@ -20,7 +20,9 @@ import numpy as np
 
 from benchmarks.machine import RESULTS, leave
 from configs import default, mnist_iwae
-from vae_jax.config.schema import Values, check, nest
+from vae_jax.config.check import check
+from vae_jax.config.schema import nest
+from vae_jax.keys import Values
 from vae_jax.runs.run import Lane, first_state, make_dataset, make_program, on_devices
 from vae_jax.training.loop import train_chunks
 

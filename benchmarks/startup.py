@@ -74,7 +74,7 @@ def stages(started: float) -> dict[str, float]:
     from benchmarks.machine import RESULTS
     from configs import default
     from vae_jax.commands.train import train  # noqa: F401  what the command imports
-    from vae_jax.config.schema import check
+    from vae_jax.config.check import check
     from vae_jax.devices.lanes import replicate, shard_lanes
     from vae_jax.devices.setup import use_cache, use_cores
     from vae_jax.runs.run import make_examples, make_run, make_start

@@ -45,7 +45,8 @@ WORKS = (
 def values_of(work: Work) -> dict[str, Any]:
     """The config of this code that is the work."""
     from configs import default
-    from vae_jax.config.schema import check, nest
+    from vae_jax.config.check import check
+    from vae_jax.config.schema import nest
 
     changes = {
         "model.latent_size": work.latent_size,

@@ -61,7 +61,8 @@ from ml_collections import ConfigDict
 from configs import default
 from vae_jax import cli
 from vae_jax.config.build import make_objective_spec
-from vae_jax.config.schema import Values, check, nest
+from vae_jax.config.check import check
+from vae_jax.config.schema import nest
 from vae_jax.data.binarization import scale
 from vae_jax.devices.lanes import to_host
 from vae_jax.devices.setup import use_cache, use_cores
@@ -76,6 +77,7 @@ from vae_jax.evaluation.gradients import (
     parts_of,
 )
 from vae_jax.figures.gradients import gradients
+from vae_jax.keys import Values
 from vae_jax.models.model import VAE, Params
 from vae_jax.objectives.objective import ObjectiveHyper, ObjectiveSpec
 from vae_jax.runs import folder

@@ -24,9 +24,11 @@ from absl import flags
 
 from vae_jax import cli
 from vae_jax.commands.sweep import sweep
-from vae_jax.config.schema import Values, check, differences, nest
+from vae_jax.config.check import check
+from vae_jax.config.schema import differences, nest
 from vae_jax.devices.setup import use_cache, use_cores
 from vae_jax.errors import UserError
+from vae_jax.keys import Values
 from vae_jax.runs import folder
 from vae_jax.sweeps import language as hyper
 from vae_jax.sweeps.plan import Datasets, make_sweep

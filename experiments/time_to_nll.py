@@ -28,13 +28,15 @@ import numpy as np
 from absl import flags
 
 from vae_jax import cli
-from vae_jax.config.schema import Values, check, nest
+from vae_jax.config.check import check
+from vae_jax.config.schema import nest
 from vae_jax.data.dataset import Split
 from vae_jax.devices.lanes import to_host
 from vae_jax.devices.setup import use_cores
 from vae_jax.errors import UserError
 from vae_jax.evaluation.metrics.likelihood import nll
 from vae_jax.evaluation.metrics.metric import standard_error
+from vae_jax.keys import Values
 from vae_jax.runs import folder
 from vae_jax.runs.checkpoint import Best
 from vae_jax.runs.measure import measure_split

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from vae_jax.data.dataset import Dataset
 from vae_jax.errors import UserError
-from vae_jax.models.model import VAE, Params
+from vae_jax.models.model import Model, Variables
 from vae_jax.runs.load import load_progress
 from vae_jax.runs.run import lane_model
 from vae_jax.sweeps.plan import runs_in
@@ -14,13 +14,13 @@ from vae_jax.sweeps.plan import runs_in
 class Loaded(NamedTuple):
     """A trained lane, ready to use from Python."""
 
-    model: VAE
-    params: Params
+    model: Model
+    variables: Variables
     data: Dataset
 
 
 def load(workdir: str | Path, lane: int = 0) -> Loaded:
-    """The model, the best params of one lane, and the dataset of the run in `workdir`.
+    """The model, the best variables of one lane, and the dataset of the run in `workdir`.
 
     Raises:
       UserError: there is no run or no checkpoint, or no such lane.
@@ -31,5 +31,5 @@ def load(workdir: str | Path, lane: int = 0) -> Loaded:
     for run in runs:
         for i, own in enumerate(run.lanes):
             if own.number == lane:
-                return Loaded(*lane_model(run, load_progress(run).best.params, i), run.data)
+                return Loaded(*lane_model(run, load_progress(run).best.variables, i), run.data)
     raise UserError(f"{workdir} has no lane {lane}; it has 0 to {lanes - 1}")

@@ -46,6 +46,7 @@ usage: vae-jax VERB FLAGS
   vae-jax list
       Names everything that a config key can choose: objectives, likelihoods, priors, posteriors,
       networks, ...
+      --write                       prints configs/default.py, every key with its meaning, instead
 
 flags:
   --config=FILE       a config file; configs/ holds them, configs/default.py explains every key
@@ -237,7 +238,7 @@ def plan_and_run(command: Command) -> None:
     """The sweep that a command asks for."""
     own = command.flags
     from vae_jax.commands.sweep import sweep as run
-    from vae_jax.config.schema import check
+    from vae_jax.config.check import check
     from vae_jax.sweeps import language as hyper
     from vae_jax.sweeps import launch
     from vae_jax.sweeps.plan import Datasets, make_sweep
@@ -267,11 +268,11 @@ def report(arguments: Sequence[str]) -> None:
 
 
 def list_families(arguments: Sequence[str]) -> None:
-    if arguments:
-        raise UserError(f"unexpected argument {arguments[0]!r}; `vae-jax list` takes none")
-    from vae_jax.config.listing import listing
+    if arguments and list(arguments) != ["--write"]:
+        raise UserError(f"unexpected argument {arguments[0]!r}; `vae-jax list` takes --write alone")
+    from vae_jax.config.listing import default_text, listing
 
-    print(listing())
+    print(default_text() if arguments else listing(), end="" if arguments else "\n")
 
 
 # What the operating system refuses and the user can mend.

@@ -8,7 +8,8 @@ from tests.conftest import write_tiny_npz
 from tests.runs.test_train import values_of
 from vae_jax.config import needs as combinations
 from vae_jax.config.build import make_spec
-from vae_jax.config.schema import check, nest
+from vae_jax.config.check import check
+from vae_jax.config.schema import nest
 from vae_jax.errors import UserError
 from vae_jax.runs.run import make_dataset, make_run
 

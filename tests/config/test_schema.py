@@ -9,7 +9,8 @@ import pytest
 import configs
 from configs import default
 from vae_jax.config.build import make_hyper, make_spec
-from vae_jax.config.schema import KEYS, check, differences, flatten, nest
+from vae_jax.config.check import check
+from vae_jax.config.schema import KEYS, differences, flatten, nest
 from vae_jax.errors import UserError
 from vae_jax.runs.run import make_dataset
 

@@ -8,7 +8,7 @@ import pytest
 
 from experiments import gradient_variance
 from vae_jax import cli
-from vae_jax.config.schema import check
+from vae_jax.config.check import check
 from vae_jax.runs import folder
 from vae_jax.runs.run import make_run
 

@@ -12,7 +12,8 @@ from configs import default
 from vae_jax.api import load
 from vae_jax.commands import train
 from vae_jax.config.build import make_hyper, make_spec
-from vae_jax.config.schema import check, nest
+from vae_jax.config.check import check
+from vae_jax.config.schema import nest
 from vae_jax.errors import UserError
 from vae_jax.runs import folder
 from vae_jax.runs import run as plan

@@ -20,7 +20,9 @@ import optax
 
 from configs import default
 from vae_jax.config.build import make_hyper, make_spec
-from vae_jax.config.schema import Values, check, nest
+from vae_jax.config.check import check
+from vae_jax.keys import Values
+from vae_jax.config.schema import nest
 from vae_jax.data.dataset import Dataset, Split
 from vae_jax.devices.lanes import layout, replicate, shard_lanes
 from vae_jax.training.loop import init_lanes, order_lanes, train_lanes

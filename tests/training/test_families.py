@@ -7,7 +7,8 @@ import pytest
 from tests.conftest import write_tiny_npz
 from tests.runs.test_train import values_of
 from vae_jax.config.listing import FAMILIES
-from vae_jax.config.schema import check, nest
+from vae_jax.config.check import check
+from vae_jax.config.schema import nest
 from vae_jax.devices.lanes import to_host
 from vae_jax.runs.measure import evaluate_state
 from vae_jax.runs.run import make_run

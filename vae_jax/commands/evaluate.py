@@ -4,9 +4,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from vae_jax.config.schema import Values, check, differences
+from vae_jax.config.check import check
+from vae_jax.config.schema import differences
 from vae_jax.devices.processes import is_first
 from vae_jax.errors import UserError
+from vae_jax.keys import Values
 from vae_jax.reports.run_figures import draw_figures
 from vae_jax.reports.sweep_report import report
 from vae_jax.reports.table import table

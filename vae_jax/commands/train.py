@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from vae_jax.commands.evaluate import evaluate_best
-from vae_jax.config.schema import check, nest
+from vae_jax.config.check import check
+from vae_jax.config.schema import nest
 from vae_jax.devices.processes import is_first
 from vae_jax.reports.run_figures import draw_training_curves
 from vae_jax.runs import folder, progress

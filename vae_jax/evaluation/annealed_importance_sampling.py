@@ -17,7 +17,17 @@ import numpy as np
 from jaxtyping import Array, Float, Key
 
 from vae_jax.errors import UserError
-from vae_jax.models.model import VAE, Params
+from vae_jax.models.model import (
+    Model,
+    Variables,
+    joined,
+    latents,
+    layer_sizes,
+    log_prior,
+    parted,
+    prior_samples,
+    sample_prior,
+)
 from vae_jax.objectives.importance import log_mean_exp
 
 TARGET = 0.65  # acceptance of the moves
@@ -71,13 +81,14 @@ def hamiltonian_kernel() -> Any:
 
 
 def moved(
-    model: VAE,
-    params: Params,
+    model: Model,
+    variables: Variables,
     key: Key[Array, ""],
     x_bd: Float[Array, "1 d"],
     z_kl: Float[Array, "k l"],
     spec: Annealing,
     step_sizes: Float[Array, " t"] | None,
+    label_b: Any,
     *,
     backwards: bool = False,
 ) -> tuple[Float[Array, " k"], Float[Array, " t"], Float[Array, ""]]:
@@ -88,12 +99,17 @@ def moved(
     hmc = hamiltonian_kernel()
     kernel, unit = hmc.build_kernel(), jnp.ones(z_kl.shape[1])
 
+    sizes = layer_sizes(model, variables, label_b)
+
+    def trace(z_l):
+        return model.trace(variables, given(parted(z_l[None, None], sizes)), None, label_b)
+
     def log_likelihood(z_l):
-        return model.log_likelihood(model.decode(params, z_l[None, None]), x_bd)[0, 0]
+        return trace(z_l).x.log_prob(x_bd[None])[0, 0]
 
     def move(key, z_l, beta, step_size):
         def log_density(z_l):
-            return model.log_prior(params, z_l[None, None])[0, 0] + beta * log_likelihood(z_l)
+            return log_prior(trace(z_l))[0, 0] + beta * log_likelihood(z_l)
 
         state, info = kernel(
             key, hmc.init(z_l, log_density), log_density, step_size, unit, spec.leapfrog_steps
@@ -126,14 +142,19 @@ def moved(
 
 
 def forwards(
-    model: VAE, params: Params, key: Key[Array, ""], x_bd: Float[Array, "1 d"], spec: Annealing
+    model: Model,
+    variables: Variables,
+    key: Key[Array, ""],
+    x_bd: Float[Array, "1 d"],
+    spec: Annealing,
+    label_b: Any,
 ) -> tuple[Annealed, Float[Array, " t"]]:
     """The estimate of one example [1], and the step sizes that a pilot run found for it."""
     pilot_key, pilot_start, start, key = jax.random.split(key, 4)
-    pilot_kl = model.prior_sample(pilot_start, params, PILOT_CHAINS)
-    _, step_sizes, _ = moved(model, params, pilot_key, x_bd, pilot_kl, spec, None)
-    z_kl = model.prior_sample(start, params, spec.chains)
-    log_w_k, _, accepted = moved(model, params, key, x_bd, z_kl, spec, step_sizes)
+    pilot_kl = starts(model, variables, pilot_start, PILOT_CHAINS, label_b)
+    _, step_sizes, _ = moved(model, variables, pilot_key, x_bd, pilot_kl, spec, None, label_b)
+    z_kl = starts(model, variables, start, spec.chains, label_b)
+    log_w_k, _, accepted = moved(model, variables, key, x_bd, z_kl, spec, step_sizes, label_b)
     weights_k = jax.nn.softmax(log_w_k)
     found = Annealed(
         log_likelihood=log_mean_exp(log_w_k)[None],
@@ -143,23 +164,40 @@ def forwards(
     return found, step_sizes
 
 
+def starts(
+    model: Model, variables: Variables, key: Key[Array, ""], k: int, label_b: Any
+) -> Float[Array, "k l"]:
+    """k samples of the prior, of one example."""
+    trace = model.trace(variables, prior_samples(model, key, k), None, label_b)
+    return joined(latents(trace))[:, 0]
+
+
 def annealed_importance_sampling(
-    model: VAE, params: Params, key: Key[Array, ""], x_bd: Float[Array, "1 d"], spec: Annealing
+    model: Model,
+    variables: Variables,
+    key: Key[Array, ""],
+    x_bd: Float[Array, "1 d"],
+    spec: Annealing,
+    label_b: Any = None,
 ) -> Annealed:
     """log (1/k) sum_k w_k of k chains from p(z) to p(z | x), for one example.
 
     The step sizes are those that a pilot run of other chains came to, so that the weights stay
     exact: E[w] = p(x).
     """
-    return forwards(model, params, key, x_bd, spec)[0]
+    return forwards(model, variables, key, x_bd, spec, label_b)[0]
 
 
-def bracket(model: VAE, params: Params, key: Key[Array, ""], spec: Annealing) -> Bracket:
+def bracket(
+    model: Model, variables: Variables, key: Key[Array, ""], spec: Annealing, label_b: Any = None
+) -> Bracket:
     """One x that the model makes, and E[lower] <= log p(x) <= E[upper] of it."""
     z_key, x_key, forward_key, backward_key = jax.random.split(key, 4)
-    z_bl = model.prior_sample(z_key, params, 1)
-    x_bd = model.sample(x_key, model.decode(params, z_bl))
-    found, step_sizes = forwards(model, params, forward_key, x_bd, spec)
+    trace = sample_prior(model, variables, z_key, 1, label_b)
+    x_bd, z_bl = trace.x.sample(x_key)[0], joined(latents(trace))[0]
+    found, step_sizes = forwards(model, variables, forward_key, x_bd, spec, label_b)
     z_kl = jnp.broadcast_to(z_bl, (spec.chains, z_bl.shape[1]))
-    log_w_k, _, _ = moved(model, params, backward_key, x_bd, z_kl, spec, step_sizes, backwards=True)
+    log_w_k, _, _ = moved(
+        model, variables, backward_key, x_bd, z_kl, spec, step_sizes, label_b, backwards=True
+    )
     return Bracket(found.log_likelihood, -log_mean_exp(log_w_k)[None], x_bd)

@@ -1,25 +1,28 @@
 """An objective and the terms of its bound."""
 
+from typing import Any
+
 from jaxtyping import Array, Float, Key
 
-from vae_jax.models.model import VAE, Params
-from vae_jax.objectives import objective
-from vae_jax.objectives.objective import ObjectiveHyper, ObjectiveSpec
+from vae_jax.models.model import Model, Variables
+from vae_jax.objectives import Objective, loss
 
-Terms = dict[str, Array]  # "loss" and each of objectives' Terms, in nats
+Terms = dict[str, Array]  # "loss", "bound" (the score) and the objective's terms, in nats
 
 
 def bound(
-    spec: ObjectiveSpec,
-    hyper: ObjectiveHyper,
-    model: VAE,
-    params: Params,
+    settings: tuple[Objective, Any],
+    model: Model,
+    variables: Variables,
     key: Key[Array, ""],
     x_bd: Float[Array, "1 d"],
+    label_b: Any,
 ) -> Terms:
-    """The loss and the terms of an example [1].
+    """The loss and the terms of an example [1]; settings: the objective, and the step it is at.
 
     The loss is the bound's, without a regulariser, which is of a batch.
     """
-    loss, terms = objective(model, params, key, x_bd, hyper, spec, regularized=False)
-    return {"loss": loss[None]} | terms._asdict()
+    objective, step = settings
+    found = loss(objective, model, variables, key, x_bd, label_b, step, regularized=False)
+    terms = found.terms
+    return {"loss": found.value[None], "bound": terms.score, **terms.parts}

@@ -3,7 +3,7 @@
 So no result depends on how the examples are batched.
 """
 
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
@@ -14,36 +14,42 @@ from jaxtyping import Array, Int, Key, Shaped
 
 from vae_jax.data import binarization
 from vae_jax.devices.lanes import Layout, map_lanes, replicate
-from vae_jax.models import make_model
-from vae_jax.models.model import ModelHyper, ModelSpec, Params
+from vae_jax.models import ModelSpec, make_model
+from vae_jax.models.model import Variables
 
-# (spec: static, hyper: traced, model, params, key, x [1, d]) -> a tree of arrays [1, ...].
+# (settings, model, variables, key, x [1, d], y [1] or None) -> a tree of arrays [1, ...].
 Measure = Callable[..., Any]
 
 
-@partial(jax.jit, static_argnums=(0, 1, 2, 3, 4))
+@partial(jax.jit, static_argnums=(0, 1, 2))
 def measure_lanes(
     measure: Measure,
-    spec: Hashable,
-    model_spec: ModelSpec,
     layout: Layout,
     at_once: int,
-    params: Params,
+    settings: Any,
+    model_spec: ModelSpec,
+    variables: Variables,
     keys: Key[Array, " lanes"],
-    hyper: Any,
-    model_hyper: ModelHyper,
     images: Shaped[Array, "b d"],
     label_b: Int[Array, " b"] | None,
     index_b: Int[Array, " b"],
 ) -> Any:
-    """`measure` of stored images, [lanes, b, ...], `at_once` of them side by side; 0: all."""
+    """`measure` of stored images, [lanes, b, ...], `at_once` of them side by side; 0: all.
 
-    def lane(params, key, hyper, model_hyper, images, label_b, index_b):
+    settings, model_spec, variables and keys have a leading axis of lanes.
+    """
+
+    def lane(settings, model_spec, variables, key, images, label_b, index_b):
+        model = make_model(model_spec)
+
         def one(example):
             image_d, label, index = example
-            model = make_model(model_spec, model_hyper, None if label is None else label[None])
-            x_bd = binarization.scale(image_d[None])
-            found = measure(spec, hyper, model, params, jax.random.fold_in(key, index), x_bd)
+            own = jax.random.fold_in(key, index)
+            x_bd, label_b = (
+                binarization.scale(image_d[None]),
+                None if label is None else label[None],
+            )
+            found = measure(settings, model, variables, own, x_bd, label_b)
             return jax.tree.map(lambda leaf_b: leaf_b[0], found)
 
         examples = (images, label_b, index_b)
@@ -51,20 +57,18 @@ def measure_lanes(
             return jax.vmap(one)(examples)
         return jax.lax.map(one, examples, batch_size=at_once)
 
-    per_lane, shared = (params, keys, hyper, model_hyper), (images, label_b, index_b)
+    per_lane, shared = (settings, model_spec, variables, keys), (images, label_b, index_b)
     return map_lanes(layout, lane, per_lane, shared)
 
 
 def measure_batches(
     measure: Measure,
-    spec: Hashable,
-    model_spec: ModelSpec,
     layout: Layout,
     at_once: int,
-    params: Params,
+    settings: Any,
+    model_spec: ModelSpec,
+    variables: Variables,
     keys: Key[Array, " lanes"],
-    hyper: Any,
-    model_hyper: ModelHyper,
     images: Shaped[np.ndarray, "n d"],
     labels: Int[np.ndarray, " n"] | None,
     *,
@@ -81,7 +85,7 @@ def measure_batches(
         rows = np.minimum(index_b, n - 1)
         batch = (images[rows], None if labels is None else labels[rows], index_b)
         yield measure_lanes(
-            measure, spec, model_spec, layout, at_once, params, keys, hyper, model_hyper,
+            measure, layout, at_once, settings, model_spec, variables, keys,
             *replicate(layout, batch),
         )  # fmt: skip
 

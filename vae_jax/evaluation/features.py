@@ -20,10 +20,15 @@ from jaxtyping import Array, Float, Int, Key, Shaped
 from vae_jax.data import binarization
 from vae_jax.errors import UserError
 from vae_jax.models.model import Params
-from vae_jax.networks import DECODERS, ENCODERS
-from vae_jax.networks.network import Decoder, Encoder, NetworkSpec
+from vae_jax.networks import MLP
+from vae_jax.networks.network import Decoder, Encoder
 
-HIDDEN, LINEAR = NetworkSpec("mlp", (256,), "relu"), NetworkSpec("mlp", (), "relu")
+HIDDEN, LINEAR = MLP((256,), "relu"), MLP((), "relu")
+# What the checksum of a file says of them; it stays the same, so that files of before can be read.
+ARCHITECTURE = (
+    "NetworkSpec(name='mlp', widths=(256,), activation='relu', norm='none'), "
+    "NetworkSpec(name='mlp', widths=(), activation='relu', norm='none')"
+)
 SIZES = {"classifier": 64, "autoencoder": 32}  # features
 LEARNING_RATE = 2e-3  # at first; by a cosine, 0 at the end
 BATCH = 1_000  # images at a time once it is trained
@@ -50,10 +55,10 @@ class FeatureSpace(NamedTuple):
 def networks(spec: FeatureSpec) -> tuple[Encoder, Decoder]:
     """x [b, d] -> features [b, f]; features -> a logit for every class, or x again, [b, ., 1]."""
     size = SIZES[spec.kind]
-    encoder = ENCODERS["mlp"](HIDDEN, spec.image_shape, (("features", size),))
+    encoder = HIDDEN.encoder(spec.image_shape, (("features", size),))
     if spec.kind == "classifier":
-        return encoder, DECODERS["mlp"](LINEAR, (1, 1, spec.num_classes), 1, size)
-    return encoder, DECODERS["mlp"](HIDDEN, spec.image_shape, 1, size)
+        return encoder, LINEAR.decoder((1, 1, spec.num_classes), 1, size)
+    return encoder, HIDDEN.decoder(spec.image_shape, 1, size)
 
 
 def encode(spec: FeatureSpec, params: Params, x_bd: Float[Array, "b d"]) -> Float[Array, "b f"]:
@@ -204,7 +209,7 @@ def checksum(space: FeatureSpace) -> str:
 
 def checksum_of(spec: FeatureSpec, arrays: dict[str, np.ndarray]) -> str:
     """Of what the space is, and of every array's name, type, shape and bytes."""
-    digest = hashlib.sha256(repr((spec, HIDDEN, LINEAR)).encode())
+    digest = hashlib.sha256(f"({spec!r}, {ARCHITECTURE})".encode())
     for name, array in sorted(arrays.items()):
         digest.update(f"{name}{array.dtype.str}{array.shape}".encode())
         digest.update(np.ascontiguousarray(array).data)

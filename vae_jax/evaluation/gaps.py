@@ -15,17 +15,24 @@ import optax
 from jaxtyping import Array, Float, Key
 
 from vae_jax.evaluation.importance_sampling import importance_sampling
-from vae_jax.models.model import VAE, Params
+from vae_jax.models.model import (
+    Model,
+    Variables,
+    log_joint,
+    log_posterior,
+    posterior_means,
+    samples_of,
+)
 
 LEARNING_RATE = 0.03  # Adam's at first, for q's parameters; it falls to 0 by a cosine
-ELBO_DRAWS, BLOCK = 1_000, 50  # of z that both ELBOs are measured with, so many at a time
+ELBO_SAMPLES, BLOCK = 1_000, 50  # of z that both ELBOs are measured with, so many at a time
 
 
 class Search(NamedTuple):
     """The static choice: how q* is looked for, and log p(x) by it."""
 
     steps: int = 500  # of Adam
-    draws: int = 10  # of z, a step
+    samples: int = 10  # of z, a step
     num_importance_samples: int = 5_000  # from q*, of log p(x)
 
 
@@ -47,44 +54,59 @@ class Gaps(NamedTuple):
 
 
 def elbo(
-    model: VAE,
-    params: Params,
+    model: Model,
+    variables: Variables,
     key: Key[Array, ""],
     x_bd: Float[Array, "b d"],
-    q_params: Any,
+    q: Any,
     k: int,
+    label_b: Any = None,
 ) -> Float[Array, " b"]:
-    """E_q[log p(x, z) - log q(z)] of any q of the family, by k draws.
+    """E_q[log p(x, z) - log q(z)] of any q of the family, by k samples.
 
     The KL is sampled, even where it has a closed form: the closer q is to the true posterior, the
-    less a draw's noise is then.
+    less a sample's noise is then.
     """
-    z_kbl, log_q_kb = model.reparameterize(key, q_params, k)
-    return jnp.mean(model.log_joint(params, x_bd, z_kbl) - log_q_kb, axis=0)
+    trace = model.trace(variables, samples_of(q, key, k), None, label_b)
+    return jnp.mean(log_joint(trace, x_bd) - log_posterior(trace), axis=0)
+
+
+def posterior(model: Model, variables: Variables, x_bd: Float[Array, "b d"], label_b: Any) -> Any:
+    """The encoder's q(z | x), of a model with one layer."""
+    (layer,) = model.trace(variables, posterior_means, x_bd, label_b).layers
+    return layer.q
 
 
 def optimized_posterior(
-    model: VAE, params: Params, key: Key[Array, ""], x_bd: Float[Array, "1 d"], search: Search
+    model: Model,
+    variables: Variables,
+    key: Key[Array, ""],
+    x_bd: Float[Array, "1 d"],
+    search: Search,
+    label_b: Any = None,
 ) -> Any:
-    """q_params of q*: those that the encoder gives, and from there up the ELBO of this x alone."""
+    """q*: its parameters start as those that the encoder gives, and from there up the ELBO of this x alone."""
     optimizer = optax.adam(optax.cosine_decay_schedule(LEARNING_RATE, search.steps))
 
-    def loss(q_params, key):
-        return -jnp.sum(elbo(model, params, key, x_bd, q_params, search.draws))
+    def loss(q, key):
+        return -jnp.sum(elbo(model, variables, key, x_bd, q, search.samples, label_b))
 
     def step(i, carry):
-        q_params, state = carry
-        updates, state = optimizer.update(
-            jax.grad(loss)(q_params, jax.random.fold_in(key, i)), state
-        )
-        return optax.apply_updates(q_params, updates), state
+        q, state = carry
+        updates, state = optimizer.update(jax.grad(loss)(q, jax.random.fold_in(key, i)), state)
+        return optax.apply_updates(q, updates), state
 
-    q_params = model.encode(params, x_bd)
-    return jax.lax.fori_loop(0, search.steps, step, (q_params, optimizer.init(q_params)))[0]
+    q = posterior(model, variables, x_bd, label_b)
+    return jax.lax.fori_loop(0, search.steps, step, (q, optimizer.init(q)))[0]
 
 
 def gaps(
-    model: VAE, params: Params, key: Key[Array, ""], x_bd: Float[Array, "1 d"], search: Search
+    model: Model,
+    variables: Variables,
+    key: Key[Array, ""],
+    x_bd: Float[Array, "1 d"],
+    search: Search,
+    label_b: Any = None,
 ) -> Gaps:
     """Both ELBOs and log p(x); the gaps are their differences.
 
@@ -92,19 +114,20 @@ def gaps(
     of the amortisation gap in the approximation gap.
     """
     search_key, elbo_key, key = jax.random.split(key, 3)
-    best = optimized_posterior(model, params, search_key, x_bd, search)
+    best = optimized_posterior(model, variables, search_key, x_bd, search, label_b)
 
-    def measured(q_params) -> Float[Array, " b"]:
+    def measured(q) -> Float[Array, " b"]:
         def block(i):
-            return elbo(model, params, jax.random.fold_in(elbo_key, i), x_bd, q_params, BLOCK)
+            own = jax.random.fold_in(elbo_key, i)
+            return elbo(model, variables, own, x_bd, q, BLOCK, label_b)
 
-        return jnp.mean(jax.lax.map(block, jnp.arange(ELBO_DRAWS // BLOCK)), axis=0)
+        return jnp.mean(jax.lax.map(block, jnp.arange(ELBO_SAMPLES // BLOCK)), axis=0)
 
     found = importance_sampling(
-        model, params, key, x_bd, search.num_importance_samples, q_params=best
+        model, variables, key, x_bd, search.num_importance_samples, label_b, q=best
     )
     return Gaps(
-        elbo=measured(model.encode(params, x_bd)),
+        elbo=measured(posterior(model, variables, x_bd, label_b)),
         optimized_elbo=measured(best),
         log_likelihood=found.log_likelihood,
         effective_sample_size=found.effective_sample_size,

@@ -14,10 +14,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Key
 
-from vae_jax.models.model import VAE, Params
-from vae_jax.objectives import objective
-from vae_jax.objectives.objective import ObjectiveHyper, ObjectiveSpec
+from vae_jax.models.model import Model, Params, Variables
+from vae_jax.objectives import Objective, loss
 
+END = 1e9  # a step after any warm-up
 Parts = dict[str, Any]  # {part: its params, or a gradient by them}
 
 # The params of q(z | x), and those of p(x, z).
@@ -132,26 +132,28 @@ def noise_floor(n: int) -> float:
 
 
 def gradient_quality(
-    model: VAE,
-    params: Params,
+    model: Model,
+    variables: Variables,
     keys_n: Key[Array, " n"],
     x_bd: Float[Array, "b d"],
-    hyper: ObjectiveHyper,
-    spec: ObjectiveSpec,
+    objective: Objective,
     directions: Parts,
+    label_b: Any = None,
 ) -> tuple[Float[Array, ""], dict[str, Quality]]:
     """The mean of the bound (the loss's negative, nats per example), and each part's Quality.
 
-    The gradient is that of the loss that `spec` names, a mean over the minibatch, without a
-    regulariser.
+    The gradient is that of the objective's loss, a mean over the minibatch, without a regulariser,
+    at the end of any warm-up.
     """
 
     def draw(key):
         def loss_of(params):
-            return objective(model, params, key, x_bd, hyper, spec, regularized=False)[0]
+            own = variables | {"params": params}
+            found = loss(objective, model, own, key, x_bd, label_b, END, regularized=False)
+            return found.value
 
-        loss, gradient = jax.value_and_grad(loss_of)(params)
-        return parts_of(gradient) | {"loss": loss}
+        value, gradient = jax.value_and_grad(loss_of)(variables["params"])
+        return parts_of(gradient) | {"loss": value}
 
     found = moments(draw, keys_n, directions | {"loss": jnp.ones(1)})
     bound = -found.pop("loss").mean

@@ -10,7 +10,14 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
-from vae_jax.models.model import VAE, Params
+from vae_jax.models.model import (
+    Model,
+    Variables,
+    log_joint,
+    log_posterior,
+    posterior_samples,
+    samples_of,
+)
 
 # Draws that share a key. The estimate is a function of it, and of no other size.
 BLOCK = 50
@@ -41,25 +48,30 @@ class Sums(NamedTuple):
 
 
 def importance_sampling(
-    model: VAE,
-    params: Params,
+    model: Model,
+    variables: Variables,
     key: Key[Array, ""],
     x_bd: Float[Array, "b d"],
     num_samples: int,
+    label_b: Any = None,
     *,
-    q_params: Any = None,
+    q: Any = None,
 ) -> ImportanceSampling:
-    """Of `num_samples` draws w = p(x, z) / q(z | x), z ~ q(z | x); `q_params`: of another q.
+    """Of `num_samples` samples w = p(x, z) / q(z | x), z ~ q(z | x); `q`: another one than that.
 
     Memory is that of BLOCK draws, whatever their number.
     """
-    q_params = model.encode(params, x_bd) if q_params is None else q_params
     points = curve_draws(num_samples)
 
     def log_weights(block) -> Float[Array, "k b"]:
-        z_kbl, log_q_kb = model.reparameterize(jax.random.fold_in(key, block), q_params, BLOCK)
+        own = jax.random.fold_in(key, block)
+        if q is None:
+            # What does not depend on the block is the encoder's, and computed once by XLA.
+            trace = model.trace(variables, posterior_samples(model, own, BLOCK), x_bd, label_b)
+        else:
+            trace = model.trace(variables, samples_of(q, own, BLOCK), None, label_b)
         is_one_k = block * BLOCK + jnp.arange(BLOCK) < num_samples
-        log_w_kb = model.log_joint(params, x_bd, z_kbl) - log_q_kb
+        log_w_kb = log_joint(trace, x_bd) - log_posterior(trace)
         return jnp.where(is_one_k[:, None], log_w_kb, -jnp.inf)
 
     def add(sums: Sums, log_w_kb):

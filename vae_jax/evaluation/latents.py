@@ -1,11 +1,12 @@
 """What the latent units do."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Array, Float
 
-from vae_jax.models.model import VAE, Params
+from vae_jax.models.model import Model, Variables, joined, kl_by_unit, posterior_means
+from vae_jax.models.model import latents as z_of
 
 ACTIVE = 0.01  # variance over the data of the posterior mean (Burda et al. 2015, section 5.2)
 COLLAPSED = 0.01  # nats
@@ -18,11 +19,12 @@ class Latents(NamedTuple):
     kl: Float[Array, "b l"] | None  # KL(q(z | x) || p(z)), nats; None: no closed form
 
 
-def latents(model: VAE, params: Params, x_bd: Float[Array, "b d"]) -> Latents:
+def latents(
+    model: Model, variables: Variables, x_bd: Float[Array, "b d"], label_b: Any = None
+) -> Latents:
     """The posterior mean of each latent unit, and its KL where there is a closed form."""
-    q_params = model.encode(params, x_bd)
-    kl_bl = None if model.kl_divergence is None else model.kl_divergence(params, q_params)
-    return Latents(model.posterior_mean(q_params), kl_bl)
+    trace = model.trace(variables, posterior_means, x_bd, label_b)
+    return Latents(joined(z_of(trace))[0], kl_by_unit(trace))
 
 
 def activity(mean_nl: Float[np.ndarray, "n l"]) -> Float[np.ndarray, " l"]:

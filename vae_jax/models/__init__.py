@@ -1,12 +1,99 @@
-"""The VAE and its variants. To add one, write a function that returns a VAE and list it here."""
+"""Models. To add one, write its section, in a file of its own, and list it here.
 
-from vae_jax.models import m2, two_layers, vae
-from vae_jax.models.model import DEFAULT_HYPER, VAE, ModelHyper, ModelSpec
+A section has abilities and model(spec) -> Model (models/model.py).
+"""
 
-# (spec, hyper, labels [b] or None) -> VAE.
-MODELS = {"m2": m2.m2, "two_layers": two_layers.two_layers, "vae": vae.vae}
+from typing import Any
+
+import numpy as np
+
+from vae_jax.checks import flag, whole
+from vae_jax.keys import choices_of, fact, family, host, section, static
+from vae_jax.models.m2 import M2
+from vae_jax.models.model import Abilities, Model
+from vae_jax.models.two_layers import TwoLayers
+from vae_jax.models.vae import VAE
+from vae_jax.networks import NETWORKS
+from vae_jax.probability.likelihoods import LIKELIHOODS
+
+MODELS = {"m2": M2, "two_layers": TwoLayers, "vae": VAE}
 
 
-def make_model(spec: ModelSpec, hyper: ModelHyper = DEFAULT_HYPER, label_b=None) -> VAE:
-    """The model that `spec` names, of the labels given if it is conditional."""
-    return MODELS[spec.name](spec, hyper, label_b)
+@section
+class ModelSpec:
+    """The config's section `model`."""
+
+    kind: Any = family(MODELS, "vae", "the model", key="name")
+    latent_size: int = static(20, whole(1), "dimensions of z")
+    encoder: Any = family(
+        NETWORKS, "mlp", "the network from x to the parameters of q(z | x)", key="encoder.name"
+    )
+    decoder: Any = family(
+        NETWORKS, "mlp", "the network from z to the parameters of p(x | z)", key="decoder.name"
+    )
+    output_bias_from_data: bool = host(
+        False, flag, "start at the training set's pixel means", key="decoder.output_bias_from_data"
+    )
+    likelihood: Any = family(LIKELIHOODS, "bernoulli", "p(x | z)")
+    image_shape: Any = fact(lambda facts: facts.image_shape)
+    num_classes: Any = fact(lambda facts: facts.num_classes)
+    latent_mask: Any = fact(is_static=False)  # [l], 1 for a unit in use, 0 for padding; None: all
+
+    @property
+    def abilities(self) -> Abilities:
+        return self.kind.abilities
+
+    def named(self) -> str:
+        """What was chosen, as the config says it."""
+        chosen = {"model.name": self.name} | choices_of(self.kind, "model")
+        return ", ".join(f"{key} = {name!r}" for key, name in chosen.items())
+
+    @property
+    def likelihood_name(self) -> str:
+        return next(n for n, own in LIKELIHOODS.items() if type(self.likelihood) is own)
+
+    def needs_of_data(self, config, data):
+        head, support = f"model.likelihood = {self.likelihood_name!r}", self.likelihood.support
+        if support in ("binary", "unit") and not data.in_unit:
+            yield (
+                f"{head} is for data in 0 to 1, and these go beyond; scale them, or take a "
+                "likelihood of real numbers, such as 'gaussian_shared_scale'"
+            )
+        if support in ("levels", "counts") and data.train.images.dtype != np.uint8:
+            yield (
+                f"{head} is for whole numbers, 0 to 255; these data are floats: give them as uint8"
+            )
+        binarization = config.dataset.binarization
+        if support in ("unit", "levels", "counts") and binarization != "none":
+            yield (
+                f"{head} is for grey values; dataset.binarization = {binarization!r} should be "
+                "'none'"
+            )
+        if self.abilities.reads_labels:
+            yield from self.label_problems(data)
+
+    def label_problems(self, data):
+        """What is wrong with the labels for a model that reads them."""
+        reader = self.named()
+        train, test = data.train.labels, data.test.labels
+        if train is None or test is None:
+            yield f"{reader} needs labels, and the data have none"
+            return
+        least = -1 if self.abilities.infers_labels else 0  # -1: a label that is not known
+        others = [own for own in (data.validation.labels, test) if own is not None]
+        if train.min() < least or any(np.any(own < 0) for own in others):
+            yield f"{reader} needs labels from 0 upwards, and the data have others"
+        if test.max() >= data.num_classes:
+            yield (
+                f"{reader} needs labels that are in the training set; the test set has "
+                f"{test.max()}, the training set 0 to {data.num_classes - 1}"
+            )
+
+    @property
+    def name(self) -> str:
+        return next(name for name, kind in MODELS.items() if type(self.kind) is kind)
+
+
+def make_model(spec: ModelSpec) -> Model:
+    """The model that `spec` says."""
+    return spec.kind.model(spec)

@@ -3,35 +3,61 @@
 References: Kingma, Rezende, Mohamed and Welling 2014, section 2.1.
 """
 
-from functools import partial
+from typing import Any
 
 import jax
+import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key
 
-from vae_jax.models.model import DEFAULT_HYPER, VAE, ModelHyper, ModelSpec, Params
-from vae_jax.models.vae import vae
-from vae_jax.networks import ENCODERS
+from vae_jax.keys import section
+from vae_jax.models.model import Abilities, Model, Start, Take, Trace, Variables
+from vae_jax.models.vae import one_layer_abilities, posterior_key, prior_key, vae
 
 
-def m2(
-    spec: ModelSpec, hyper: ModelHyper = DEFAULT_HYPER, label_b: Int[Array, " b"] | None = None
-) -> VAE:
-    """The conditional VAE of the labels given, with a classifier of the encoder's architecture."""
-    model = vae(spec, hyper, label_b)
-    classifier = ENCODERS[spec.encoder.name](
-        spec.encoder, spec.image_shape, (("label", spec.num_classes),)
-    )
+@section
+class M2:
+    """p(z) p(y) p(x | z, y), q(z | x, y) and a classifier q(y | x) (Kingma et al. 2014)."""
 
-    def init(
-        key: Key[Array, ""],
-        mean_d: Float[Array, " d"] | None = None,
-        examples: Float[Array, "n d"] | None = None,
-    ) -> Params:
-        model_key, classifier_key = jax.random.split(key)
-        params = model.init(model_key, mean_d, examples)
-        return params | {"classifier": classifier.init(classifier_key)}
+    prior: Any = prior_key()
+    posterior: Any = posterior_key()
 
-    def classify(params: Params, x_bd: Float[Array, "b d"]) -> Float[Array, "b c"]:
-        return classifier.apply(params["classifier"], x_bd)["label"]
+    @property
+    def abilities(self) -> Abilities:
+        return one_layer_abilities(
+            self.prior, self.posterior, reads_labels=True, infers_labels=True
+        )
 
-    return model._replace(init=init, classify=classify, given=partial(m2, spec, hyper))
+    def model(self, spec) -> Model:
+        """The conditional VAE, with a classifier of the encoder's architecture.
+
+        Where no labels are given, they are those that the classifier finds most likely.
+        """
+        own = vae(spec, self.prior, self.posterior, spec.num_classes)
+        classifier = spec.encoder.encoder(spec.image_shape, (("label", spec.num_classes),))
+
+        def init(key: Key[Array, ""], start: Start = Start()) -> Variables:
+            model_key, classifier_key = jax.random.split(key)
+            variables = own.init(model_key, start)
+            params = variables["params"] | {"classifier": classifier.init(classifier_key)}
+            return variables | {"params": params}
+
+        def trace(
+            variables: Variables,
+            take: Take,
+            x_bd: Float[Array, "b d"] | None = None,
+            label_b: Int[Array, " b"] | None = None,
+        ) -> Trace:
+            if x_bd is None:
+                return own.trace(variables, take, None, label_b)
+            logits_bc = classifier.apply(variables["params"]["classifier"], x_bd)["label"]
+            label_b = jnp.argmax(logits_bc, axis=-1) if label_b is None else label_b
+            return own.trace(variables, take, x_bd, label_b)._replace(y=logits_bc)
+
+        return own._replace(init=init, trace=trace)
+
+    def needs(self, config):
+        if not config.objective.bound.infers_labels:
+            yield (
+                "model.name = 'm2' infers labels, and an objective that does so too belongs to it; "
+                "objective.name should be 'm2'"
+            )

@@ -1,90 +1,220 @@
-"""What a model is: pure functions of its params, and the two kinds of choice that make it."""
+"""What a model is, and what follows from a trace of it.
 
-from collections.abc import Callable
+A model has one or more layers of latents. Of each, `take` says what z is: samples of q(z | x) or of
+p(z), means, or values that are given. It is called by the model as
+
+    take(i, q, p) -> z [k, b, l], its log density [k, b] or None
+
+i: the layer, 0 at the top; q: q(z | x, ...), None without x; p: p(z | the layers above), None where
+these are not known yet.
+"""
+
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from jaxtyping import Array, Float
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int, Key
 
-from vae_jax.networks.network import NetworkSpec
-from vae_jax.probability.posteriors import PosteriorSpec
-from vae_jax.probability.priors import PriorSpec
+from vae_jax.probability.divergences import kl_divergence
 
 Params = dict[str, Any]
+# "params": trained; "stats": what changes without a gradient; "players": what an objective trains
+# beside the model.
+Variables = dict[str, Params]
+Take = Callable[[int, Any, Any], tuple[Array, Array | None]]
 
 
-class TopSpec(NamedTuple):
-    """The upper stochastic layer of `two_layers`: its size, and the networks to it and from it."""
+class Start(NamedTuple):
+    """What the first params take from the training set."""
 
-    latent_size: int
-    network: NetworkSpec
-
-
-class ModelSpec(NamedTuple):
-    """What chooses a model: static and hashable. Names are keys of the families' dicts."""
-
-    image_shape: tuple[int, int, int]  # height, width, channels; d is their product
-    latent_size: int
-    encoder: NetworkSpec
-    decoder: NetworkSpec
-    likelihood: str = "bernoulli"
-    prior: PriorSpec = PriorSpec()
-    posterior: PosteriorSpec = PosteriorSpec()
-    name: str = "vae"
-    num_classes: int = 0  # of the labels that the networks are given; 0: none are
-    top: TopSpec | None = None  # two_layers
+    mean_d: Any = None  # [d], where the decoder's output bias starts; None: at 0
+    examples_nd: Any = None  # [n, d], where a prior's pseudo-inputs start
 
 
-class ModelHyper(NamedTuple):
-    """What is traced: the numbers of a model that are not trained."""
+class Abilities(NamedTuple):
+    """What an objective, a metric or a sweep may need of a model."""
 
-    latent_mask: Float[Array, " l"] | None = None  # 1 for a unit in use, 0 for padding; None: all
-    likelihood_scale: Float[Array, ""] | float = 1.0  # of a likelihood whose scale is fixed
+    num_layers: int
+    posterior_type: type | None  # the distribution of a single layer's q(z | x)
+    prior_type: type | None  # of its p(z)
+    has_density: bool  # log q(z | x) of any z
+    has_closed_form: bool  # of KL(q(z | x) || p(z))
+    can_be_masked: bool  # a latent unit of it
+    reads_labels: bool  # is given them
+    infers_labels: bool  # has a q(y | x)
+    examples: int  # how many training images its first params take
 
 
-DEFAULT_HYPER = ModelHyper()  # all units, a scale of 1
+class Layer(NamedTuple):
+    """A layer of latents."""
+
+    z_kbl: Float[Array, "k b l"]
+    log_q_kb: Float[Array, "k b"] | None  # its log density under what it was taken from
+    q: Any  # q(z | x, ...), or None
+    p: Any  # p(z | the layers above)
 
 
-class VAE(NamedTuple):
-    """A VAE as pure functions of `params`. x is [b, d]: flattened images.
+class Trace(NamedTuple):
+    """What a model gives for some latents."""
 
-    init:           (key, mean_d=None, examples=None) -> params; with the training data's mean [d],
-                    the decoder's output bias starts there; examples [n, d] for a VampPrior.
-    encode:         (params, x) -> q_params, deterministic.
-    reparameterize: (key, q_params, k) -> z [k, b, l], log q(z | x) [k, b].
-    posterior_log_prob: (q_params, z [k, b, l]) -> log q(z | x) [k, b]; None where that is known
-                    of the posterior's own draws alone.
-    decode:         (params, z [..., b, l]) -> x_params: the parameters of p(x | z), such as logits.
-    log_prior:      (params, z [k, b, l]) -> log p(z) [k, b], nats.
-    log_likelihood: (x_params of z [k, b, l], x) -> log p(x | z) [k, b], nats.
-    log_joint:      (params, x, z [k, b, l]) -> log p(x, z) [k, b], nats.
-    kl_divergence:  (params, q_params) -> KL(q(z | x) || p(z)) by latent unit [b, l], nats, exact;
-                    None where there is no closed form.
-    prior_sample:   (key, params, n) -> z [n, l].
-    mean:           x_params -> E[x | z] [..., d].
-    sample:         (key, x_params) -> x [..., d].
-    generate:       (key, params, n) -> E[x | z] [n, d] for n draws z from the prior.
-    reconstruct:    (params, x) -> E[x | z] [b, d] at z = the posterior mean.
-    posterior_mean: q_params -> E_q[z] [b, l].
-    given:          labels [b] -> the VAE of p(x, z | y): of everything above, for those examples.
-    label_b:        the labels that it was given, or None.
-    classify:       (params, x) -> logits of q(y | x) [b, c]; None: the model has no classifier.
+    layers: tuple[Layer, ...]  # the top first
+    x: Any  # p(x | z), of shape [k, b, d]
+    y: Float[Array, "b c"] | None = None  # logits of q(y | x), of a model that infers labels
+    losses: dict[str, Float[Array, " b"]] = {}  # the model's own, added to any objective
+    stats: Params = {}  # after this minibatch
+
+
+class Model(NamedTuple):
+    """A model as pure functions of its variables. x is [b, d]: flattened images.
+
+    init:  (key, start: Start) -> {"params": ..., "stats": ...}.
+    trace: (variables, take, x=None, y=None) -> Trace; y [b]: labels, of a model that takes them.
     """
 
-    init: Callable[..., Params]
-    encode: Callable
-    reparameterize: Callable
-    posterior_log_prob: Callable | None
-    decode: Callable
-    log_prior: Callable
-    log_likelihood: Callable
-    log_joint: Callable
-    kl_divergence: Callable | None
-    prior_sample: Callable
-    mean: Callable
-    sample: Callable
-    generate: Callable
-    reconstruct: Callable
-    posterior_mean: Callable
-    given: Callable
-    label_b: Array | None = None
-    classify: Callable | None = None
+    init: Callable[..., Variables]
+    trace: Callable[..., Trace]
+    num_layers: int = 1
+
+
+# ---- what is taken -------------------------------------------------------------------------------
+
+
+def posterior_samples(model: Model, key: Key[Array, ""], k: int) -> Take:
+    """k samples of every q."""
+    # From the bottom up, as inference goes.
+    keys = [key] if model.num_layers == 1 else list(jax.random.split(key, model.num_layers))[::-1]
+    return lambda i, q, p: q.sample(keys[i], k)
+
+
+def prior_samples(model: Model, key: Key[Array, ""], k: int) -> Take:
+    """k samples of every p, for each of the batch."""
+    keys = [key] if model.num_layers == 1 else list(jax.random.split(key, model.num_layers))
+    return lambda i, q, p: p.sample(keys[i], k)
+
+
+def samples_of(q: Any, key: Key[Array, ""], k: int) -> Take:
+    """k samples of another q than the model's, which has one layer."""
+    return lambda i, _, p: q.sample(key, k)
+
+
+def posterior_means(i: int, q: Any, p: Any):
+    """The mean of every q."""
+    return q.mean(), None
+
+
+def given(z: Sequence[Float[Array, "k b l"]]) -> Take:
+    """These, the top first; with log q(z | x) if there is an x."""
+    return lambda i, q, p: (z[i], None if q is None else q.log_prob(z[i]))
+
+
+# ---- what follows --------------------------------------------------------------------------------
+
+
+def latents(trace: Trace) -> tuple[Float[Array, "k b l"], ...]:
+    """z of every layer, the top first."""
+    return tuple(layer.z_kbl for layer in trace.layers)
+
+
+def joined(z: Sequence[Float[Array, "k b l"]]) -> Float[Array, "k b l"]:
+    """All layers' units side by side, the bottom first."""
+    return jnp.concatenate(z[::-1], axis=-1) if len(z) > 1 else z[0]
+
+
+def parted(z_kbl: Float[Array, "k b l"], sizes: Sequence[int]) -> tuple[Array, ...]:
+    """What `joined` joined, of layers of these sizes, the top first."""
+    parts, start = [], 0
+    for size in sizes[::-1]:
+        parts.append(z_kbl[..., start : start + size])
+        start += size
+    return tuple(parts[::-1])
+
+
+def log_prior(trace: Trace) -> Float[Array, "k b"]:
+    """log p(z), nats."""
+    return sum_up([layer.p.log_prob(layer.z_kbl) for layer in trace.layers])
+
+
+def log_posterior(trace: Trace) -> Float[Array, "k b"]:
+    """log q(z | x), nats."""
+    return sum_up([layer.log_q_kb for layer in trace.layers])
+
+
+def sum_up(terms: Sequence[Array | None]) -> Array:
+    """Their sum, from the bottom layer to the top."""
+    total = terms[-1]
+    assert total is not None
+    for term in terms[-2::-1]:
+        total = total + term
+    return total
+
+
+def log_joint(trace: Trace, x_bd: Float[Array, "b d"]) -> Float[Array, "k b"]:
+    """log p(x, z), nats."""
+    return log_prior(trace) + trace.x.log_prob(x_bd[None])
+
+
+def kl_by_unit(trace: Trace) -> Float[Array, "b l"] | None:
+    """KL(q(z | x) || p(z)) by latent unit, nats; None: a layer has no closed form."""
+    found = [kl_divergence(layer.q, layer.p) for layer in trace.layers]
+    if any(kl is None for kl in found):
+        return None
+    return joined([jnp.mean(kl, axis=0) if len(kl) > 1 else kl[0] for kl in found])  # type: ignore[arg-type]
+
+
+def posterior_mean(
+    model: Model, variables: Variables, x_bd: Float[Array, "b d"], label_b: Any = None
+) -> Float[Array, "b l"]:
+    """E_q[z] of all layers, the bottom first."""
+    return joined(latents(model.trace(variables, posterior_means, x_bd, label_b)))[0]
+
+
+def reconstruct(
+    model: Model, variables: Variables, x_bd: Float[Array, "b d"], label_b: Any = None
+) -> Float[Array, "b d"]:
+    """E[x | z] at z = the posterior mean."""
+    return model.trace(variables, posterior_means, x_bd, label_b).x.mean()[0]
+
+
+def sample_prior(
+    model: Model,
+    variables: Variables,
+    key: Key[Array, ""],
+    n: int,
+    label_n: Int[Array, " n"] | None = None,
+) -> Trace:
+    """A trace of n samples z of the prior, as a batch of one sample each: z [1, n, l]."""
+    if label_n is not None:
+        return model.trace(variables, prior_samples(model, key, 1), None, label_n)
+    trace = model.trace(variables, prior_samples(model, key, n))
+    return trace._replace(
+        layers=tuple(layer._replace(z_kbl=layer.z_kbl.swapaxes(0, 1)) for layer in trace.layers),
+        x=jax.tree.map(lambda leaf: leaf.swapaxes(0, 1), trace.x),
+    )
+
+
+def generate(
+    model: Model,
+    variables: Variables,
+    key: Key[Array, ""],
+    n: int,
+    label_n: Int[Array, " n"] | None = None,
+) -> Float[Array, "n d"]:
+    """E[x | z] of n samples z of the prior."""
+    return sample_prior(model, variables, key, n, label_n).x.mean()[0]
+
+
+def decode(
+    model: Model, variables: Variables, z: Float[Array, "n l"], sizes, label_n: Any = None
+) -> Float[Array, "n d"]:
+    """E[x | z] of given z, all layers' units side by side."""
+    return model.trace(variables, given(parted(z[None], sizes)), None, label_n).x.mean()[0]
+
+
+def layer_sizes(model: Model, variables: Variables, label_b: Any = None) -> tuple[int, ...]:
+    """The latent units of each layer, the top first. Nothing is computed."""
+
+    def z(variables):
+        return latents(sample_prior(model, variables, jax.random.key(0), 1, label_b))
+
+    return tuple(leaf.shape[-1] for leaf in jax.eval_shape(z, variables))

@@ -4,141 +4,130 @@ References: Kingma and Welling 2014, Auto-Encoding Variational Bayes; Rezende, M
 Wierstra 2014, Stochastic Backpropagation and Approximate Inference in Deep Generative Models.
 """
 
-from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key
 
-from vae_jax.models.model import DEFAULT_HYPER, VAE, ModelHyper, ModelSpec, Params
-from vae_jax.networks import DECODERS, ENCODERS
+from vae_jax.checks import flag
+from vae_jax.keys import family, section, static
+from vae_jax.models.model import Abilities, Layer, Model, Start, Take, Trace, Variables
+from vae_jax.probability import gaussian
+from vae_jax.probability.distributions import DiagonalGaussian
 from vae_jax.probability.divergences import KL_DIVERGENCES
-from vae_jax.probability.likelihoods import LIKELIHOODS
 from vae_jax.probability.posteriors import POSTERIORS
-from vae_jax.probability.priors import PRIORS
+from vae_jax.probability.priors import PRIORS, Shape
 
 
-def vae(
-    spec: ModelSpec, hyper: ModelHyper = DEFAULT_HYPER, label_b: Int[Array, " b"] | None = None
-) -> VAE:
-    """The model that `spec` names. Cheap: nothing is computed until a function is called.
+def prior_key():
+    return family(PRIORS, "standard_normal", "p(z)")
 
-    Where `hyper.latent_mask` is 0, a latent unit is padding: its q(z | x) is the standard normal,
+
+def posterior_key():
+    return family(POSTERIORS, "diagonal", "q(z | x)")
+
+
+def one_layer_abilities(
+    prior, posterior, *, reads_labels: bool = False, infers_labels: bool = False
+) -> Abilities:
+    """Those of a model with one layer of latents."""
+    is_diagonal = posterior.distribution_type is DiagonalGaussian
+    return Abilities(
+        num_layers=1,
+        posterior_type=posterior.distribution_type,
+        prior_type=prior.distribution_type,
+        has_density=posterior.has_density,
+        has_closed_form=(posterior.distribution_type, prior.distribution_type) in KL_DIVERGENCES,
+        can_be_masked=is_diagonal and prior.can_be_masked and not infers_labels,
+        reads_labels=reads_labels,
+        infers_labels=infers_labels,
+        examples=prior.examples,
+    )
+
+
+@section
+class VAE:
+    """p(z) p(x | z) and q(z | x); conditional: p(z | y) p(x | z, y) and q(z | x, y).
+
+    References: Kingma and Welling 2014; conditional: Sohn, Lee and Yan 2015.
+    """
+
+    conditional: bool = static(
+        False, flag, "whether encoder, decoder and prior are given the label"
+    )
+    prior: Any = prior_key()
+    posterior: Any = posterior_key()
+
+    @property
+    def abilities(self) -> Abilities:
+        return one_layer_abilities(self.prior, self.posterior, reads_labels=self.conditional)
+
+    def model(self, spec) -> Model:
+        num_classes = spec.num_classes if self.conditional else 0
+        return vae(spec, self.prior, self.posterior, num_classes)
+
+
+def vae(spec, prior, posterior, num_classes: int) -> Model:
+    """The model. Cheap: nothing is computed until a function is called.
+
+    Where `spec.latent_mask` is 0, a latent unit is padding: its q(z | x) is the standard normal,
     its KL 0, and the decoder does not see it; the rest is the model of as many units as are left.
     Its weights are 0 and their gradients too.
 
-    With `spec.num_classes`, it is the conditional VAE p(x, z | y) = p(z | y) p(x | z, y), q(z | x,
-    y) of the labels given (Kingma et al. 2014, M2 without its classifier; Sohn, Lee and Yan 2015).
+    With `num_classes`, encoder and decoder are given the label, one-hot.
     """
-    mask_l = hyper.latent_mask
-    likelihood = LIKELIHOODS[spec.likelihood]
-    prior = PRIORS[spec.prior.name](spec.prior, spec.latent_size, spec.num_classes)
-    posterior = POSTERIORS[spec.posterior.name](spec.posterior, spec.latent_size)
-    closed_form = KL_DIVERGENCES.get((spec.posterior.name, spec.prior.name))
-    encoder = ENCODERS[spec.encoder.name](
-        spec.encoder, spec.image_shape, posterior.heads, spec.num_classes
-    )
-    decoder = DECODERS[spec.decoder.name](
-        spec.decoder,
-        spec.image_shape,
-        likelihood.params_per_dim,
-        spec.latent_size,
-        spec.num_classes,
+    mask_l, likelihood = spec.latent_mask, spec.likelihood
+    encoder = spec.encoder.encoder(spec.image_shape, posterior.heads(spec.latent_size), num_classes)
+    decoder = spec.decoder.decoder(
+        spec.image_shape, likelihood.params_per_dim, spec.latent_size, num_classes
     )
 
-    def masked(units: Float[Array, "*b l"]) -> Float[Array, "*b l"]:
-        if mask_l is None:
-            return units
-        return units * mask_l.reshape((1,) * (units.ndim - 1) + (-1,))
-
-    def context(*batch: int) -> Float[Array, "n c"] | None:
-        """The labels of examples [*batch, b], one-hot, flat."""
-        if not spec.num_classes:
+    def context(label_b, k: int = 1) -> Float[Array, "n c"] | None:
+        """The labels of examples [k, b], one-hot, flat."""
+        if not num_classes:
             return None
-        assert label_b is not None, "a conditional model: say which labels by model.given(labels)"
-        one_hot = jax.nn.one_hot(label_b, spec.num_classes)
-        return jnp.broadcast_to(one_hot, (*batch, *one_hot.shape)).reshape(-1, spec.num_classes)
+        assert label_b is not None, "this model takes labels: say which"
+        one_hot = jax.nn.one_hot(label_b, num_classes)
+        return jnp.broadcast_to(one_hot, (k, *one_hot.shape)).reshape(-1, num_classes)
 
-    def init(
-        key: Key[Array, ""],
-        mean_d: Float[Array, " d"] | None = None,
-        examples: Float[Array, "n d"] | None = None,
-    ) -> Params:
+    def init(key: Key[Array, ""], start: Start = Start()) -> Variables:
         encoder_key, decoder_key, prior_key = jax.random.split(key, 3)
-        output_bias = None if mean_d is None else likelihood.initial_bias(mean_d)
-        return {
+        output_bias = None if start.mean_d is None else likelihood.initial_bias(start.mean_d)
+        params = {
             "encoder": encoder.init(encoder_key, mask_l),
             "decoder": decoder.init(decoder_key, output_bias, mask_l),
             "likelihood": likelihood.init(),
-            "prior": prior.init(prior_key, examples),
-            "posterior": posterior.init(jax.random.fold_in(prior_key, 0)),
+            "prior": prior.init(prior_key, spec.latent_size, num_classes, start.examples_nd),
+            "posterior": posterior.init(jax.random.fold_in(prior_key, 0), spec.latent_size),
         }
+        return {"params": params, "stats": {}}
 
-    def encode(params: Params, x_bd: Float[Array, "b d"]):
-        heads_bl = encoder.apply(params["encoder"], x_bd, context())
-        return posterior.q_params(params["posterior"], jax.tree.map(masked, heads_bl))
+    def encode(params, x_bd: Float[Array, "b d"], label_b=None):
+        outputs = encoder.apply(params["encoder"], x_bd, context(label_b))
+        outputs = {head: gaussian.masked(output, mask_l) for head, output in outputs.items()}
+        return posterior.distribution(params["posterior"], outputs, mask_l)
 
-    def reparameterize(key: Key[Array, ""], q_params, k: int):
-        return posterior.reparameterize(key, q_params, k, mask_l)
-
-    def decode(params: Params, z: Float[Array, "*batch l"]):
+    def decode(params, z_kbl: Float[Array, "k b l"], label_b):
         # One batch axis: with two, XLA transposes the activations for the weights' gradients.
-        flat = masked(z.reshape(-1, spec.latent_size))
-        raw = decoder.apply(params["decoder"], flat, context(*z.shape[:-2]))
-        raw = raw.reshape(*z.shape[:-1], *raw.shape[1:])
-        return likelihood.x_params(params["likelihood"], raw, hyper.likelihood_scale)
+        flat = gaussian.masked(z_kbl.reshape(-1, spec.latent_size), mask_l)
+        raw = decoder.apply(params["decoder"], flat, context(label_b, len(z_kbl)))
+        raw = raw.reshape(*z_kbl.shape[:2], *raw.shape[1:])
+        return likelihood.distribution(params["likelihood"], raw)
 
-    def p_params(params: Params):
-        return prior.p_params(params["prior"], partial(encode, params), label_b)
+    def trace(
+        variables: Variables,
+        take: Take,
+        x_bd: Float[Array, "b d"] | None = None,
+        label_b: Int[Array, " b"] | None = None,
+    ) -> Trace:
+        params = variables["params"]
+        q = None if x_bd is None else encode(params, x_bd, label_b)
+        label_b = label_b if num_classes else None
+        shape = Shape(1 if label_b is None else len(label_b), spec.latent_size, mask_l)
+        p = prior.distribution(params["prior"], lambda x: encode(params, x), label_b, shape)
+        z_kbl, log_q_kb = take(0, q, p)
+        layer = Layer(z_kbl, log_q_kb, q, p)
+        return Trace((layer,), decode(params, z_kbl, label_b), stats=variables["stats"])
 
-    def log_prior(params: Params, z_kbl: Float[Array, "k b l"]) -> Float[Array, "k b"]:
-        return prior.log_prob(p_params(params), z_kbl, mask_l)
-
-    def prior_sample(key: Key[Array, ""], params: Params, n: int) -> Float[Array, "n l"]:
-        return prior.sample(key, p_params(params), n)
-
-    def kl_divergence(params: Params, q_params) -> Float[Array, "b l"]:
-        assert closed_form is not None
-        return masked(closed_form(q_params, p_params(params)))
-
-    return VAE(
-        init=init,
-        encode=encode,
-        reparameterize=reparameterize,
-        posterior_log_prob=posterior.log_prob and partial(posterior.log_prob, mask_l=mask_l),
-        kl_divergence=kl_divergence if closed_form else None,
-        given=partial(vae, spec, hyper),
-        label_b=label_b,
-        **joint(likelihood, decode, log_prior, prior_sample, encode, posterior.mean),
-    )
-
-
-def joint(likelihood, decode, log_prior, prior_sample, encode, posterior_mean) -> dict:
-    """The functions of a VAE that follow from its parts, whatever the shape of z."""
-
-    def log_likelihood(x_params, x_bd: Float[Array, "b d"]) -> Float[Array, "k b"]:
-        return likelihood.log_prob(x_params, x_bd[None])
-
-    def log_joint(
-        params: Params, x_bd: Float[Array, "b d"], z_kbl: Float[Array, "k b l"]
-    ) -> Float[Array, "k b"]:
-        return log_prior(params, z_kbl) + log_likelihood(decode(params, z_kbl), x_bd)
-
-    def generate(key: Key[Array, ""], params: Params, n: int) -> Float[Array, "n d"]:
-        return likelihood.mean(decode(params, prior_sample(key, params, n)))
-
-    def reconstruct(params: Params, x_bd: Float[Array, "b d"]) -> Float[Array, "b d"]:
-        return likelihood.mean(decode(params, posterior_mean(encode(params, x_bd))))
-
-    return {
-        "decode": decode,
-        "log_prior": log_prior,
-        "log_likelihood": log_likelihood,
-        "log_joint": log_joint,
-        "prior_sample": prior_sample,
-        "mean": likelihood.mean,
-        "sample": likelihood.sample,
-        "generate": generate,
-        "reconstruct": reconstruct,
-        "posterior_mean": posterior_mean,
-    }
+    return Model(init, trace)

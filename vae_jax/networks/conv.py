@@ -5,11 +5,12 @@ stage, which halves the map in the encoder, rounded up, and doubles it in the de
 size that the encoder had there.
 """
 
-from collections.abc import Callable
+from typing import Any
 
 import flax.linen as nn
 import jax.numpy as jnp
 
+from vae_jax.keys import choice, section
 from vae_jax.networks.convolution import Convolution, Upsampling
 from vae_jax.networks.network import (
     ACTIVATIONS,
@@ -17,38 +18,17 @@ from vae_jax.networks.network import (
     Decoder,
     Encoder,
     Heads,
-    NetworkSpec,
+    activation_key,
     decoder_of,
     encoder_of,
     hidden_init,
     latent_rows_init,
     linear_heads,
+    widths_key,
 )
-
-# (spec, h [b, height, width, channels], stage) -> h of the same shape: what a stage does before its
-# activation, to be called inside a compact module.
-Block = Callable
 
 # Lecun's variance: with stride 2, a quarter of a transposed kernel's rows reach any one pixel.
 upsampling_init = nn.initializers.variance_scaling(4.0, "fan_in", "truncated_normal")
-
-
-def no_block(spec: NetworkSpec, h, stage: int):
-    """h: a stage is its convolution alone."""
-    return h
-
-
-def residual_block(spec: NetworkSpec, h, stage: int):
-    """h + W activation(norm(V activation(norm(h)))), V and W being 3 x 3 convolutions.
-
-    References: He et al. 2016, Identity Mappings in Deep Residual Networks.
-    """
-    branch = h
-    for i in range(2):
-        branch = NORMS[spec.norm](branch, f"block_{stage}_norm_{i}")
-        branch = ACTIVATIONS[spec.activation](branch)
-        branch = Convolution(h.shape[-1], 3, 1, hidden_init, name=f"block_{stage}_conv_{i}")(branch)
-    return h + branch
 
 
 class ConvEncoder(nn.Module):
@@ -57,8 +37,7 @@ class ConvEncoder(nn.Module):
     The context is so many more channels, constant over the image.
     """
 
-    block: Block
-    spec: NetworkSpec
+    network: Any  # one of the sections below
     image_shape: tuple[int, int, int]
     heads: Heads
 
@@ -67,9 +46,9 @@ class ConvEncoder(nn.Module):
         b, (height, width, _) = len(x_bd), self.image_shape
         channels = jnp.broadcast_to(context[:, None, None], (b, height, width, context.shape[-1]))
         h = jnp.concatenate([x_bd.reshape(b, *self.image_shape), channels], axis=-1)
-        for i, features in enumerate(self.spec.widths):
+        for i, features in enumerate(self.network.widths):
             h = Convolution(features, 4, 2, hidden_init, name=f"hidden_{i}")(h)
-            h = ACTIVATIONS[self.spec.activation](self.block(self.spec, h, i))
+            h = ACTIVATIONS[self.network.activation](self.network.block(h, i))
         return linear_heads(self.heads, h.reshape(b, -1))
 
 
@@ -88,14 +67,13 @@ class ConvDecoder(nn.Module):
     al. 2016, Deconvolution and Checkerboard Artifacts).
     """
 
-    block: Block
-    spec: NetworkSpec
+    network: Any  # one of the sections below
     image_shape: tuple[int, int, int]
     output_channels: int
 
     @nn.compact
     def __call__(self, z):
-        widths, activation = self.spec.widths, ACTIVATIONS[self.spec.activation]
+        widths, activation = self.network.widths, ACTIVATIONS[self.network.activation]
         smallest, *larger = map_sizes(self.image_shape, len(widths))
         channels = widths[0] if widths else self.image_shape[-1]
         h = nn.Dense(
@@ -106,25 +84,23 @@ class ConvDecoder(nn.Module):
             h = activation(h)
         for i, (features, (height, width)) in enumerate(zip(widths, larger, strict=True)):
             h = Upsampling(features, upsampling_init, name=f"hidden_{i}")(h)
-            h = activation(self.block(self.spec, h[:, :height, :width], i))
+            h = activation(self.network.block(h[:, :height, :width], i))
         return Convolution(self.output_channels, 3, 1, hidden_init, name="output")(h)
 
 
 def encoder(
-    block: Block,
-    spec: NetworkSpec,
+    network,
     image_shape: tuple[int, int, int],
     heads: Heads,
     context_size: int = 0,
 ) -> Encoder:
     """An encoder from flattened images, widths from the image up; `widths=()` makes it linear."""
-    module = ConvEncoder(block, spec, image_shape, heads)
+    module = ConvEncoder(network, image_shape, heads)
     return encoder_of(module, image_shape, heads, context_size)
 
 
 def decoder(
-    block: Block,
-    spec: NetworkSpec,
+    network,
     image_shape: tuple[int, int, int],
     params_per_dim: int,
     latent_size: int,
@@ -134,5 +110,47 @@ def decoder(
 
     The output's bias has one number for each channel and parameter, the same for every pixel.
     """
-    module = ConvDecoder(block, spec, image_shape, image_shape[-1] * params_per_dim)
+    module = ConvDecoder(network, image_shape, image_shape[-1] * params_per_dim)
     return decoder_of(module, ("map",), image_shape, params_per_dim, latent_size, context_size)
+
+
+@section
+class Conv:
+    """For each width a convolution of stride 2 and the activation."""
+
+    widths: tuple[int, ...] = widths_key()
+    activation: str = activation_key()
+
+    encoder, decoder = encoder, decoder
+
+    def block(self, h, stage: int):
+        """What a stage does before its activation, h [b, height, width, channels], and after.
+
+        To be called inside a compact module.
+        """
+        return h
+
+
+@section
+class ResNet:
+    """And before the activation a residual block: h + W activation(norm(V activation(norm(h)))).
+
+    V and W are 3 x 3 convolutions.
+
+    References: He et al. 2016, Identity Mappings in Deep Residual Networks.
+    """
+
+    widths: tuple[int, ...] = widths_key()
+    activation: str = activation_key()
+    norm: str = choice(NORMS, "none", "of the features, before each activation of a block")
+
+    encoder, decoder = encoder, decoder
+
+    def block(self, h, stage: int):
+        branch = h
+        for i in range(2):
+            branch = NORMS[self.norm](branch, f"block_{stage}_norm_{i}")
+            branch = ACTIVATIONS[self.activation](branch)
+            name = f"block_{stage}_conv_{i}"
+            branch = Convolution(h.shape[-1], 3, 1, hidden_init, name=name)(branch)
+        return h + branch

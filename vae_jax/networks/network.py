@@ -1,4 +1,13 @@
-"""What a network is: two pure functions, and the choices that make one."""
+"""What a network is: two pure functions, and the keys that networks share.
+
+A network's section has
+
+    encoder(image_shape, heads, context_size=0) -> Encoder
+    decoder(image_shape, params_per_dim, latent_size, context_size=0) -> Decoder
+
+image_shape is (height, width, channels); the context is what both are told beside x and z, such as
+one-hot labels.
+"""
 
 import itertools
 import math
@@ -9,15 +18,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-
-class NetworkSpec(NamedTuple):
-    """The static choice of one network: hashable, so that equal specs share a compiled program."""
-
-    name: str
-    widths: tuple[int, ...]  # from the input on: for a decoder, from z on
-    activation: str
-    norm: str = "none"  # used by "resnet" only
-
+from vae_jax.checks import several, whole
+from vae_jax.keys import choice, static
 
 Heads = tuple[tuple[str, int], ...]  # the names of an encoder's outputs, and their sizes
 
@@ -77,6 +79,16 @@ def group_norm(h, name):
     return nn.GroupNorm(
         number_of_groups(h.shape[-1]), epsilon=1e-5, use_fast_variance=False, name=name
     )(h)
+
+
+def widths_key():
+    """The key of the sizes of its layers."""
+    doc = "hidden units, or channels of a convolution, from the network's input on; (): none"
+    return static((400,), several(whole(1)), doc)
+
+
+def activation_key():
+    return choice(ACTIVATIONS, "relu", "the nonlinearity")
 
 
 # Called as NORMS[norm](h [b, height, width, channels], name) inside a compact module.

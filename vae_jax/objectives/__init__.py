@@ -1,54 +1,116 @@
-"""What is optimised. To add a bound, write its function and list it here or in `importance.BOUNDS`.
+"""What is optimised. To add a bound, write its section and list it here or in `importance.BOUNDS`."""
 
-Each is (model, params, key, x [b, d], hyper, spec) -> (loss, Terms, Draws).
-"""
+import dataclasses
+import math
+from typing import Any
 
 import jax
+import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
-from vae_jax.models.model import VAE, Params
-from vae_jax.objectives import elbo, importance, m2
-from vae_jax.objectives.corruption import corrupted
+from vae_jax.checks import number, whole
+from vae_jax.keys import family, in_steps, section, static, steps_of_a_part, traced
+from vae_jax.models.model import Model, Variables
+from vae_jax.objectives.corruption import CORRUPTIONS, NoCorruption, corrupted
+from vae_jax.objectives.elbo import Elbo
 from vae_jax.objectives.importance import BOUNDS
-from vae_jax.objectives.objective import Objective, ObjectiveHyper, ObjectiveSpec, Terms
-from vae_jax.objectives.regularizers import DISCRIMINATOR_LOSSES, REGULARIZERS
+from vae_jax.objectives.m2 import M2Bound
+from vae_jax.objectives.objective import Loss, Player, Weights, ramp
+from vae_jax.objectives.regularizers import REGULARIZERS, NoRegularizer
 
-OBJECTIVES: dict[str, Objective] = {
-    "elbo": elbo.elbo,
-    **dict.fromkeys(BOUNDS, importance.importance),
-    "m2": m2.m2,
-}
+OBJECTIVES = {"elbo": Elbo, **BOUNDS, "m2": M2Bound}
 
 
-def objective(
-    model: VAE,
-    params: Params,
+@section
+class Objective:
+    """The config's section `objective`."""
+
+    bound: Any = family(OBJECTIVES, "elbo", "the bound on log p(x), in nats", key="name")
+    num_samples: int = static(1, whole(1), "samples of q(z | x) for each example")
+    beta: float = traced(1.0, number(0), "weight of the KL; 1 makes the objective the bound itself")
+    warmup_steps: float = traced(
+        0.0,
+        number(0),
+        "epochs over which beta rises linearly from 0; 0: none",
+        key="warmup_epochs",
+        to=in_steps,
+    )
+    warmup_cycle: float = traced(
+        1,
+        whole(1),
+        "equal parts of the run, at whose start beta is 0 again",
+        key="warmup_cycles",
+        to=steps_of_a_part,
+    )
+    corruption: Any = family(
+        CORRUPTIONS, "none", "noise on what the encoder sees, the target being clean"
+    )
+    regularizer: Any = family(REGULARIZERS, "none", "added to the loss of a minibatch")
+
+    @property
+    def is_unit_by_unit(self) -> bool:
+        """Whether no part of it sees latent units together: then a masked one leaves no trace."""
+        return self.bound.is_unit_by_unit and isinstance(self.regularizer, NoRegularizer)
+
+    def regularizer_named(self) -> str:
+        """As the config says it."""
+        name = next(n for n, own in REGULARIZERS.items() if type(self.regularizer) is own)
+        return f"objective.regularizer = {name!r}"
+
+    def players(self, latent_size: int) -> dict[str, Player]:
+        """What is trained beside the model, by its name."""
+        named = getattr(self.regularizer, "players", None)
+        return named(latent_size) if named else {}
+
+    def needs(self, config):
+        if self.warmup_cycle > 1 and not self.warmup_steps:
+            yield (
+                f"objective.warmup_cycles = {self.warmup_cycle} is of a warm-up; "
+                "objective.warmup_epochs should be above 0"
+            )
+
+
+def weights_at(objective: Objective, step: Any) -> Weights:
+    """beta * min(1, (step mod warmup_cycle) / warmup_steps).
+
+    References: Bowman et al. 2016; Sonderby et al. 2016 (linear KL warm-up); Fu et al. 2019
+    (cyclical).
+    """
+    step = jnp.asarray(step, jnp.float32)
+    cycles = jnp.floor(step / objective.warmup_cycle)  # 0 of an infinite one
+    in_cycle = step - jnp.where(cycles > 0, cycles * objective.warmup_cycle, 0.0)
+    beta = objective.beta * ramp(in_cycle, objective.warmup_steps)
+    return Weights(objective.num_samples, beta, step)
+
+
+def loss(
+    objective: Objective,
+    model: Model,
+    variables: Variables,
     key: Key[Array, ""],
     x_bd: Float[Array, "b d"],
-    hyper: ObjectiveHyper,
-    spec: ObjectiveSpec,
+    label_b: Any,
+    step: Any,
     *,
     regularized: bool = True,
-) -> tuple[Float[Array, ""], Terms]:
-    """The loss that `spec` names, and the terms of its bound, each example's own.
+) -> Loss:
+    """The loss at a step of the training, and the terms of its bound, each example's own.
 
     Without `regularized`, the loss is the bound's alone, which one example has by itself (with free
-    bits or a capacity, whose KL is a batch's mean, it is then that of a batch of one). A
-    discriminator's gradient is that of its own loss, whatever the regulariser's weight.
+    bits or a capacity, whose KL is a batch's mean, it is then that of a batch of one). A player's
+    gradient is that of its own loss, whatever the regulariser's weight.
     """
-    if spec.corruption != "none":
+    weights = weights_at(objective, step)
+    if not isinstance(objective.corruption, NoCorruption):
         key, corruption_key = jax.random.split(key)
-        model = corrupted(model, corruption_key, spec.corruption, hyper.corruption)
-    regularizer = REGULARIZERS[spec.regularizer] if regularized else None
-    if regularizer is None:
-        loss, terms, _ = OBJECTIVES[spec.name](model, params, key, x_bd, hyper, spec)
-        return loss, terms
+        model = corrupted(model, corruption_key, objective.corruption)
+    regularizer = objective.regularizer
+    if isinstance(regularizer, NoRegularizer) or not regularized:
+        return objective.bound.loss(model, variables, key, x_bd, label_b, weights)
     key, regularizer_key = jax.random.split(key)
-    loss, terms, draws = OBJECTIVES[spec.name](model, params, key, x_bd, hyper, spec)
-    added = regularizer(regularizer_key, model, params, draws, hyper, spec)
-    loss += hyper.regularizer_weight * added
-    if spec.regularizer in DISCRIMINATOR_LOSSES:
-        discriminator_key = jax.random.fold_in(regularizer_key, 0)
-        own = DISCRIMINATOR_LOSSES[spec.regularizer](discriminator_key, params, draws, spec)
-        loss += own - jax.lax.stop_gradient(own)  # its gradient, not its value
-    return loss, terms
+    found = objective.bound.loss(model, variables, key, x_bd, label_b, weights)
+    added, of_players = regularizer(regularizer_key, model, variables, found.trace, x_bd, label_b)
+    value = found.value + regularizer.weight * added
+    if of_players is not None:
+        value += of_players - jax.lax.stop_gradient(of_players)  # its gradient, not its value
+    return found._replace(value=value)

@@ -1,57 +1,82 @@
 """The evidence lower bound."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
-from vae_jax.models.model import VAE, Params
-from vae_jax.objectives.objective import Draws, ObjectiveHyper, ObjectiveSpec, Scalar, Terms
+from vae_jax.checks import number, whole
+from vae_jax.keys import choice, in_steps, section, static, traced
+from vae_jax.models.model import (
+    Model,
+    Trace,
+    Variables,
+    given,
+    kl_by_unit,
+    latents,
+    log_posterior,
+    log_prior,
+    posterior_samples,
+)
+from vae_jax.objectives.objective import Loss, Scalar, Terms, Weights, ramp
+
+KLS = {"analytic": "in closed form", "sampled": "over the samples that the reconstruction takes"}
+GRADIENTS = {
+    "reparameterized": "through the samples z(q, noise) (Kingma and Welling 2014)",
+    "sticking_the_landing": "log q(z | x) reaches the encoder through z alone (Roeder et al. 2017)",
+}
+
+
+def kl_key():
+    return choice(KLS, "analytic", "how the KL is taken")
+
+
+def kl_needs(kl: str, config):
+    """What is wrong with a KL in closed form."""
+    if kl == "analytic" and not config.model.abilities.has_closed_form:
+        yield (
+            f"objective.kl = 'analytic' has no closed form for {config.model.named()}; it should "
+            "be 'sampled'"
+        )
 
 
 def elbo_terms(
-    model: VAE, params: Params, key: Key[Array, ""], x_bd: Float[Array, "b d"], num_samples: int
-) -> Terms:
-    """log p(x) >= E_q[log p(x | z)] - KL(q(z | x) || p(z)), each example's own.
-
-    The expectation is the mean over `num_samples` draws; the KL is exact where it has a closed
-    form, the mean over the same draws elsewhere.
-
-    References: Kingma and Welling 2014, equations 2, 3, 7 and 10.
-    """
-    kl = "sampled" if model.kl_divergence is None else "analytic"
-    reconstruction_b, kl_bu, _ = parts(model, params, key, x_bd, num_samples, kl, "reparameterized")
-    return terms_of(reconstruction_b, jnp.sum(kl_bu, axis=-1))
-
-
-def terms_of(reconstruction_b: Float[Array, " b"], kl_b: Float[Array, " b"]) -> Terms:
-    """The Terms of an ELBO."""
-    elbo_b = reconstruction_b - kl_b
-    return Terms(bound=elbo_b, elbo=elbo_b, reconstruction=reconstruction_b, kl=kl_b)
-
-
-def parts(
-    model: VAE,
-    params: Params,
+    model: Model,
+    variables: Variables,
     key: Key[Array, ""],
     x_bd: Float[Array, "b d"],
     num_samples: int,
-    kl: str,
-    gradient: str,
-) -> tuple[Float[Array, " b"], Float[Array, "b u"], Draws]:
-    """E_q[log p(x | z)], the KL by latent unit (sampled: of all units together, u = 1)."""
-    q_params = model.encode(params, x_bd)
-    z_kbl, log_qz_kb = model.reparameterize(key, q_params, num_samples)
-    log_px_kb = model.log_likelihood(model.decode(params, z_kbl), x_bd)
-    if kl == "analytic":
-        assert model.kl_divergence is not None, "this KL has no closed form: take kl='sampled'"
-        kl_bu = model.kl_divergence(params, q_params)
-    else:
-        if gradient == "sticking_the_landing":
-            assert model.posterior_log_prob is not None
-            log_qz_kb = model.posterior_log_prob(jax.lax.stop_gradient(q_params), z_kbl)
-        log_ratio_kb = log_qz_kb - model.log_prior(params, z_kbl)
-        kl_bu = jnp.mean(log_ratio_kb, axis=0)[:, None]
-    return jnp.mean(log_px_kb, axis=0), kl_bu, Draws(q_params, z_kbl[0])
+    label_b: Any = None,
+) -> Terms:
+    """log p(x) >= E_q[log p(x | z)] - KL(q(z | x) || p(z)), each example's own.
+
+    The expectation is the mean over `num_samples` samples; the KL is exact where it has a closed
+    form, the mean over the same samples elsewhere.
+
+    References: Kingma and Welling 2014, equations 2, 3, 7 and 10.
+    """
+    trace = model.trace(variables, posterior_samples(model, key, num_samples), x_bd, label_b)
+    kl_bu = kl_by_unit(trace)
+    kl_bu = sampled_kl(trace, log_posterior(trace)) if kl_bu is None else kl_bu
+    return terms_of(reconstruction(trace, x_bd), jnp.sum(kl_bu, axis=-1), trace)
+
+
+def reconstruction(trace: Trace, x_bd: Float[Array, "b d"]) -> Float[Array, " b"]:
+    """E_q[log p(x | z)], the mean over the samples."""
+    return jnp.mean(trace.x.log_prob(x_bd[None]), axis=0)
+
+
+def sampled_kl(trace: Trace, log_q_kb: Float[Array, "k b"]) -> Float[Array, "b 1"]:
+    """E_q[log q(z | x) - log p(z)], the mean over the samples, of all units together."""
+    return jnp.mean(log_q_kb - log_prior(trace), axis=0)[:, None]
+
+
+def terms_of(reconstruction_b: Float[Array, " b"], kl_b: Float[Array, " b"], trace: Trace) -> Terms:
+    """The Terms of an ELBO."""
+    elbo_b = reconstruction_b - kl_b
+    parts = {"elbo": elbo_b, "reconstruction": reconstruction_b, "kl": kl_b}
+    return Terms(elbo_b, parts | trace.losses)
 
 
 def free(kl_bu: Float[Array, "b u"], free_bits: Scalar, group: int) -> Float[Array, ""]:
@@ -64,32 +89,92 @@ def free(kl_bu: Float[Array, "b u"], free_bits: Scalar, group: int) -> Float[Arr
     return jnp.sum(jnp.maximum(kl_g, free_bits))
 
 
-def elbo(
-    model: VAE,
-    params: Params,
-    key: Key[Array, ""],
-    x_bd: Float[Array, "b d"],
-    hyper: ObjectiveHyper,
-    spec: ObjectiveSpec,
-) -> tuple[Float[Array, ""], Terms, Draws]:
-    """loss = -mean_b reconstruction + beta |KL - capacity|, KL the batch's mean, with free bits.
+@section
+class Elbo:
+    """E_q[log p(x | z)] - KL(q(z | x) || p(z)) (Kingma and Welling 2014).
 
-    The terms are those of the bound itself.
+    loss = -mean_b reconstruction + beta |KL - capacity|, KL the batch's mean, with free bits. The
+    terms are those of the bound itself.
 
     With the gradient "sticking_the_landing", log q(z | x) depends on the encoder through z alone:
     the same mean, and no variance at all where q(z | x) is the true posterior.
 
-    References: Kingma and Welling 2014; beta: Higgins et al. 2017, equation 4; capacity: Burgess et
-    al. 2018, equation 8; gradient: Roeder, Wu and Duvenaud 2017, algorithm 2.
+    References: beta: Higgins et al. 2017, equation 4; capacity: Burgess et al. 2018, equation 8;
+    gradient: Roeder, Wu and Duvenaud 2017, algorithm 2.
     """
-    reconstruction_b, kl_bu, draws = parts(
-        model, params, key, x_bd, spec.num_samples, spec.kl, spec.gradient
+
+    kl: str = kl_key()
+    gradient: str = choice(GRADIENTS, "reparameterized", "the estimator of its gradient")
+    free_bits: float = traced(0.0, number(0), "nats of each group's KL that cost nothing")
+    free_bits_group: int = static(1, whole(0), "latent units in such a group; 0: all of them")
+    capacity: float = traced(0.0, number(0), "nats that the KL is drawn to; 0: as small as can be")
+    capacity_steps: float = traced(
+        0.0,
+        number(0),
+        "epochs over which it rises linearly from 0",
+        key="capacity_epochs",
+        to=in_steps,
     )
-    terms = terms_of(reconstruction_b, jnp.sum(kl_bu, axis=-1))
-    kl = jnp.where(
-        hyper.free_bits > 0,
-        free(kl_bu, hyper.free_bits, spec.free_bits_group),
-        jnp.mean(terms.kl),
-    )
-    away = jnp.where(hyper.capacity > 0, jnp.abs(kl - hyper.capacity), kl)
-    return jnp.mean(-reconstruction_b) + hyper.beta * away, terms, draws
+
+    infers_labels = False
+
+    @property
+    def is_unit_by_unit(self) -> bool:
+        return self.free_bits == 0 and self.free_bits_group <= 1
+
+    def loss(self, model: Model, variables, key, x_bd, label_b, weights: Weights) -> Loss:
+        take = posterior_samples(model, key, weights.num_samples)
+        trace = model.trace(variables, take, x_bd, label_b)
+        reconstruction_b = reconstruction(trace, x_bd)
+        if self.kl == "analytic":
+            kl_bu = kl_by_unit(trace)
+            assert kl_bu is not None, "this KL has no closed form: take kl='sampled'"
+        elif self.gradient == "sticking_the_landing":
+            fixed = jax.lax.stop_gradient(variables)
+            again = model.trace(fixed, given(latents(trace)), x_bd, label_b)
+            kl_bu = sampled_kl(trace, log_posterior(again))
+        else:
+            kl_bu = sampled_kl(trace, log_posterior(trace))
+        terms = terms_of(reconstruction_b, jnp.sum(kl_bu, axis=-1), trace)
+        kl = jnp.where(
+            self.free_bits > 0,
+            free(kl_bu, self.free_bits, self.free_bits_group),
+            jnp.mean(terms.parts["kl"]),
+        )
+        capacity = self.capacity * ramp(weights.step, self.capacity_steps)
+        away = jnp.where(capacity > 0, jnp.abs(kl - capacity), kl)
+        value = jnp.mean(-reconstruction_b) + weights.beta * away
+        for own_b in trace.losses.values():
+            value += jnp.mean(own_b)
+        return Loss(value, terms, trace)
+
+    def needs(self, config):
+        yield from kl_needs(self.kl, config)
+        if self.gradient == "sticking_the_landing":
+            if self.kl != "sampled":
+                yield (
+                    "objective.gradient = 'sticking_the_landing' is about the sampled "
+                    "log q(z | x); objective.kl should be 'sampled'"
+                )
+            yield from density_needs(self.gradient, config)
+        group = self.free_bits_group
+        if self.kl == "sampled" and (group > 1 or (group and self.free_bits)):
+            yield (
+                "objective.free_bits of a sampled KL are for all latent units together; "
+                "objective.free_bits_group should be 0"
+            )
+        if group and config.model.latent_size % group:
+            yield (
+                f"objective.free_bits_group = {group} should divide model.latent_size = "
+                f"{config.model.latent_size}"
+            )
+
+
+def density_needs(gradient: str, config):
+    """What is wrong with an estimator of log q(z | x) of a given z."""
+    if not config.model.abilities.has_density:
+        yield (
+            f"objective.gradient = {gradient!r} needs log q(z | x) of a given z, which "
+            f"{config.model.named()} knows of its own samples alone; objective.gradient should be "
+            "'reparameterized'"
+        )

@@ -1,22 +1,43 @@
-"""What a loss may add to a bound: functions of a whole minibatch, in nats unless said.
+"""What a loss may add to a bound: of a whole minibatch, in nats unless said.
 
-To add one, write it and list it below: (key, model, params, draws: Draws, hyper: ObjectiveHyper,
-spec: ObjectiveSpec) -> [].
+To add one, write its section, with a `weight`, and list it below. It is called as
+
+    regularizer(key, model, variables, trace, x, y) -> Added
+
+and may have players(latent_size), which it trains by the second part of what it gives.
 """
 
 import math
-from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
-from vae_jax.models.model import Params
-from vae_jax.networks import DECODERS
-from vae_jax.networks.network import Decoder, NetworkSpec
-from vae_jax.objectives.objective import Draws, ObjectiveHyper, ObjectiveSpec
+from vae_jax.checks import number, several, whole
+from vae_jax.keys import fact, section, static, traced
+from vae_jax.models.model import (
+    Model,
+    Trace,
+    Variables,
+    joined,
+    latents,
+    posterior_mean,
+    sample_prior,
+)
+from vae_jax.networks import MLP
+from vae_jax.networks.network import Decoder
+from vae_jax.objectives.objective import Player
 from vae_jax.probability import gaussian
+from vae_jax.probability.distributions import DiagonalGaussian
 from vae_jax.probability.gaussian import Gaussian
+
+
+class Added(NamedTuple):
+    """What a regulariser adds to the loss."""
+
+    value: Float[Array, ""]  # times its weight
+    of_players: Any = None  # the loss of its players alone; None: it has none
 
 
 def log_density_matrix(q: Gaussian, z_bl: Float[Array, "b l"]) -> Float[Array, "b b l"]:
@@ -63,16 +84,88 @@ def stratified_log_weights(batch_size: int, dataset_size: int) -> Float[Array, "
     return jnp.log(weights.at[rows, rows].set(1 / n))
 
 
-def total_correlation_weighted(key, model, params, draws, hyper, spec):
+def first_z(trace: Trace) -> Float[Array, "b l"]:
+    """The first sample of each q(z | x), all layers side by side."""
+    return joined(latents(trace))[0]
+
+
+def own_gaussian(trace: Trace) -> Gaussian:
+    """q(z | x), a diagonal Gaussian [b, l]."""
+    (layer,) = trace.layers
+    return Gaussian(layer.q.mean_kbl[0], layer.q.log_scale_kbl[0])
+
+
+def weight_key():
+    return traced(0.0, number(0), "how many times it is added", key="regularizer_weight")
+
+
+def batch_needs(regularizer, config):
+    """What is wrong with any regulariser."""
+    if config.model.abilities.infers_labels:
+        yield (
+            f"{config.objective.regularizer_named()} is for models that do not infer labels, and "
+            f"{config.model.named()} does; it should be 'none'"
+        )
+    if config.training.batch_size < 2:
+        yield (
+            f"{config.objective.regularizer_named()} is of a minibatch; training.batch_size = 1 "
+            "should be at least 2"
+        )
+
+
+def one_layer_needs(regularizer, config):
+    """And with one of a single layer."""
+    yield from batch_needs(regularizer, config)
+    if config.model.abilities.num_layers > 1:
+        yield (
+            f"{config.objective.regularizer_named()} is for one layer of latents, and "
+            f"{config.model.named()} has more; it should be 'none'"
+        )
+
+
+def diagonal_needs(regularizer, config):
+    """And with one of a diagonal Gaussian q(z | x)."""
+    yield from one_layer_needs(regularizer, config)
+    if config.model.abilities.posterior_type is not DiagonalGaussian:
+        yield (
+            f"{config.objective.regularizer_named()} is written for a diagonal Gaussian, and "
+            f"{config.model.named()} has another q(z | x); model.posterior should be 'diagonal'"
+        )
+
+
+@section
+class NoRegularizer:
+    """None."""
+
+
+@section
+class TotalCorrelationWeighted:
     """KL(q(z) || prod_l q(z_l)) by minibatch-weighted sampling (Chen et al. 2018)."""
-    weights = weighted_log_weights(len(draws.z_bl), spec.dataset_size)
-    return total_correlation(log_density_matrix(draws.q_params, draws.z_bl), weights)
+
+    weight: float = weight_key()
+    train_size: Any = fact(lambda facts: facts.train_size)
+
+    needs = diagonal_needs
+
+    def __call__(self, key, model, variables, trace: Trace, x_bd, label_b) -> Added:
+        z_bl = first_z(trace)
+        weights = weighted_log_weights(len(z_bl), self.train_size)
+        return Added(total_correlation(log_density_matrix(own_gaussian(trace), z_bl), weights))
 
 
-def total_correlation_stratified(key, model, params, draws, hyper, spec):
+@section
+class TotalCorrelationStratified:
     """KL(q(z) || prod_l q(z_l)) by minibatch-stratified sampling (Chen et al. 2018)."""
-    weights = stratified_log_weights(len(draws.z_bl), spec.dataset_size)
-    return total_correlation(log_density_matrix(draws.q_params, draws.z_bl), weights)
+
+    weight: float = weight_key()
+    train_size: Any = fact(lambda facts: facts.train_size)
+
+    needs = diagonal_needs
+
+    def __call__(self, key, model, variables, trace: Trace, x_bd, label_b) -> Added:
+        z_bl = first_z(trace)
+        weights = stratified_log_weights(len(z_bl), self.train_size)
+        return Added(total_correlation(log_density_matrix(own_gaussian(trace), z_bl), weights))
 
 
 def kernel(a_nl: Float[Array, "n l"], b_ml: Float[Array, "m l"]) -> Float[Array, "n m"]:
@@ -98,13 +191,23 @@ def squared_mmd(a_nl: Float[Array, "n l"], b_ml: Float[Array, "m l"]) -> Float[A
     return within(a_nl) + within(b_ml) - 2 * jnp.mean(kernel(a_nl, b_ml))
 
 
-def mmd(key, model, params, draws, hyper, spec):
+@section
+class MMD:
     """The squared maximum mean discrepancy of q(z) and p(z), no nats (InfoVAE); q climbs it alone.
 
     References: Zhao, Song and Ermon 2017, section 4.
     """
-    prior_bl = jax.lax.stop_gradient(model.prior_sample(key, params, len(draws.z_bl)))
-    return squared_mmd(draws.z_bl, prior_bl)
+
+    weight: float = weight_key()
+
+    needs = batch_needs
+
+    def __call__(
+        self, key, model: Model, variables: Variables, trace: Trace, x_bd, label_b
+    ) -> Added:
+        z_bl = first_z(trace)
+        prior = sample_prior(model, variables, key, len(z_bl), label_b)
+        return Added(squared_mmd(z_bl, jax.lax.stop_gradient(first_z(prior))))
 
 
 def covariance(mean_bl: Float[Array, "b l"]) -> Float[Array, "l l"]:
@@ -113,77 +216,116 @@ def covariance(mean_bl: Float[Array, "b l"]) -> Float[Array, "l l"]:
     return centred.T @ centred / len(mean_bl)
 
 
-def off_identity(covariance_ll: Float[Array, "l l"], hyper: ObjectiveHyper) -> Float[Array, ""]:
+def off_identity(covariance_ll: Float[Array, "l l"], diagonal_weight: float) -> Float[Array, ""]:
     """sum_(i != j) C_ij^2 + diagonal_weight sum_i (C_ii - 1)^2, no nats."""
     diagonal = jnp.diagonal(covariance_ll)
     off = jnp.sum(jnp.square(covariance_ll)) - jnp.sum(jnp.square(diagonal))
-    return off + hyper.diagonal_weight * jnp.sum(jnp.square(diagonal - 1))
+    return off + diagonal_weight * jnp.sum(jnp.square(diagonal - 1))
 
 
-def dip_i(key, model, params, draws, hyper, spec):
+def diagonal_weight_key():
+    return traced(1.0, number(0), "weight of the variances over that of the rest")
+
+
+@section
+class DipI:
     """How far the covariance of the posterior means is from 1 (Kumar et al. 2018, equation 6)."""
-    return off_identity(covariance(model.posterior_mean(draws.q_params)), hyper)
+
+    weight: float = weight_key()
+    diagonal_weight: float = diagonal_weight_key()
+
+    needs = batch_needs
+
+    def __call__(self, key, model, variables, trace: Trace, x_bd, label_b) -> Added:
+        mean_bl = posterior_mean(model, variables, x_bd, label_b)
+        return Added(off_identity(covariance(mean_bl), self.diagonal_weight))
 
 
-def dip_ii(key, model, params, draws, hyper, spec):
+@section
+class DipII:
     """How far the covariance of z is from 1: that of the means, and the mean of the variances.
 
     References: Kumar et al. 2018, equation 7.
     """
-    variance_l = jnp.mean(jnp.exp(2 * draws.q_params.log_scale), axis=0)
-    return off_identity(covariance(draws.q_params.mean) + jnp.diag(variance_l), hyper)
 
+    weight: float = weight_key()
+    diagonal_weight: float = diagonal_weight_key()
 
-def discriminator(spec: NetworkSpec, latent_size: int) -> Decoder:
-    """z [b, l] -> the log ratio of q(z) to prod_l q(z_l), [b, 1, 1]."""
-    return DECODERS[spec.name](spec, (1, 1, 1), 1, latent_size)
+    needs = diagonal_needs
+
+    def __call__(self, key, model, variables, trace: Trace, x_bd, label_b) -> Added:
+        q = own_gaussian(trace)
+        variance_l = jnp.mean(jnp.exp(2 * q.log_scale), axis=0)
+        covariance_ll = covariance(q.mean) + jnp.diag(variance_l)
+        return Added(off_identity(covariance_ll, self.diagonal_weight))
 
 
 def shuffled(key: Key[Array, ""], z_bl: Float[Array, "b l"]) -> Float[Array, "b l"]:
-    """Each latent unit's draws in an order of their own: draws of prod_l q(z_l)."""
+    """Each latent unit's samples in an order of their own: samples of prod_l q(z_l)."""
     keys_l = jax.random.split(key, z_bl.shape[1])
     return jax.vmap(jax.random.permutation, in_axes=(0, 1), out_axes=1)(keys_l, z_bl)
 
 
-def total_correlation_adversarial(key, model, params, draws, hyper, spec):
-    """E_q[log q(z) / prod_l q(z_l)], the ratio that of the discriminator (FactorVAE).
+@section
+class TotalCorrelationAdversarial:
+    """E_q[log q(z) / prod_l q(z_l)], the ratio that of a discriminator (FactorVAE).
 
     References: Kim and Mnih 2018, equation 3.
     """
-    return jnp.mean(log_ratio(jax.lax.stop_gradient(params), draws.z_bl, spec))
+
+    weight: float = weight_key()
+    widths: tuple[int, ...] = static(
+        (256, 256), several(whole(1)), "hidden units, leaky ReLU", key="discriminator.widths"
+    )
+    learning_rate: float = traced(
+        1e-4, number(0, open_low=True), "of its own Adam", key="discriminator.learning_rate"
+    )
+    b1: float = traced(
+        0.5, number(0, 1, open_high=True), "decay of its first moment", key="discriminator.b1"
+    )
+    b2: float = traced(
+        0.9, number(0, 1, open_high=True), "decay of its second moment", key="discriminator.b2"
+    )
+
+    needs = one_layer_needs
+
+    def discriminator(self, latent_size: int) -> Decoder:
+        """z [b, l] -> the log ratio of q(z) to prod_l q(z_l), [b, 1, 1]."""
+        return MLP(self.widths, "leaky_relu").decoder((1, 1, 1), 1, latent_size)
+
+    def players(self, latent_size: int) -> dict[str, Player]:
+        init = self.discriminator(latent_size).init
+        return {"discriminator": Player(init, self.learning_rate, self.b1, self.b2)}
+
+    def log_ratio(self, variables: Variables, z_bl: Float[Array, "b l"]) -> Float[Array, " b"]:
+        """The discriminator's log q(z) / prod_l q(z_l)."""
+        network = self.discriminator(z_bl.shape[1])
+        return network.apply(variables["players"]["discriminator"], z_bl)[:, 0, 0]
+
+    def __call__(self, key, model, variables, trace: Trace, x_bd, label_b) -> Added:
+        z_bl = first_z(trace)
+        value = jnp.mean(self.log_ratio(jax.lax.stop_gradient(variables), z_bl))
+        return Added(value, self.own_loss(jax.random.fold_in(key, 0), variables, z_bl))
+
+    def own_loss(
+        self, key: Key[Array, ""], variables: Variables, z_bl: Float[Array, "b l"]
+    ) -> Float[Array, ""]:
+        """The cross entropy of telling z from `shuffled` z; its gradient is the discriminator's.
+
+        References: Kim and Mnih 2018, algorithm 2, with one batch for both.
+        """
+        z_bl = jax.lax.stop_gradient(z_bl)
+        together = self.log_ratio(variables, z_bl)
+        apart = self.log_ratio(variables, shuffled(key, z_bl))
+        return 0.5 * jnp.mean(jax.nn.softplus(-together) + jax.nn.softplus(apart))
 
 
-def log_ratio(params: Params, z_bl: Float[Array, "b l"], spec: ObjectiveSpec) -> Float[Array, " b"]:
-    """The discriminator's log q(z) / prod_l q(z_l)."""
-    assert spec.discriminator is not None
-    network = discriminator(spec.discriminator, z_bl.shape[1])
-    return network.apply(params["discriminator"], z_bl)[:, 0, 0]
-
-
-def discriminator_loss(
-    key: Key[Array, ""], params: Params, draws: Draws, spec: ObjectiveSpec
-) -> Float[Array, ""]:
-    """The cross entropy of telling z from `shuffled` z; its gradient is the discriminator's alone.
-
-    References: Kim and Mnih 2018, algorithm 2, with one batch for both.
-    """
-    z_bl = jax.lax.stop_gradient(draws.z_bl)
-    together = log_ratio(params, z_bl, spec)
-    apart = log_ratio(params, shuffled(key, z_bl), spec)
-    return 0.5 * jnp.mean(jax.nn.softplus(-together) + jax.nn.softplus(apart))
-
-
-REGULARIZERS: dict[str, Callable[..., Float[Array, ""]] | None] = {
-    "none": None,
-    "dip_i": dip_i,
-    "dip_ii": dip_ii,
-    "mmd": mmd,
-    "total_correlation_adversarial": total_correlation_adversarial,
-    "total_correlation_stratified": total_correlation_stratified,
-    "total_correlation_weighted": total_correlation_weighted,
-}
-
-# What their discriminators are trained on: (key, params, draws, spec) -> [].
-DISCRIMINATOR_LOSSES: dict[str, Callable[..., Float[Array, ""]]] = {
-    "total_correlation_adversarial": discriminator_loss
+REGULARIZERS = {
+    "none": NoRegularizer,
+    "dip_i": DipI,
+    "dip_ii": DipII,
+    "mmd": MMD,
+    "total_correlation_adversarial": TotalCorrelationAdversarial,
+    "total_correlation_stratified": TotalCorrelationStratified,
+    "total_correlation_weighted": TotalCorrelationWeighted,
 }

@@ -1,10 +1,13 @@
 """The continuous Bernoulli: a density over [0, 1] of a Bernoulli's form."""
 
+from typing import ClassVar, NamedTuple
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
-from vae_jax.probability.likelihood import Likelihood, bisect, nothing, only
+from vae_jax.keys import section
+from vae_jax.probability.likelihood import bisect
 
 
 def log_sinhc(a: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
@@ -17,19 +20,34 @@ def log_sinhc(a: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     return jnp.where(small, square / 6 - jnp.square(square) / 180, large)
 
 
-def continuous_bernoulli_log_prob(
-    logits: Float[Array, "*batch d"], x: Float[Array, "*batch d"]
-) -> Float[Array, "*batch"]:
-    """sum_d x eta - log((e^eta - 1) / eta), eta = logits: a Bernoulli's form, over [0, 1].
+class ContinuousBernoulli(NamedTuple):
+    """A density over [0, 1], independent over dimensions."""
 
-    (e^eta - 1) / eta = e^(eta / 2) sinh(eta / 2) / (eta / 2).
+    logits: Float[Array, "*batch d"]
 
-    References: Loaiza-Ganem and Cunningham 2019, equations 7 and 8.
-    """
-    return jnp.sum((x - 0.5) * logits - log_sinhc(logits / 2), axis=-1)
+    def log_prob(self, x: Float[Array, "*batch d"]) -> Float[Array, "*batch"]:
+        """sum_d x eta - log((e^eta - 1) / eta), eta = logits: a Bernoulli's form, over [0, 1].
+
+        (e^eta - 1) / eta = e^(eta / 2) sinh(eta / 2) / (eta / 2).
+
+        References: Loaiza-Ganem and Cunningham 2019, equations 7 and 8.
+        """
+        return jnp.sum((x - 0.5) * self.logits - log_sinhc(self.logits / 2), axis=-1)
+
+    def mean(self) -> Float[Array, "*batch d"]:
+        return mean_of(self.logits)
+
+    def sample(self, key: Key[Array, ""]) -> Float[Array, "*batch d"]:
+        """log(1 + u (e^eta - 1)) / eta of a uniform u; for eta > 0 by symmetry, 1 - x of -eta."""
+        u = jax.random.uniform(key, self.logits.shape)
+        eta = -jnp.abs(self.logits)
+        small = eta > -1e-6  # there x is u to the last digit
+        safe = jnp.where(small, -1.0, eta)
+        falling = jnp.where(small, u, jnp.log1p(u * jnp.expm1(safe)) / safe)
+        return jnp.where(self.logits > 0, 1 - falling, falling)
 
 
-def continuous_bernoulli_mean(logits: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+def mean_of(logits: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     """1 / (1 - e^-eta) - 1 / eta; 1/2 + eta / 12 - eta^3 / 720 near 0."""
     small = jnp.abs(logits) < 0.2
     safe = jnp.where(small, 1.0, logits)
@@ -40,30 +58,25 @@ def continuous_bernoulli_mean(logits: Float[Array, "*shape"]) -> Float[Array, "*
     return jnp.where(small, 0.5 + near / 12 - near**3 / 720, large)
 
 
-def continuous_bernoulli_sample(
-    key: Key[Array, ""], logits: Float[Array, "*shape"]
-) -> Float[Array, "*shape"]:
-    """log(1 + u (e^eta - 1)) / eta of a uniform u; for eta > 0 by symmetry, 1 - x of -eta."""
-    u = jax.random.uniform(key, logits.shape)
-    eta = -jnp.abs(logits)
-    small = eta > -1e-6  # there x is u to the last digit
-    safe = jnp.where(small, -1.0, eta)
-    falling = jnp.where(small, u, jnp.log1p(u * jnp.expm1(safe)) / safe)
-    return jnp.where(logits > 0, 1 - falling, falling)
+@section
+class ContinuousBernoulliLikelihood:
+    """sum_d x eta - log((e^eta - 1) / eta), eta = logits: a Bernoulli's form, over [0, 1].
 
+    References: Loaiza-Ganem and Cunningham 2019.
+    """
 
-def continuous_bernoulli_bias(mean_d: Float[Array, " d"]) -> Float[Array, "d 1"]:
-    """Of means clipped to 0.01 to 0.99: beyond, its slope in eta, mean^2, is too small to train."""
-    return bisect(continuous_bernoulli_mean, jnp.clip(mean_d, 0.01, 0.99), -200.0, 200.0)[:, None]
+    params_per_dim: ClassVar = 1
+    support: ClassVar = "unit"
 
+    def init(self):
+        return {}
 
-continuous_bernoulli = Likelihood(
-    init=nothing,
-    x_params=only,
-    log_prob=continuous_bernoulli_log_prob,
-    mean=continuous_bernoulli_mean,
-    sample=continuous_bernoulli_sample,
-    initial_bias=continuous_bernoulli_bias,
-    params_per_dim=1,
-    support="unit",
-)
+    def distribution(self, params, raw) -> ContinuousBernoulli:
+        return ContinuousBernoulli(raw[..., 0])
+
+    def initial_bias(self, mean_d: Float[Array, " d"]) -> Float[Array, "d 1"]:
+        """Of means clipped to 0.01 to 0.99.
+
+        Beyond, its slope in eta, mean^2, is too small to train.
+        """
+        return bisect(mean_of, jnp.clip(mean_d, 0.01, 0.99), -200.0, 200.0)[:, None]

@@ -1,39 +1,50 @@
-"""KL(q || p) in closed form, for the posteriors and priors that have one, by latent unit."""
+"""KL(q || p) in closed form, for the pairs of distributions that have one, by latent unit."""
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from vae_jax.probability import gaussian
+from vae_jax.probability.distributions import DiagonalGaussian, FullGaussian, StandardNormal
 from vae_jax.probability.gaussian import Gaussian
-from vae_jax.probability.posteriors import FullGaussian
 
 
-def diagonal_to_standard_normal(q: Gaussian, p: dict) -> Float[Array, "b l"]:
+def diagonal_to_standard_normal(q: DiagonalGaussian, p: StandardNormal) -> Float[Array, "k b l"]:
     """Each unit's own (Kingma and Welling 2014, appendix B)."""
-    return gaussian.kl_to_standard_normal(q)
+    return gaussian.masked(gaussian.kl_to_standard_normal(Gaussian(*q[:2])), q.mask_l)
 
 
-def diagonal_to_gaussian(q: Gaussian, p: Gaussian) -> Float[Array, "b l"]:
+def diagonal_to_diagonal(q: DiagonalGaussian, p: DiagonalGaussian) -> Float[Array, "k b l"]:
     """Each unit's own."""
-    p = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, q.mean.shape), p)
-    return gaussian.kl_divergence(q, p)
+    shape = jnp.broadcast_shapes(q.mean_kbl.shape, p.mean_kbl.shape)
+    own, other = jax.tree.map(
+        lambda leaf: jnp.broadcast_to(leaf, shape), (Gaussian(*q[:2]), Gaussian(*p[:2]))
+    )
+    return gaussian.masked(gaussian.kl_divergence(own, other), q.mask_l)
 
 
-def full_to_standard_normal(q: FullGaussian, p: dict) -> Float[Array, "b l"]:
+def full_to_standard_normal(q: FullGaussian, p: StandardNormal) -> Float[Array, "1 b l"]:
     """Unit i's share is E[KL(q(z_i | z_<i) || p(z_i))], by the chain rule of the KL:
 
     (L_ii^2 + sum_(j<i) L_ij^2 + mean_i^2 - 1) / 2 - log L_ii.
     """
-    from_before = 0.5 * jnp.sum(jnp.square(q.lower), axis=-1)
-    return gaussian.kl_to_standard_normal(Gaussian(q.mean, q.log_scale)) + from_before
+    from_before_bl = 0.5 * jnp.sum(jnp.square(q.lower_bll), axis=-1)
+    kl_bl = gaussian.kl_to_standard_normal(Gaussian(q.mean_bl, q.log_scale_bl)) + from_before_bl
+    return kl_bl[None]
 
 
-# (posterior, prior) -> the KL of their (q_params, p_params), [b, l] in nats.
-KL_DIVERGENCES: dict[tuple[str, str], Callable] = {
-    ("diagonal", "learned_gaussian"): diagonal_to_gaussian,
-    ("diagonal", "standard_normal"): diagonal_to_standard_normal,
-    ("full", "standard_normal"): full_to_standard_normal,
+# (type of q, type of p) -> their KL, nats.
+KL_DIVERGENCES: dict[tuple[type, type], Callable] = {
+    (DiagonalGaussian, DiagonalGaussian): diagonal_to_diagonal,
+    (DiagonalGaussian, StandardNormal): diagonal_to_standard_normal,
+    (FullGaussian, StandardNormal): full_to_standard_normal,
 }
+
+
+def kl_divergence(q: Any, p: Any) -> Float[Array, "k b l"] | None:
+    """KL(q || p) by latent unit, nats; None: it has no closed form."""
+    closed_form = KL_DIVERGENCES.get((type(q), type(p)))
+    return None if closed_form is None else closed_form(q, p)

@@ -3,6 +3,7 @@
 Each starts near the identity, so that a flow may be laid over a model that already works.
 """
 
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -11,12 +12,25 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Key
 
+from vae_jax.checks import whole
+from vae_jax.keys import static
+
 # Log scales are bounded by this, softly, in each layer: a flow of a few layers can't overflow.
 MAX_LOG_SCALE = 2.0
 
 
+def flow_layers():
+    """The key of the number of a flow's maps."""
+    return static(4, whole(1), "maps, one after another", key="flow.layers")
+
+
+def flow_width():
+    """The key of the size of their networks."""
+    return static(64, whole(1), "hidden units of each map's network", key="flow.width")
+
+
 class FlowSpec(NamedTuple):
-    """The static choice of a flow's size."""
+    """A flow's size."""
 
     layers: int = 4
     width: int = 64  # hidden units of each layer's network, twice
@@ -85,6 +99,7 @@ def layers_init(spec: FlowSpec) -> Callable:
 UNMASKED = (1.0, 1.0, 1.0)  # the masks of a network that sees every input
 
 
+@functools.cache
 def coupling(spec: FlowSpec) -> Flow:
     """Affine couplings: one half of the units is scaled and shifted by what the other half says.
 
@@ -170,6 +185,7 @@ def sequential(spec: FlowSpec, params, y, context):
     return y, log_det
 
 
+@functools.cache
 def autoregressive(spec: FlowSpec) -> Flow:
     """Its density takes one pass, its draws as many as there are units: fit for a prior.
 
@@ -182,6 +198,7 @@ def autoregressive(spec: FlowSpec) -> Flow:
     )
 
 
+@functools.cache
 def inverse_autoregressive(spec: FlowSpec) -> Flow:
     """Its draws take one pass, its density as many as there are units: fit for a posterior.
 

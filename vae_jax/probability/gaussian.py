@@ -70,9 +70,16 @@ def sum_units(
     term: Float[Array, "*shape l"], mask_l: Float[Array, " l"] | None
 ) -> Float[Array, "*shape"]:
     """The sum over latent units of a value each, without those whose mask is 0; None: of all."""
-    if mask_l is not None:
-        term = term * mask_l.reshape((1,) * (term.ndim - 1) + (-1,))
-    return jnp.sum(term, axis=-1)
+    return jnp.sum(masked(term, mask_l), axis=-1)
+
+
+def masked(
+    units: Float[Array, "*shape l"], mask_l: Float[Array, " l"] | None
+) -> Float[Array, "*shape l"]:
+    """A value each of the latent units, 0 where the mask is; None: as they are."""
+    if mask_l is None:
+        return units
+    return units * jax.lax.stop_gradient(mask_l).reshape((1,) * (units.ndim - 1) + (-1,))
 
 
 def unit_normal(key: Key[Array, ""], shape: tuple[int, ...], size: int) -> Float[Array, "*shape l"]:

@@ -1,47 +1,26 @@
-"""What a likelihood is."""
+"""What likelihoods are made of.
+
+A likelihood p(x | z) is a section. x [..., d] is float32, images scaled to [0, 1]. It has
+
+    params_per_dim         p: the decoder's numbers a dimension
+    support                what x it is of: "binary" (0 or 1), "unit" (0 to 1), "real", "levels"
+                           (n / 255 of whole n up to 255) or "counts" (n / 255 of any whole n)
+    init()                 params of its own, trained with the model; {} for most
+    distribution(params, raw [..., d, p]) -> p(x | z)
+    initial_bias(mean [d]) -> raw [d, p] whose mean it is: where the decoder may start
+
+and its distribution, a pytree of parameters [..., d],
+
+    log_prob(x [..., d])   nats [...], summed over d; where an axis of one is 1, it is broadcast
+    mean()                 E[x] [..., d]
+    sample(key)            x [..., d]
+"""
 
 from collections.abc import Callable
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
-
-
-class Likelihood(NamedTuple):
-    """p(x | z) as pure functions; x [..., d] is float32, images scaled to [0, 1].
-
-    init:     () -> params of its own, trained with the model; {} for most.
-    x_params: (params, raw [..., d, p], scale) -> x_params. raw: the decoder's output, p numbers a
-              dimension; scale: that of the likelihoods whose scale is fixed.
-    log_prob: (x_params [..., d], x [..., d]) -> nats [...], summed over d; where an axis of one is
-              1, it is broadcast.
-    mean:     x_params -> E[x] [..., d].
-    sample:   (key, x_params) -> x [..., d].
-    initial_bias: mean of the data [d] -> raw [d, p] whose mean it is: where the decoder may start.
-    params_per_dim: p.
-    support:  what x it is of: "binary" (0 or 1), "unit" (0 to 1), "real", "levels" (n / 255 of
-              whole n up to 255) or "counts" (n / 255 of any whole n).
-    """
-
-    init: Callable[[], dict]
-    x_params: Callable
-    log_prob: Callable
-    mean: Callable
-    sample: Callable
-    initial_bias: Callable[[Array], Array]
-    params_per_dim: int
-    support: str
-
-
-def nothing() -> dict:
-    """The params of a likelihood that has none of its own."""
-    return {}
-
-
-def only(params: dict, raw: Float[Array, "*batch d 1"], scale) -> Float[Array, "*batch d"]:
-    """The x_params that are one number a dimension."""
-    return raw[..., 0]
 
 
 def softplus(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:

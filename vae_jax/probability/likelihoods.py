@@ -1,137 +1,199 @@
 """Likelihoods p(x | z): what the decoder's output means. To add one, write it and list it below."""
 
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax.scipy.special import betaln
 from jaxtyping import Array, Float, Key
 
+from vae_jax.checks import number
+from vae_jax.keys import section, traced
 from vae_jax.probability import gaussian
-from vae_jax.probability.continuous_bernoulli import continuous_bernoulli
-from vae_jax.probability.counts import negative_binomial, poisson
+from vae_jax.probability.continuous_bernoulli import ContinuousBernoulliLikelihood
+from vae_jax.probability.counts import NegativeBinomialLikelihood, PoissonLikelihood
 from vae_jax.probability.gaussian import Gaussian
 from vae_jax.probability.levels import (
-    categorical,
-    discretized_logistic,
-    discretized_logistic_mixture,
+    CategoricalLikelihood,
+    DiscretizedLogistic,
+    DiscretizedLogisticMixture,
 )
-from vae_jax.probability.likelihood import Likelihood, inside, logit, nothing, only, softplus
+from vae_jax.probability.likelihood import inside, logit, softplus
 
 # A learned scale of x in 0 to 1 is far from both ends of 1e-3 to 1e3.
 MAX_LOG_SCALE = 7.0
 
 
-def bernoulli_log_prob(
-    logits: Float[Array, "*batch d"], x: Float[Array, "*batch d"]
-) -> Float[Array, "*batch"]:
-    """sum_d x log p + (1 - x) log(1 - p), p = sigmoid(logits): x * logits - softplus(logits).
-
-    For x strictly between 0 and 1 this is no log probability (it does not sum to one over x):
-    then call it a pseudo-likelihood.
-    """
-    return jnp.sum(x * logits - softplus(logits), axis=-1)
-
-
-def bernoulli_sample(
-    key: Key[Array, ""], logits: Float[Array, "*batch d"]
-) -> Float[Array, "*batch d"]:
-    """One draw, 0. or 1."""
-    return jax.random.bernoulli(key, jax.nn.sigmoid(logits)).astype(logits.dtype)
-
-
-bernoulli = Likelihood(
-    init=nothing,
-    x_params=only,
-    log_prob=bernoulli_log_prob,
-    mean=jax.nn.sigmoid,
-    sample=bernoulli_sample,
-    initial_bias=lambda mean_d: logit(inside(mean_d))[:, None],
-    params_per_dim=1,
-    support="binary",
-)
-
-
-def gaussian_log_prob(p: Gaussian, x: Float[Array, "*batch d"]) -> Float[Array, "*batch"]:
-    """sum_d log N(x; mean, scale^2)."""
-    p, x = broadcast(p, x)
-    return jnp.sum(gaussian.log_prob(p, x), axis=-1)
-
-
 def broadcast(p, x: Float[Array, "*batch d"]):
-    """Both of one shape."""
+    """The parameters of p, and x, of one shape."""
     shape = jnp.broadcast_shapes(p[0].shape, x.shape)
     return type(p)(*(jnp.broadcast_to(leaf, shape) for leaf in p)), jnp.broadcast_to(x, shape)
 
 
-def with_scale(params: dict, raw: Float[Array, "*batch d 1"], scale) -> Gaussian:
-    """The mean is the decoder's, the scale the config's."""
-    mean = raw[..., 0]
-    return Gaussian(mean, jnp.broadcast_to(jnp.log(scale), mean.shape))
+def scale_key():
+    """The key of a scale that is fixed."""
+    right = number(0, open_low=True)
+    return traced(1.0, right, "the scale, in units of x", key="likelihood_scale")
 
 
-def with_shared_scale(params: dict, raw: Float[Array, "*batch d 1"], scale) -> Gaussian:
-    """The mean is the decoder's, the scale one learned number."""
-    log_scale = jnp.clip(params["log_scale"], -MAX_LOG_SCALE, MAX_LOG_SCALE)
-    return Gaussian(raw[..., 0], jnp.broadcast_to(log_scale, raw.shape[:-1]))
+class Bernoulli(NamedTuple):
+    """0 or 1, independent over dimensions."""
+
+    logits: Float[Array, "*batch d"]
+
+    def log_prob(self, x: Float[Array, "*batch d"]) -> Float[Array, "*batch"]:
+        """sum_d x log p + (1 - x) log(1 - p), p = sigmoid(logits): x * logits - softplus(logits).
+
+        For x strictly between 0 and 1 this is no log probability (it does not sum to one over x):
+        then call it a pseudo-likelihood.
+        """
+        return jnp.sum(x * self.logits - softplus(self.logits), axis=-1)
+
+    def mean(self) -> Float[Array, "*batch d"]:
+        return jax.nn.sigmoid(self.logits)
+
+    def sample(self, key: Key[Array, ""]) -> Float[Array, "*batch d"]:
+        return jax.random.bernoulli(key, self.mean()).astype(self.logits.dtype)
 
 
-def with_pixel_scale(params: dict, raw: Float[Array, "*batch d 2"], scale) -> Gaussian:
-    """Both are the decoder's."""
-    return Gaussian(raw[..., 0], jnp.clip(raw[..., 1], -MAX_LOG_SCALE, MAX_LOG_SCALE))
+@section
+class BernoulliLikelihood:
+    """sum_d x log p + (1 - x) log(1 - p), p = sigmoid(logits): x * logits - softplus(logits)."""
+
+    params_per_dim: ClassVar = 1
+    support: ClassVar = "binary"
+
+    def init(self):
+        return {}
+
+    def distribution(self, params, raw) -> Bernoulli:
+        return Bernoulli(raw[..., 0])
+
+    def initial_bias(self, mean_d: Float[Array, " d"]) -> Float[Array, "d 1"]:
+        return logit(inside(mean_d))[:, None]
 
 
-def mean_and_zero(mean_d: Float[Array, " d"]) -> Float[Array, "d 2"]:
-    return jnp.stack([mean_d, jnp.zeros_like(mean_d)], axis=-1)
+class Normal(NamedTuple):
+    """N(loc, scale^2), independent over dimensions."""
+
+    loc: Float[Array, "*batch d"]
+    log_scale: Float[Array, "*batch d"]
+
+    def log_prob(self, x: Float[Array, "*batch d"]) -> Float[Array, "*batch"]:
+        """sum_d log N(x; loc, scale^2)."""
+        p, x = broadcast(self, x)
+        return jnp.sum(gaussian.log_prob(Gaussian(*p), x), axis=-1)
+
+    def mean(self) -> Float[Array, "*batch d"]:
+        return self.loc
+
+    def sample(self, key: Key[Array, ""]) -> Float[Array, "*batch d"]:
+        return gaussian.sample(key, Gaussian(*self))
 
 
-# Of a fixed scale.
-gaussian_fixed = Likelihood(
-    init=nothing,
-    x_params=with_scale,
-    log_prob=gaussian_log_prob,
-    mean=lambda p: p.mean,
-    sample=gaussian.sample,
-    initial_bias=lambda mean_d: mean_d[:, None],
-    params_per_dim=1,
-    support="real",
-)
+@section
+class GaussianLikelihood:
+    """sum_d log N(x; mean, scale^2), the mean the decoder's, the scale fixed."""
 
-# One scale for all, learned: its best value is the error of the means (Rybkin et al. 2021).
-gaussian_shared_scale = gaussian_fixed._replace(
-    init=lambda: {"log_scale": jnp.zeros(())}, x_params=with_shared_scale
-)
+    scale: float = scale_key()
 
-gaussian_pixel_scale = gaussian_fixed._replace(
-    x_params=with_pixel_scale, initial_bias=mean_and_zero, params_per_dim=2
-)
+    params_per_dim: ClassVar = 1
+    support: ClassVar = "real"
+
+    def init(self):
+        return {}
+
+    def distribution(self, params, raw) -> Normal:
+        return Normal(raw[..., 0], jnp.broadcast_to(jnp.log(self.scale), raw.shape[:-1]))
+
+    def initial_bias(self, mean_d: Float[Array, " d"]) -> Float[Array, "d 1"]:
+        return mean_d[:, None]
+
+
+@section
+class GaussianSharedScale:
+    """sum_d log N(x; mean, scale^2), the scale one learned number.
+
+    Its best value is the error of the means (Rybkin et al. 2021).
+    """
+
+    params_per_dim: ClassVar = 1
+    support: ClassVar = "real"
+
+    def init(self):
+        return {"log_scale": jnp.zeros(())}
+
+    def distribution(self, params, raw) -> Normal:
+        log_scale = jnp.clip(params["log_scale"], -MAX_LOG_SCALE, MAX_LOG_SCALE)
+        return Normal(raw[..., 0], jnp.broadcast_to(log_scale, raw.shape[:-1]))
+
+    def initial_bias(self, mean_d: Float[Array, " d"]) -> Float[Array, "d 1"]:
+        return mean_d[:, None]
+
+
+@section
+class GaussianPixelScale:
+    """sum_d log N(x; mean, scale^2), both the decoder's."""
+
+    params_per_dim: ClassVar = 2
+    support: ClassVar = "real"
+
+    def init(self):
+        return {}
+
+    def distribution(self, params, raw) -> Normal:
+        return Normal(raw[..., 0], jnp.clip(raw[..., 1], -MAX_LOG_SCALE, MAX_LOG_SCALE))
+
+    def initial_bias(self, mean_d: Float[Array, " d"]) -> Float[Array, "d 2"]:
+        return beside_zero(mean_d)
+
+
+def beside_zero(value_d: Float[Array, " d"]) -> Float[Array, "d 2"]:
+    return jnp.stack([value_d, jnp.zeros_like(value_d)], axis=-1)
 
 
 class Laplace(NamedTuple):
-    """exp(-|x - mean| / scale) / (2 scale), independent over dimensions."""
+    """exp(-|x - loc| / scale) / (2 scale), independent over dimensions."""
 
-    mean: Float[Array, "*batch d"]
+    loc: Float[Array, "*batch d"]
     log_scale: Float[Array, "*batch d"]
 
+    def log_prob(self, x: Float[Array, "*batch d"]) -> Float[Array, "*batch"]:
+        """sum_d -|x - loc| / scale - log(2 scale)."""
+        p, x = broadcast(self, x)
+        return -jnp.sum(
+            jnp.abs(x - p.loc) * jnp.exp(-p.log_scale) + p.log_scale + jnp.log(2.0), axis=-1
+        )
 
-def laplace_log_prob(p: Laplace, x: Float[Array, "*batch d"]) -> Float[Array, "*batch"]:
+    def mean(self) -> Float[Array, "*batch d"]:
+        return self.loc
+
+    def sample(self, key: Key[Array, ""]) -> Float[Array, "*batch d"]:
+        return self.loc + jnp.exp(self.log_scale) * jax.random.laplace(key, self.loc.shape)
+
+
+@section
+class LaplaceLikelihood:
     """sum_d -|x - mean| / scale - log(2 scale)."""
-    p, x = broadcast(p, x)
-    return -jnp.sum(
-        jnp.abs(x - p.mean) * jnp.exp(-p.log_scale) + p.log_scale + jnp.log(2.0), axis=-1
-    )
+
+    scale: float = scale_key()
+
+    params_per_dim: ClassVar = 1
+    support: ClassVar = "real"
+
+    def init(self):
+        return {}
+
+    def distribution(self, params, raw) -> Laplace:
+        return Laplace(raw[..., 0], jnp.broadcast_to(jnp.log(self.scale), raw.shape[:-1]))
+
+    def initial_bias(self, mean_d: Float[Array, " d"]) -> Float[Array, "d 1"]:
+        return mean_d[:, None]
 
 
-laplace = Likelihood(
-    init=nothing,
-    x_params=lambda params, raw, scale: Laplace(*with_scale(params, raw, scale)),
-    log_prob=laplace_log_prob,
-    mean=lambda p: p.mean,
-    sample=lambda key, p: p.mean + jnp.exp(p.log_scale) * jax.random.laplace(key, p.mean.shape),
-    initial_bias=lambda mean_d: mean_d[:, None],
-    params_per_dim=1,
-    support="real",
-)
+# Means of 5e-5 to 1 - 5e-5 and concentrations of 0.02 to 1,100, for which betaln keeps its digits.
+MAX_BETA_LOGIT, MIN_LOG_CONCENTRATION, MAX_LOG_CONCENTRATION = 10.0, -4.0, 7.0
+HALF_LEVEL = 1 / 512
 
 
 class Beta(NamedTuple):
@@ -146,54 +208,57 @@ class Beta(NamedTuple):
         c = jnp.exp(self.log_concentration)
         return jax.nn.sigmoid(self.logit) * c, jax.nn.sigmoid(-self.logit) * c
 
+    def log_prob(self, x: Float[Array, "*batch d"]) -> Float[Array, "*batch"]:
+        """sum_d (a - 1) log x + (b - 1) log(1 - x) - log B(a, b).
 
-# Means of 5e-5 to 1 - 5e-5 and concentrations of 0.02 to 1,100, for which betaln keeps its digits.
-MAX_BETA_LOGIT, MIN_LOG_CONCENTRATION, MAX_LOG_CONCENTRATION = 10.0, -4.0, 7.0
-HALF_LEVEL = 1 / 512
+        At 0 and 1 that is infinite or zero: x is clipped to half a grey level within them. The
+        integral is then 1 only where little of the mass is that near an end; where a or b < 1 it
+        is below 1.
+        """
+        p, x = broadcast(self, x)
+        x = jnp.clip(x, HALF_LEVEL, 1 - HALF_LEVEL)
+        a, b = p.shapes
+        return jnp.sum((a - 1) * jnp.log(x) + (b - 1) * jnp.log1p(-x) - betaln(a, b), axis=-1)
 
+    def mean(self) -> Float[Array, "*batch d"]:
+        return jax.nn.sigmoid(self.logit)
 
-def beta_log_prob(p: Beta, x: Float[Array, "*batch d"]) -> Float[Array, "*batch"]:
-    """sum_d (a - 1) log x + (b - 1) log(1 - x) - log B(a, b).
-
-    At 0 and 1 that is infinite or zero: x is clipped to half a grey level within them. The integral
-    is then 1 only where little of the mass is that near an end; where a or b < 1 it is below 1.
-    """
-    p, x = broadcast(p, x)
-    x = jnp.clip(x, HALF_LEVEL, 1 - HALF_LEVEL)
-    a, b = p.shapes
-    return jnp.sum((a - 1) * jnp.log(x) + (b - 1) * jnp.log1p(-x) - betaln(a, b), axis=-1)
-
-
-def beta_x_params(params: dict, raw: Float[Array, "*batch d 2"], scale) -> Beta:
-    """Clipped to where the density is a number."""
-    return Beta(
-        jnp.clip(raw[..., 0], -MAX_BETA_LOGIT, MAX_BETA_LOGIT),
-        jnp.clip(raw[..., 1], MIN_LOG_CONCENTRATION, MAX_LOG_CONCENTRATION),
-    )
+    def sample(self, key: Key[Array, ""]) -> Float[Array, "*batch d"]:
+        return jax.random.beta(key, *self.shapes)
 
 
-beta = Likelihood(
-    init=nothing,
-    x_params=beta_x_params,
-    log_prob=beta_log_prob,
-    mean=lambda p: jax.nn.sigmoid(p.logit),
-    sample=lambda key, p: jax.random.beta(key, *p.shapes),
-    initial_bias=lambda mean_d: mean_and_zero(logit(inside(mean_d))) + jnp.array([[0.0, 1.0]]),
-    params_per_dim=2,
-    support="unit",
-)
+@section
+class BetaLikelihood:
+    """sum_d (a - 1) log x + (b - 1) log(1 - x) - log B(a, b)."""
 
-LIKELIHOODS: dict[str, Likelihood] = {
-    "bernoulli": bernoulli,
-    "beta": beta,
-    "categorical": categorical,
-    "continuous_bernoulli": continuous_bernoulli,
-    "discretized_logistic": discretized_logistic,
-    "discretized_logistic_mixture": discretized_logistic_mixture,
-    "gaussian": gaussian_fixed,
-    "gaussian_pixel_scale": gaussian_pixel_scale,
-    "gaussian_shared_scale": gaussian_shared_scale,
-    "laplace": laplace,
-    "negative_binomial": negative_binomial,
-    "poisson": poisson,
+    params_per_dim: ClassVar = 2
+    support: ClassVar = "unit"
+
+    def init(self):
+        return {}
+
+    def distribution(self, params, raw) -> Beta:
+        """Clipped to where the density is a number."""
+        return Beta(
+            jnp.clip(raw[..., 0], -MAX_BETA_LOGIT, MAX_BETA_LOGIT),
+            jnp.clip(raw[..., 1], MIN_LOG_CONCENTRATION, MAX_LOG_CONCENTRATION),
+        )
+
+    def initial_bias(self, mean_d: Float[Array, " d"]) -> Float[Array, "d 2"]:
+        return beside_zero(logit(inside(mean_d))) + jnp.array([[0.0, 1.0]])
+
+
+LIKELIHOODS = {
+    "bernoulli": BernoulliLikelihood,
+    "beta": BetaLikelihood,
+    "categorical": CategoricalLikelihood,
+    "continuous_bernoulli": ContinuousBernoulliLikelihood,
+    "discretized_logistic": DiscretizedLogistic,
+    "discretized_logistic_mixture": DiscretizedLogisticMixture,
+    "gaussian": GaussianLikelihood,
+    "gaussian_pixel_scale": GaussianPixelScale,
+    "gaussian_shared_scale": GaussianSharedScale,
+    "laplace": LaplaceLikelihood,
+    "negative_binomial": NegativeBinomialLikelihood,
+    "poisson": PoissonLikelihood,
 }

@@ -1,117 +1,123 @@
-"""Priors p(z). To add one, write it and list it below."""
+"""Priors p(z). To add one, write its section and list it below.
 
-from collections.abc import Callable
-from typing import Any, NamedTuple
+A section has
+
+    distribution_type; whether its units can be masked
+    examples               how many training images its params start from
+    init(key, latent_size, num_classes, examples_nd) params, trained with the model
+    distribution(params, encode, label_b, shape) -> p(z)
+
+encode: x [n, d] -> q(z | x); shape: (batch size, latent size, mask_l). A model without labels has
+num_classes 0 and label_b None.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from vae_jax.checks import whole
+from vae_jax.keys import section, static
 from vae_jax.probability import flows, gaussian, mixture
-from vae_jax.probability.flows import Flow, FlowSpec
+from vae_jax.probability.distributions import DiagonalGaussian, StandardNormal
+from vae_jax.probability.flows import FlowSpec, flow_layers, flow_width
 from vae_jax.probability.gaussian import Gaussian
 from vae_jax.probability.mixture import Mixture
 
 
-class PriorSpec(NamedTuple):
-    """The static choice: a key of PRIORS and its sizes; a size that it has not is ignored."""
+class Shape(NamedTuple):
+    """Of the z that a prior is of."""
 
-    name: str = "standard_normal"
-    components: int = 1  # mixture; vampprior: pseudo-inputs
-    flow: FlowSpec = FlowSpec()  # realnvp, autoregressive
-
-
-class Prior(NamedTuple):
-    """p(z) as pure functions of `p`, its params made ready. mask_l: 0 for a unit that is padding.
-
-    init:     (key, examples [n, d] or None) -> params, trained with the model.
-    p_params: (params, encode, label_b or None) -> p. encode: x -> q_params of q(z | x).
-    log_prob: (p, z [..., b, l], mask_l=None) -> nats [..., b].
-    sample:   (key, p, n) -> z [n, l].
-    """
-
-    init: Callable
-    p_params: Callable
-    log_prob: Callable
-    sample: Callable
+    batch_size: int
+    latent_size: int
+    mask_l: Float[Array, " l"] | None = None
 
 
-def own_params(params: Any, encode: Callable, label_b: Array | None) -> Any:
-    """The p_params of a prior that needs neither the encoder nor labels."""
-    return params
-
-
-def standard_normal(spec: PriorSpec, latent_size: int, num_classes: int) -> Prior:
+@section
+class StandardNormalPrior:
     """N(0, 1), independent by latent unit (Kingma and Welling 2014)."""
 
-    def log_prob(p, z: Float[Array, "*batch l"], mask_l=None) -> Float[Array, "*batch"]:
-        return gaussian.sum_units(-0.5 * (jnp.square(z) + gaussian.LOG_2PI), mask_l)
+    distribution_type: ClassVar = StandardNormal
+    can_be_masked: ClassVar = True
+    examples: ClassVar = 0
 
-    return Prior(
-        init=lambda key, examples=None: {},
-        p_params=own_params,
-        log_prob=log_prob,
-        sample=lambda key, p, n: gaussian.unit_normal(key, (n,), latent_size),
-    )
+    def init(self, key, latent_size, num_classes, examples_nd=None):
+        return {}
+
+    def distribution(self, params, encode, label_b, shape: Shape) -> StandardNormal:
+        return StandardNormal(shape.mask_l, shape.batch_size, shape.latent_size)
 
 
-def learned_gaussian(spec: PriorSpec, latent_size: int, num_classes: int) -> Prior:
+@section
+class LearnedGaussian:
     """N(mean, scale^2), learned; of a conditional model, one for each class: p(z | y).
 
     References: Sohn, Lee and Yan 2015 (a prior that depends on the condition).
     """
-    rows = max(1, num_classes)
 
-    def p_params(params, encode, label_b):
-        rows_b = jnp.zeros(1, int) if label_b is None or not num_classes else label_b
-        return Gaussian(params["mean"][rows_b], gaussian.clipped(params["log_scale"][rows_b]))
+    distribution_type: ClassVar = DiagonalGaussian
+    can_be_masked: ClassVar = True
+    examples: ClassVar = 0
 
-    def log_prob(p, z, mask_l=None):
-        p = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, z.shape), p)
-        return gaussian.sum_units(gaussian.log_prob(p, z), mask_l)
+    def init(self, key, latent_size, num_classes, examples_nd=None):
+        zeros = jnp.zeros((max(1, num_classes), latent_size))
+        return {"mean": zeros, "log_scale": zeros}
 
-    def sample(key, p, n):
-        noise_nl = gaussian.unit_normal(key, (n,), latent_size)
-        return p.mean + jnp.exp(p.log_scale) * noise_nl
-
-    zeros = jnp.zeros((rows, latent_size))
-    return Prior(
-        init=lambda key, examples=None: {"mean": zeros, "log_scale": zeros},
-        p_params=p_params,
-        log_prob=log_prob,
-        sample=sample,
-    )
+    def distribution(self, params, encode, label_b, shape: Shape) -> DiagonalGaussian:
+        rows = jnp.zeros(1, int) if label_b is None else label_b
+        mean, log_scale = (params[name][rows][None] for name in ("mean", "log_scale"))
+        return DiagonalGaussian(mean, gaussian.clipped(log_scale), shape.mask_l)
 
 
-def mixture_log_prob(p: Mixture, z: Float[Array, "*batch l"], mask_l=None):
-    """log p(z) of one mixture, whatever the batch axes of z."""
-    batch = (1,) * (z.ndim - 1)
-    return mixture.log_prob(jax.tree.map(lambda leaf: leaf.reshape(*batch, *leaf.shape), p), z)
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class SharedMixture:
+    """sum_c w_c N(mean_c, scale_c^2), one for all examples."""
+
+    mixture: Mixture  # weights [c], components [c, l]
+    batch_size: int = field(metadata={"static": True})
+
+    def sample(self, key, k: int):
+        z = mixture.sample(key, self.mixture, k * self.batch_size)
+        z_kbl = z.reshape(k, self.batch_size, z.shape[-1])
+        return z_kbl, self.log_prob(z_kbl)
+
+    def log_prob(self, z_kbl):
+        return mixture.log_prob(jax.tree.map(lambda leaf: leaf[None, None], self.mixture), z_kbl)
+
+    def mean(self):
+        weights_c = jax.nn.softmax(self.mixture.log_weights)
+        mean_l = weights_c @ self.mixture.components.mean
+        return jnp.broadcast_to(mean_l[None, None], (1, self.batch_size, len(mean_l)))
 
 
-def mixture_of_gaussians(spec: PriorSpec, latent_size: int, num_classes: int) -> Prior:
+@section
+class MixturePrior:
     """sum_c w_c N(mean_c, scale_c^2), all learned."""
 
-    def init(key, examples=None):
-        shape = (spec.components, latent_size)
+    components: int = static(10, whole(1), "components", key="prior_components")
+
+    distribution_type: ClassVar = SharedMixture
+    can_be_masked: ClassVar = False
+    examples: ClassVar = 0
+
+    def init(self, key, latent_size, num_classes, examples_nd=None):
+        shape = (self.components, latent_size)
         # Apart from one another, or they would stay the same for ever.
         return Mixture(
-            jnp.zeros(spec.components), Gaussian(jax.random.normal(key, shape), jnp.zeros(shape))
+            jnp.zeros(self.components), Gaussian(jax.random.normal(key, shape), jnp.zeros(shape))
         )
 
-    def p_params(params, encode, label_b):
+    def distribution(self, params, encode, label_b, shape: Shape) -> SharedMixture:
         mean, log_scale = params.components
-        return Mixture(params.log_weights, Gaussian(mean, gaussian.clipped(log_scale)))
-
-    return Prior(
-        init=init,
-        p_params=p_params,
-        log_prob=mixture_log_prob,
-        sample=lambda key, p, n: mixture.sample(key, p, n),
-    )
+        own = Mixture(params.log_weights, Gaussian(mean, gaussian.clipped(log_scale)))
+        return SharedMixture(own, shape.batch_size)
 
 
-def vampprior(spec: PriorSpec, latent_size: int, num_classes: int) -> Prior:
+@section
+class VampPrior:
     """p(z) = (1/c) sum_c q(z | u_c) of learned pseudo-inputs u_c [c, d] within 0 to 1.
 
     They start as examples of the training set. Needs a diagonal Gaussian posterior.
@@ -119,56 +125,127 @@ def vampprior(spec: PriorSpec, latent_size: int, num_classes: int) -> Prior:
     References: Tomczak and Welling 2018, equation 9.
     """
 
-    def init(key, examples):
+    components: int = static(10, whole(1), "pseudo-inputs", key="prior_components")
+
+    distribution_type: ClassVar = SharedMixture
+    can_be_masked: ClassVar = False
+
+    @property
+    def examples(self) -> int:
+        return self.components
+
+    def init(self, key, latent_size, num_classes, examples_nd=None):
         # Off the ends of 0 to 1, where clipping would leave them without a gradient.
-        noise = 0.01 * jax.random.normal(key, examples.shape)
-        return {"pseudo_inputs": jnp.clip(examples + noise, 0.01, 0.99)}
+        noise = 0.01 * jax.random.normal(key, examples_nd.shape)
+        return {"pseudo_inputs": jnp.clip(examples_nd + noise, 0.01, 0.99)}
 
-    def p_params(params, encode, label_b):
-        components = encode(jnp.clip(params["pseudo_inputs"], 0.0, 1.0))
-        return Mixture(jnp.zeros(len(components.mean)), components)
+    def distribution(self, params, encode, label_b, shape: Shape) -> SharedMixture:
+        q = encode(jnp.clip(params["pseudo_inputs"], 0.0, 1.0))
+        components = Gaussian(q.mean_kbl[0], q.log_scale_kbl[0])
+        return SharedMixture(Mixture(jnp.zeros(len(components.mean)), components), shape.batch_size)
 
-    return Prior(
-        init=init,
-        p_params=p_params,
-        log_prob=mixture_log_prob,
-        sample=lambda key, p, n: mixture.sample(key, p, n),
-    )
+    def needs(self, config):
+        model = config.model
+        if model.abilities.posterior_type is not DiagonalGaussian:
+            yield (
+                f"model.prior = 'vampprior' is a mixture of diagonal posteriors, and q(z | x) of "
+                f"{model.named()} is another; model.posterior should be 'diagonal'"
+            )
+        if model.abilities.reads_labels:
+            yield "model.prior = 'vampprior' has pseudo-inputs without labels; take another prior"
+
+    def needs_of_data(self, config, data):
+        if self.components > len(data.train.images):
+            yield (
+                f"model.prior_components = {self.components} pseudo-inputs start as training "
+                f"images; it should be at most the {len(data.train.images)} there are"
+            )
+        if not data.in_unit:
+            yield "model.prior = 'vampprior' is for data in 0 to 1, and these go beyond"
 
 
-def flow_prior(flow: Flow, latent_size: int) -> Prior:
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class FlowPrior:
     """p(z) = N(u; 0, 1) |det du/dz|, u = inverse(z)."""
 
-    def log_prob(p, z, mask_l=None):
-        u, log_det = flow.inverse(p, z, None)
-        return jnp.sum(-0.5 * (jnp.square(u) + gaussian.LOG_2PI), axis=-1) + log_det
+    params: Any
+    batch_size: int = field(metadata={"static": True})
+    latent_size: int = field(metadata={"static": True})
+    flow: flows.Flow = field(metadata={"static": True})
 
-    return Prior(
-        init=lambda key, examples=None: flow.init(key, latent_size, 0),
-        p_params=own_params,
-        log_prob=log_prob,
-        sample=lambda key, p, n: flow.forward(
-            p, gaussian.unit_normal(key, (n,), latent_size), None
-        )[0],
-    )
+    def sample(self, key, k: int):
+        u_kbl = gaussian.unit_normal(key, (k, self.batch_size), self.latent_size)
+        z_kbl, log_det_kb = self.flow.forward(self.params, u_kbl, None)
+        return z_kbl, self._log_base(u_kbl) - log_det_kb
+
+    def log_prob(self, z_kbl):
+        u_kbl, log_det_kb = self.flow.inverse(self.params, z_kbl, None)
+        return self._log_base(u_kbl) + log_det_kb
+
+    def _log_base(self, u_kbl):
+        return jnp.sum(-0.5 * (jnp.square(u_kbl) + gaussian.LOG_2PI), axis=-1)
+
+    def mean(self):
+        """Where the flow takes the mean of its noise."""
+        u_kbl = jnp.zeros((1, self.batch_size, self.latent_size))
+        return self.flow.forward(self.params, u_kbl, None)[0]
 
 
-def realnvp(spec: PriorSpec, latent_size: int, num_classes: int) -> Prior:
+@section
+class RealNVP:
     """A flow of affine couplings (Dinh, Sohl-Dickstein and Bengio 2017)."""
-    return flow_prior(flows.coupling(spec.flow), latent_size)
+
+    layers: int = flow_layers()
+    width: int = flow_width()
+
+    distribution_type: ClassVar = FlowPrior
+    can_be_masked: ClassVar = False
+    examples: ClassVar = 0
+
+    def flow(self) -> flows.Flow:
+        return flows.coupling(FlowSpec(self.layers, self.width))
+
+    def init(self, key, latent_size, num_classes, examples_nd=None):
+        return self.flow().init(key, latent_size, 0)
+
+    def distribution(self, params, encode, label_b, shape: Shape) -> FlowPrior:
+        return FlowPrior(params, shape.batch_size, shape.latent_size, self.flow())
+
+    def needs(self, config):
+        if config.model.latent_size < 2:
+            yield (
+                "model.prior = 'realnvp' couples two halves of z; model.latent_size = 1 can't be "
+                "split, it should be at least 2"
+            )
 
 
-def autoregressive(spec: PriorSpec, latent_size: int, num_classes: int) -> Prior:
+@section
+class Autoregressive:
     """A masked autoregressive flow (Papamakarios, Pavlakou and Murray 2017)."""
-    return flow_prior(flows.autoregressive(spec.flow), latent_size)
+
+    layers: int = flow_layers()
+    width: int = flow_width()
+
+    distribution_type: ClassVar = FlowPrior
+    can_be_masked: ClassVar = False
+    examples: ClassVar = 0
+
+    def flow(self) -> flows.Flow:
+        return flows.autoregressive(FlowSpec(self.layers, self.width))
+
+    def init(self, key, latent_size, num_classes, examples_nd=None):
+        return self.flow().init(key, latent_size, 0)
+
+    def distribution(self, params, encode, label_b, shape: Shape) -> FlowPrior:
+        return FlowPrior(params, shape.batch_size, shape.latent_size, self.flow())
 
 
-# (spec, latent_size, num_classes: 0 for a model without labels) -> Prior.
-PRIORS: dict[str, Callable[[PriorSpec, int, int], Prior]] = {
-    "autoregressive": autoregressive,
-    "learned_gaussian": learned_gaussian,
-    "mixture": mixture_of_gaussians,
-    "realnvp": realnvp,
-    "standard_normal": standard_normal,
-    "vampprior": vampprior,
+PRIORS = {
+    "autoregressive": Autoregressive,
+    "learned_gaussian": LearnedGaussian,
+    "mixture": MixturePrior,
+    "realnvp": RealNVP,
+    "standard_normal": StandardNormalPrior,
+    "vampprior": VampPrior,
 }

@@ -1,5 +1,6 @@
 """Which figures a run gets: the arrays of its best lane, handed to `figures/`."""
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.scipy.stats import norm
 
+from vae_jax.config.build import lane_spec
 from vae_jax.data.binarization import scale
 from vae_jax.evaluation.importance_sampling import curve_draws
 from vae_jax.evaluation.latents import ACTIVE, activity
@@ -22,8 +24,17 @@ from vae_jax.figures.images import (
 from vae_jax.figures.latent_space import aggregate_posterior, latent_space
 from vae_jax.figures.measurements import latent_units, likelihood, rate_distortion
 from vae_jax.figures.training_curves import training_curves
-from vae_jax.models.model import VAE
-from vae_jax.objectives.corruption import CORRUPTIONS
+from vae_jax.models.model import (
+    decode,
+    generate,
+    joined,
+    latents,
+    layer_sizes,
+    posterior_mean,
+    posterior_samples,
+    reconstruct,
+    sample_prior,
+)
 from vae_jax.runs import folder
 from vae_jax.runs.checkpoint import Progress
 from vae_jax.runs.measure import kept_arrays
@@ -150,11 +161,12 @@ def title_of(run: Run, done: Progress, lane: int) -> str:
 
 def draw_lane(run: Run, done: Progress, lane: int, at: Path) -> None:
     """The figures of one lane's best, in the folder `at`."""
-    model, params = lane_model(run, done.best.params, lane)
-    params = jax.tree.map(jnp.asarray, params)
+    model, variables = lane_model(run, done.best.variables, lane)
+    variables = jax.tree.map(jnp.asarray, variables)
     values, data = run.lanes[lane].values, run.data
     latent_size = values["model.latent_size"]
-    num_classes = run.spec.model.num_classes
+    num_classes = data.num_classes if run.spec.model.abilities.reads_labels else 0
+    sizes = layer_sizes(model, variables, np.zeros(1, int) if num_classes else None)
     labels = data.test.labels if num_classes else None
     title = title_of(run, done, lane)
     # The same pictures at every evaluation.
@@ -163,30 +175,26 @@ def draw_lane(run: Run, done: Progress, lane: int, at: Path) -> None:
     def images(x, rows: int) -> np.ndarray:
         return np.asarray(x).reshape(rows, -1, *data.image_shape)
 
-    def given(label_b) -> VAE:
-        """The model of examples with those labels, if it takes any."""
-        return model if label_b is None else model.given(label_b)
-
     @jax.jit
     def encode(x, label_b):
-        own = given(label_b)
-        return own.posterior_mean(own.encode(params, scale(x)))
+        return posterior_mean(model, variables, scale(x), label_b)
 
     @jax.jit
     def draw(index, x, label_b):
-        """A draw of each q(z | x), and as many of the prior."""
-        own, keys = given(label_b), jax.random.split(jax.random.fold_in(key, index))
-        z_kbl, _ = own.reparameterize(keys[0], own.encode(params, scale(x)), 1)
-        return z_kbl[0], own.prior_sample(keys[1], params, len(x))
+        """A sample of each q(z | x), and as many of the prior."""
+        keys = jax.random.split(jax.random.fold_in(key, index))
+        take = posterior_samples(model, keys[0], 1)
+        trace = model.trace(variables, take, scale(x), label_b)
+        prior = sample_prior(model, variables, keys[1], len(x), label_b)
+        return joined(latents(trace))[0], joined(latents(prior))[0]
 
     @jax.jit
-    def decode(z, label_b):
-        own = given(label_b)
-        return own.mean(own.decode(params, z))
+    def decode_all(z, label_b):
+        return decode(model, variables, z, sizes, label_b)
 
     def decoded(z: np.ndarray, label: int) -> np.ndarray:
         """Of z [n, l], all with one label."""
-        return decode(z, np.full(len(z), label) if num_classes else None)
+        return decode_all(z, np.full(len(z), label) if num_classes else None)
 
     batch = values["evaluation.batch_size"]
     blocks = [slice(i, i + batch) for i in range(0, len(data.test.images), batch)]
@@ -197,18 +205,16 @@ def draw_lane(run: Run, done: Progress, lane: int, at: Path) -> None:
     count = min(20, len(codes)) // 2 * 2
     if count:
         inputs = scale(jnp.asarray(data.test.images[:count]))
-        corrupt = CORRUPTIONS[run.spec.objective.corruption]
-        if corrupt is not None:
-            inputs = corrupt(key, inputs, values["objective.corruption_amount"])
-        own = given(None if labels is None else jnp.asarray(labels[:count]))
-        outputs = jax.jit(own.reconstruct)(params, inputs)
+        inputs = lane_spec(values, data).objective.corruption(key, inputs)
+        shown_labels = None if labels is None else jnp.asarray(labels[:count])
+        outputs = jax.jit(partial(reconstruct, model))(variables, inputs, shown_labels)
         reconstructions(
             at / "reconstructions.png", images(inputs, 2), images(outputs, 2), title=title
         )
     # A row of ten a class, where there are classes.
     rows = np.repeat(np.arange(num_classes), 10)[:100] if num_classes else None
     number = 100 if rows is None else len(rows)
-    generated = jax.jit(given(rows).generate, static_argnums=2)(key, params, number)
+    generated = jax.jit(partial(generate, model), static_argnums=2)(variables, key, number, rows)
     samples(at / "samples.png", images(generated, number // 10), title=title)
 
     if codes.shape[1] == 2:
@@ -239,7 +245,7 @@ def draw_lane(run: Run, done: Progress, lane: int, at: Path) -> None:
         along = (1 - INTERPOLATION)[None, :, None] * start + INTERPOLATION[None, :, None] * end
         # Of a conditional model, each line with the label that it starts from.
         label = None if labels is None else np.repeat(labels[:pairs], len(INTERPOLATION))
-        between = decode(along.reshape(-1, codes.shape[1]), label)
+        between = decode_all(along.reshape(-1, codes.shape[1]), label)
         interpolations(at / "interpolations.png", images(between, pairs), title=title)
 
 

@@ -17,9 +17,9 @@ import orbax.checkpoint as ocp
 from jaxtyping import Array, Int
 
 from vae_jax.errors import UserError
-from vae_jax.models.vae import Params
-from vae_jax.training.spec import Hyperparameters, Spec
-from vae_jax.training.step import Start, State, init_state
+from vae_jax.models.model import Start, Variables
+from vae_jax.training.spec import Spec
+from vae_jax.training.step import State, init_state
 from vae_jax.training.streams import run_keys
 
 
@@ -33,7 +33,7 @@ class Best(NamedTuple):
     """What evaluation takes of a State."""
 
     step: Int[Array, ""]
-    params: Params
+    variables: Variables
 
 
 class Progress(NamedTuple):
@@ -45,18 +45,21 @@ class Progress(NamedTuple):
     wall_seconds: np.ndarray  # [], spent on this run so far, over all its processes
 
 
-def template(spec: Spec, hyper: Hyperparameters, start: Start) -> Progress:
-    """The Progress of a run that has done nothing, zeros for its state; nothing is compiled."""
-    lanes = len(np.atleast_1d(hyper.objective.beta))
-    one = jax.tree.map(lambda leaf: leaf[0], hyper)
-    shapes = jax.eval_shape(lambda: init_state(spec, one, run_keys(0), start))
+def template(spec: Spec, start: Start) -> Progress:
+    """The Progress of a run that has done nothing, zeros for its state; nothing is compiled.
+
+    `spec`: of all lanes.
+    """
+    lanes = len(np.atleast_1d(spec.objective.beta))
+    one = jax.tree.map(lambda leaf: leaf[0], spec)
+    shapes = jax.eval_shape(lambda: init_state(one, run_keys(0), start))
     state = jax.tree.map(lambda leaf: np.zeros((lanes, *leaf.shape), leaf.dtype), shapes)
     return Progress(state, best_of(state), np.full(lanes, -np.inf), np.zeros(()))
 
 
 def best_of(state: State) -> Best:
     """The part of a state that is kept of the best one."""
-    return Best(state.step, state.params)
+    return Best(state.step, state.variables)
 
 
 def diverged_step(progress: Progress, lane: int) -> int | None:

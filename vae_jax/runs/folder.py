@@ -18,8 +18,10 @@ from typing import Any
 import jax
 
 import vae_jax
-from vae_jax.config.schema import Values, check, differences
+from vae_jax.config.check import check
+from vae_jax.config.schema import differences
 from vae_jax.errors import UserError
+from vae_jax.keys import Values
 
 CONFIG = "config.json"
 ENVIRONMENT = "environment.json"
@@ -72,7 +74,7 @@ def read_config(workdir: Path) -> Values:
     if not isinstance(content, dict):
         raise UserError(f"{path} is damaged: it holds no config")
     try:
-        return check(content)
+        return check(content, idle_allowed=True)
     except UserError as error:
         raise UserError(f"{path} is not a config of this version: {error}") from error
 

@@ -17,7 +17,7 @@ def load_progress(run: Run) -> Progress:
     done = None
     if at.exists():
         with Checkpoints(at, keep=None) as checkpoints:
-            done = checkpoints.restore(template(run.spec, run.hyper, make_start(run)))
+            done = checkpoints.restore(template(run.spec, make_start(run)))
     if done is None:
         raise UserError(f"{run.workdir} has no checkpoint yet; train it first")
     return done

@@ -2,6 +2,7 @@
 it is done.
 """
 
+import dataclasses
 import os
 import zlib
 from typing import Any
@@ -17,9 +18,8 @@ from vae_jax.evaluation.bounds import Terms, bound
 from vae_jax.evaluation.examples import joined, measure_batches
 from vae_jax.evaluation.metrics import METRICS
 from vae_jax.evaluation.metrics.metric import Arrays, Metric, Numbers, Subject
-from vae_jax.models.model import ModelHyper
-from vae_jax.objectives.annealing import anneal
-from vae_jax.objectives.objective import ObjectiveSpec
+from vae_jax.models import ModelSpec
+from vae_jax.objectives import Objective
 from vae_jax.runs import folder
 from vae_jax.runs.checkpoint import Best
 from vae_jax.runs.folder import or_none
@@ -32,9 +32,10 @@ FOLDER = "evaluation"  # of the run folder: where what is measured is kept
 GROUPS = 4
 
 
-def evaluation_spec(run: Run) -> ObjectiveSpec:
-    """The objective, with as many draws as an evaluation takes."""
-    return run.spec.objective._replace(num_samples=run.values["evaluation.num_samples"])
+def evaluated_objective(run: Run) -> Objective:
+    """The lanes' objective, with as many samples as an evaluation takes."""
+    samples = run.config.evaluation.num_samples
+    return dataclasses.replace(run.spec.objective, num_samples=samples)
 
 
 def evaluate_state(run: Run, state: State | Best, split: Split) -> Terms:
@@ -42,20 +43,20 @@ def evaluate_state(run: Run, state: State | Best, split: Split) -> Terms:
 
     Dispatched, not waited for.
     """
-    hyper, key = shard_lanes(run.layout, (run.hyper, run.keys.evaluation))
+    objective, model, keys = shard_lanes(
+        run.layout, (evaluated_objective(run), run.spec.model, run.keys.evaluation)
+    )
     batches = measure_batches(
         bound,
-        evaluation_spec(run),
-        run.spec.model,
         run.layout,
         0,
-        state.params,
-        key,
-        jax.vmap(anneal)(hyper.objective, state.step),
-        hyper.model,
+        (objective, state.step),
+        model,
+        state.variables,
+        keys,
         split.images,
         evaluation_labels(run, split),
-        batch_size=run.values["evaluation.batch_size"],
+        batch_size=run.config.evaluation.batch_size,
     )
     return joined(list(batches), len(split.images))
 
@@ -63,27 +64,26 @@ def evaluate_state(run: Run, state: State | Best, split: Split) -> Terms:
 def subject_of(run: Run) -> Subject:
     """The run, as metrics see it."""
     settings = tuple(lane.setting for lane in run.lanes)
-    return Subject(run.values, settings, run.data, run.hyper.model, run.workdir / FOLDER)
+    seed = run.config.dataset.binarization_seed
+    return Subject(settings, run.data, run.spec.model, run.workdir / FOLDER, seed)
 
 
 def measurements(run: Run, best: Best) -> list[Numbers]:
     """The numbers of each lane's best on the test set, of all metrics that the config names."""
     lanes: list[Numbers] = [{} for _ in run.lanes]
-    for name in run.values["evaluation.metrics"]:
-        metric = METRICS[name]
-        if metric is not None:
+    chosen = run.config.evaluation.metrics
+    for name, metric in zip(run.values["evaluation.metrics"], chosen, strict=True):
+        if hasattr(metric, "metric"):
             for lane, numbers in zip(lanes, measured(run, best, name, metric), strict=True):
                 lane |= numbers
     return lanes
 
 
-def measured(run: Run, best: Best, name: str, metric: Metric) -> list[Numbers]:
-    """One metric's numbers: those in the run folder, if they are of these params and settings."""
+def measured(run: Run, best: Best, name: str, section: Any) -> list[Numbers]:
+    """One metric's numbers: those in the run folder, if they are of these variables and settings."""
     subject = subject_of(run)
-    settings = {
-        "spec": repr(metric.spec(subject)),
-        "best_step": [int(step) for step in best.step],
-    }
+    metric = section.metric(subject)
+    settings = {"metric": repr(section), "best_step": [int(step) for step in best.step]}
     at = subject.folder
     path = at / f"{name}.json"
     if path.exists():
@@ -91,13 +91,10 @@ def measured(run: Run, best: Best, name: str, metric: Metric) -> list[Numbers]:
         if there.get("settings") == settings:
             return there["lanes"]
     kept = {}
-    for other in metric.needs:
-        needed = METRICS[other]
-        assert needed is not None
-        measured(run, best, other, needed)
+    for other in metric.after:
+        measured(run, best, other, METRICS[other]())
         kept[other] = kept_arrays(run, other)
-    split, model_hyper = metric.inputs(subject), metric.model_hyper(subject, kept)
-    arrays = measure_split(run, best, name, metric, split, model_hyper)
+    arrays = measure_split(run, best, name, section, metric, metric.model(subject, kept))
     lanes = [
         {key: storable(number) for key, number in own.items()}
         for own in metric.summary(arrays, subject)
@@ -126,36 +123,31 @@ def kept_arrays(run: Run, name: str) -> Arrays:
 
 
 def measure_split(
-    run: Run, best: Best, name: str, metric: Metric, split: Split, model_hyper: ModelHyper
+    run: Run, best: Best, name: str, section: Any, metric: Metric, model: ModelSpec
 ) -> Arrays:
     """What the metric measures of the examples, under every lane: [lanes, n, ...]."""
-    values, n, subject = run.values, len(split.images), subject_of(run)
-    at_once = metric.at_once(subject)
-    batch_size = min(GROUPS * at_once or values["evaluation.batch_size"], n)
+    split = metric.inputs or run.data.test
+    n = len(split.images)
+    batch_size = min(GROUPS * metric.at_once or run.config.evaluation.batch_size, n)
     # Noise of its own, whatever else is measured.
     keys = jax.vmap(jax.random.fold_in, (0, None))(
         run.keys.evaluation, np.uint32(zlib.crc32((metric.stream or name).encode()))
     )
-    params, keys, model_hyper = shard_lanes(run.layout, (best.params, keys, model_hyper))
+    model, variables, keys = shard_lanes(run.layout, (model, best.variables, keys))
     batches = measure_batches(
         metric.measure,
-        metric.spec(subject),
-        run.spec.model,
         run.layout,
-        at_once,
-        params,
+        metric.at_once,
+        section,
+        model,
+        variables,
         keys,
-        None,
-        model_hyper,
         split.images,
         evaluation_labels(run, split),
         batch_size=batch_size,
     )
     if is_first():
-        print(
-            f"{name}: {len(run.lanes)} lanes x {n:,} images, each {metric.cost(subject)}",
-            flush=True,
-        )
+        print(f"{name}: {len(run.lanes)} lanes x {n:,} images, each {metric.cost}", flush=True)
     parts = [
         to_host(run.layout, batch)
         for batch in tqdm(

@@ -7,7 +7,9 @@ from tqdm import tqdm
 
 from vae_jax.devices.processes import is_first
 from vae_jax.errors import UserError
-from vae_jax.training.step import METRICS
+
+# What a row says beside its numbers.
+HEAD = ("lane", "seed", "step", "epoch", "split", "pseudo_likelihood")
 
 
 def bar(total_steps: int, first_step: int, label: str | None) -> tqdm:
@@ -50,11 +52,11 @@ class TensorBoard:
             lane = row["lane"]
             if lane not in self._writers:
                 self._writers[lane] = self._open(lane)
-            for name in METRICS:
-                if row[name] is not None:
+            for name, value in row.items():
+                if name not in HEAD and value is not None:
                     pseudo = "pseudo-" if row.get("pseudo_likelihood") else ""
                     tag = f"{row['split']}/{pseudo}{name}"
-                    self._writers[lane].add_scalar(tag, row[name], row["step"])
+                    self._writers[lane].add_scalar(tag, value, row["step"])
 
     def close(self) -> None:
         for writer in self._writers.values():

@@ -11,7 +11,7 @@ from vae_jax.data.binarization import scale
 from vae_jax.devices.lanes import shard_lanes, to_host
 from vae_jax.evaluation.metrics import METRICS
 from vae_jax.evaluation.metrics.metric import Column, standard_error
-from vae_jax.models import make_model
+from vae_jax.models.model import posterior_means
 from vae_jax.runs.checkpoint import Best, Progress, diverged_step, status
 from vae_jax.runs.folder import or_none
 from vae_jax.runs.measure import evaluate_state, measurements
@@ -26,7 +26,7 @@ ALWAYS = (
 )
 COLUMNS = {
     column.name: column
-    for columns in (ALWAYS, *(m.columns for m in METRICS.values() if m), (Column("accuracy", 4),))
+    for columns in (ALWAYS, *(m.columns for m in METRICS.values()), (Column("accuracy", 4),))
     for column in columns
 }
 
@@ -89,12 +89,14 @@ def summary(lanes: list[dict[str, Any]]) -> dict[str, Any]:
 def accuracy(run: Run, best: Best, lane: int) -> float | None:
     """The fraction of test labels that a lane's classifier gets right; None: it has none."""
     images, labels = run.data.test.images, run.data.test.labels
-    if make_model(run.spec.model).classify is None or labels is None:
+    if not run.spec.model.abilities.infers_labels or labels is None:
         return None
-    model, params = lane_model(run, best.params, lane)
-    logits = model.classify
-    assert logits is not None
-    classify = jax.jit(lambda x: jnp.argmax(logits(params, scale(x)), axis=-1))
+    model, variables = lane_model(run, best.variables, lane)
+
+    @jax.jit
+    def classify(x):
+        return jnp.argmax(model.trace(variables, posterior_means, scale(x)).y, axis=-1)
+
     size = run.values["evaluation.batch_size"]
     found = [classify(images[i : i + size]) for i in range(0, len(images), size)]
     return float(np.mean(np.concatenate(found) == labels))

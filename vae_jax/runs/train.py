@@ -28,7 +28,7 @@ from vae_jax.runs.checkpoint import (
 from vae_jax.runs.measure import evaluate_state
 from vae_jax.runs.run import Run, first_state, make_start, on_devices
 from vae_jax.training.loop import Chunk, train_chunks
-from vae_jax.training.step import METRICS, Metrics, State
+from vae_jax.training.step import Metrics, State
 
 DRAW_SECONDS = 60  # between two drawings of the training curves, while training
 
@@ -85,7 +85,7 @@ def train_run(
 
 def first_progress(run: Run, checkpoints: Checkpoints | None) -> tuple[State, Progress]:
     """The state on the devices and the progress on the host: restored, or from the seeds."""
-    empty = template(run.spec, run.hyper, make_start(run))
+    empty = template(run.spec, make_start(run))
     restored = checkpoints.restore(empty) if checkpoints else None
     if any_process(restored is not None):
         done = from_first(restored or empty)
@@ -245,8 +245,8 @@ def train_rows(run: Run, pending: Pending) -> list[dict[str, Any]]:
     for lane, count in enumerate(metrics.examples.astype(np.float64).sum(axis=1)):
         if count:
             means = {
-                name: metrics.totals[name][lane].astype(np.float64).sum() / count
-                for name in METRICS
+                name: total[lane].astype(np.float64).sum() / count
+                for name, total in metrics.totals.items()
             }
             rows.append(row(run, lane, pending.step, "train", means))
     return rows

@@ -13,7 +13,7 @@ from vae_jax.devices.setup import device_memory, host_memory
 from vae_jax.evaluation.bounds import bound
 from vae_jax.evaluation.examples import measure_lanes
 from vae_jax.runs.checkpoint import template
-from vae_jax.runs.measure import evaluation_spec
+from vae_jax.runs.measure import evaluated_objective
 from vae_jax.runs.run import Run, evaluation_labels, make_examples, make_start
 from vae_jax.training.loop import init_lanes, order_lanes, train_lanes
 
@@ -52,12 +52,13 @@ def compile_run(run: Run) -> Memory:
     """
     layout, data = run.layout, run.data
     start = make_start(run)
-    progress = template(run.spec, run.hyper, start)
-    hyper, keys, state = abstract(
-        layout, (run.hyper, run.keys, progress.state), P("lanes"), layout.padded
+    progress = template(run.spec, start)
+    objective = evaluated_objective(run)
+    spec, objective, keys, state = abstract(
+        layout, (run.spec, objective, run.keys, progress.state), P("lanes"), layout.padded
     )
     examples, start = abstract(layout, (make_examples(run), start), P())
-    init_lanes.lower(run.spec, layout, hyper, keys, start).compile()
+    init_lanes.lower(spec, layout, keys, start).compile()
     for split in (data.validation, data.test):
         size = min(run.values["evaluation.batch_size"], len(split.images))
         labels = evaluation_labels(run, split)
@@ -65,21 +66,19 @@ def compile_run(run: Run) -> Memory:
         batch = abstract(layout, (*rows, np.arange(size, dtype=np.int32)), P())
         measure_lanes.lower(
             bound,
-            evaluation_spec(run),
-            run.spec.model,
             layout,
             0,
-            state.params,
+            (objective, state.step),
+            spec.model,
+            state.variables,
             keys.evaluation,
-            hyper.objective,
-            hyper.model,
             *batch,
         ).compile()
-    order_lanes.lower(run.spec, layout, keys, np.int32(0)).compile()
+    order_lanes.lower(spec, layout, keys, np.int32(0)).compile()
     order = jax.ShapeDtypeStruct((1, run.spec.train_size), np.int32)
     order = abstract(layout, order, P("lanes"), layout.padded)
-    arguments = (hyper, state, keys, order, examples, np.int32(0))
-    program = train_lanes.lower(run.spec, layout, *arguments).compile()
+    arguments = (state, keys, order, examples, np.int32(0))
+    program = train_lanes.lower(spec, layout, *arguments).compile()
     analysis = program.memory_analysis()
     assert analysis is not None
     state_bytes = sum(leaf.nbytes for leaf in jax.tree.leaves(progress.state))

@@ -6,11 +6,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from vae_jax.config.build import LANE_KEYS, make_spec
-from vae_jax.config.needs import MASKED_POSTERIOR, MASKED_PRIORS
-from vae_jax.config.schema import KEYS, Values, check, differences, nest, unknown_key
+from vae_jax.config.build import make_config
+from vae_jax.config.check import check
+from vae_jax.config.needs import refuse_data
+from vae_jax.config.schema import KEYS, LANE_KEYS, differences, nest, unknown_key
 from vae_jax.data.dataset import Dataset
 from vae_jax.errors import UserError
+from vae_jax.keys import Values
 from vae_jax.runs import folder
 from vae_jax.runs.run import (
     Lane,
@@ -102,7 +104,7 @@ def checked_settings(base: Values, overrides: Any, data: Datasets) -> tuple[dict
         name = f"config {number} of the sweep ({shown(override)})"
         try:
             values = checked(base, override)
-            make_spec(values, data.of(values))
+            refuse_data(make_config(values), data.of(values))
             make_layout(values, lanes=1)
         except UserError as error:
             raise UserError(f"{name}: {error}") from error
@@ -113,7 +115,7 @@ def checked_settings(base: Values, overrides: Any, data: Datasets) -> tuple[dict
     return tuple(settings)
 
 
-def checked(base: Values, override: dict[str, Any]) -> Values:
+def checked(base: Values, override: dict[str, Any], *, idle_allowed: bool = False) -> Values:
     """Raises UserError if `override` can't be swept over."""
     for key in override:
         if key not in KEYS:
@@ -122,7 +124,7 @@ def checked(base: Values, override: dict[str, Any]) -> Values:
             raise UserError(
                 f"{key} can't be swept over: it is one for the whole sweep, set in get_config()"
             )
-    return check(nest(base | override))
+    return check(nest(base | override), idle_allowed=idle_allowed)
 
 
 def make_sweep(base: Values, overrides: Any, workdir: Path, data: Datasets) -> Sweep:
@@ -157,14 +159,8 @@ def program_key(values: Values, pad_latents: bool) -> tuple:
 
 def can_be_padded(values: Values) -> bool:
     """Whether a masked latent unit leaves no trace: not where units are seen together."""
-    return (
-        values["model.name"] == "vae"
-        and values["model.posterior"] == MASKED_POSTERIOR
-        and values["model.prior"] in MASKED_PRIORS
-        and values["objective.free_bits"] == 0
-        and values["objective.free_bits_group"] <= 1
-        and values["objective.regularizer"] == "none"
-    )
+    config = make_config(values)
+    return config.model.abilities.can_be_masked and config.objective.is_unit_by_unit
 
 
 def program_run(sweep: Sweep, program: Program, data: Datasets) -> Run:
@@ -203,7 +199,7 @@ def read_sweep(workdir: Path) -> Sweep:
     try:
         settings = []
         for setting in content["settings"]:
-            values = checked(base, setting)
+            values = checked(base, setting, idle_allowed=True)
             settings.append({key: values[key] for key in setting})
         programs = [
             Program(p["name"], tuple(p["lanes"]), p["padded_latent_size"])

@@ -10,23 +10,14 @@ import numpy as np
 from jaxtyping import Array, Int
 
 from vae_jax.devices.lanes import Layout, map_lanes
-from vae_jax.training.spec import Hyperparameters, Spec
-from vae_jax.training.step import (
-    METRICS,
-    Examples,
-    Metrics,
-    Start,
-    State,
-    init_state,
-    minibatch,
-    train_step,
-)
+from vae_jax.models.model import Start
+from vae_jax.training.spec import Spec
+from vae_jax.training.step import Examples, Metrics, State, init_state, minibatch, train_step
 from vae_jax.training.streams import RunKeys
 
 
 def train_chunk(
     spec: Spec,
-    hyper: Hyperparameters,
     state: State,
     keys: RunKeys,
     order: Int[Array, " n"],
@@ -39,34 +30,33 @@ def train_chunk(
     Returns the state and each step's Metrics [chunk_steps], zero past num_steps. The number of
     steps is traced, so that an epoch's last, shorter chunk is the same program.
     """
-    zeros = jnp.zeros(spec.chunk_steps)
-    history = Metrics(totals=dict.fromkeys(METRICS, zeros), examples=zeros)
-
     draw = partial(minibatch, spec, keys, examples, order)
+    first = draw(state.step)
+    _, like = jax.eval_shape(train_step, spec, state, keys, first)
+    history = jax.tree.map(lambda leaf: jnp.zeros(spec.chunk_steps, leaf.dtype), like)
 
     def body(i, carry):
         # The next step's minibatch does not wait for this step: it is drawn on a core that a
         # product leaves idle, and carried, XLA draws it once, not again wherever x is read.
         state, batch, history = carry
         ahead = draw(state.step + 1)
-        state, metrics = train_step(spec, hyper, state, keys, batch)
+        state, metrics = train_step(spec, state, keys, batch)
         history = jax.tree.map(lambda all_, now: all_.at[i].set(now), history, metrics)
         return state, ahead, history
 
-    state, _, history = jax.lax.fori_loop(0, num_steps, body, (state, draw(state.step), history))
+    state, _, history = jax.lax.fori_loop(0, num_steps, body, (state, first, history))
     return state, history
 
 
-@partial(jax.jit, static_argnums=(0, 1))
+@partial(jax.jit, static_argnums=1)
 def init_lanes(
     spec: Spec,
     layout: Layout,
-    hyper: Hyperparameters,
     keys: RunKeys,
     start: Start,
 ) -> State:
-    """`init_state` of every lane: hyper, keys and the result have a leading axis of lanes."""
-    return map_lanes(layout, partial(init_state, spec), (hyper, keys), (start,))
+    """`init_state` of every lane: spec, keys and the result have a leading axis of lanes."""
+    return map_lanes(layout, init_state, (spec, keys), (start,))
 
 
 def epoch_order(spec: Spec, keys: RunKeys, epoch: Int[Array, ""]) -> Int[Array, " n"]:
@@ -74,19 +64,18 @@ def epoch_order(spec: Spec, keys: RunKeys, epoch: Int[Array, ""]) -> Int[Array, 
     return jax.random.permutation(jax.random.fold_in(keys.order, epoch), spec.train_size)
 
 
-@partial(jax.jit, static_argnums=(0, 1))
+@partial(jax.jit, static_argnums=1)
 def order_lanes(
     spec: Spec, layout: Layout, keys: RunKeys, epoch: Int[Array, ""]
 ) -> Int[Array, "lane n"]:
     """`epoch_order` of every lane. Once an epoch: on a CPU it takes as long as several steps."""
-    return map_lanes(layout, partial(epoch_order, spec), (keys,), (epoch,))
+    return map_lanes(layout, epoch_order, (spec, keys), (epoch,))
 
 
-@partial(jax.jit, static_argnums=(0, 1), donate_argnums=3)
+@partial(jax.jit, static_argnums=1, donate_argnums=2)
 def train_lanes(
     spec: Spec,
     layout: Layout,
-    hyper: Hyperparameters,
     state: State,
     keys: RunKeys,
     order: Int[Array, "lane n"],
@@ -97,8 +86,8 @@ def train_lanes(
 
     Metrics are [lane, chunk_steps]. The memory of `state` is reused: keep a copy of what you need.
     """
-    chunk = partial(train_chunk, spec)
-    return map_lanes(layout, chunk, (hyper, state, keys, order), (examples, num_steps))
+    per_lane, shared = (spec, state, keys, order), (examples, num_steps)
+    return map_lanes(layout, train_chunk, per_lane, shared)
 
 
 class Chunk(NamedTuple):
@@ -117,7 +106,6 @@ class Chunk(NamedTuple):
 def train_chunks(
     spec: Spec,
     layout: Layout,
-    hyper: Hyperparameters,
     keys: RunKeys,
     examples: Examples,
     state: State,
@@ -136,7 +124,7 @@ def train_chunks(
             order_epoch, order = epoch, order_lanes(spec, layout, keys, np.int32(epoch))
         num_steps = min(spec.chunk_steps, spec.steps_per_epoch - in_epoch, total_steps - step)
         state, metrics = train_lanes(
-            spec, layout, hyper, state, keys, order, examples, np.int32(num_steps)
+            spec, layout, state, keys, order, examples, np.int32(num_steps)
         )
         step += num_steps
         yield Chunk(epoch, step, num_steps, state, metrics)

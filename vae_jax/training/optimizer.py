@@ -1,87 +1,33 @@
-"""Optimisers and learning-rate schedules whose every number is traced, one value a lane."""
+"""Optimisers and learning-rate schedules whose every number is traced, one value a lane.
 
-from typing import NamedTuple
+To add one, write its section and list it: an optimiser has transformation(), which gives the
+direction to go against, before the learning rate; a schedule, called with the step, gives the
+fraction of the learning rate in force.
+"""
+
+import math
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Bool, Float, Int
 
-
-class OptimizerSpec(NamedTuple):
-    """The static choice: keys of OPTIMIZERS and SCHEDULES."""
-
-    name: str
-    schedule: str
+from vae_jax.checks import increasing, number
+from vae_jax.keys import fact, family, in_steps, or_infinite, section, traced
 
 
-class OptimizerHyper(NamedTuple):
-    """The numbers of an optimiser. A number that the chosen optimiser does not use is ignored."""
-
-    learning_rate: Float[Array, ""]
-    b1: Float[Array, ""]  # adam, adamw, adamax: decay of the first moment
-    b2: Float[Array, ""]  # adam, adamw, adamax, rmsprop: decay of the second moment
-    eps: Float[Array, ""]  # adam, adamw, adamax, rmsprop: added to the denominator
-    momentum: Float[Array, ""]  # sgd
-    weight_decay: Float[Array, ""]  # adamw: decoupled (Loshchilov and Hutter 2019)
-    max_grad_norm: Float[Array, ""]  # gradients are scaled down to this global norm; inf: never
-    total_steps: Float[Array, ""]  # cosine: where it ends
-    final_fraction: Float[Array, ""]  # cosine: of the learning rate, at the end
-    boundaries: Float[Array, " n"]  # stepwise: where the learning rate falls, in steps
-    decay_factor: Float[Array, ""]  # stepwise: what it is multiplied by there
+def b1_key():
+    return traced(0.9, number(0, 1, open_high=True), "decay of the first moment")
 
 
-def global_norm(gradients) -> Float[Array, ""]:
-    """The Euclidean norm of all gradients together; infinite or NaN if any of them is."""
-    return jnp.sqrt(sum(jnp.sum(jnp.square(g)) for g in jax.tree.leaves(gradients)))
+def b2_key():
+    return traced(0.999, number(0, 1, open_high=True), "decay of the second moment")
 
 
-def init(spec: OptimizerSpec, hyper: OptimizerHyper, params):
-    """The optimiser's first state: arrays only."""
-    return OPTIMIZERS[spec.name](hyper).init(params)
-
-
-def update(
-    spec: OptimizerSpec,
-    hyper: OptimizerHyper,
-    gradients,
-    norm: Float[Array, ""],
-    taken: Bool[Array, ""],
-    opt_state,
-    params,
-    step: Int[Array, ""],
-):
-    """One step: clip, find the direction, go `learning rate * schedule` along it.
-
-    Returns (params, opt_state). `norm` is the gradients' global norm. A step that is not `taken`
-    leaves the params as they are, and to the optimiser it was one of zero gradients, whatever
-    theirs were.
-    """
-    clip = jnp.minimum(1.0, hyper.max_grad_norm / jnp.maximum(norm, 1e-30))
-    # Chosen here, not between old and new params and moments: XLA then reads the new moments for
-    # the params' update, where it would compute them again from copies of the old.
-    gradients = jax.tree.map(lambda g: jnp.where(taken, clip * g, 0.0), gradients)
-    direction, opt_state = OPTIMIZERS[spec.name](hyper).update(gradients, opt_state, params)
-    rate = hyper.learning_rate * SCHEDULES[spec.schedule](hyper, step)
-    rate = jnp.where(taken, rate, 0.0)
-    return jax.tree.map(lambda p, d: p - rate * d, params, direction), opt_state
-
-
-def constant(hyper: OptimizerHyper, step: Int[Array, ""]) -> Float[Array, ""]:
-    """1."""
-    return jnp.ones_like(hyper.learning_rate)
-
-
-def cosine(hyper: OptimizerHyper, step: Int[Array, ""]) -> Float[Array, ""]:
-    """f + (1 - f) (1 + cos(pi step / total)) / 2 (Loshchilov and Hutter 2017, without restarts)."""
-    progress = jnp.minimum(1.0, step / hyper.total_steps)
-    wave = 0.5 * (1 + jnp.cos(jnp.pi * progress))
-    return hyper.final_fraction + (1 - hyper.final_fraction) * wave
-
-
-def stepwise(hyper: OptimizerHyper, step: Int[Array, ""]) -> Float[Array, ""]:
-    """decay_factor ** (boundaries passed)."""
-    return hyper.decay_factor ** jnp.sum(step >= hyper.boundaries)
+def eps_key():
+    # float32 must not round it to zero
+    return traced(1e-8, number(1e-30), "added to the denominator")
 
 
 def scale_by_adam(b1, b2, eps) -> optax.GradientTransformation:
@@ -105,16 +51,154 @@ def scale_by_adam(b1, b2, eps) -> optax.GradientTransformation:
     return optax.GradientTransformation(optax.scale_by_adam(b1, b2, eps).init, update)
 
 
-# Each gives the direction to go against, before the learning rate: (hyper) -> optax transformation.
-OPTIMIZERS = {
-    "adam": lambda h: scale_by_adam(h.b1, h.b2, h.eps),
-    "adamax": lambda h: optax.scale_by_adamax(h.b1, h.b2, h.eps),
-    "adamw": lambda h: optax.chain(
-        scale_by_adam(h.b1, h.b2, h.eps), optax.add_decayed_weights(h.weight_decay)
-    ),
-    "rmsprop": lambda h: optax.scale_by_rms(h.b2, h.eps),
-    "sgd": lambda h: optax.trace(h.momentum),
-}
+@section
+class Adam:
+    """Kingma and Ba 2015."""
 
-# Each gives the fraction of the learning rate in force: (hyper, step) -> fraction.
-SCHEDULES = {"constant": constant, "cosine": cosine, "stepwise": stepwise}
+    b1: float = b1_key()
+    b2: float = b2_key()
+    eps: float = eps_key()
+
+    def transformation(self):
+        return scale_by_adam(self.b1, self.b2, self.eps)
+
+
+@section
+class AdaMax:
+    """Adam with the largest gradient for the second moment (Kingma and Ba 2015, section 7)."""
+
+    b1: float = b1_key()
+    b2: float = b2_key()
+    eps: float = eps_key()
+
+    def transformation(self):
+        return optax.scale_by_adamax(self.b1, self.b2, self.eps)
+
+
+@section
+class AdamW:
+    """Adam with decoupled weight decay (Loshchilov and Hutter 2019)."""
+
+    b1: float = b1_key()
+    b2: float = b2_key()
+    eps: float = eps_key()
+    weight_decay: float = traced(0.0, number(0), "decoupled")
+
+    def transformation(self):
+        adam = scale_by_adam(self.b1, self.b2, self.eps)
+        return optax.chain(adam, optax.add_decayed_weights(self.weight_decay))
+
+
+@section
+class RMSProp:
+    """The gradient over the root of its mean square (Tieleman and Hinton 2012)."""
+
+    b2: float = b2_key()
+    eps: float = eps_key()
+
+    def transformation(self):
+        return optax.scale_by_rms(self.b2, self.eps)
+
+
+@section
+class SGD:
+    """Gradient descent, with momentum if asked for."""
+
+    momentum: float = traced(0.0, number(0, 1, open_high=True), "of the gradient before")
+
+    def transformation(self):
+        return optax.trace(self.momentum)
+
+
+@section
+class Constant:
+    """1."""
+
+    def __call__(self, step: Int[Array, ""]) -> Float[Array, ""]:
+        return jnp.float32(1)
+
+
+@section
+class Cosine:
+    """f + (1 - f) (1 + cos(pi step / total)) / 2 (Loshchilov and Hutter 2017, without restarts)."""
+
+    final_fraction: float = traced(0.0, number(0, 1), "of the learning rate, at the end")
+    total_steps: Any = fact(lambda facts: facts.total_steps, is_static=False)
+
+    def __call__(self, step: Int[Array, ""]) -> Float[Array, ""]:
+        progress = jnp.minimum(1.0, step / self.total_steps)
+        wave = 0.5 * (1 + jnp.cos(jnp.pi * progress))
+        return self.final_fraction + (1 - self.final_fraction) * wave
+
+
+@section
+class Stepwise:
+    """decay_factor ** (boundaries passed)."""
+
+    boundaries: Any = traced((), increasing, "epochs at which the learning rate falls", to=in_steps)
+    decay_factor: float = traced(0.1, number(0, 1, open_low=True), "what it is multiplied by there")
+
+    def __call__(self, step: Int[Array, ""]) -> Float[Array, ""]:
+        return self.decay_factor ** jnp.sum(step >= self.boundaries)
+
+
+OPTIMIZERS = {"adam": Adam, "adamax": AdaMax, "adamw": AdamW, "rmsprop": RMSProp, "sgd": SGD}
+SCHEDULES = {"constant": Constant, "cosine": Cosine, "stepwise": Stepwise}
+
+
+@section
+class Optimizer:
+    """The config's section `optimizer`."""
+
+    rule: Any = family(OPTIMIZERS, "adam", "how params move", key="name")
+    learning_rate: float = traced(
+        1e-3, number(0, open_low=True), "of each step, before the schedule"
+    )
+    max_grad_norm: float = traced(
+        0.0,
+        number(0),
+        "gradients are scaled down to this global norm; 0: never",
+        to=or_infinite,
+    )
+    schedule: Any = family(SCHEDULES, "constant", "of the learning rate", key="schedule.name")
+
+
+def adam(learning_rate, b1, b2) -> Optimizer:
+    """Adam alone: no schedule, no clipping. In the units of a program."""
+    return Optimizer(Adam(b1, b2), learning_rate, math.inf, Constant())
+
+
+def global_norm(gradients) -> Float[Array, ""]:
+    """The Euclidean norm of all gradients together; infinite or NaN if any of them is."""
+    return jnp.sqrt(sum(jnp.sum(jnp.square(g)) for g in jax.tree.leaves(gradients)))
+
+
+def init(optimizer: Optimizer, params):
+    """The optimiser's first state: arrays only."""
+    return optimizer.rule.transformation().init(params)
+
+
+def update(
+    optimizer: Optimizer,
+    gradients,
+    norm: Float[Array, ""],
+    taken: Bool[Array, ""],
+    opt_state,
+    params,
+    step: Int[Array, ""],
+):
+    """One step: clip, find the direction, go `learning rate * schedule` along it.
+
+    Returns (params, opt_state). `norm` is the gradients' global norm. A step that is not `taken`
+    leaves the params as they are, and to the optimiser it was one of zero gradients, whatever
+    theirs were.
+    """
+    clip = jnp.minimum(1.0, optimizer.max_grad_norm / jnp.maximum(norm, 1e-30))
+    # Chosen here, not between old and new params and moments: XLA then reads the new moments for
+    # the params' update, where it would compute them again from copies of the old.
+    gradients = jax.tree.map(lambda g: jnp.where(taken, clip * g, 0.0), gradients)
+    transformation = optimizer.rule.transformation()
+    direction, opt_state = transformation.update(gradients, opt_state, params)
+    rate = optimizer.learning_rate * optimizer.schedule(step)
+    rate = jnp.where(taken, rate, 0.0)
+    return jax.tree.map(lambda p, d: p - rate * d, params, direction), opt_state

@@ -1,35 +1,86 @@
-"""A program in two parts: what is static (Spec) and what is traced, one value a lane."""
+"""A program: what is static is its structure, what is traced its leaves, one value a lane."""
 
-from typing import NamedTuple
+from dataclasses import dataclass, field
 
-from vae_jax.models.model import ModelHyper, ModelSpec
-from vae_jax.objectives.objective import ObjectiveHyper, ObjectiveSpec
-from vae_jax.training.optimizer import OptimizerHyper, OptimizerSpec
+import jax
+
+from vae_jax.checks import seeds, whole
+from vae_jax.keys import host, section, static
+from vae_jax.models import ModelSpec
+from vae_jax.objectives import Objective
+from vae_jax.training.optimizer import Optimizer
 
 
-class Spec(NamedTuple):
-    """Everything that changes the compiled program. Hashable: equal specs share a compilation."""
+@section
+class Training:
+    """The config's section `training`."""
+
+    num_epochs: int = host(10, whole(1), "passes over the training set")
+    batch_size: int = static(
+        128, whole(1), "examples; an epoch leaves out what does not fill a batch"
+    )
+    seeds: tuple[int, ...] = host(
+        (0,), seeds, "each is a lane: a run of its own in the one compiled program"
+    )
+    data_devices: int = static(
+        1, whole(1), "devices that share each batch; the others take other lanes"
+    )
+    labelled_per_batch: int = static(
+        0,
+        whole(0),
+        "examples of a batch drawn from those with a label; of a model that infers them",
+    )
+    lanes_at_once: int = host(
+        0, whole(0), "that a device computes side by side; 0: on a CPU in turn, elsewhere all"
+    )
+
+    def needs_of_data(self, config, data):
+        train_size = len(data.train.images)
+        if self.batch_size > train_size:
+            yield (
+                f"training.batch_size = {self.batch_size} should be at most the {train_size} "
+                "training examples there are"
+            )
+
+    def needs(self, config):
+        if self.labelled_per_batch and not config.model.abilities.infers_labels:
+            yield (
+                f"training.labelled_per_batch = {self.labelled_per_batch} is for a model that "
+                f"infers labels, and {config.model.named()} does not; it should be 0"
+            )
+        if self.labelled_per_batch > self.batch_size:
+            yield (
+                f"training.labelled_per_batch = {self.labelled_per_batch} should be at most "
+                f"training.batch_size = {self.batch_size}"
+            )
+        if self.batch_size % self.data_devices:
+            yield (
+                f"training.data_devices = {self.data_devices} should divide training.batch_size = "
+                f"{self.batch_size}"
+            )
+
+
+def fixed():
+    return field(metadata={"static": True})
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Spec:
+    """All that a program is made of, beside its data and keys: sections in its units.
+
+    Two specs of one structure share a compilation.
+    """
 
     model: ModelSpec
-    objective: ObjectiveSpec
-    optimizer: OptimizerSpec  # of all params but a discriminator's, whose optimiser is Adam
-    batch_size: int
-    train_size: int  # training examples
-    dynamic: bool  # whether every minibatch is binarised anew
-    chunk_steps: int  # the most steps one call of the program takes
-    data_devices: int = 1  # devices that share each batch
-    labelled_per_batch: int = 0  # m2: examples of each batch that are drawn from the labelled ones
+    objective: Objective
+    optimizer: Optimizer  # of the model's params
+    training: Training
+    train_size: int = fixed()  # training examples
+    dynamic: bool = fixed()  # whether every minibatch is binarised anew
+    chunk_steps: int = fixed()  # the most steps one call of the program takes
 
     @property
     def steps_per_epoch(self) -> int:
         """Whole minibatches in an epoch; which examples are left over differs by epoch."""
-        return self.train_size // self.batch_size
-
-
-class Hyperparameters(NamedTuple):
-    """Everything that does not: numbers, as arrays, with a leading axis of lanes in a program."""
-
-    objective: ObjectiveHyper
-    optimizer: OptimizerHyper
-    model: ModelHyper = ModelHyper()
-    discriminator: OptimizerHyper | None = None
+        return self.train_size // self.training.batch_size

@@ -1,4 +1,4 @@
-"""One training step: (spec, hyper, state, keys, data) -> (state, metrics), pure."""
+"""One training step: (spec, state, keys, batch) -> (state, metrics), pure."""
 
 from typing import Any, NamedTuple
 
@@ -10,22 +10,22 @@ from jaxtyping import Array, Bool, Float, Int, Shaped
 from vae_jax.data import binarization
 from vae_jax.devices.lanes import share_batch
 from vae_jax.models import make_model
-from vae_jax.objectives import objective
-from vae_jax.objectives.annealing import anneal
-from vae_jax.objectives.objective import Terms
-from vae_jax.objectives.regularizers import discriminator
+from vae_jax.models.model import Start, Variables
+from vae_jax.objectives import loss
 from vae_jax.training import optimizer
-from vae_jax.training.optimizer import OptimizerSpec
-from vae_jax.training.spec import Hyperparameters, Spec
+from vae_jax.training.optimizer import Optimizer, adam
+from vae_jax.training.spec import Spec
 from vae_jax.training.streams import RunKeys, step_keys
+
+MODEL = "model"  # the player that the model's params are
 
 
 class State(NamedTuple):
     """All that a run carries from step to step: arrays only."""
 
     step: Int[Array, ""]
-    params: dict[str, Any]
-    opt_state: Any
+    variables: Variables
+    opt_state: dict[str, Any]  # by player: the model, and what an objective trains beside it
     diverged_step: Int[Array, ""]  # the step whose loss or gradient was not finite; -1: none
 
 
@@ -44,130 +44,121 @@ class Batch(NamedTuple):
     label_b: Int[Array, " b"] | None  # -1: unknown
 
 
-class Start(NamedTuple):
-    """What the first params take from the training set."""
-
-    mean_d: Float[Array | np.ndarray, " d"] | None = None  # where the decoder's output bias starts
-    examples: Float[Array | np.ndarray, "n d"] | None = None  # where a VampPrior's pseudo-inputs do
-
-
 class Metrics(NamedTuple):
     """Sums over examples, in nats, and how many: 0 for a step that was not taken."""
 
-    totals: dict[str, Float[Array, ""]]
+    totals: dict[str, Float[Array, ""]]  # "loss", "bound" (the score) and the objective's terms
     examples: Float[Array, ""]
 
 
-METRICS = ("loss", *Terms._fields)
-
-
-def init_state(spec: Spec, hyper: Hyperparameters, keys: RunKeys, start: Start) -> State:
+def init_state(spec: Spec, keys: RunKeys, start: Start) -> State:
     """The state before the first step."""
-    params = make_model(spec.model, hyper.model).init(keys.init, *start)
-    if spec.objective.discriminator is not None:
-        network = discriminator(spec.objective.discriminator, spec.model.latent_size)
-        params["discriminator"] = network.init(jax.random.fold_in(keys.init, 0))
-    opt_state = {
-        part: optimizer.init(*optimizer_of(spec, hyper, part), own)
-        for part, own in parts(params).items()
+    model = make_model(spec.model)
+    variables = model.init(keys.init, start)
+    # A key of its own for each player, none of them the model's.
+    players = spec.objective.players(spec.model.latent_size).items()
+    variables["players"] = {
+        name: player.init(jax.random.fold_in(keys.init, i))
+        for i, (name, player) in enumerate(players)
     }
-    return State(jnp.int32(0), params, opt_state, diverged_step=jnp.int32(-1))
+    optimizers = optimizers_of(spec)
+    opt_state = {
+        name: optimizer.init(optimizers[name], params)
+        for name, params in params_by_player(variables).items()
+    }
+    return State(jnp.int32(0), variables, opt_state, diverged_step=jnp.int32(-1))
 
 
-def parts(params: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """The params by the optimiser that trains them: the model's, and a discriminator's."""
-    own = dict(params)
-    if "discriminator" not in own:
-        return {"model": own}
-    return {"discriminator": own.pop("discriminator"), "model": own}
+def params_by_player(variables: Variables) -> dict[str, Any]:
+    """What each optimiser trains."""
+    return {MODEL: variables["params"], **variables["players"]}
 
 
-def optimizer_of(spec: Spec, hyper: Hyperparameters, part: str) -> tuple[OptimizerSpec, Any]:
-    """The static and the traced choice for one of the `parts`."""
-    if part == "discriminator":
-        return OptimizerSpec("adam", "constant"), hyper.discriminator
-    return spec.optimizer, hyper.optimizer
+def with_params(variables: Variables, params: dict[str, Any]) -> Variables:
+    """The variables with other params, by player."""
+    players = {name: own for name, own in params.items() if name != MODEL}
+    return variables | {"params": params[MODEL], "players": players}
+
+
+def optimizers_of(spec: Spec) -> dict[str, Optimizer]:
+    """The optimiser of each player."""
+    players = spec.objective.players(spec.model.latent_size).items()
+    own = {name: adam(p.learning_rate, p.b1, p.b2) for name, p in players}
+    return {MODEL: spec.optimizer, **own}
 
 
 def updated(
-    spec: Spec,
-    hyper: Hyperparameters,
-    gradients: dict[str, Any],
-    state: State,
-    healthy: Bool[Array, ""],
+    spec: Spec, gradients: dict[str, Any], state: State, healthy: Bool[Array, ""]
 ) -> tuple[dict[str, Any], dict[str, Any], Bool[Array, ""]]:
-    """The params and optimiser states after one step, and whether it was taken.
+    """The params and optimiser states after one step, by player, and whether it was taken.
 
     It is where all was healthy before and the gradients are finite, and their product with the
     learning rate: of an update itself, only that can overflow.
     """
-    gradient_parts = parts(gradients)
-    norms = {part: optimizer.global_norm(own) for part, own in gradient_parts.items()}
-    choices = {part: optimizer_of(spec, hyper, part) for part in norms}
-    sizes = [norm + choices[part][1].learning_rate * norm for part, norm in norms.items()]
+    optimizers = optimizers_of(spec)
+    norms = {name: optimizer.global_norm(own) for name, own in gradients.items()}
+    sizes = [norm + optimizers[name].learning_rate * norm for name, norm in norms.items()]
     taken = healthy & jnp.isfinite(jnp.stack(sizes)).all()
     after, opt_state = {}, {}
-    for part, own in parts(state.params).items():
-        after[part], opt_state[part] = optimizer.update(
-            *choices[part],
-            gradient_parts[part],
-            norms[part],
+    for name, params in params_by_player(state.variables).items():
+        after[name], opt_state[name] = optimizer.update(
+            optimizers[name],
+            gradients[name],
+            norms[name],
             taken,
-            state.opt_state[part],
-            own,
+            state.opt_state[name],
+            params,
             state.step,
         )
-    params = after.pop("model")
-    return params | after, opt_state, taken
+    return after, opt_state, taken
 
 
 def minibatch(
     spec: Spec, keys: RunKeys, examples: Examples, order: Int[Array, " n"], step: Int[Array, ""]
 ) -> Batch:
     """A step's, `order` being that of its epoch: gathered, scaled and, if dynamic, binarised."""
-    streams = step_keys(keys, step)
-    start = (step % spec.steps_per_epoch) * spec.batch_size
-    rows = jax.lax.dynamic_slice(order, (start,), (spec.batch_size,))
-    if spec.labelled_per_batch:
+    streams, training = step_keys(keys, step), spec.training
+    start = (step % spec.steps_per_epoch) * training.batch_size
+    rows = jax.lax.dynamic_slice(order, (start,), (training.batch_size,))
+    if training.labelled_per_batch:
         assert examples.labelled is not None
-        size = (spec.labelled_per_batch,)
+        size = (training.labelled_per_batch,)
         drawn = jax.random.randint(streams.labelled, size, 0, len(examples.labelled))
-        rows = rows.at[: spec.labelled_per_batch].set(examples.labelled[drawn])
+        rows = rows.at[: training.labelled_per_batch].set(examples.labelled[drawn])
     x_bd = binarization.scale(examples.images[rows])
     x_bd = binarization.draw(streams.binarization, x_bd) if spec.dynamic else x_bd
-    x_bd = share_batch(x_bd) if spec.data_devices > 1 else x_bd
+    x_bd = share_batch(x_bd) if training.data_devices > 1 else x_bd
     return Batch(x_bd, None if examples.labels is None else examples.labels[rows])
 
 
-def train_step(
-    spec: Spec,
-    hyper: Hyperparameters,
-    state: State,
-    keys: RunKeys,
-    batch: Batch,
-) -> tuple[State, Metrics]:
+def train_step(spec: Spec, state: State, keys: RunKeys, batch: Batch) -> tuple[State, Metrics]:
     """One step of one lane, on the step's minibatch.
 
     A step whose loss or gradient is not finite is not taken: the lane keeps its last finite
-    params from there on, and `diverged_step` says where.
+    variables from there on, and `diverged_step` says where.
     """
-    x_bd, label_b = batch
     key = step_keys(keys, state.step).objective
-    model = make_model(spec.model, hyper.model, label_b)
+    model, batch_size = make_model(spec.model), spec.training.batch_size
 
     def loss_of(params):
-        now = anneal(hyper.objective, state.step)
-        return objective(model, params, key, x_bd, now, spec.objective)
+        variables = with_params(state.variables, params)
+        found = loss(spec.objective, model, variables, key, *batch, state.step)
+        return found.value, (found.terms, found.trace.stats)
 
-    (loss, terms), gradients = jax.value_and_grad(loss_of, has_aux=True)(state.params)
+    params = params_by_player(state.variables)
+    (value, (terms, stats)), gradients = jax.value_and_grad(loss_of, has_aux=True)(params)
     healthy = state.diverged_step < 0
-    params, opt_state, taken = updated(spec, hyper, gradients, state, healthy & jnp.isfinite(loss))
-    totals = {"loss": loss * spec.batch_size} | {
-        name: jnp.sum(term) for name, term in terms._asdict().items()
+    params, opt_state, taken = updated(spec, gradients, state, healthy & jnp.isfinite(value))
+    stats = jax.tree.map(
+        lambda new, old: jnp.where(taken, new, old), stats, state.variables["stats"]
+    )
+    totals = {"loss": value * batch_size, "bound": jnp.sum(terms.score)} | {
+        name: jnp.sum(term) for name, term in terms.parts.items()
     }
     metrics = Metrics(
         totals={name: jnp.where(taken, total, 0.0) for name, total in totals.items()},
-        examples=jnp.where(taken, jnp.float32(spec.batch_size), 0.0),
+        examples=jnp.where(taken, jnp.float32(batch_size), 0.0),
     )
     diverged_step = jnp.where(healthy & ~taken, state.step, state.diverged_step)
-    return State(state.step + 1, params, opt_state, diverged_step), metrics
+    variables = with_params(state.variables | {"stats": stats}, params)
+    return State(state.step + 1, variables, opt_state, diverged_step), metrics

@@ -1,18 +1,43 @@
 """What an evaluation can measure beside the bound. To add a metric, write it and list it below."""
 
+from typing import Any, ClassVar
+
+from vae_jax.checks import flag, whole
 from vae_jax.evaluation.metrics import codes, likelihood, samples
-from vae_jax.evaluation.metrics.metric import Metric
+from vae_jax.evaluation.metrics.metric import Column
+from vae_jax.keys import families, host, section
+
+
+@section
+class BoundMetric:
+    """The objective's bound and its terms: always there."""
+
+    columns: ClassVar[tuple[Column, ...]] = ()
+
 
 # In the order of the tables.
-METRICS: dict[str, Metric | None] = {
-    "elbo": None,  # always there
-    "nll": likelihood.nll,
-    "nll_active": likelihood.nll_active,
-    "ais": likelihood.ais,
-    "gaps": likelihood.gaps_metric,
-    "surgery": codes.surgery_metric,
-    "latents": codes.latents_metric,
-    "probes": codes.probes,
-    "disentanglement": codes.disentanglement,
-    "samples": samples.samples,
+METRICS = {
+    "elbo": BoundMetric,
+    "nll": likelihood.Nll,
+    "nll_active": likelihood.NllActive,
+    "ais": likelihood.Ais,
+    "gaps": likelihood.GapsMetric,
+    "surgery": codes.SurgeryMetric,
+    "latents": codes.LatentsMetric,
+    "probes": codes.Probes,
+    "disentanglement": codes.Disentanglement,
+    "samples": samples.Samples,
 }
+
+
+@section
+class Evaluation:
+    """The config's section `evaluation`."""
+
+    every_epochs: int = host(1, whole(1), "validation and a checkpoint, each so many epochs")
+    batch_size: int = host(1_000, whole(1), "examples at a time; does not change the result")
+    num_samples: int = host(1, whole(1), "samples of q(z | x) for each example's bound")
+    metrics: Any = families(METRICS, ("elbo",), "what is measured of the test set")
+    allow_pseudo_likelihood: bool = host(
+        False, flag, "whether log p(x) may be measured of grey values in a Bernoulli"
+    )

@@ -1,5 +1,7 @@
 """Metrics of the codes that the encoder gives."""
 
+from typing import ClassVar
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -14,7 +16,15 @@ from vae_jax.evaluation.disentanglement import (
     sap,
 )
 from vae_jax.evaluation.latents import active_units, activity, collapsed_units, latents
-from vae_jax.evaluation.metrics.metric import Arrays, Column, Metric, Numbers, Subject, lane_by_lane
+from vae_jax.evaluation.metrics.metric import (
+    Arrays,
+    Column,
+    Metric,
+    Numbers,
+    Subject,
+    lane_by_lane,
+    package_needs,
+)
 from vae_jax.evaluation.probes import (
     beta_vae_score,
     dci,
@@ -23,15 +33,18 @@ from vae_jax.evaluation.probes import (
     neighbour_accuracy,
 )
 from vae_jax.evaluation.ranking import udr
+from vae_jax.keys import section
+from vae_jax.models.model import posterior_means
+from vae_jax.probability.distributions import DiagonalGaussian, StandardNormal
 from vae_jax.probability.gaussian import Gaussian
 
-SURGERY_DRAWS = 2_000  # of z, each against all examples
+SURGERY_SAMPLES = 2_000  # of z, each against all examples
 PROBED = 10_000  # training images, at most, that a probe learns from
 
 
-def latents_measure(spec, hyper, model, params, key, x_bd):
+def latents_measure(settings, model, variables, key, x_bd, label_b):
     """Posterior means, and KLs by latent unit."""
-    found = latents(model, params, x_bd)._asdict()
+    found = latents(model, variables, x_bd, label_b)._asdict()
     return {name: leaf for name, leaf in found.items() if leaf is not None}
 
 
@@ -47,17 +60,23 @@ def latents_summary(arrays: Arrays, subject: Subject) -> Numbers:
     return numbers
 
 
-latents_metric = Metric(
-    measure=latents_measure,
-    summary=lane_by_lane(latents_summary),
-    columns=(Column("active_units", 1), Column("collapsed_units", 1)),
-    cost=lambda subject: "an encoding",
-)
+@section
+class LatentsMetric:
+    """How many latent units are active, and how many have collapsed to the prior."""
+
+    columns: ClassVar = (Column("active_units", 1), Column("collapsed_units", 1))
+
+    def metric(self, subject: Subject) -> Metric:
+        return Metric(
+            measure=latents_measure,
+            summary=lane_by_lane(latents_summary),
+            cost="an encoding",
+        )
 
 
 def probed_rows(subject: Subject) -> np.ndarray:
     """The training examples, all with a label, that a probe learns from."""
-    assert subject.data.train.labels is not None  # combinations.py refuses data without
+    assert subject.data.train.labels is not None  # needs_of_data refuses data without
     return np.flatnonzero(subject.data.train.labels >= 0)[:PROBED]
 
 
@@ -73,13 +92,13 @@ def probe_examples(subject: Subject) -> Split:
     """Those training examples, drawn once where they are drawn anew, and the test set's."""
     images = subject.data.train.images[probed_rows(subject)]
     if subject.data.dynamic:
-        images = drawn_once(jax.random.key(subject.values["dataset.binarization_seed"]), images)
+        images = drawn_once(jax.random.key(subject.seed), images)
     return Split(np.concatenate([images, subject.data.test.images]), probe_labels(subject))
 
 
-def mean_measure(spec, hyper, model, params, key, x_bd):
+def mean_measure(settings, model, variables, key, x_bd, label_b):
     """Posterior means."""
-    return {"mean": latents(model, params, x_bd).mean}
+    return {"mean": latents(model, variables, x_bd, label_b).mean}
 
 
 def probes_summary(arrays: Arrays, subject: Subject) -> Numbers:
@@ -93,13 +112,29 @@ def probes_summary(arrays: Arrays, subject: Subject) -> Numbers:
     }
 
 
-probes = Metric(
-    measure=mean_measure,
-    summary=lane_by_lane(probes_summary),
-    columns=(Column("neighbour_accuracy", 3), Column("linear_accuracy", 3)),
-    cost=lambda subject: "an encoding",
-    inputs=probe_examples,
-)
+@section
+class Probes:
+    """How often a neighbour's label, or a linear classifier of the codes, is right."""
+
+    columns: ClassVar = (Column("neighbour_accuracy", 3), Column("linear_accuracy", 3))
+
+    def metric(self, subject: Subject) -> Metric:
+        return Metric(
+            measure=mean_measure,
+            summary=lane_by_lane(probes_summary),
+            cost="an encoding",
+            inputs=probe_examples(subject),
+        )
+
+    def needs(self, config):
+        yield from package_needs("probes", "sklearn", "scikit-learn")
+
+    def needs_of_data(self, config, data):
+        train, test = data.train.labels, data.test.labels
+        if train is None or test is None or test.min() < 0:
+            yield (
+                f"evaluation.metrics = 'probes' needs labels, and {data.identity['name']} has none"
+            )
 
 
 def disentanglement_summary(arrays: Arrays, subject: Subject) -> list[Numbers]:
@@ -108,7 +143,7 @@ def disentanglement_summary(arrays: Arrays, subject: Subject) -> list[Numbers]:
     And without these, udr: how alike the lanes of the same setting and other seeds have them.
     """
     factors_nf = subject.data.test.factors
-    assert factors_nf is not None  # combinations.py refuses data without
+    assert factors_nf is not None  # needs_of_data refuses data without
     lanes: list[Numbers] = []
     for mean_nl in arrays["mean"]:
         codes_nl = mean_nl.astype(np.float64)
@@ -138,38 +173,71 @@ def disentanglement_summary(arrays: Arrays, subject: Subject) -> list[Numbers]:
     return lanes
 
 
-disentanglement = Metric(
-    measure=latents_measure,
-    summary=disentanglement_summary,
-    columns=tuple(
-        Column(name, 3)
-        for name in (
-            "mig", "sap", "modularity", "explicitness", "dci_disentanglement", "dci_completeness",
-            "dci_informativeness", "beta_vae_score", "factor_vae_score", "udr",
-        )
-    ),
-    cost=lambda subject: "an encoding",
+SCORES = (
+    "mig", "sap", "modularity", "explicitness", "dci_disentanglement", "dci_completeness",
+    "dci_informativeness", "beta_vae_score", "factor_vae_score", "udr",
 )  # fmt: skip
 
 
-def surgery_measure(spec, hyper, model, params, key, x_bd):
+@section
+class Disentanglement:
+    """Scores of the posterior means against the factors that the images were made of."""
+
+    columns: ClassVar = tuple(Column(name, 3) for name in SCORES)
+
+    def metric(self, subject: Subject) -> Metric:
+        return Metric(
+            measure=latents_measure,
+            summary=disentanglement_summary,
+            cost="an encoding",
+        )
+
+    def needs(self, config):
+        yield from package_needs("disentanglement", "sklearn", "scikit-learn")
+
+    def needs_of_data(self, config, data):
+        if data.test.factors is None:
+            yield (
+                "evaluation.metrics = 'disentanglement' needs the factors that the images were "
+                f"made of, and {data.identity['name']} has none (dataset.name = 'sprites' has)"
+            )
+
+
+def surgery_measure(settings, model, variables, key, x_bd, label_b):
     """The diagonal q(z | x)."""
-    return model.encode(params, x_bd)._asdict()
+    (layer,) = model.trace(variables, posterior_means, x_bd, label_b).layers
+    return {"mean": layer.q.mean_kbl[0], "log_scale": layer.q.log_scale_kbl[0]}
 
 
 def surgery_summary(arrays: Arrays, subject: Subject) -> Numbers:
     """The mean KL in three parts, with their Monte Carlo errors."""
     q = Gaussian(jnp.asarray(arrays["mean"]), jnp.asarray(arrays["log_scale"]))
-    return surgery(jax.random.key(0), q, SURGERY_DRAWS)._asdict()
+    return surgery(jax.random.key(0), q, SURGERY_SAMPLES)._asdict()
 
 
-surgery_metric = Metric(
-    measure=surgery_measure,
-    summary=lane_by_lane(surgery_summary),
-    columns=(
+@section
+class SurgeryMetric:
+    """The mean KL in three parts, with their Monte Carlo errors."""
+
+    columns: ClassVar = (
         Column("mutual_information"),
         Column("total_correlation"),
         Column("dimension_wise_kl"),
-    ),
-    cost=lambda subject: f"an encoding, and its density at {SURGERY_DRAWS:,} draws",
-)
+    )
+
+    def metric(self, subject: Subject) -> Metric:
+        return Metric(
+            measure=surgery_measure,
+            summary=lane_by_lane(surgery_summary),
+            cost=f"an encoding, and its density at {SURGERY_SAMPLES:,} samples",
+        )
+
+    def needs(self, config):
+        able = config.model.abilities
+        pair = (able.posterior_type, able.prior_type)
+        if pair != (DiagonalGaussian, StandardNormal) or able.infers_labels:
+            yield (
+                "evaluation.metrics = 'surgery' is written for a diagonal posterior and a "
+                f"standard normal prior, of a model that does not infer labels; these are "
+                f"{config.model.named()}"
+            )

@@ -1,11 +1,12 @@
 """Metrics that are log p(x), or lean on it."""
 
-from typing import NamedTuple
+import dataclasses
+from typing import ClassVar
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
+from vae_jax.checks import whole
 from vae_jax.evaluation.annealed_importance_sampling import (
     Annealing,
     annealed_importance_sampling,
@@ -22,16 +23,30 @@ from vae_jax.evaluation.metrics.metric import (
     Subject,
     first,
     lane_by_lane,
+    latents_needs,
+    likelihood_needs,
+    package_needs,
     standard_error,
 )
-from vae_jax.models.model import ModelHyper
+from vae_jax.keys import section, static
+from vae_jax.models import ModelSpec
 
-DOMINATES = 0.5  # of the weight, in one draw
+DOMINATES = 0.5  # of the weight, in one sample
 
 
-def nll_measure(num_samples: int, hyper, model, params, key, x_bd):
+def samples_key():
+    return static(5_000, whole(1), "samples for each example's log p(x)")
+
+
+def at_once_key():
+    doc = "of them side by side; does not change the result"
+    return static(2_000, whole(1), doc, key="draws_at_once")
+
+
+def nll_measure(settings, model, variables, key, x_bd, label_b):
     """log p(x)."""
-    return importance_sampling(model, params, key, x_bd, num_samples)._asdict()
+    k = settings.num_importance_samples
+    return importance_sampling(model, variables, key, x_bd, k, label_b)._asdict()
 
 
 def nll_summary(arrays: Arrays, subject: Subject) -> Numbers:
@@ -48,23 +63,28 @@ def nll_summary(arrays: Arrays, subject: Subject) -> Numbers:
     }
 
 
-def nll_at_once(subject: Subject) -> int:
-    """As many examples as have so many draws side by side."""
-    return max(1, subject.values["evaluation.draws_at_once"] // BLOCK)
+@section
+class Nll:
+    """-log p(x) by importance sampling."""
 
+    num_importance_samples: int = samples_key()
+    samples_at_once: int = at_once_key()
 
-def nll_cost(subject: Subject) -> str:
-    return f"{subject.values['evaluation.num_importance_samples']:,} decodings"
+    columns: ClassVar = (Column("nll", of_likelihood=True),)
 
+    def metric(self, subject: Subject) -> Metric:
+        return Metric(
+            measure=nll_measure,
+            summary=lane_by_lane(nll_summary),
+            cost=f"{self.num_importance_samples:,} decodings",
+            at_once=max(1, self.samples_at_once // BLOCK),
+        )
 
-nll = Metric(
-    measure=nll_measure,
-    summary=lane_by_lane(nll_summary),
-    columns=(Column("nll", of_likelihood=True),),
-    spec=lambda subject: subject.values["evaluation.num_importance_samples"],
-    at_once=nll_at_once,
-    cost=nll_cost,
-)
+    def needs(self, config):
+        yield from latents_needs("nll", config)
+
+    def needs_of_data(self, config, data):
+        yield from likelihood_needs("nll", config, data)
 
 
 def nll_active_summary(arrays: Arrays, subject: Subject) -> Numbers:
@@ -79,50 +99,53 @@ def nll_active_summary(arrays: Arrays, subject: Subject) -> Numbers:
     }
 
 
-def only_active(subject: Subject, kept: dict[str, Arrays]) -> ModelHyper:
+def only_active(subject: Subject, kept: dict[str, Arrays]) -> ModelSpec:
     """The lanes' own, every latent unit that is not active masked."""
     mean_knl = kept["latents"]["mean"]
-    mask_kl = jnp.array([activity(mean_nl) > ACTIVE for mean_nl in mean_knl], jnp.float32)
-    return subject.model_hyper._replace(latent_mask=mask_kl)
+    mask_kl = np.array([activity(mean_nl) > ACTIVE for mean_nl in mean_knl], np.float32)
+    return dataclasses.replace(subject.model, latent_mask=mask_kl)
 
 
-nll_active = nll._replace(
-    summary=lane_by_lane(nll_active_summary),
-    columns=(Column("nll_active", of_likelihood=True),),
-    stream="nll",  # so that the two differ by the units alone
-    needs=("latents",),
-    model_hyper=only_active,
-)
+@section
+class NllActive:
+    """-log p(x) of the model without the latent units that are not active (Burda et al. 2015)."""
+
+    num_importance_samples: int = samples_key()
+    samples_at_once: int = at_once_key()
+
+    columns: ClassVar = (Column("nll_active", of_likelihood=True),)
+
+    def metric(self, subject: Subject) -> Metric:
+        return (
+            Nll(self.num_importance_samples, self.samples_at_once)
+            .metric()
+            ._replace(
+                summary=lane_by_lane(nll_active_summary),
+                stream="nll",  # so that the two differ by the units alone
+                after=("latents",),
+                model=only_active,
+            )
+        )
+
+    def needs(self, config):
+        if not config.model.abilities.can_be_masked:
+            yield (
+                f"evaluation.metrics = 'nll_active' needs latent units that can be left out, and "
+                f"those of {config.model.named()} can't; it goes with model.posterior = 'diagonal' "
+                "and model.prior = 'standard_normal' or 'learned_gaussian'"
+            )
+
+    def needs_of_data(self, config, data):
+        yield from likelihood_needs("nll_active", config, data)
 
 
-class AisSpec(NamedTuple):
-    """The chains, how many draws they are compared with, and of how many images."""
-
-    annealing: Annealing
-    num_importance_samples: int
-    images: int
-
-
-def ais_spec(subject: Subject) -> AisSpec:
-    """The static choice."""
-    annealing = Annealing(
-        subject.values["evaluation.ais.chains"],
-        subject.values["evaluation.ais.temperatures"],
-        subject.values["evaluation.ais.leapfrog_steps"],
-    )
-    return AisSpec(
-        annealing,
-        subject.values["evaluation.num_importance_samples"],
-        subject.values["evaluation.ais.images"],
-    )
-
-
-def ais_measure(spec: AisSpec, hyper, model, params, key, x_bd):
+def ais_measure(settings, model, variables, key, x_bd, label_b):
     """Of an image, both estimates of log p(x); and the bracket of an image of the model's own."""
     keys = jax.random.split(key, 3)
-    found = annealed_importance_sampling(model, params, keys[0], x_bd, spec.annealing)
-    around = bracket(model, params, keys[1], spec.annealing)
-    other = importance_sampling(model, params, keys[2], x_bd, spec.num_importance_samples)
+    spec, k = settings.annealing, settings.num_importance_samples
+    found = annealed_importance_sampling(model, variables, keys[0], x_bd, spec, label_b)
+    around = bracket(model, variables, keys[1], spec, label_b)
+    other = importance_sampling(model, variables, keys[2], x_bd, k, label_b)
     return found._asdict() | {
         "importance_log_likelihood": other.log_likelihood,
         "lower": around.lower,
@@ -151,50 +174,50 @@ def ais_summary(arrays: Arrays, subject: Subject) -> Numbers:
     }
 
 
-def ais_cost(subject: Subject) -> str:
-    spec = ais_spec(subject).annealing
-    return (
-        f"2 x {spec.chains} chains of {spec.temperatures:,} moves of {spec.leapfrog_steps} "
-        "gradients"
-    )
+@section
+class Ais:
+    """-log p(x) of some images by annealed importance sampling, and how far off that can be."""
 
+    images: int = static(100, whole(1), "the first of the test set", key="ais.images")
+    chains: int = static(16, whole(1), "for each image", key="ais.chains")
+    temperatures: int = static(1_000, whole(1), "moves of each chain", key="ais.temperatures")
+    leapfrog_steps: int = static(10, whole(1), "gradients of each move", key="ais.leapfrog_steps")
+    num_importance_samples: int = samples_key()
+    samples_at_once: int = at_once_key()
 
-ais = Metric(
-    measure=ais_measure,
-    summary=lane_by_lane(ais_summary),
-    columns=(
+    @property
+    def annealing(self) -> Annealing:
+        return Annealing(self.chains, self.temperatures, self.leapfrog_steps)
+
+    columns: ClassVar = (
         Column("ais_nll", of_likelihood=True),
         Column("ais_gap", of_likelihood=True),
         Column("importance_gap", of_likelihood=True),
-    ),
-    spec=ais_spec,
-    at_once=lambda subject: max(
-        1, subject.values["evaluation.draws_at_once"] // subject.values["evaluation.ais.chains"]
-    ),
-    cost=ais_cost,
-    inputs=lambda subject: first(subject.data.test, subject.values["evaluation.ais.images"]),
-)
-
-
-class GapsSpec(NamedTuple):
-    """The search for the best q, and of how many images."""
-
-    search: Search
-    images: int
-
-
-def gaps_spec(subject: Subject) -> GapsSpec:
-    """The static choice."""
-    search = Search(
-        steps=subject.values["evaluation.gaps.steps"],
-        num_importance_samples=subject.values["evaluation.num_importance_samples"],
     )
-    return GapsSpec(search, subject.values["evaluation.gaps.images"])
+
+    def metric(self, subject: Subject) -> Metric:
+        return Metric(
+            measure=ais_measure,
+            summary=lane_by_lane(ais_summary),
+            cost=(
+                f"2 x {self.chains} chains of {self.temperatures:,} moves of "
+                f"{self.leapfrog_steps} gradients"
+            ),
+            at_once=max(1, self.samples_at_once // self.chains),
+            inputs=first(subject.data.test, self.images),
+        )
+
+    def needs(self, config):
+        yield from latents_needs("ais", config)
+        yield from package_needs("ais", "blackjax", "blackjax")
+
+    def needs_of_data(self, config, data):
+        yield from likelihood_needs("ais", config, data)
 
 
-def gaps_measure(spec: GapsSpec, hyper, model, params, key, x_bd):
+def gaps_measure(settings, model, variables, key, x_bd, label_b):
     """Both ELBOs and log p(x)."""
-    return gaps(model, params, key, x_bd, spec.search)._asdict()
+    return gaps(model, variables, key, x_bd, settings.search, label_b)._asdict()
 
 
 def gaps_summary(arrays: Arrays, subject: Subject) -> Numbers:
@@ -214,23 +237,44 @@ def gaps_summary(arrays: Arrays, subject: Subject) -> Numbers:
     }
 
 
-def gaps_cost(subject: Subject) -> str:
-    search = gaps_spec(subject).search
-    return (
-        f"{search.steps:,} steps of {search.draws} draws, and "
-        f"{search.num_importance_samples:,} decodings"
-    )
+@section
+class GapsMetric:
+    """What the family of q(z | x) costs of log p(x), and what the encoder's choice of it does."""
 
+    images: int = static(100, whole(1), "the first of the test set", key="gaps.images")
+    steps: int = static(500, whole(1), "of Adam, ten samples each", key="gaps.steps")
+    num_importance_samples: int = samples_key()
+    samples_at_once: int = at_once_key()
 
-gaps_metric = Metric(
-    measure=gaps_measure,
-    summary=lane_by_lane(gaps_summary),
-    columns=(
+    @property
+    def search(self) -> Search:
+        return Search(self.steps, num_importance_samples=self.num_importance_samples)
+
+    columns: ClassVar = (
         Column("approximation_gap", of_likelihood=True),
         Column("amortization_gap", of_likelihood=True),
-    ),
-    spec=gaps_spec,
-    at_once=nll_at_once,
-    cost=gaps_cost,
-    inputs=lambda subject: first(subject.data.test, subject.values["evaluation.gaps.images"]),
-)
+    )
+
+    def metric(self, subject: Subject) -> Metric:
+        search = self.search
+        return Metric(
+            measure=gaps_measure,
+            summary=lane_by_lane(gaps_summary),
+            cost=(
+                f"{search.steps:,} steps of {search.samples} samples, and "
+                f"{search.num_importance_samples:,} decodings"
+            ),
+            at_once=max(1, self.samples_at_once // BLOCK),
+            inputs=first(subject.data.test, self.images),
+        )
+
+    def needs(self, config):
+        yield from latents_needs("gaps", config)
+        if config.model.abilities.num_layers > 1:
+            yield (
+                "evaluation.metrics = 'gaps' fits one layer's q(z | x) to an image, and "
+                f"{config.model.named()} has more layers; leave it out"
+            )
+
+    def needs_of_data(self, config, data):
+        yield from likelihood_needs("gaps", config, data)

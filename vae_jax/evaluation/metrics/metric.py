@@ -1,13 +1,18 @@
-"""What a metric is."""
+"""What a metric is.
 
-from collections.abc import Callable, Hashable
+A metric's section holds its keys. It has columns, which of its numbers the tables show, and
+metric(subject) -> Metric.
+"""
+
+import importlib.util
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from vae_jax.data.dataset import Dataset, Split
-from vae_jax.models.model import ModelHyper
+from vae_jax.models import ModelSpec
 
 Arrays = dict[str, np.ndarray]  # [lanes, n, ...], an entry an example
 Numbers = dict[str, Any]  # of a lane, for results.json; a list: of its latent units
@@ -24,52 +29,45 @@ class Column(NamedTuple):
 class Subject(NamedTuple):
     """The lanes that are measured, and what they were trained on."""
 
-    values: dict[str, Any]  # their config; of what lanes differ in, the first lane's
     settings: tuple[dict[str, Any], ...]  # each lane's swept keys and their values
     data: Dataset
-    model_hyper: ModelHyper  # with a leading axis of lanes
+    model: ModelSpec  # with a leading axis of lanes
     folder: Path  # where what is measured is kept
+    seed: int  # of what is drawn once of the data
 
 
 class Metric(NamedTuple):
     """What is measured of each example, and what that comes to.
 
-    measure: (spec, hyper, model, params, key, x [1, d]) -> {name: [1, ...]}, as examples.py has it.
+    measure: (section, model, variables, key, x [1, d], y [1] or None) -> {name: [1, ...]}.
     summary: (the arrays of all lanes and examples, subject) -> each lane's numbers.
-    columns: which of the numbers the tables show.
-    cost:    subject -> what an example takes, in words.
-    spec:    subject -> measure's static choice: all that the numbers depend on but the params.
-    at_once: subject -> examples side by side on a device; 0: a batch of the evaluation's.
-    inputs:  subject -> the examples.
+    cost:    what an example takes, in words.
+    at_once: examples side by side on a device; 0: a batch of the evaluation's.
+    inputs:  the examples; None: the test set.
     stream:  the metric whose noise it takes; "": its own.
-    needs:   metrics that are measured first.
-    model_hyper: (subject, {metric: arrays} of `needs`) -> that of the model that is measured.
+    after:   metrics that are measured first.
+    model:   (subject, {metric: arrays} of `after`) -> that of the model that is measured.
     """
 
     measure: Callable[..., dict[str, Any]]
     summary: Callable[[Arrays, Subject], list[Numbers]]
-    columns: tuple[Column, ...]
-    cost: Callable[[Subject], str]
-    spec: Callable[[Subject], Hashable] = lambda subject: None
-    at_once: Callable[[Subject], int] = lambda subject: 0
-    inputs: Callable[[Subject], Split] = lambda subject: subject.data.test
+    cost: str
+    at_once: int = 0
+    inputs: Split | None = None
     stream: str = ""
-    needs: tuple[str, ...] = ()
-    model_hyper: Callable[[Subject, dict[str, Arrays]], ModelHyper] = lambda subject, kept: (
-        subject.model_hyper
-    )
+    after: tuple[str, ...] = ()
+    model: Callable[[Subject, dict[str, Arrays]], ModelSpec] = lambda subject, kept: subject.model
 
 
 def lane_by_lane(
     summary: Callable[[Arrays, Subject], Numbers],
-) -> Callable[[Arrays, Subject], list]:
+) -> Callable[[Arrays, Subject], list[Numbers]]:
     """The summary of all lanes, of one that sees a lane's arrays [n, ...] alone."""
 
     def of_all(arrays: Arrays, subject: Subject) -> list[Numbers]:
         lanes = range(len(subject.settings))
         return [summary({name: leaf[i] for name, leaf in arrays.items()}, subject) for i in lanes]
 
-    of_all.__doc__ = summary.__doc__
     return of_all
 
 
@@ -84,3 +82,30 @@ def first(split: Split, n: int) -> Split:
     """Its first n examples."""
     labels, factors = (None if part is None else part[:n] for part in split[1:])
     return Split(split.images[:n], labels, factors)
+
+
+def package_needs(name: str, package: str, distribution: str) -> Iterator[str]:
+    """What is wrong where a package is missing."""
+    if importlib.util.find_spec(package) is None:
+        yield f"evaluation.metrics = {name!r} needs {distribution}: pip install -e '.[evaluation]'"
+
+
+def latents_needs(name: str, config: Any) -> Iterator[str]:
+    """What is wrong with a metric by samples of z alone."""
+    if config.model.abilities.infers_labels:
+        yield (
+            f"evaluation.metrics = {name!r} is by samples of z alone, and {config.model.named()} "
+            "has labels to sample too; leave it out"
+        )
+
+
+def likelihood_needs(name: str, config: Any, data: Dataset) -> Iterator[str]:
+    """What is wrong with log p(x) of data that the likelihood is not of."""
+    pseudo = config.model.likelihood.support == "binary" and not data.binary
+    if pseudo and not config.evaluation.allow_pseudo_likelihood:
+        likelihood = config.model.likelihood_name
+        yield (
+            f"evaluation.metrics = {name!r} of grey values under model.likelihood = "
+            f"{likelihood!r} is no likelihood; binarise them, or say "
+            "evaluation.allow_pseudo_likelihood = True"
+        )

@@ -1,34 +1,50 @@
 """The metric of what the model generates."""
 
 import math
+from functools import partial
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
+from vae_jax.checks import text
 from vae_jax.evaluation import features
 from vae_jax.evaluation.features import FeatureSpace
-from vae_jax.evaluation.metrics.metric import Arrays, Column, Metric, Numbers, Subject
+from vae_jax.evaluation.metrics.metric import (
+    Arrays,
+    Column,
+    Metric,
+    Numbers,
+    Subject,
+    latents_needs,
+)
 from vae_jax.evaluation.sample_quality import sample_quality
+from vae_jax.keys import section, static
+from vae_jax.models.model import sample_prior
 
 
-def samples_measure(spec: tuple[str, str], hyper, model, params, key, x_bd):
-    """An x that the model makes, stored as the data are; x itself has no part in it."""
+def samples_measure(settings, model, variables, key, x_bd, label_b):
+    """An x that the model makes; x itself has no part in it."""
     z_key, x_key = jax.random.split(key)
-    made_bd = model.sample(x_key, model.decode(params, model.prior_sample(z_key, params, 1)))
-    if spec[0] == "uint8":
-        made_bd = jnp.clip(jnp.round(255 * made_bd), 0, 255).astype(jnp.uint8)
-    return {"made": made_bd}
+    return {"made": sample_prior(model, variables, z_key, 1, label_b).x.sample(x_key)[0]}
 
 
-def feature_space(subject: Subject) -> FeatureSpace:
-    """The one that the config names, or one trained on this run's training set, and kept."""
-    given, data = subject.values["evaluation.samples.features"], subject.data
+def samples_uint8_measure(settings, model, variables, key, x_bd, label_b):
+    """And stored as the data are."""
+    made_bd = samples_measure(settings, model, variables, key, x_bd, label_b)["made"]
+    return {"made": jnp.clip(jnp.round(255 * made_bd), 0, 255).astype(jnp.uint8)}
+
+
+def feature_space(given: str, subject: Subject) -> FeatureSpace:
+    """The one in the file `given`, or one trained on this run's training set, and kept."""
+    data = subject.data
     path = subject.folder / "features.npz"
     if given or path.exists():
         return features.load(given or path, data.image_shape)
     print("samples: training the feature space", flush=True)
     space = features.train_features(
-        jax.random.key(subject.values["dataset.binarization_seed"]),
+        jax.random.key(subject.seed),
         data.train.images,
         data.train.labels,
         data.image_shape,
@@ -39,9 +55,9 @@ def feature_space(subject: Subject) -> FeatureSpace:
     return space
 
 
-def samples_summary(arrays: Arrays, subject: Subject) -> list[Numbers]:
-    """As many drawn images as the test set has, beside it, in a space of features trained here."""
-    space = feature_space(subject)
+def samples_summary(given: str, arrays: Arrays, subject: Subject) -> list[Numbers]:
+    """As many made images as the test set has, beside it, in a space of features trained here."""
+    space = feature_space(given, subject)
     real_nf, name = features.features(space, subject.data.test.images), features.checksum(space)
     return [
         sample_quality(real_nf, features.features(space, made_nd))._asdict()
@@ -50,19 +66,37 @@ def samples_summary(arrays: Arrays, subject: Subject) -> list[Numbers]:
     ]
 
 
-samples = Metric(
-    measure=samples_measure,
-    summary=samples_summary,
-    columns=(
+@section
+class Samples:
+    """As many made images as the test set has, beside it, in a space of features trained here."""
+
+    features: str = static(
+        "",
+        text,
+        'the .npz of a feature space of another run, for numbers to compare; "": one is trained',
+        key="samples.features",
+    )
+
+    columns: ClassVar = (
         Column("precision", 3),
         Column("recall", 3),
         Column("density", 3),
         Column("coverage", 3),
         Column("frechet_distance"),
-    ),
-    spec=lambda subject: (
-        str(subject.data.test.images.dtype),
-        subject.values["evaluation.samples.features"],
-    ),
-    cost=lambda subject: f"{math.prod(subject.data.image_shape):,} numbers drawn",
-)
+    )
+
+    def metric(self, subject: Subject) -> Metric:
+        is_uint8 = subject.data.test.images.dtype == np.uint8
+        return Metric(
+            measure=samples_uint8_measure if is_uint8 else samples_measure,
+            summary=partial(samples_summary, self.features),
+            cost=f"{math.prod(subject.data.image_shape):,} numbers drawn",
+        )
+
+    def needs(self, config):
+        yield from latents_needs("samples", config)
+
+    def needs_of_data(self, config, data):
+        if self.features:
+            features.load(self.features, data.image_shape)  # refuses others
+        return iter(())

@@ -1,0 +1,34 @@
+"""From what a user wrote to checked values."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from vae_jax.config.build import make_config
+from vae_jax.config.needs import refuse_combination
+from vae_jax.config.schema import KEYS, flatten, unknown_key
+from vae_jax.errors import UserError
+from vae_jax.keys import Values, idle_problem, normalised
+
+
+def check(config: Mapping[str, Any], *, idle_allowed: bool = False) -> Values:
+    """The config, flat, every value of its one type (1 and 1.0 hash alike, so types matter).
+
+    `idle_allowed`: of a key that is set and that nothing chosen reads, take the default.
+
+    Raises:
+      UserError: an unknown key, a missing one, a value that can't be, one that has no effect, or
+        choices that do not go together.
+    """
+    flat = flatten(config)
+    for key in flat:
+        if key not in KEYS:
+            raise unknown_key(key)
+    for key in KEYS:
+        if key not in flat:
+            raise UserError(f"the config has no {key!r}; start it from configs/default.py")
+    values, idle = normalised(KEYS, flat)
+    for key in idle:
+        if not idle_allowed:
+            raise UserError(idle_problem(KEYS, values, key, flat[key]))
+    refuse_combination(make_config(values))
+    return values
