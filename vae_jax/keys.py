@@ -16,7 +16,7 @@ differ in. A family key names one of several members, each a section whose own k
 import dataclasses
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar, dataclass_transform
 
 import jax
 import numpy as np
@@ -37,18 +37,30 @@ class Facts(NamedTuple):
     total_steps: int
 
 
-def _field(default: Any, *, is_static: bool, **meta: Any) -> Any:
-    meta = {"static": is_static, "key": "", "members": {}, "several": False, "to": None} | meta
-    meta.setdefault("host", False)
-    if meta["members"]:
-        names = default if meta["several"] else (default,)
+# What a field says of itself, where it does not say something else.
+PLAIN: dict[str, Any] = {
+    "static": True,
+    "host": False,  # whether no program depends on it
+    "check": None,  # None: it is no key
+    "doc": "",
+    "key": "",  # its name in the section; "": the field's
+    "choices": {},  # the names that it can be, each with a line
+    "members": {},  # the same, each with a section
+    "several": False,  # whether it names any number of them
+    "to": None,  # (value, facts) -> what the program takes
+}
 
-        def make():
-            chosen = tuple(meta["members"][name]() for name in names)
-            return chosen if meta["several"] else chosen[0]
 
-        return dataclasses.field(default_factory=make, metadata=meta | {"default": default})
-    return dataclasses.field(default=default, metadata=meta | {"default": default})
+def _field(default: Any, **given: Any) -> Any:
+    meta = PLAIN | given | {"default": default}
+    if not meta["members"]:
+        return dataclasses.field(default=default, metadata=meta)
+    members, several = meta["members"], meta["several"]
+
+    def make():
+        return tuple(members[name]() for name in default) if several else members[default]()
+
+    return dataclasses.field(default_factory=make, metadata=meta)
 
 
 def static(default: Any, check: Check, doc: str, key: str = "", choices: Mapping = {}) -> Any:
@@ -58,14 +70,12 @@ def static(default: Any, check: Check, doc: str, key: str = "", choices: Mapping
       key: its name in the section, "flow.width"; "": the field's.
       choices: {name: line on it}, of a key that is one of some names.
     """
-    return _field(default, is_static=True, check=check, doc=doc, key=key, choices=choices)
+    return _field(default, check=check, doc=doc, key=key, choices=choices)
 
 
 def host(default: Any, check: Check, doc: str, key: str = "", choices: Mapping = {}) -> Any:
     """A key that no program depends on: what the host does, and with which data."""
-    return _field(
-        default, is_static=True, check=check, doc=doc, key=key, choices=choices, host=True
-    )
+    return _field(default, host=True, check=check, doc=doc, key=key, choices=choices)
 
 
 def choice(choices: Mapping[str, Any], default: str, doc: str, key: str = "") -> Any:
@@ -84,41 +94,34 @@ def traced(
 
     `to`: (value, facts) -> what the program takes, such as steps of epochs.
     """
-    return _field(default, is_static=False, check=check, doc=doc, key=key, to=to)
+    return _field(default, static=False, check=check, doc=doc, key=key, to=to)
 
 
 def family(members: Mapping[str, type], default: str, doc: str, key: str = "") -> Any:
     """A key that names one of `members`, whose own keys stand in the same place."""
     check = name_in(members)
-    return _field(default, is_static=False, members=members, check=check, doc=doc, key=key)
+    return _field(default, static=False, members=members, check=check, doc=doc, key=key)
 
 
 def families(members: Mapping[str, type], default: tuple[str, ...], doc: str, key: str = "") -> Any:
     """A key that names any number of `members`."""
+    check = names_in(members)
     return _field(
-        default,
-        is_static=False,
-        members=members,
-        several=True,
-        check=names_in(members),
-        doc=doc,
-        key=key,
+        default, static=False, members=members, several=True, check=check, doc=doc, key=key
     )
 
 
 def fact(to: Callable[[Facts], Any] | None = None, *, is_static: bool = True) -> Any:
     """No key: what the section takes of the Facts; `to` None: set where a program is made."""
     own = None if to is None else lambda _, facts: to(facts)
-    return dataclasses.field(
-        default=None,
-        metadata={"static": is_static, "check": None, "members": {}, "to": own, "host": False},
-    )
+    return _field(None, static=is_static, to=own)
 
 
-def section(cls: type) -> Any:
+@dataclass_transform(frozen_default=True)
+def section(cls: type[Section]) -> type[Section]:
     """Makes a class of keys a section."""
     cls = dataclasses.dataclass(frozen=True)(cls)
-    names = {f.name: f.metadata["static"] for f in dataclasses.fields(cls)}
+    names = {f.name: f.metadata["static"] for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
     return jax.tree_util.register_dataclass(
         cls,
         data_fields=[name for name, is_static in names.items() if not is_static],
@@ -179,7 +182,7 @@ def keys_of(sections: Mapping[str, type]) -> dict[str, Key]:
             key = Key(
                 meta["default"],
                 not meta["static"] and not meta["members"],
-                dict(meta["members"] or meta.get("choices", {})),
+                dict(meta["members"] or meta["choices"]),
                 bool(meta["members"]),
                 (),
             )
@@ -290,6 +293,11 @@ def resolve(part: Section, facts: Facts) -> Section:
             changes[f.name] = f.metadata["to"](value, facts)
         elif f.metadata["members"]:
             changes[f.name] = resolve(value, facts)
+    return replace(part, **changes)
+
+
+def replace(part: Section, **changes: Any) -> Section:
+    """The section with other values."""
     return dataclasses.replace(part, **changes)  # type: ignore[type-var]
 
 

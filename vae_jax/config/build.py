@@ -1,6 +1,5 @@
 """From checked values to the sections of a config, and to the spec of a program."""
 
-import dataclasses
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -10,7 +9,7 @@ from vae_jax.config.schema import SECTIONS, Log, Sweep
 from vae_jax.data import DatasetSpec
 from vae_jax.data.dataset import Dataset
 from vae_jax.evaluation.metrics import Evaluation
-from vae_jax.keys import Facts, Values, build, resolve, stack
+from vae_jax.keys import Facts, Values, build, replace, resolve, stack
 from vae_jax.models import ModelSpec
 from vae_jax.objectives import Objective
 from vae_jax.training.optimizer import Optimizer
@@ -32,7 +31,7 @@ class Config(NamedTuple):
 
 def make_config(values: Values) -> Config:
     """The sections of checked values."""
-    return Config(**{name: build(cls, values, name) for name, cls in SECTIONS.items()})
+    return Config(*(build(SECTIONS[name], values, name) for name in Config._fields))
 
 
 def facts_of(config: Config, data: Dataset) -> Facts:
@@ -55,7 +54,7 @@ def lane_spec(values: Values, data: Dataset, padded_latent_size: int | None = No
     model = resolve(config.model, facts)
     if padded_latent_size is not None:
         mask: Any = np.arange(padded_latent_size) < model.latent_size
-        model = dataclasses.replace(model, latent_size=padded_latent_size, latent_mask=mask)
+        model = replace(model, latent_size=padded_latent_size, latent_mask=mask)
     return Spec(
         model=model,
         objective=resolve(config.objective, facts),

@@ -36,7 +36,7 @@ class Log:
     tensorboard: bool = host(False, flag, "also write its events (pip install -e '.[tensorboard]')")
 
 
-SECTIONS = {
+SECTIONS: dict[str, Any] = {
     "dataset": DatasetSpec,
     "model": ModelSpec,
     "objective": Objective,
@@ -75,10 +75,10 @@ def nest(values: Values) -> dict[str, Any]:
     """The inverse of `flatten`."""
     nested: dict[str, Any] = {}
     for key, value in values.items():
-        *sections, last = key.split(".")
+        *path, last = key.split(".")
         inner = nested
-        for section in sections:
-            inner = inner.setdefault(section, {})
+        for name in path:
+            inner = inner.setdefault(name, {})
         inner[last] = value
     return nested
 

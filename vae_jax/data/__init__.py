@@ -1,4 +1,4 @@
-"""Datasets as arrays. To add one, write a section whose load() returns a Source, and list it here."""
+"""Datasets as arrays. To add one, write a section whose load() returns a Source, and list it."""
 
 from typing import Any
 

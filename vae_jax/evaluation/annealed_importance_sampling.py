@@ -98,18 +98,17 @@ def moved(
     """
     hmc = hamiltonian_kernel()
     kernel, unit = hmc.build_kernel(), jnp.ones(z_kl.shape[1])
-
     sizes = layer_sizes(model, variables, label_b)
 
-    def trace(z_l):
+    def trace_of(z_l):
         return model.trace(variables, given(parted(z_l[None, None], sizes)), None, label_b)
 
     def log_likelihood(z_l):
-        return trace(z_l).x.log_prob(x_bd[None])[0, 0]
+        return trace_of(z_l).x.log_prob(x_bd[None])[0, 0]
 
     def move(key, z_l, beta, step_size):
         def log_density(z_l):
-            return log_prior(trace(z_l))[0, 0] + beta * log_likelihood(z_l)
+            return log_prior(trace_of(z_l))[0, 0] + beta * log_likelihood(z_l)
 
         state, info = kernel(
             key, hmc.init(z_l, log_density), log_density, step_size, unit, spec.leapfrog_steps
@@ -134,8 +133,8 @@ def moved(
         )
 
     betas = jnp.asarray(inverse_temperatures(spec.temperatures))
-    given = jnp.zeros(spec.temperatures) if step_sizes is None else step_sizes
-    schedule = (jnp.arange(spec.temperatures), betas[:-1], betas[1:], given)
+    told = jnp.zeros(spec.temperatures) if step_sizes is None else step_sizes
+    schedule = (jnp.arange(spec.temperatures), betas[:-1], betas[1:], told)
     start = (z_kl, jnp.zeros(len(z_kl)), jnp.float32(0.3))
     (_, log_w_k, _), (taken, accepted) = jax.lax.scan(step, start, schedule, reverse=backwards)
     return log_w_k, taken, jnp.mean(accepted)

@@ -85,7 +85,7 @@ def optimized_posterior(
     search: Search,
     label_b: Any = None,
 ) -> Any:
-    """q*: its parameters start as those that the encoder gives, and from there up the ELBO of this x alone."""
+    """q*: from the parameters that the encoder gives, up the ELBO of this x alone."""
     optimizer = optax.adam(optax.cosine_decay_schedule(LEARNING_RATE, search.steps))
 
     def loss(q, key):

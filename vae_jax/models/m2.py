@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key
 
 from vae_jax.keys import section
-from vae_jax.models.model import Abilities, Model, Start, Take, Trace, Variables
+from vae_jax.models.model import NO_START, Abilities, Model, Start, Take, Trace, Variables
 from vae_jax.models.vae import one_layer_abilities, posterior_key, prior_key, vae
 
 
@@ -35,7 +35,7 @@ class M2:
         own = vae(spec, self.prior, self.posterior, spec.num_classes)
         classifier = spec.encoder.encoder(spec.image_shape, (("label", spec.num_classes),))
 
-        def init(key: Key[Array, ""], start: Start = Start()) -> Variables:
+        def init(key: Key[Array, ""], start: Start = NO_START) -> Variables:
             model_key, classifier_key = jax.random.split(key)
             variables = own.init(model_key, start)
             params = variables["params"] | {"classifier": classifier.init(classifier_key)}

@@ -9,6 +9,8 @@ i: the layer, 0 at the top; q: q(z | x, ...), None without x; p: p(z | the layer
 these are not known yet.
 """
 
+import functools
+import operator
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -30,6 +32,9 @@ class Start(NamedTuple):
 
     mean_d: Any = None  # [d], where the decoder's output bias starts; None: at 0
     examples_nd: Any = None  # [n, d], where a prior's pseudo-inputs start
+
+
+NO_START = Start()  # nothing
 
 
 class Abilities(NamedTuple):
@@ -55,14 +60,17 @@ class Layer(NamedTuple):
     p: Any  # p(z | the layers above)
 
 
+NOTHING: dict[str, Any] = {}
+
+
 class Trace(NamedTuple):
     """What a model gives for some latents."""
 
     layers: tuple[Layer, ...]  # the top first
     x: Any  # p(x | z), of shape [k, b, d]
     y: Float[Array, "b c"] | None = None  # logits of q(y | x), of a model that infers labels
-    losses: dict[str, Float[Array, " b"]] = {}  # the model's own, added to any objective
-    stats: Params = {}  # after this minibatch
+    losses: dict[str, Float[Array, " b"]] = NOTHING  # the model's own, added to any objective
+    stats: Params = NOTHING  # after this minibatch
 
 
 class Model(NamedTuple):
@@ -137,16 +145,14 @@ def log_prior(trace: Trace) -> Float[Array, "k b"]:
 
 def log_posterior(trace: Trace) -> Float[Array, "k b"]:
     """log q(z | x), nats."""
-    return sum_up([layer.log_q_kb for layer in trace.layers])
+    found = [layer.log_q_kb for layer in trace.layers if layer.log_q_kb is not None]
+    assert len(found) == len(trace.layers), "the density of these latents was not taken"
+    return sum_up(found)
 
 
-def sum_up(terms: Sequence[Array | None]) -> Array:
+def sum_up(terms: Sequence[Array]) -> Array:
     """Their sum, from the bottom layer to the top."""
-    total = terms[-1]
-    assert total is not None
-    for term in terms[-2::-1]:
-        total = total + term
-    return total
+    return functools.reduce(operator.add, terms[::-1])
 
 
 def log_joint(trace: Trace, x_bd: Float[Array, "b d"]) -> Float[Array, "k b"]:
@@ -156,10 +162,13 @@ def log_joint(trace: Trace, x_bd: Float[Array, "b d"]) -> Float[Array, "k b"]:
 
 def kl_by_unit(trace: Trace) -> Float[Array, "b l"] | None:
     """KL(q(z | x) || p(z)) by latent unit, nats; None: a layer has no closed form."""
-    found = [kl_divergence(layer.q, layer.p) for layer in trace.layers]
-    if any(kl is None for kl in found):
-        return None
-    return joined([jnp.mean(kl, axis=0) if len(kl) > 1 else kl[0] for kl in found])  # type: ignore[arg-type]
+    found = []
+    for layer in trace.layers:
+        kl_kbl = kl_divergence(layer.q, layer.p)
+        if kl_kbl is None:
+            return None
+        found.append(jnp.mean(kl_kbl, axis=0) if len(kl_kbl) > 1 else kl_kbl[0])
+    return joined(found)
 
 
 def posterior_mean(

@@ -8,7 +8,7 @@ from jaxtyping import Array, Float, Int, Key
 
 from vae_jax.checks import several, whole
 from vae_jax.keys import choice, section, static
-from vae_jax.models.model import Abilities, Layer, Model, Start, Take, Trace, Variables
+from vae_jax.models.model import NO_START, Abilities, Layer, Model, Start, Take, Trace, Variables
 from vae_jax.networks import MLP
 from vae_jax.networks.network import ACTIVATIONS
 from vae_jax.probability import gaussian
@@ -48,7 +48,7 @@ class TwoLayers:
         top_encoder = network.encoder((1, 1, bottom_size), gaussian_heads(top_size))
         top_decoder = network.decoder((1, 1, bottom_size), 2, top_size)
 
-        def init(key: Key[Array, ""], start: Start = Start()) -> Variables:
+        def init(key: Key[Array, ""], start: Start = NO_START) -> Variables:
             keys = jax.random.split(key, 4)
             output_bias = None if start.mean_d is None else likelihood.initial_bias(start.mean_d)
             params = {

@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, Int, Key
 
 from vae_jax.checks import flag
 from vae_jax.keys import family, section, static
-from vae_jax.models.model import Abilities, Layer, Model, Start, Take, Trace, Variables
+from vae_jax.models.model import NO_START, Abilities, Layer, Model, Start, Take, Trace, Variables
 from vae_jax.probability import gaussian
 from vae_jax.probability.distributions import DiagonalGaussian
 from vae_jax.probability.divergences import KL_DIVERGENCES
@@ -91,7 +91,7 @@ def vae(spec, prior, posterior, num_classes: int) -> Model:
         one_hot = jax.nn.one_hot(label_b, num_classes)
         return jnp.broadcast_to(one_hot, (k, *one_hot.shape)).reshape(-1, num_classes)
 
-    def init(key: Key[Array, ""], start: Start = Start()) -> Variables:
+    def init(key: Key[Array, ""], start: Start = NO_START) -> Variables:
         encoder_key, decoder_key, prior_key = jax.random.split(key, 3)
         output_bias = None if start.mean_d is None else likelihood.initial_bias(start.mean_d)
         params = {

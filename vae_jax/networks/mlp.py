@@ -78,7 +78,10 @@ class MLP:
     encoder, decoder = encoder, decoder
 
     def layers(self, h, first_init):
-        """h [n, inputs] -> [n, features], inside a compact module; `first_init`: of those that see h."""
+        """h [n, inputs] -> [n, features], inside a compact module.
+
+        `first_init`: the kernel_init of the layers that see h.
+        """
         for i, width in enumerate(self.widths):
             init = hidden_init if i else first_init
             h = nn.Dense(width, kernel_init=init, name=f"hidden_{i}")(h)

@@ -1,7 +1,5 @@
-"""What is optimised. To add a bound, write its section and list it here or in `importance.BOUNDS`."""
+"""What is optimised. To add a bound, write its section, and list it here or in BOUNDS."""
 
-import dataclasses
-import math
 from typing import Any
 
 import jax

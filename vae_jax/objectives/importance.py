@@ -6,7 +6,7 @@ of (log w_1, ..., log w_k), which lies below log p(x) in expectation where beta 
 To add one, write its section, with the keys that are its own, and list it in BOUNDS. It has
 
     value(log_w [k, b])     the bound of each example [b]
-    curvature(log_w [k, b]) its second derivative by each log w, for the doubly reparameterised gradient
+    curvature(log_w [k, b]) its second derivative by each log w (doubly reparameterised gradients)
     encoder_bound()         the bound that the encoder's own params climb; None: this one
 """
 
@@ -278,7 +278,10 @@ class MIWAE:
 
 @section
 class PIWAE:
-    """The IWAE's bound for the model, the MIWAE's for the encoder (Rainforth et al. 2018, sec. 4)."""
+    """The IWAE's bound for the model, the MIWAE's for the encoder.
+
+    References: Rainforth et al. 2018, section 4.
+    """
 
     gradient: str = gradient_key()
     num_groups: int = groups_key()

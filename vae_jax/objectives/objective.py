@@ -1,7 +1,9 @@
 """What every objective takes and gives.
 
-A bound's section has loss(model, variables, key, x [b, d], y [b] or None, weights: Weights) -> Loss,
-and says whether it infers_labels.
+A bound's section says whether it infers_labels, whether it is_unit_by_unit (no part of it sees
+latent units together), and has
+
+    loss(model, variables, key, x [b, d], y [b] or None, weights: Weights) -> Loss
 """
 
 from collections.abc import Callable

@@ -66,7 +66,7 @@ class NegativeBinomial(NamedTuple):
     log_r: Float[Array, "*batch d"]
 
     def log_prob(self, x: Float[Array, "*batch d"]) -> Float[Array, "*batch"]:
-        """sum_d log G(n + r) - log G(r) - log n! + r log(r / (r + mean)) + n log(mean / (r + mean)).
+        """sum_d log G(n + r) - log G(r) - log n! + r log(r / (r + m)) + n log(m / (r + m)).
 
         The first three are -log((n + r) B(r, n + 1)): of a large r, the difference of two log
         gammas would be off by 1e-3 in float32, for every pixel alike.
@@ -90,7 +90,7 @@ class NegativeBinomial(NamedTuple):
 
 @section
 class NegativeBinomialLikelihood:
-    """sum_d log G(n + r) - log G(r) - log n! + r log(r / (r + mean)) + n log(mean / (r + mean))."""
+    """sum_d log G(n + r) - log G(r) - log n! + r log(r / (r + m)) + n log(m / (r + m)), m: mean."""
 
     params_per_dim: ClassVar = 2
     support: ClassVar = "counts"

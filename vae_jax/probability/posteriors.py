@@ -2,10 +2,13 @@
 
 A section has
 
-    distribution_type, and whether it has_density: log q(z | x) of any z, not of its own samples alone
+    distribution_type      that of q(z | x)
+    has_density            whether that has log q(z | x) of any z, not of its own samples alone
     heads(latent_size)     the names and sizes of the encoder's outputs, each [b, size]
     init(key, latent_size) params of its own, trained with the model; {} for most
-    distribution(params, {head: output}, mask_l) -> q(z | x); of outputs that are all 0, nearly N(0, 1)
+    distribution(params, {head: output}, mask_l) -> q(z | x)
+
+Of outputs that are all 0, q(z | x) is nearly N(0, 1).
 """
 
 from dataclasses import dataclass, field

@@ -18,6 +18,7 @@ from jaxtyping import Array, Int
 
 from vae_jax.errors import UserError
 from vae_jax.models.model import Start, Variables
+from vae_jax.runs.formats import FORMAT, PROGRESS
 from vae_jax.training.spec import Spec
 from vae_jax.training.step import State, init_state
 from vae_jax.training.streams import run_keys
@@ -151,7 +152,7 @@ class Checkpoints:
                 step,
                 args=ocp.args.Composite(
                     arrays=ocp.args.StandardSave(progress),
-                    meta=ocp.args.JsonSave({"crc32": checksum(progress)}),
+                    meta=ocp.args.JsonSave({"crc32": checksum(progress), "format": FORMAT}),
                 ),
             )
         except Exception as error:
@@ -177,24 +178,22 @@ class Checkpoints:
         damaged: dict[int, str] = {}
         for step in sorted(self.manager.all_steps(), reverse=True):
             try:
-                found = self.manager.restore(
-                    step,
-                    args=ocp.args.Composite(
-                        arrays=ocp.args.StandardRestore(template), meta=ocp.args.JsonRestore()
-                    ),
-                )
-                if checksum(found.arrays) != found.meta["crc32"]:
+                meta = self._read(step, meta=ocp.args.JsonRestore()).meta
+                as_saved, of_saved = PROGRESS[meta.get("format", 1)]
+                wanted = as_saved(template)
+                found = self._read(step, arrays=ocp.args.StandardRestore(wanted)).arrays
+                if checksum(found) != meta["crc32"]:
                     raise ValueError("its checksum does not match")
             except Exception as error:
                 damaged[step] = cause(error)
                 self.failed = True
                 continue
-            refuse_other_shapes(self.folder, found.arrays, template)
+            refuse_other_shapes(self.folder, found, wanted)
             for other, problem in damaged.items():
                 print(f"the checkpoint at step {other} is damaged ({problem}), taking one before")
                 if self.keep is not None:
                     self._put_aside(other)
-            return found.arrays
+            return of_saved(found, template)
         if damaged:
             raise UserError(
                 f"no checkpoint in {self.folder} is whole ("
@@ -202,6 +201,9 @@ class Checkpoints:
                 + "); remove the run folder to start over"
             )
         return None
+
+    def _read(self, step: int, **items):
+        return self.manager.restore(step, args=ocp.args.Composite(**items))
 
     def _put_aside(self, step: int) -> None:
         """Renames a damaged checkpoint, so that its step can be saved again."""

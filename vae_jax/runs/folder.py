@@ -19,9 +19,10 @@ import jax
 
 import vae_jax
 from vae_jax.config.check import check
-from vae_jax.config.schema import differences
+from vae_jax.config.schema import differences, flatten, nest
 from vae_jax.errors import UserError
 from vae_jax.keys import Values
+from vae_jax.runs.formats import FORMAT, config_of_today
 
 CONFIG = "config.json"
 ENVIRONMENT = "environment.json"
@@ -74,7 +75,7 @@ def read_config(workdir: Path) -> Values:
     if not isinstance(content, dict):
         raise UserError(f"{path} is damaged: it holds no config")
     try:
-        return check(content, idle_allowed=True)
+        return check(nest(config_of_today(flatten(content))), idle_allowed=True)
     except UserError as error:
         raise UserError(f"{path} is not a config of this version: {error}") from error
 
@@ -153,6 +154,7 @@ def start(workdir: Path, lanes: list[dict[str, Any]], dataset_identity: dict[str
 def environment() -> dict[str, Any]:
     """What a result depends on beside the config."""
     return {
+        "format": FORMAT,
         "vae_jax": vae_jax.__version__,
         "commit": commit(),
         "command": sys.argv,

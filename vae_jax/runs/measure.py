@@ -2,7 +2,6 @@
 it is done.
 """
 
-import dataclasses
 import os
 import zlib
 from typing import Any
@@ -18,6 +17,7 @@ from vae_jax.evaluation.bounds import Terms, bound
 from vae_jax.evaluation.examples import joined, measure_batches
 from vae_jax.evaluation.metrics import METRICS
 from vae_jax.evaluation.metrics.metric import Arrays, Metric, Numbers, Subject
+from vae_jax.keys import replace
 from vae_jax.models import ModelSpec
 from vae_jax.objectives import Objective
 from vae_jax.runs import folder
@@ -35,7 +35,7 @@ GROUPS = 4
 def evaluated_objective(run: Run) -> Objective:
     """The lanes' objective, with as many samples as an evaluation takes."""
     samples = run.config.evaluation.num_samples
-    return dataclasses.replace(run.spec.objective, num_samples=samples)
+    return replace(run.spec.objective, num_samples=samples)
 
 
 def evaluate_state(run: Run, state: State | Best, split: Split) -> Terms:
@@ -80,7 +80,7 @@ def measurements(run: Run, best: Best) -> list[Numbers]:
 
 
 def measured(run: Run, best: Best, name: str, section: Any) -> list[Numbers]:
-    """One metric's numbers: those in the run folder, if they are of these variables and settings."""
+    """One metric's numbers: those in the run folder, if their settings are these."""
     subject = subject_of(run)
     metric = section.metric(subject)
     settings = {"metric": repr(section), "best_step": [int(step) for step in best.step]}

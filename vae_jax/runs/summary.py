@@ -95,7 +95,9 @@ def accuracy(run: Run, best: Best, lane: int) -> float | None:
 
     @jax.jit
     def classify(x):
-        return jnp.argmax(model.trace(variables, posterior_means, scale(x)).y, axis=-1)
+        logits = model.trace(variables, posterior_means, scale(x)).y
+        assert logits is not None
+        return jnp.argmax(logits, axis=-1)
 
     size = run.values["evaluation.batch_size"]
     found = [classify(images[i : i + size]) for i in range(0, len(images), size)]

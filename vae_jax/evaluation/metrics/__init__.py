@@ -16,7 +16,7 @@ class BoundMetric:
 
 
 # In the order of the tables.
-METRICS = {
+METRICS: dict[str, Any] = {
     "elbo": BoundMetric,
     "nll": likelihood.Nll,
     "nll_active": likelihood.NllActive,

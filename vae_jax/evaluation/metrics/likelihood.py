@@ -1,6 +1,5 @@
 """Metrics that are log p(x), or lean on it."""
 
-import dataclasses
 from typing import ClassVar
 
 import jax
@@ -28,7 +27,7 @@ from vae_jax.evaluation.metrics.metric import (
     package_needs,
     standard_error,
 )
-from vae_jax.keys import section, static
+from vae_jax.keys import replace, section, static
 from vae_jax.models import ModelSpec
 
 DOMINATES = 0.5  # of the weight, in one sample
@@ -103,7 +102,7 @@ def only_active(subject: Subject, kept: dict[str, Arrays]) -> ModelSpec:
     """The lanes' own, every latent unit that is not active masked."""
     mean_knl = kept["latents"]["mean"]
     mask_kl = np.array([activity(mean_nl) > ACTIVE for mean_nl in mean_knl], np.float32)
-    return dataclasses.replace(subject.model, latent_mask=mask_kl)
+    return replace(subject.model, latent_mask=mask_kl)
 
 
 @section
@@ -116,15 +115,12 @@ class NllActive:
     columns: ClassVar = (Column("nll_active", of_likelihood=True),)
 
     def metric(self, subject: Subject) -> Metric:
-        return (
-            Nll(self.num_importance_samples, self.samples_at_once)
-            .metric()
-            ._replace(
-                summary=lane_by_lane(nll_active_summary),
-                stream="nll",  # so that the two differ by the units alone
-                after=("latents",),
-                model=only_active,
-            )
+        plain = Nll(self.num_importance_samples, self.samples_at_once).metric(subject)
+        return plain._replace(
+            summary=lane_by_lane(nll_active_summary),
+            stream="nll",  # so that the two differ by the units alone
+            after=("latents",),
+            model=only_active,
         )
 
     def needs(self, config):
