@@ -20,34 +20,41 @@ import numpy as np
 from benchmarks.machine import RESULTS, leave
 from configs import mnist_iwae
 from vae_jax.config.check import check
-from vae_jax.devices.lanes import replicate, shard_lanes
 from vae_jax.devices.setup import use_cores
 from vae_jax.evaluation.examples import measure_batches
 from vae_jax.evaluation.importance_sampling import BLOCK
-from vae_jax.evaluation.metrics.likelihood import nll
+from vae_jax.evaluation.metrics.likelihood import Nll
+from vae_jax.evaluation.metrics.metric import Metric
 from vae_jax.keys import Values
 from vae_jax.runs.measure import GROUPS, subject_of
-from vae_jax.runs.run import Lane, Run, make_dataset, make_program, make_start
-from vae_jax.training.loop import init_lanes
+from vae_jax.runs.run import (
+    Lane,
+    Run,
+    first_state,
+    make_dataset,
+    make_program,
+    on_devices,
+)
 
 ROUNDS = 4
 DRAWS, IMAGES, TEST_IMAGES = 5_000, 160, 10_000
 
 
+def nll_of(run: Run) -> Metric:
+    return Nll(DRAWS).metric(subject_of(run))
+
+
 def sampling_of(run: Run, images: int) -> Callable[[], float]:
     """A function that measures so many images under each lane; its seconds."""
-    hyper, keys = shard_lanes(run.layout, (run.hyper, run.keys))
-    start = replicate(run.layout, make_start(run))
-    state = init_lanes(run.spec, run.layout, hyper, keys, start)
-    subject = subject_of(run)
-    at_once = nll.at_once(subject)
+    spec, _, keys, _ = on_devices(run)
+    state, metric = first_state(run), nll_of(run)
 
     def more() -> float:
         began = time.perf_counter()
         batches = measure_batches(
-            nll.measure, nll.spec(subject), run.spec.model, run.layout, at_once, state.params,
-            keys.evaluation, None, hyper.model, run.data.test.images[:images], None,
-            batch_size=GROUPS * at_once,
+            metric.measure, run.layout, metric.at_once, Nll(DRAWS), spec.model, state.variables,
+            keys.evaluation, run.data.test.images[:images], None,
+            batch_size=GROUPS * metric.at_once,
         )  # fmt: skip
         jax.block_until_ready(list(batches))
         return time.perf_counter() - began
@@ -61,7 +68,7 @@ def products_of(run: Run, images: int) -> Callable[[], float]:
     values = run.values
     widths = (values["model.latent_size"], *values["model.decoder.widths"], 784)
     rng = np.random.default_rng(0)
-    rows = nll.at_once(subject_of(run)) * BLOCK
+    rows = nll_of(run).at_once * BLOCK
     operands = [
         jnp.array(rng.normal(size=shape), jnp.float32)
         for i, o in pairwise(widths)
@@ -93,7 +100,7 @@ def run_of(values: Values, lanes: int) -> Run:
 
 def main() -> None:
     use_cores()
-    values = check(mnist_iwae.get_config()) | {"evaluation.num_importance_samples": DRAWS}
+    values = check(mnist_iwae.get_config())
     rows = {}
     print(f"784-200-200-50, {DRAWS:,} draws an image")
     heads = ("ms an image", "products, ms", "ratio", "10,000 images, s a lane")

@@ -13,7 +13,7 @@ from benchmarks.objectives import least, steps_of
 from configs import default
 from vae_jax.config.check import check
 from vae_jax.config.schema import nest
-from vae_jax.networks import DECODERS
+from vae_jax.networks import NETWORKS
 from vae_jax.runs.run import make_dataset
 
 LANES = 4
@@ -27,7 +27,7 @@ def main() -> None:
     data = make_dataset(base)
     rows: dict[str, dict[str, float]] = {}
     print(f"{'milliseconds a step and lane':30}" + "".join(f"{n:>4} at once" for n in AT_ONCE))
-    for name in DECODERS:
+    for name in NETWORKS:
         widths = WIDTHS.get(name, (400, 400))
         changes = {
             "model.encoder.name": name,

@@ -22,7 +22,7 @@ from benchmarks.machine import RESULTS, leave
 from configs import default, mnist_iwae
 from vae_jax.config.check import check
 from vae_jax.config.schema import nest
-from vae_jax.keys import Values
+from vae_jax.keys import Values, replace
 from vae_jax.runs.run import Lane, first_state, make_dataset, make_program, on_devices
 from vae_jax.training.loop import train_chunks
 
@@ -63,7 +63,7 @@ ROWS: dict[str, dict[str, Any]] = {
 def steps_of(values: Values, data, lanes: int = 1, steps: int = STEPS) -> Callable[[], float]:
     """A function that trains so many steps of so many seeds; the seconds that a step took."""
     run = make_program([Lane(seed, seed, {}, values) for seed in range(lanes)], RESULTS, data)
-    run = run._replace(spec=run.spec._replace(chunk_steps=steps))
+    run = run._replace(spec=replace(run.spec, chunk_steps=steps))
     program, state = on_devices(run), [first_state(run)]
 
     def more() -> float:

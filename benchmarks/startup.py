@@ -75,10 +75,9 @@ def stages(started: float) -> dict[str, float]:
     from configs import default
     from vae_jax.commands.train import train  # noqa: F401  what the command imports
     from vae_jax.config.check import check
-    from vae_jax.devices.lanes import replicate, shard_lanes
     from vae_jax.devices.setup import use_cache, use_cores
-    from vae_jax.runs.run import make_examples, make_run, make_start
-    from vae_jax.training.loop import init_lanes, order_lanes, train_lanes
+    from vae_jax.runs.run import first_state, make_run, on_devices
+    from vae_jax.training.loop import order_lanes, train_lanes
 
     stage("other imports")
     use_cache()
@@ -87,18 +86,16 @@ def stages(started: float) -> dict[str, float]:
     stage("jax's device")
     run = make_run(check(default.get_config()), RESULTS)
     stage("data")
-    hyper, keys = shard_lanes(run.layout, (run.hyper, run.keys))
-    examples, start = replicate(run.layout, (make_examples(run), make_start(run)))
-    state = init_lanes(run.spec, run.layout, hyper, keys, start)
-    order = order_lanes(run.spec, run.layout, keys, np.int32(0))
+    (spec, layout, keys, examples), state = on_devices(run), first_state(run)
+    order = order_lanes(spec, layout, keys, np.int32(0))
     jax.block_until_ready((state, order))
     stage("first params")
-    arguments = (hyper, state, keys, order, examples, np.int32(1))
-    step = train_lanes.lower(run.spec, run.layout, *arguments)
+    arguments = (state, keys, order, examples, np.int32(1))
+    step = train_lanes.lower(spec, layout, *arguments)
     stage("tracing a step")
     program = step.compile()
     stage("compiling it")
-    jax.block_until_ready(program(*arguments))
+    jax.block_until_ready(program(spec, *arguments))
     stage("taking it")
     return found | {"together": last - started}
 

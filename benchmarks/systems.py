@@ -30,25 +30,24 @@ System = Callable[[Work, np.ndarray], Iterator[float]]
 
 def vae_jax(work: Work, images: np.ndarray, lanes: int = 1) -> Iterator[float]:
     """This code: the compiled program, called as the command line calls it."""
-    from vae_jax.config.build import make_hyper, make_spec
+    from vae_jax.config.build import make_spec
     from vae_jax.data.dataset import Dataset, Split
     from vae_jax.devices.lanes import layout, replicate, shard_lanes
     from vae_jax.devices.setup import use_cores
+    from vae_jax.models.model import NO_START
     from vae_jax.training.loop import init_lanes, train_chunks
-    from vae_jax.training.step import Examples, Start
+    from vae_jax.training.step import Examples
     from vae_jax.training.streams import lane_keys
 
     use_cores()
-    values = values_of(work) | {"training.seeds": tuple(range(lanes))}
     split = Split(images, None)
     data = Dataset(split, split, split, (28, 28, 1), dynamic=True, binary=True, identity={})
-    spec = make_spec(values, data)
     on = layout(lanes)
-    hyper, keys = shard_lanes(
-        on, (make_hyper([values] * lanes, spec), lane_keys(values["training.seeds"]))
+    spec, keys = shard_lanes(
+        on, (make_spec([values_of(work)] * lanes, data), lane_keys(range(lanes)))
     )
-    state = init_lanes(spec, on, hyper, keys, Start())
-    program = (spec, on, hyper, keys, replicate(on, Examples(images)))
+    state = init_lanes(spec, on, keys, NO_START)
+    program = (spec, on, keys, replicate(on, Examples(images)))
     first, end = 0, 1
     while True:
         totals, examples = [], []

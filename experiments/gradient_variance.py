@@ -60,10 +60,11 @@ from ml_collections import ConfigDict
 
 from configs import default
 from vae_jax import cli
-from vae_jax.config.build import make_objective_spec
+from vae_jax.config.build import lane_spec
 from vae_jax.config.check import check
 from vae_jax.config.schema import nest
 from vae_jax.data.binarization import scale
+from vae_jax.data.dataset import Dataset
 from vae_jax.devices.lanes import to_host
 from vae_jax.devices.setup import use_cache, use_cores
 from vae_jax.errors import UserError
@@ -78,8 +79,8 @@ from vae_jax.evaluation.gradients import (
 )
 from vae_jax.figures.gradients import gradients
 from vae_jax.keys import Values
-from vae_jax.models.model import VAE, Params
-from vae_jax.objectives.objective import ObjectiveHyper, ObjectiveSpec
+from vae_jax.models.model import Model, Variables
+from vae_jax.objectives import Objective
 from vae_jax.runs import folder
 from vae_jax.runs.run import (
     Run,
@@ -154,7 +155,7 @@ def checked_steps(texts: Sequence[str], total: int) -> list[int]:
     return steps
 
 
-def fitting(values: Values, train_size: int) -> dict[Estimator, ObjectiveSpec]:
+def fitting(values: Values, data: Dataset) -> dict[Estimator, Objective]:
     """The estimators that go with the model; says which are left out, and why.
 
     Raises:
@@ -162,21 +163,21 @@ def fitting(values: Values, train_size: int) -> dict[Estimator, ObjectiveSpec]:
     """
     plain = {k: v for k, v in check(default.get_config()).items() if k.startswith("objective.")}
     k = {"objective.num_samples": K, "evaluation.num_samples": K}
-    specs = {}
+    objectives = {}
     for row, changes in ROWS.items():
         try:
             own = check(nest(values | plain | k | changes))
         except UserError as error:
             print(f"{', '.join(row)} is left out: {error}")
         else:
-            specs[row] = make_objective_spec(own, train_size)
-    if not specs:
+            objectives[row] = lane_spec(own, data).objective
+    if not objectives:
         raise UserError("no estimator goes with this config's model; take another --config")
-    return specs
+    return objectives
 
 
-def trajectory(run: Run, steps: Sequence[int]) -> Iterator[tuple[VAE, Params]]:
-    """The run's model and its params after each of `steps`.
+def trajectory(run: Run, steps: Sequence[int]) -> Iterator[tuple[Model, Variables]]:
+    """The run's model and its variables after each of `steps`.
 
     Raises:
       UserError: it diverged before.
@@ -191,28 +192,32 @@ def trajectory(run: Run, steps: Sequence[int]) -> Iterator[tuple[VAE, Params]]:
                 f"the run diverged at step {there.diverged_step[0]}; take earlier --steps or a "
                 "lower optimizer.learning_rate"
             )
-        yield lane_model(run, there.params, 0)
+        yield lane_model(run, there.variables, 0)
 
 
 def measure(
-    run: Run, steps: Sequence[int], specs: dict[Estimator, ObjectiveSpec], draws: int
+    run: Run, steps: Sequence[int], objectives: dict[Estimator, Objective], draws: int
 ) -> list[dict[str, Any]]:
     """A row for each step, estimator and part of the params."""
-    images = run.data.validation.images[: run.spec.batch_size]
+    images = run.data.validation.images[: run.spec.training.batch_size]
     labels = evaluation_labels(run, run.data.validation)
     x_bd, key = scale(jnp.asarray(images)), run.keys.evaluation[0]
     programs: dict[Estimator, Callable] = {}
     rows: list[dict[str, Any]] = []
-    for step, (model, params) in zip(steps, trajectory(run, steps), strict=True):
+    label_b = None if labels is None else labels[: len(images)]
+    for step, (model, variables) in zip(steps, trajectory(run, steps), strict=True):
         if not programs:
-            model = model if labels is None else model.given(labels[: len(images)])
-            programs = {e: jax.jit(partial(of_keys, model, spec)) for e, spec in specs.items()}
-            units = directions(jax.random.fold_in(key, len(specs)), parts_of(params), DIRECTIONS)
+            programs = {
+                estimator: jax.jit(partial(of_keys, model, objective, label_b))
+                for estimator, objective in objectives.items()
+            }
+            own_key = jax.random.fold_in(key, len(objectives))
+            units = directions(own_key, parts_of(variables["params"]), DIRECTIONS)
         references: dict[str, Estimator] = {}
         found: dict[Estimator, dict[str, Quality]] = {}
         for i, (estimator, program) in enumerate(programs.items()):
             keys_n = jax.random.split(jax.random.fold_in(jax.random.fold_in(key, i), step), draws)
-            mean_bound, found[estimator] = jax.device_get(program(params, keys_n, x_bd, units))
+            mean_bound, found[estimator] = jax.device_get(program(variables, keys_n, x_bd, units))
             reference = references.setdefault(estimator[0], estimator)
             for part in PARTS:
                 rows.append(
@@ -226,9 +231,9 @@ def measure(
     return rows
 
 
-def of_keys(model, spec, params, keys_n, x_bd, units):
-    """`gradient_quality` of the bound itself."""
-    return gradient_quality(model, params, keys_n, x_bd, ObjectiveHyper(), spec, units)
+def of_keys(model, objective, label_b, variables, keys_n, x_bd, units):
+    """`gradient_quality`, the arguments in an order for `partial`."""
+    return gradient_quality(model, variables, keys_n, x_bd, objective, units, label_b)
 
 
 def numbers(
@@ -330,9 +335,9 @@ def run(arguments: Sequence[str]) -> None:
     use_cache()
     plan = make_run(values, workdir)
     steps = checked_steps(command.flags.steps, plan.total_steps)
-    specs = fitting(values, plan.spec.train_size)
+    objectives = fitting(values, plan.data)
     with folder.locked(workdir):
-        rows = measure(plan, steps, specs, draws)
+        rows = measure(plan, steps, objectives, draws)
         print("\n" + table(rows, steps))
         figure = workdir / folder.FIGURES / FIGURE
         draw(figure, rows, steps, draws)

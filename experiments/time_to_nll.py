@@ -34,12 +34,12 @@ from vae_jax.data.dataset import Split
 from vae_jax.devices.lanes import to_host
 from vae_jax.devices.setup import use_cores
 from vae_jax.errors import UserError
-from vae_jax.evaluation.metrics.likelihood import nll
+from vae_jax.evaluation.metrics.likelihood import Nll
 from vae_jax.evaluation.metrics.metric import standard_error
 from vae_jax.keys import Values
 from vae_jax.runs import folder
 from vae_jax.runs.checkpoint import Best
-from vae_jax.runs.measure import measure_split
+from vae_jax.runs.measure import measure_split, subject_of
 from vae_jax.runs.run import Run, first_state, make_run, on_devices
 from vae_jax.training.loop import train_chunks
 
@@ -50,7 +50,7 @@ class Epoch(NamedTuple):
     """Where the lanes were after so many epochs, on the host."""
 
     seconds: float  # since the process began
-    params: Any
+    variables: Any
 
 
 def define(values: flags.FlagValues) -> None:
@@ -62,8 +62,8 @@ def trained(run: Run) -> list[Epoch]:
     epochs = []
     for chunk in train_chunks(*on_devices(run), first_state(run), total_steps=run.total_steps):
         if chunk.ends_epoch(run.spec):
-            params = to_host(run.layout, chunk.state.params)
-            epochs.append(Epoch(time.monotonic() - BEGAN, params))
+            variables = to_host(run.layout, chunk.state.variables)
+            epochs.append(Epoch(time.monotonic() - BEGAN, variables))
     return epochs
 
 
@@ -85,12 +85,15 @@ def measured(run: Run, epochs: list[Epoch], images: int | None) -> dict[str, Any
         rows = np.arange(images) * len(test.images) // images
         test = Split(test.images[rows], None if test.labels is None else test.labels[rows])
     lanes = range(len(run.lanes))
+    values = run.values
+    nll = Nll(values["evaluation.num_importance_samples"], values["evaluation.draws_at_once"])
     found: dict[int, np.ndarray] = {}
 
     def nll_k(epoch: int) -> np.ndarray:
         if epoch not in found:
-            best = Best(jnp.zeros(len(lanes), jnp.int32), epochs[epoch].params)
-            arrays = measure_split(run, best, "nll", nll, test, run.hyper.model)
+            best = Best(jnp.zeros(len(lanes), jnp.int32), epochs[epoch].variables)
+            metric = nll.metric(subject_of(run))._replace(inputs=test)
+            arrays = measure_split(run, best, "nll", nll, metric, run.spec.model)
             found[epoch] = -arrays["log_likelihood"].mean(axis=1, dtype=np.float64)
             print(f"epoch {epoch + 1}: nll {found[epoch].round(2).tolist()}", flush=True)
         return found[epoch]

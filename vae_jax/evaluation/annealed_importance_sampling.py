@@ -20,6 +20,7 @@ from vae_jax.errors import UserError
 from vae_jax.models.model import (
     Model,
     Variables,
+    given,
     joined,
     latents,
     layer_sizes,
