@@ -13,9 +13,11 @@ import jax
 import numpy as np
 import pytest
 
+from configs import default
+from vae_jax.config.check import check
 from vae_jax.devices.setup import use_cache
-from vae_jax.models.model import ModelSpec
-from vae_jax.networks.network import NetworkSpec
+from vae_jax.models import ModelSpec
+from vae_jax.networks import MLP
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_debug_key_reuse", True)
@@ -31,14 +33,16 @@ def without_the_programs_of_other_modules():
     jax.clear_caches()
 
 
-def mlp_spec(*widths: int, activation: str = "tanh") -> NetworkSpec:
-    return NetworkSpec("mlp", widths, activation)
+def mlp_spec(*widths: int, activation: str = "tanh") -> MLP:
+    return MLP(widths, activation)
 
 
 @pytest.fixture
 def small_spec() -> ModelSpec:
     """A VAE of 3 x 5 x 2 images with 4 latent units."""
-    return ModelSpec((3, 5, 2), 4, encoder=mlp_spec(8), decoder=mlp_spec(7, 8))
+    return ModelSpec(
+        latent_size=4, encoder=mlp_spec(8), decoder=mlp_spec(7, 8), image_shape=(3, 5, 2)
+    )
 
 
 def write_tiny_npz(path):
@@ -61,6 +65,23 @@ def write_tiny_npz(path):
         test_labels=test_labels,
     )
     return path
+
+
+def values_of(npz, **changes):
+    """A checked config of a small model on the tiny images; changes: model__latent_size=2."""
+    values = check(default.get_config()) | {
+        "dataset.name": "arrays",
+        "dataset.path": str(npz),
+        "dataset.validation_size": 50,
+        "model.latent_size": 3,
+        "model.encoder.widths": (8,),
+        "model.decoder.widths": (8,),
+        "training.batch_size": 20,
+        "training.num_epochs": 3,
+        "training.seeds": (4, 9),
+        "log.every_steps": 5,
+    }
+    return values | {key.replace("__", "."): value for key, value in changes.items()}
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ import pytest
 from tests.conftest import write_tiny_npz
 from tests.runs.test_train import run, values_of
 from vae_jax.api import load
+from vae_jax.commands import train
 from vae_jax.commands.evaluate import evaluate
 from vae_jax.config.schema import nest
 from vae_jax.data import sprites
@@ -23,7 +24,6 @@ from vae_jax.evaluation.latents import active_units
 from vae_jax.evaluation.metrics import METRICS, likelihood
 from vae_jax.models.model import ModelHyper
 from vae_jax.models.vae import vae
-from vae_jax.commands import train
 from vae_jax.runs import folder
 from vae_jax.runs import measure as measurements
 from vae_jax.sweeps.plan import runs_in

@@ -8,35 +8,20 @@ import jax
 import numpy as np
 import pytest
 
-from configs import default
+from tests.conftest import values_of
 from vae_jax.api import load
 from vae_jax.commands import train
-from vae_jax.config.build import make_hyper, make_spec
+from vae_jax.config.build import make_spec
 from vae_jax.config.check import check
 from vae_jax.config.schema import nest
 from vae_jax.errors import UserError
+from vae_jax.keys import replace
+from vae_jax.models.model import NO_START, generate, reconstruct
 from vae_jax.runs import folder
 from vae_jax.runs import run as plan
 from vae_jax.runs.checkpoint import Checkpoints, template
 from vae_jax.runs.run import make_dataset
 from vae_jax.training import loop
-from vae_jax.training.step import Start
-
-
-def values_of(npz, **changes):
-    values = check(default.get_config()) | {
-        "dataset.name": "arrays",
-        "dataset.path": str(npz),
-        "dataset.validation_size": 50,
-        "model.latent_size": 3,
-        "model.encoder.widths": (8,),
-        "model.decoder.widths": (8,),
-        "training.batch_size": 20,
-        "training.num_epochs": 3,
-        "training.seeds": (4, 9),
-        "log.every_steps": 5,
-    }
-    return values | {key.replace("__", "."): value for key, value in changes.items()}
 
 
 def run(npz, workdir, **changes):
@@ -118,12 +103,12 @@ def test_grey_values_in_a_bernoulli_are_labelled_wherever_printed(tiny_npz, tmp_
 
 
 def test_a_diverged_lane_is_marked_and_left_out(tiny_npz, tmp_path, capsys, monkeypatch):
-    def two_rates(lanes, spec, padded):
-        hyper = make_hyper(lanes, spec, padded)
+    def two_rates(lanes, data, padded):
+        spec = make_spec(lanes, data, padded)
         rates = np.array([1e-3, 1e30], np.float32)
-        return hyper._replace(optimizer=hyper.optimizer._replace(learning_rate=rates))
+        return replace(spec, optimizer=replace(spec.optimizer, learning_rate=rates))
 
-    monkeypatch.setattr(plan, "make_hyper", two_rates)
+    monkeypatch.setattr(plan, "make_spec", two_rates)
     workdir = tmp_path / "run"
     run(tiny_npz, workdir)
     with open(workdir / "lanes.csv", newline="") as table:
@@ -185,7 +170,7 @@ def test_a_folder_whose_config_is_gone_is_refused(tiny_npz, tmp_path):
 
 
 def test_a_key_that_the_dataset_does_not_read_is_refused(tiny_npz, tmp_path):
-    with pytest.raises(UserError, match=r"dataset.name should be 'arrays' or 'tfds'"):
+    with pytest.raises(UserError, match=r"it is for dataset.name = 'arrays' or 'tfds'"):
         run(tiny_npz, tmp_path / "run", dataset__name="mnist")
     assert not (tmp_path / "run").exists()
 
@@ -198,19 +183,18 @@ def test_no_git_is_no_commit(monkeypatch):
 
 def test_load_gives_the_best_lane_s_model(tiny_npz, tmp_path):
     run(tiny_npz, tmp_path / "run")
-    model, params, data = load(tmp_path / "run", lane=1)
+    model, variables, data = load(tmp_path / "run", lane=1)
     x_bd = data.test.images[:5] / np.float32(255)
-    assert model.reconstruct(params, x_bd).shape == (5, 36)
-    assert model.generate(jax.random.key(0), params, 4).shape == (4, 36)
+    assert reconstruct(model, variables, x_bd).shape == (5, 36)
+    assert generate(model, variables, jax.random.key(0), 4).shape == (4, 36)
     with pytest.raises(UserError, match=r"has no lane 2; it has 0 to 1"):
         load(tmp_path / "run", lane=2)
 
 
 def restored(workdir, values):
-    spec = make_spec(values, make_dataset(values))
+    spec = make_spec([values] * len(values["training.seeds"]), make_dataset(values))
     with Checkpoints(workdir / "checkpoints", keep=None) as checkpoints:
-        lanes = [values] * len(values["training.seeds"])
-        return checkpoints.restore(template(spec, make_hyper(lanes, spec), Start()))
+        return checkpoints.restore(template(spec, NO_START))
 
 
 def tree(path):

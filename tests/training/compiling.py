@@ -19,15 +19,16 @@ import numpy as np
 import optax
 
 from configs import default
-from vae_jax.config.build import make_hyper, make_spec
+from vae_jax.config.build import make_spec
 from vae_jax.config.check import check
-from vae_jax.keys import Values
 from vae_jax.config.schema import nest
 from vae_jax.data.dataset import Dataset, Split
 from vae_jax.devices.lanes import layout, replicate, shard_lanes
+from vae_jax.keys import Values
+from vae_jax.models.model import NO_START
 from vae_jax.training.loop import init_lanes, order_lanes, train_lanes
-from vae_jax.training.spec import Hyperparameters, Spec
-from vae_jax.training.step import Examples, Start
+from vae_jax.training.spec import Spec
+from vae_jax.training.step import Examples
 from vae_jax.training.streams import lane_keys
 
 # What differs from configs/default.py, 784-400-20 by default.
@@ -38,24 +39,22 @@ PROGRAMS: dict[str, dict[str, Any]] = {
 IMAGES = np.zeros((256, 784), np.uint8)
 
 
-def chosen(changes: dict[str, Any]) -> tuple[Values, Spec, Hyperparameters]:
-    """configs/default.py with changes, for IMAGES; hyperparameters of one lane, with its axis."""
+def chosen(changes: dict[str, Any]) -> tuple[Values, Spec]:
+    """configs/default.py with changes, for IMAGES; the spec of one lane, with its axis."""
     values = check(nest(check(default.get_config()) | changes))
     split = Split(IMAGES, None)
     data = Dataset(split, split, split, (28, 28, 1), dynamic=True, binary=True, identity={})
-    spec = make_spec(values, data)
-    return values, spec, make_hyper([values], spec)
+    return values, make_spec([values], data)
 
 
 def lowered(changes: dict[str, Any]) -> jax.stages.Lowered:
     """The training program of one lane."""
-    _, spec, hyper = chosen(changes)
     on = layout(1)
-    hyper, keys = shard_lanes(on, (hyper, lane_keys([0])))
-    state = init_lanes(spec, on, hyper, keys, Start())
+    spec, keys = shard_lanes(on, (chosen(changes)[1], lane_keys([0])))
+    state = init_lanes(spec, on, keys, NO_START)
     order = order_lanes(spec, on, keys, np.int32(0))
     examples = replicate(on, Examples(IMAGES))
-    return train_lanes.lower(spec, on, hyper, state, keys, order, examples, np.int32(1))
+    return train_lanes.lower(spec, on, state, keys, order, examples, np.int32(1))
 
 
 def plainly_lowered() -> jax.stages.Lowered:

@@ -10,20 +10,22 @@ from jax.sharding import Mesh
 
 from tests.conftest import mlp_spec
 from vae_jax.devices.lanes import Layout, layout, replicate, shard_lanes, to_host
-from vae_jax.models.model import ModelHyper, ModelSpec
-from vae_jax.objectives.objective import ObjectiveHyper, ObjectiveSpec
+from vae_jax.keys import replace, stack
+from vae_jax.models import ModelSpec
+from vae_jax.models.model import NO_START
+from vae_jax.objectives import Objective
 from vae_jax.training import loop, step
 from vae_jax.training.loop import epoch_order, init_lanes, train_chunks, train_lanes
-from vae_jax.training.optimizer import OptimizerHyper, OptimizerSpec
-from vae_jax.training.spec import Hyperparameters, Spec
-from vae_jax.training.step import Examples, Start
+from vae_jax.training.optimizer import SGD, Adam, AdamW, Optimizer
+from vae_jax.training.spec import Spec, Training
+from vae_jax.training.step import Examples
 from vae_jax.training.streams import lane_keys, run_keys
 
 SPEC = Spec(
-    model=ModelSpec((2, 3, 1), 2, encoder=mlp_spec(5), decoder=mlp_spec(5)),
-    objective=ObjectiveSpec("elbo", 1),
-    optimizer=OptimizerSpec("adam", "constant"),
-    batch_size=8,
+    model=ModelSpec(latent_size=2, encoder=mlp_spec(5), decoder=mlp_spec(5), image_shape=(2, 3, 1)),
+    objective=Objective(),
+    optimizer=Optimizer(max_grad_norm=np.inf),
+    training=Training(batch_size=8),
     train_size=43,
     dynamic=True,
     chunk_steps=5,
@@ -31,39 +33,20 @@ SPEC = Spec(
 IMAGES = np.random.default_rng(0).integers(0, 256, (43, 6), dtype=np.uint8)
 
 
-def hyper_of(*learning_rates: float) -> Hyperparameters:
-    lanes = len(learning_rates)
-
-    def full(value):
-        return jnp.full((lanes,), value, jnp.float32)
-
-    return Hyperparameters(
-        objective=jax.tree.map(full, ObjectiveHyper()),
-        model=jax.tree.map(full, ModelHyper()),
-        optimizer=OptimizerHyper(
-            learning_rate=jnp.array(learning_rates, jnp.float32),
-            b1=full(0.9),
-            b2=full(0.999),
-            eps=full(1e-8),
-            momentum=full(0),
-            weight_decay=full(0),
-            max_grad_norm=full(np.inf),
-            total_steps=full(100),
-            final_fraction=full(0),
-            boundaries=jnp.zeros((lanes, 0)),
-            decay_factor=full(0.1),
-        ),
-    )
+def with_rate(spec: Spec, rate: float) -> Spec:
+    return replace(spec, optimizer=replace(spec.optimizer, learning_rate=rate))
 
 
-def trained(seeds, rates, chunks=(5, 5, 5), images=IMAGES, spec=SPEC, on=None, hyper=None):
+def trained(seeds, rates, chunks=(5, 5, 5), images=IMAGES, spec=SPEC, on=None, specs=None):
+    """Lanes of one spec, each with a seed and a learning rate; or of `specs`."""
     on = layout(len(seeds)) if on is None else on
-    hyper, keys = shard_lanes(on, (hyper or hyper_of(*rates), lane_keys(seeds)))
+    lanes = specs or [with_rate(spec, rate) for rate in rates]
+    stacked, keys = shard_lanes(on, (stack(lanes), lane_keys(seeds)))
     examples = replicate(on, Examples(images))
-    state = init_lanes(spec, on, hyper, keys, Start())
+    state = init_lanes(stacked, on, keys, NO_START)
     history, at = [], 0
     for num_steps in chunks:
-        program = (spec, on, hyper, keys, examples, state)
+        program = (stacked, on, keys, examples, state)
         for chunk in train_chunks(*program, first_step=at, total_steps=at + num_steps):
             at, state = chunk.step, chunk.state
             history.append(chunk.metrics)
@@ -82,8 +65,8 @@ def test_a_lane_is_the_run_alone():
         alone, _ = trained(seeds[lane : lane + 1], rates[lane : lane + 1], chunks)
         leaves_close(together, alone, lane, 0, rtol=1e-3, atol=1e-4)
     assert not np.allclose(
-        together.params["decoder"]["output"]["bias"][0],
-        together.params["decoder"]["output"]["bias"][1],
+        together.variables["params"]["decoder"]["output"]["bias"][0],
+        together.variables["params"]["decoder"]["output"]["bias"][1],
         atol=1e-3,
     )
 
@@ -123,7 +106,7 @@ def test_one_trace_for_a_whole_run(monkeypatch):
 
     monkeypatch.setattr(loop, "train_step", counted)
     # A spec of its own, so that no earlier test has compiled it.
-    spec = SPEC._replace(model=SPEC.model._replace(latent_size=3))
+    spec = replace(SPEC, model=replace(SPEC.model, latent_size=3))
     before = train_lanes._cache_size()
     for rate in (1e-3, 5e-3):  # other numbers are the same program
         trained((0, 1), (rate, rate), (5, 5, 2, 1), spec=spec)
@@ -136,7 +119,7 @@ def test_an_epoch_visits_examples_once_and_differs_by_epoch_and_run():
     for seed in (0, 1):
         for epoch in (0, 1):
             keys = run_keys(seed)
-            spec = SPEC._replace(dynamic=False)
+            spec = replace(SPEC, dynamic=False)
             order = epoch_order(spec, keys, jnp.int32(epoch))
             examples = Examples(jnp.arange(43, dtype=jnp.uint8)[:, None])
             rows = [
@@ -152,7 +135,10 @@ def test_an_epoch_visits_examples_once_and_differs_by_epoch_and_run():
 def test_labels_stay_with_their_images_and_labelled_ones_are_drawn():
     labels = np.where(np.arange(43) % 10 == 0, np.arange(43), -1)
     examples = Examples(np.arange(43, dtype=np.uint8)[:, None], labels, np.flatnonzero(labels >= 0))
-    spec, keys = SPEC._replace(dynamic=False, labelled_per_batch=3), run_keys(0)
+    spec, keys = (
+        replace(SPEC, dynamic=False, training=Training(batch_size=8, labelled_per_batch=3)),
+        run_keys(0),
+    )
     order, drawn = np.arange(43)[::-1].copy(), []
     for i in range(20):
         x, label_b = step.minibatch(spec, keys, examples, jnp.array(order), jnp.int32(i))
@@ -188,16 +174,16 @@ def test_a_diverged_lane_is_frozen_and_the_others_go_on():
     assert state.step.tolist() == [10, 10, 10]
     # Frozen at what it was before the step that failed; the others as if it were not there.
     before, _ = trained((1,), (1e30,), (1,))
-    leaves_close(state.params, before.params, 1, 0, rtol=1e-3)
+    leaves_close(state.variables, before.variables, 1, 0, rtol=1e-3)
     healthy, _ = trained((0, 2), (1e-3, 2e-3), chunks)
-    leaves_close(state.params, healthy.params, 0, 0, rtol=1e-3, atol=1e-5)
-    leaves_close(state.params, healthy.params, 2, 1, rtol=1e-3, atol=1e-5)
+    leaves_close(state.variables, healthy.variables, 0, 0, rtol=1e-3, atol=1e-5)
+    leaves_close(state.variables, healthy.variables, 2, 1, rtol=1e-3, atol=1e-5)
 
 
 def test_nothing_that_is_not_finite_ever_enters_the_state():
     images = np.random.default_rng(0).random((43, 6)).astype(np.float32)
     images[7] = np.nan
-    spec = SPEC._replace(dynamic=False)
+    spec = replace(SPEC, dynamic=False)
     state, _ = trained((0,), (1e-3,), (5, 5, 5), images=images, spec=spec)
     assert state.diverged_step[0] >= 0
     for leaf in jax.tree.leaves(state):
@@ -205,10 +191,8 @@ def test_nothing_that_is_not_finite_ever_enters_the_state():
 
 
 def test_warmup_and_beta_reach_the_loss():
-    warm = hyper_of(1e-3)
-    numbers = {"beta": jnp.array([2.0]), "warmup_steps": jnp.array([10.0])}
-    warm = warm._replace(objective=warm.objective._replace(**numbers))
-    _, history = trained((0,), (1e-3,), (5,), hyper=warm)
+    objective = Objective(beta=2.0, warmup_steps=10.0, warmup_cycle=np.inf)
+    _, history = trained((0,), (1e-3,), (5,), spec=replace(SPEC, objective=objective))
     t = history[0].totals
     beta = 2 * np.arange(5)[None] / 10
     np.testing.assert_allclose(t["loss"], -t["reconstruction"] + beta * t["kl"], rtol=1e-4)
@@ -241,7 +225,7 @@ def test_one_device_or_eight_give_the_same_bits():
 def test_a_batch_over_four_devices_is_the_same_run():
     seeds, rates, chunks = (0, 1), (1e-3, 3e-3), (5,) * 10
     alone, history = trained(seeds, rates, chunks)
-    spec = SPEC._replace(data_devices=4)
+    spec = replace(SPEC, training=Training(batch_size=8, data_devices=4))
     shared, shared_history = trained(seeds, rates, chunks, spec=spec, on=devices(2, 2, 4))
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5), alone, shared)
     for a, b in zip(history, shared_history, strict=True):
@@ -251,43 +235,36 @@ def test_a_batch_over_four_devices_is_the_same_run():
 def test_lanes_at_once_are_lanes_in_turn(monkeypatch):
     """What an accelerator does, run here."""
     seeds, rates, chunks = (3, 1, 4), (1e-3, 3e-3, 1e-2), (5,) * 20
-    spec = SPEC._replace(chunk_steps=6)  # a program of its own
+    spec = replace(SPEC, chunk_steps=6)  # a program of its own
     in_turn, _ = trained(seeds, rates, chunks, spec=spec)
     monkeypatch.setattr(Layout, "in_turn", False)
-    spec = SPEC._replace(chunk_steps=7)
+    spec = replace(SPEC, chunk_steps=7)
     for on in (devices(3, 1), devices(3, 2)):
         at_once, _ = trained(seeds, rates, chunks, spec=spec, on=on)
         close = partial(np.testing.assert_allclose, rtol=1e-3, atol=1e-5)
         jax.tree.map(close, in_turn, at_once)
 
 
-PADDED = SPEC._replace(model=SPEC.model._replace(latent_size=5))
+RULES = {"adam": Adam(), "adamw": AdamW(weight_decay=0.1), "sgd": SGD()}
 
 
 @pytest.mark.parametrize(
-    "optimizer",
+    "rule",
     ["adamw", *(pytest.param(name, marks=pytest.mark.slow) for name in ("adam", "sgd"))],
 )
-def test_a_padded_lane_is_its_config_alone(optimizer):
+def test_a_padded_lane_is_its_config_alone(rule):
     """Latent sizes 1, 3 and 5 as lanes of one program, after 300 steps."""
-    sizes, seeds, rates, chunks = (1, 3, 5), (0, 1, 2), (3e-3,) * 3, (5,) * 60
-    mask = (np.arange(5) < np.array(sizes)[:, None]).astype(np.float32)
-    plain = hyper_of(*rates)
-    hyper = plain._replace(model=plain.model._replace(latent_mask=mask))
-    decay = np.full(3, 0.1, np.float32)
-    hyper = hyper._replace(optimizer=hyper.optimizer._replace(weight_decay=decay))
-    spec = PADDED._replace(optimizer=OptimizerSpec(optimizer, "constant"))
-    together, history = trained(seeds, rates, chunks, spec=spec, hyper=hyper)
+    sizes, seeds, chunks = (1, 3, 5), (0, 1, 2), (5,) * 60
+    optimizer = replace(SPEC.optimizer, rule=RULES[rule], learning_rate=3e-3)
+    spec = replace(SPEC, optimizer=optimizer)
+
+    def of_size(size, mask=None):
+        return replace(spec, model=replace(SPEC.model, latent_size=size, latent_mask=mask))
+
+    padded = [of_size(5, np.arange(5) < size) for size in sizes]
+    together, history = trained(seeds, (), chunks, specs=padded)
     for lane, size in enumerate(sizes):
-        own = jax.tree.map(lambda leaf, i=lane: leaf[i : i + 1], hyper)
-        own = own._replace(model=own.model._replace(latent_mask=None))
-        alone, alone_history = trained(
-            seeds[lane : lane + 1],
-            (3e-3,),
-            chunks,
-            spec=spec._replace(model=spec.model._replace(latent_size=size)),
-            hyper=own,
-        )
+        alone, alone_history = trained(seeds[lane : lane + 1], (), chunks, specs=[of_size(size)])
 
         def compare(padded, cut, lane=lane):
             inside = tuple(map(slice, cut.shape[1:]))
@@ -296,10 +273,8 @@ def test_a_padded_lane_is_its_config_alone(optimizer):
             outside[inside] = 0
             assert (outside == 0).all()  # weights and optimiser moments of masked units
 
-        jax.tree.map(compare, together.params, alone.params)
+        jax.tree.map(compare, together.variables, alone.variables)
         jax.tree.map(compare, together.opt_state, alone.opt_state)
-        for padded, cut in zip(history, alone_history, strict=True):
-            for name in padded.totals:
-                np.testing.assert_allclose(
-                    padded.totals[name][lane], cut.totals[name][0], rtol=1e-3, atol=1e-3
-                )
+        for padded_metrics, cut in zip(history, alone_history, strict=True):
+            for name, totals in padded_metrics.totals.items():
+                np.testing.assert_allclose(totals[lane], cut.totals[name][0], rtol=1e-3, atol=1e-3)

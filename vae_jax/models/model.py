@@ -49,6 +49,7 @@ class Abilities(NamedTuple):
     reads_labels: bool  # is given them
     infers_labels: bool  # has a q(y | x)
     examples: int  # how many training images its first params take
+    losses: tuple[str, ...] = ()  # the names of its own losses
 
 
 class Layer(NamedTuple):

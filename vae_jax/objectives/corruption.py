@@ -71,7 +71,8 @@ def corrupted(model: Model, key: Key[Array, ""], corruption) -> Model:
     """`model` with noise on what its encoder sees, the same noise at every call for one x."""
 
     def trace(variables, take, x_bd=None, label_b=None):
-        seen_bd = None if x_bd is None else corruption(key, x_bd)
+        # The same noise again is what is wanted: jax's watch on reused keys is told so.
+        seen_bd = None if x_bd is None else corruption(jax.random.clone(key), x_bd)
         return model.trace(variables, take, seen_bd, label_b)
 
     return model._replace(trace=trace)

@@ -19,7 +19,7 @@ from vae_jax.models.model import (
     log_prior,
     posterior_samples,
 )
-from vae_jax.objectives.objective import Loss, Scalar, Terms, Weights, ramp
+from vae_jax.objectives.objective import TERMS, Loss, Scalar, Terms, Weights, ramp
 
 KLS = {"analytic": "in closed form", "sampled": "over the samples that the reconstruction takes"}
 GRADIENTS = {
@@ -116,7 +116,7 @@ class Elbo:
         to=in_steps,
     )
 
-    infers_labels = False
+    infers_labels, terms = False, TERMS
 
     @property
     def is_unit_by_unit(self) -> bool:

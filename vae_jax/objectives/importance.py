@@ -32,7 +32,7 @@ from vae_jax.models.model import (
     sample_prior,
 )
 from vae_jax.objectives.elbo import density_needs
-from vae_jax.objectives.objective import Loss, Terms, Weights
+from vae_jax.objectives.objective import TERMS, Loss, Terms, Weights
 
 LogWeights = Float[Array, "k b"]
 
@@ -226,7 +226,7 @@ class IWAE:
 
     gradient: str = gradient_key(ESTIMATORS)
 
-    infers_labels, is_unit_by_unit = False, True
+    infers_labels, is_unit_by_unit, terms = False, True, TERMS
     loss, needs, encoder_bound = importance_loss, gradient_needs, no_other_bound
 
     def value(self, log_w_kb: LogWeights) -> Float[Array, " b"]:
@@ -261,7 +261,7 @@ class MIWAE:
     gradient: str = gradient_key()
     num_groups: int = groups_key()
 
-    infers_labels, is_unit_by_unit = False, True
+    infers_labels, is_unit_by_unit, terms = False, True, TERMS
     loss, needs, encoder_bound = importance_loss, groups_needs, no_other_bound
 
     def grouped(self, log_w_kb: LogWeights) -> Float[Array, "k_m m b"]:
@@ -286,7 +286,7 @@ class PIWAE:
     gradient: str = gradient_key()
     num_groups: int = groups_key()
 
-    infers_labels, is_unit_by_unit = False, True
+    infers_labels, is_unit_by_unit, terms = False, True, TERMS
     loss, needs = importance_loss, groups_needs
 
     def value(self, log_w_kb: LogWeights) -> Float[Array, " b"]:
@@ -309,7 +309,7 @@ class CIWAE:
     gradient: str = gradient_key()
     elbo_weight: float = traced(0.5, number(0, 1), "that of the ELBO beside the IWAE's bound")
 
-    infers_labels, is_unit_by_unit = False, True
+    infers_labels, is_unit_by_unit, terms = False, True, TERMS
     loss, needs, encoder_bound = importance_loss, gradient_needs, no_other_bound
 
     def value(self, log_w_kb: LogWeights) -> Float[Array, " b"]:
@@ -335,7 +335,7 @@ class Renyi:
     gradient: str = gradient_key()
     alpha: float = traced(0.5, number(0), "its order; 0: the IWAE's bound, 1: the ELBO")
 
-    infers_labels, is_unit_by_unit = False, True
+    infers_labels, is_unit_by_unit, terms = False, True, TERMS
     loss, needs, encoder_bound = importance_loss, gradient_needs, no_other_bound
 
     def value(self, log_w_kb: LogWeights) -> Float[Array, " b"]:

@@ -9,7 +9,7 @@ from vae_jax.checks import number
 from vae_jax.keys import section, traced
 from vae_jax.models.model import Model, kl_by_unit, log_posterior, posterior_samples
 from vae_jax.objectives.elbo import kl_key, kl_needs, reconstruction, sampled_kl, terms_of
-from vae_jax.objectives.objective import Loss, Weights
+from vae_jax.objectives.objective import TERMS, Loss, Weights
 
 
 @section
@@ -27,6 +27,7 @@ class M2Bound:
     classification_weight: float = traced(1.0, number(0), "of -log q(y | x) of labelled examples")
 
     infers_labels = is_unit_by_unit = True
+    terms = TERMS
 
     def loss(self, model: Model, variables, key, x_bd, label_b, weights: Weights) -> Loss:
         take = posterior_samples(model, key, weights.num_samples)

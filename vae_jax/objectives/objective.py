@@ -1,7 +1,7 @@
 """What every objective takes and gives.
 
 A bound's section says whether it infers_labels, whether it is_unit_by_unit (no part of it sees
-latent units together), and has
+latent units together), the names of its terms, and has
 
     loss(model, variables, key, x [b, d], y [b] or None, weights: Weights) -> Loss
 """
@@ -15,6 +15,9 @@ from jaxtyping import Array, Float
 from vae_jax.models.model import Trace
 
 Scalar = Float[Array, ""] | float
+
+
+TERMS = ("elbo", "reconstruction", "kl")  # those of most
 
 
 class Terms(NamedTuple):

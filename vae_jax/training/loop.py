@@ -12,7 +12,15 @@ from jaxtyping import Array, Int
 from vae_jax.devices.lanes import Layout, map_lanes
 from vae_jax.models.model import Start
 from vae_jax.training.spec import Spec
-from vae_jax.training.step import Examples, Metrics, State, init_state, minibatch, train_step
+from vae_jax.training.step import (
+    Examples,
+    Metrics,
+    State,
+    init_state,
+    metric_names,
+    minibatch,
+    train_step,
+)
 from vae_jax.training.streams import RunKeys
 
 
@@ -32,8 +40,8 @@ def train_chunk(
     """
     draw = partial(minibatch, spec, keys, examples, order)
     first = draw(state.step)
-    _, like = jax.eval_shape(train_step, spec, state, keys, first)
-    history = jax.tree.map(lambda leaf: jnp.zeros(spec.chunk_steps, leaf.dtype), like)
+    zeros = jnp.zeros(spec.chunk_steps)
+    history = Metrics(totals=dict.fromkeys(metric_names(spec), zeros), examples=zeros)
 
     def body(i, carry):
         # The next step's minibatch does not wait for this step: it is drawn on a core that a

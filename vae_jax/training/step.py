@@ -51,6 +51,11 @@ class Metrics(NamedTuple):
     examples: Float[Array, ""]
 
 
+def metric_names(spec: Spec) -> tuple[str, ...]:
+    """The names of a step's metrics: its loss, its bound, and what that is made of."""
+    return ("loss", "bound", *spec.objective.bound.terms, *spec.model.abilities.losses)
+
+
 def init_state(spec: Spec, keys: RunKeys, start: Start) -> State:
     """The state before the first step."""
     model = make_model(spec.model)
