@@ -19,6 +19,7 @@ def get_config() -> ConfigDict:
     config.optimizer.learning_rate = 2e-3
     config.optimizer.schedule.name = "cosine"
     config.optimizer.schedule.boundaries = ()
+    config.optimizer.schedule.decay_factor = 0.1  # not of a cosine: its default
     config.training.batch_size = 100
     config.training.num_epochs = 20
     config.training.seeds = (0, 1, 2)

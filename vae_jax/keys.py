@@ -121,12 +121,30 @@ def fact(to: Callable[[Facts], Any] | None = None, *, is_static: bool = True) ->
 def section(cls: type[Section]) -> type[Section]:
     """Makes a class of keys a section."""
     cls = dataclasses.dataclass(frozen=True)(cls)
-    names = {f.name: f.metadata["static"] for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
-    return jax.tree_util.register_dataclass(
-        cls,
-        data_fields=[name for name, is_static in names.items() if not is_static],
-        meta_fields=[name for name, is_static in names.items() if is_static],
-    )
+    fields = dataclasses.fields(cls)  # type: ignore[arg-type]
+    leaves = [f.name for f in fields if not f.metadata["static"]]
+    fixed = [f.name for f in fields if f.metadata["static"]]
+
+    # Not jax's register_dataclass: of two classes with equal static values, jax 0.10 to 0.12 find
+    # the structures equal. Here the class is part of the structure.
+    def flatten(part):
+        return [getattr(part, name) for name in leaves], aux(part)
+
+    def flatten_with_keys(part):
+        keys = [(jax.tree_util.GetAttrKey(name), getattr(part, name)) for name in leaves]
+        return keys, aux(part)
+
+    def aux(part):
+        return (cls, *(getattr(part, name) for name in fixed))
+
+    def unflatten(aux, children):
+        part = object.__new__(cls)
+        for name, value in (*zip(fixed, aux[1:], strict=True), *zip(leaves, children, strict=True)):
+            object.__setattr__(part, name, value)
+        return part
+
+    jax.tree_util.register_pytree_with_keys(cls, flatten_with_keys, unflatten, flatten)
+    return cls
 
 
 # Conversions, of `traced`.

@@ -1,16 +1,16 @@
 """What does not go together is told in one sentence, before anything is loaded or compiled."""
 
+import importlib.util
+
 import numpy as np
 import pytest
 
 from configs import default
-from tests.conftest import write_tiny_npz
-from tests.runs.test_train import values_of
-from vae_jax.config import needs as combinations
-from vae_jax.config.build import make_spec
+from tests.conftest import values_of, write_tiny_npz
 from vae_jax.config.check import check
-from vae_jax.config.schema import nest
+from vae_jax.config.schema import KEYS, nest
 from vae_jax.errors import UserError
+from vae_jax.keys import is_chosen
 from vae_jax.runs.run import make_dataset, make_run
 
 REFUSED = [
@@ -20,24 +20,27 @@ REFUSED = [
     ),
     (
         {"model.posterior": "planar"},
-        "no closed form for model.posterior = 'planar' and",
+        "no closed form for .*model.posterior = 'planar'",
     ),
     ({"model.posterior": "full", "model.prior": "mixture"}, "it should be 'sampled'"),
     ({"model.name": "two_layers"}, "no closed form for model.name = 'two_layers'"),
     (
         {"objective.name": "iwae", "objective.gradient": "sticking_the_landing"},
-        "does not fit objective.name = 'iwae' .*biased.*should be doubly_reparameterized or",
+        "'sticking_the_landing' is unknown; known: doubly_reparameterized, reparameterized",
     ),
     ({"objective.gradient": "sticking_the_landing"}, "objective.kl should be 'sampled'"),
-    ({"objective.gradient": "doubly_reparameterized"}, "should be reparameterized or sticking"),
-    ({"objective.name": "miwae", "objective.gradient": "wake_wake"}, "does not fit.*'miwae'"),
+    ({"objective.gradient": "doubly_reparameterized"}, "known: reparameterized, sticking_the"),
+    (
+        {"objective.name": "miwae", "objective.gradient": "wake_wake"},
+        "known: doubly_reparameterized, repar",
+    ),
     (
         {
             "objective.name": "iwae",
             "objective.gradient": "doubly_reparameterized",
             "model.posterior": "inverse_autoregressive",
         },
-        "needs log q.* of a given z, which model.posterior = 'inverse_autoregressive' knows of",
+        "needs log q.* of a given z, which .*model.posterior = 'inverse_autoregressive' knows of",
     ),
     (
         {"objective.name": "miwae", "objective.num_groups": 2, "objective.num_samples": 5},
@@ -47,8 +50,14 @@ REFUSED = [
         {"objective.name": "piwae", "objective.num_groups": 2, "objective.num_samples": 4},
         "should divide evaluation.num_samples = 1",
     ),
-    ({"objective.name": "iwae", "objective.free_bits": 0.5}, "is for objective.name = 'elbo'"),
-    ({"objective.name": "m2", "model.name": "m2", "objective.capacity": 3.0}, "for objective.name"),
+    (
+        {"objective.name": "iwae", "objective.free_bits": 0.5},
+        "it is for objective.name = 'elbo', and",
+    ),
+    (
+        {"objective.name": "m2", "model.name": "m2", "objective.capacity": 3.0},
+        "it is for objective.name = 'elbo'",
+    ),
     (
         {"objective.free_bits": 0.1, "objective.kl": "sampled"},
         "objective.free_bits_group should be 0",
@@ -64,20 +73,20 @@ REFUSED = [
     ),
     (
         {"objective.corruption": "salt_and_pepper", "objective.corruption_amount": 1.5},
-        "it should be at most 1",
+        "objective.corruption_amount = 1.5 should be a number, at least 0 and at most 1",
     ),
-    ({"model.name": "m2"}, "the model 'm2' and the objective 'm2' belong together"),
+    ({"model.name": "m2"}, "infers labels.*objective.name should be 'm2'"),
     (
         {"model.name": "m2", "objective.name": "m2", "evaluation.metrics": ("nll",)},
-        "has labels to draw too; leave it out",
+        "has labels to sample too; leave it out",
     ),
     (
         {"model.posterior": "full", "evaluation.metrics": ("elbo", "surgery")},
-        "these are 'vae', 'full' and 'standard_normal'",
+        "these are model.name = 'vae', model.prior = 'standard_normal', model.posterior = 'full'",
     ),
     (
         {"model.name": "m2", "objective.name": "m2", "evaluation.metrics": ("samples",)},
-        "has labels to draw too; leave it out",
+        "has labels to sample too; leave it out",
     ),
     (
         {
@@ -85,7 +94,7 @@ REFUSED = [
             "objective.kl": "sampled",
             "evaluation.metrics": ("gaps",),
         },
-        "'gaps' fits q.* to an image, and that of model.name = 'two_layers' has a network in it",
+        "'gaps' fits one layer's q.* to an image, and model.name = 'two_layers' has more layers",
     ),
     (
         {
@@ -93,20 +102,20 @@ REFUSED = [
             "objective.kl": "sampled",
             "evaluation.metrics": ("nll_active",),
         },
-        "the learned_gaussian or standard_normal prior; these are 'vae', 'diagonal' and 'mixture'",
+        "needs latent units that can be left out, and those of .*model.prior = 'mixture'.* can't",
     ),
-    ({"objective.name": "m2"}, "the model 'm2' and the objective 'm2' belong together"),
+    ({"objective.name": "m2"}, "needs a model that infers labels.*model.name should be 'm2'"),
     (
         {"objective.name": "m2", "model.name": "m2", "model.conditional": True},
-        "infers the labels itself; model.conditional should be False",
+        "model.conditional = True has no effect: it is for model.name = 'vae', and that is 'm2'",
     ),
     (
         {"model.name": "two_layers", "model.prior": "mixture", "objective.kl": "sampled"},
-        "has a prior and a posterior of its own",
+        "model.prior = 'mixture' has no effect: it is for model.name = 'm2' or 'vae'",
     ),
     (
         {"model.name": "two_layers", "model.conditional": True, "objective.kl": "sampled"},
-        "takes no labels",
+        "model.conditional = True has no effect: it is for model.name = 'vae'",
     ),
     (
         {"model.prior": "vampprior", "model.posterior": "full", "objective.kl": "sampled"},
@@ -120,15 +129,15 @@ REFUSED = [
         {"model.prior": "realnvp", "model.latent_size": 1, "objective.kl": "sampled"},
         "model.latent_size = 1 can't be split, it should be at least 2",
     ),
-    ({"dataset.num_labels": 100}, "dataset.num_labels = 100 is for model.name = 'm2'"),
-    ({"training.labelled_per_batch": 10}, "is for model.name = 'm2'"),
+    ({"dataset.num_labels": 100}, "dataset.num_labels = 100 is for a model that infers labels"),
+    ({"training.labelled_per_batch": 10}, "is for a model that infers labels"),
     (
         {"model.name": "m2", "objective.name": "m2", "training.labelled_per_batch": 500},
         "should be at most training.batch_size = 128",
     ),
     (
         {"objective.regularizer": "dip_ii", "model.posterior": "full"},
-        "'dip_ii' is written for a diagonal Gaussian; model.posterior = 'full' should be",
+        "'dip_ii' is written for a diagonal Gaussian.*'full' has another.*should be 'diagonal'",
     ),
     (
         {
@@ -136,7 +145,7 @@ REFUSED = [
             "model.name": "two_layers",
             "objective.kl": "sampled",
         },
-        "is not for model.name = 'two_layers'",
+        "is for one layer of latents, and model.name = 'two_layers' has more",
     ),
     ({"objective.regularizer": "mmd", "training.batch_size": 1}, "should be at least 2"),
 ]
@@ -149,13 +158,49 @@ def test_choices_that_do_not_go_together(changes, message):
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize(("metric", "package"), sorted(combinations.EXTRAS.items()))
-def test_a_metric_whose_package_is_not_installed(metric, package, monkeypatch):
-    monkeypatch.setattr(combinations.importlib.util, "find_spec", lambda name: None)
+PACKAGES = {"ais": "blackjax", "disentanglement": "scikit-learn", "probes": "scikit-learn"}
+
+
+@pytest.mark.parametrize(("metric", "name"), PACKAGES.items())
+def test_a_metric_whose_package_is_not_installed(metric, name, monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     changes = {"evaluation.metrics": (metric,)}
-    name = package.replace("sklearn", "scikit-learn")
     with pytest.raises(UserError, match=rf"needs {name}: pip install -e '.\[evaluation\]'"):
         check(nest(check(default.get_config()) | changes))
+
+
+IDLE = {
+    "objective.alpha": (0.9, "it is for objective.name = 'renyi', and that is 'elbo'"),
+    "optimizer.weight_decay": (0.1, "it is for optimizer.name = 'adamw', and that is 'adam'"),
+    "objective.regularizer_weight": (2.0, "it is for objective.regularizer = 'dip_i' or"),
+    "objective.discriminator.widths": ((9,), "--config.objective.discriminator.widths=256,256"),
+    "model.flow.width": (32, "it is for model.prior = 'autoregressive' or"),
+    "model.encoder.norm": ("group", "it is for model.encoder.name = 'resnet', and that is 'mlp'"),
+    "model.likelihood_scale": (0.1, "it is for model.likelihood = 'gaussian' or 'laplace'"),
+    "model.top.widths": ([50], "it is for model.name = 'two_layers', and that is 'vae'"),
+    "evaluation.ais.chains": (4, "it is for evaluation.metrics = 'ais', and that is"),
+    "dataset.path": ("digits.npz", "it is for dataset.name = 'arrays' or 'tfds'"),
+}
+
+
+@pytest.mark.parametrize("key", IDLE)
+def test_a_key_that_nothing_chosen_reads_is_refused(key):
+    value, message = IDLE[key]
+    config = nest(check(default.get_config()) | {key: value})
+    with pytest.raises(UserError, match=rf"{key} = .* has no effect: .*") as error:
+        check(config)
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
+    assert check(config, idle_allowed=True) == check(default.get_config())
+
+
+def test_every_key_that_only_some_read_is_refused_without_them():
+    plain = check(default.get_config())
+    for name, key in KEYS.items():
+        if any(is_chosen(reader.when, plain) for reader in key.readers):
+            continue
+        with pytest.raises(UserError, match=f"{name} = 'set' has no effect"):
+            check(nest(plain | {name: "set"}))
 
 
 def rewritten(path, **arrays):
@@ -193,7 +238,7 @@ OF_DATA = [
     (
         lambda p: rewritten(p, train_labels=None),
         {"model.conditional": True},
-        "model.conditional = True needs labels, and the data have none",
+        "model.name = 'vae'.* needs labels, and the data have none",
     ),
     (
         lambda p: rewritten(p, test_labels=None),
@@ -255,7 +300,7 @@ def test_data_that_do_not_go_with_the_model(tmp_path, change, changes, message):
 def test_real_numbers_go_with_a_likelihood_of_real_numbers(tmp_path):
     values = values_of(floats(write_tiny_npz(tmp_path / "tiny.npz"), -3, 3)) | GREY
     values |= {"model.likelihood": "gaussian_shared_scale"}
-    make_spec(values, make_dataset(values))
+    make_run(values, tmp_path)
 
 
 def test_hidden_labels_are_as_many_of_each_class_and_the_same_every_time(tmp_path):

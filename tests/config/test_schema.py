@@ -1,15 +1,16 @@
 """Every config builds, and configs/default.py holds every key that exists."""
 
 import importlib
-import re
 from pathlib import Path
 
+import jax
 import pytest
 
 import configs
 from configs import default
-from vae_jax.config.build import make_hyper, make_spec
+from vae_jax.config.build import make_config, make_spec
 from vae_jax.config.check import check
+from vae_jax.config.needs import refuse_data
 from vae_jax.config.schema import KEYS, differences, flatten, nest
 from vae_jax.errors import UserError
 from vae_jax.runs.run import make_dataset
@@ -20,7 +21,6 @@ NAMES = sorted(
     for path in FOLDER.rglob("*.py")
     if path.stem[0] != "_"
 )
-SOURCE = Path(configs.__path__[0]).parent / "vae_jax"
 
 
 @pytest.fixture(scope="module")
@@ -35,9 +35,9 @@ def module(name):
 @pytest.mark.parametrize("name", NAMES)
 def test_it_builds(name, mnist):
     values = check(module(name).get_config())
-    spec = make_spec(values, mnist)
-    assert hash(spec) == hash(make_spec(values, mnist))
-    assert len(make_hyper([values] * 3, spec).optimizer.learning_rate) == 3
+    spec = make_spec([values] * 3, mnist)
+    assert jax.tree.structure(spec) == jax.tree.structure(make_spec([values] * 2, mnist))
+    assert len(spec.optimizer.learning_rate) == 3
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -51,17 +51,6 @@ def test_its_header_says_what_command_time_and_number(name):
 
 def test_default_holds_exactly_the_keys_that_exist():
     assert flatten(default.get_config()).keys() == KEYS.keys()
-
-
-def test_every_key_is_read():
-    """Each key is looked up somewhere: no key that nobody reads."""
-    source = "".join(path.read_text() for path in SOURCE.rglob("*.py")).replace("base[", "values[")
-    source += source.replace('f"model.{side}.', '"model.encoder.')
-    source += source.replace('f"model.{side}.', '"model.decoder.')
-    unread = [key for key in KEYS if f'values["{key}"]' not in source]
-    assert unread == []
-    read = set(re.findall(r'values\["([a-z0-9_.]+)"\]', source))
-    assert read <= KEYS.keys()
 
 
 def test_every_default_key_has_a_comment():
@@ -95,7 +84,6 @@ WRONG = [
     ("optimizer.learning_rate", float("nan"), "a number above 0"),
     ("optimizer.learning_rate", "fast", "a number above 0"),
     ("optimizer.b1", 1.0, "at least 0 and below 1"),
-    ("optimizer.schedule.boundaries", (3.0, 2.0), "increasing"),
     ("training.seeds", (), "at least one seed"),
     ("training.seeds", (1, 2, 1), "1 is there twice"),
     ("training.seeds", (2**32,), r"training.seeds\[0\] = 4294967296 should be below 2\*\*32"),
@@ -107,7 +95,7 @@ WRONG = [
     ("objective.name", "elob", "known: ciwae, elbo, iwae, m2, miwae, piwae, renyi"),
     ("optimizer.name", "adm", "known: adam, adamax, adamw, rmsprop, sgd"),
     ("log.tensorboard", 1, "True or False"),
-    ("dataset.path", 3, "a text"),
+    ("dataset.name", 3, "a text"),
 ]
 
 
@@ -118,6 +106,12 @@ def test_a_wrong_value_is_told_with_what_would_be_right(key, value, message):
         check(nest(values | {key: value}))
     assert key in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_a_wrong_value_of_a_key_that_one_choice_reads():
+    values = check(default.get_config()) | {"optimizer.schedule.name": "stepwise"}
+    with pytest.raises(UserError, match=r"optimizer.schedule.boundaries = .* should be increasing"):
+        check(nest(values | {"optimizer.schedule.boundaries": (3.0, 2.0)}))
 
 
 def test_unknown_and_missing_keys_are_told():
@@ -132,4 +126,4 @@ def test_unknown_and_missing_keys_are_told():
 def test_a_batch_larger_than_the_data_is_refused(mnist):
     values = check(default.get_config()) | {"training.batch_size": 55_001}
     with pytest.raises(UserError, match=r"at most the 55000 training examples"):
-        make_spec(values, mnist)
+        refuse_data(make_config(values), mnist)

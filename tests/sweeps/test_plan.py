@@ -4,12 +4,12 @@ import jax
 import numpy as np
 import pytest
 
-from tests.runs.test_train import values_of
-from vae_jax.config.build import LANE_KEYS, make_spec
-from vae_jax.config.schema import KEYS
-from vae_jax.devices.lanes import shard_lanes
+from tests.conftest import values_of, write_tiny_npz
+from vae_jax.config.build import lane_spec
+from vae_jax.config.schema import KEYS, LANE_KEYS
 from vae_jax.errors import UserError
-from vae_jax.runs.run import make_dataset, make_examples
+from vae_jax.keys import stack
+from vae_jax.runs.run import first_state, make_dataset, on_devices
 from vae_jax.sweeps import language as hyper
 from vae_jax.sweeps.plan import (
     Datasets,
@@ -22,8 +22,7 @@ from vae_jax.sweeps.plan import (
     split,
     write_sweep,
 )
-from vae_jax.training.loop import init_lanes, order_lanes, train_lanes
-from vae_jax.training.step import Start
+from vae_jax.training.loop import train_chunks, train_lanes
 
 # Keys that change the compiled program. A number that gets into this list is compiled anew for
 # every value: that has to be on purpose.
@@ -33,25 +32,25 @@ STATIC = {
     "model.name": "two_layers",
     "model.conditional": True,
     "model.latent_size": 7,
-    "model.encoder.name": "other",
+    "model.encoder.name": "conv",
     "model.encoder.widths": (9,),
     "model.encoder.activation": "tanh",
     "model.encoder.norm": "group",
-    "model.decoder.name": "other",
+    "model.decoder.name": "gated_mlp",
     "model.decoder.widths": (9,),
     "model.decoder.activation": "tanh",
     "model.decoder.norm": "group",
     "model.likelihood": "gaussian",
-    "model.prior": "other",
+    "model.prior": "mixture",
     "model.prior_components": 7,
-    "model.posterior": "other",
+    "model.posterior": "full",
     "model.posterior_components": 7,
     "model.flow.layers": 7,
     "model.flow.width": 7,
-    "objective.name": "other",
+    "objective.name": "iwae",
     "objective.num_samples": 3,
     "objective.kl": "sampled",
-    "objective.gradient": "other",
+    "objective.gradient": "sticking_the_landing",
     "objective.num_groups": 3,
     "objective.free_bits_group": 3,
     "objective.corruption": "gaussian",
@@ -66,18 +65,6 @@ STATIC = {
     "model.top.activation": "relu",
     "objective.discriminator.widths": (9,),
     "log.every_steps": 4,
-}
-# Keys that change it, or a lane's numbers, where another choice brings them in.
-NEEDS = {
-    "model.top.latent_size": {"model.name": "two_layers"},
-    "model.top.widths": {"model.name": "two_layers"},
-    "model.top.activation": {"model.name": "two_layers"},
-    "objective.discriminator.widths": {"objective.regularizer": "total_correlation_adversarial"},
-    "objective.discriminator.learning_rate": {
-        "objective.regularizer": "total_correlation_adversarial"
-    },
-    "objective.discriminator.b1": {"objective.regularizer": "total_correlation_adversarial"},
-    "objective.discriminator.b2": {"objective.regularizer": "total_correlation_adversarial"},
 }
 # Keys that neither change it nor are a lane's own: which data there are, and what the host does.
 HOST = {
@@ -145,59 +132,86 @@ def test_every_key_is_static_traced_or_the_host_s():
     assert len(STATIC) + len(TRACED) + len(HOST) == len(KEYS)
 
 
-@pytest.mark.parametrize("key", STATIC)
-def test_a_static_key_changes_the_spec(tiny_npz, key):
-    base = values_of(tiny_npz) | NEEDS.get(key, {})
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return make_dataset(values_of(write_tiny_npz(tmp_path_factory.mktemp("plan") / "tiny.npz")))
+
+
+def reading(npz, key):
+    """A config of which some choice reads the key."""
+    values = values_of(npz)
+    for family, member in KEYS[key].readers[0].when:
+        values[family] = (member,) if isinstance(values[family], tuple) else member
+    return values
+
+
+def structure(values, data):
+    return jax.tree.structure(lane_spec(values, data))
+
+
+@pytest.mark.parametrize("key", [key for key in STATIC if not key.startswith("dataset.")])
+def test_a_static_key_changes_the_program(data, key):
+    base = reading("tiny.npz", key)
     other = base | {key: STATIC[key]}
-    assert make_spec(other, make_dataset(other)) != make_spec(base, make_dataset(base))
+    assert structure(other, data) != structure(base, data)
     assert program_key(other, pad_latents=False) != program_key(base, pad_latents=False)
 
 
-@pytest.mark.parametrize("key", sorted(HOST - {"dataset.name", "dataset.path"}))
-def test_a_key_of_the_host_does_not(tiny_npz, key):
+@pytest.mark.parametrize("key", [key for key in STATIC if key.startswith("dataset.")])
+def test_other_data_are_another_program(tiny_npz, key):
     base = values_of(tiny_npz)
-    spec = make_spec(base, make_dataset(base))
-    assert make_spec(base | {key: "other"}, make_dataset(base)) == spec
-    assert program_key(base | {key: "other"}, False) != program_key(base, False)
+    other = base | {key: STATIC[key]}
+    specs = [structure(values, make_dataset(values)) for values in (base, other)]
+    assert specs[0] != specs[1]
+    assert program_key(other, pad_latents=False) != program_key(base, pad_latents=False)
 
 
-def test_lanes_of_all_other_numbers_are_one_compilation(tiny_npz, tmp_path):
-    adversarial = {"objective__regularizer": "total_correlation_adversarial"}
-    base = values_of(tiny_npz, training__seeds=(0,), model__encoder__widths=(6,), **adversarial)
-    settings = [{}, *({key: value} for key, value in TRACED.items())]
-    sweep = make_sweep(base, settings, tmp_path, Datasets())
-    assert [p.lanes for p in sweep.programs] == [tuple(range(len(settings)))]
-    run = program_run(sweep, sweep.programs[0], Datasets())
-    assert make_spec(base, run.data) == run.spec
-    leaves = jax.tree.leaves(run.hyper)
-    assert all(leaf.dtype == np.float32 for leaf in leaves)
-    # Each setting differs from the base in one number of its lane, and in no other lane.
-    for lane in range(1, len(settings)):
-        assert sum(not np.array_equal(leaf[lane], leaf[0]) for leaf in leaves) == 1, settings[lane]
+@pytest.mark.parametrize("key", sorted(HOST - {"dataset.name", "evaluation.metrics"}))
+def test_a_key_of_the_host_does_not(data, key):
+    base = reading("tiny.npz", key)
+    value = 1 if isinstance(base[key], int) else "other"
+    other = base | {key: value if base[key] != value else 2}
+    assert structure(other, data) == structure(base, data)
+    assert program_key(other, False) != program_key(base, False)
+
+
+@pytest.mark.parametrize("key", TRACED)
+def test_a_traced_key_is_one_leaf_and_the_same_program(data, key):
+    base = reading("tiny.npz", key)
+    base |= {"optimizer.schedule.boundaries": (1.5, 2.5)}  # their number is a shape
+    specs = [lane_spec(values, data) for values in (base, base | {key: TRACED[key]})]
+    assert jax.tree.structure(specs[0]) == jax.tree.structure(specs[1])
+    own, other = (jax.tree.leaves(stack([spec])) for spec in specs)
+    assert all(leaf.dtype == np.float32 for leaf in own)
+    assert sum(not np.array_equal(a, b) for a, b in zip(own, other, strict=True)) == 1
+
+
+def test_lanes_of_other_numbers_are_one_compilation(tiny_npz, tmp_path):
+    base = values_of(tiny_npz, training__seeds=(0,), sweep__pad_latents=False)
 
     def trained(settings):
         sweep = make_sweep(base, settings, tmp_path, Datasets())
+        assert [p.lanes for p in sweep.programs] == [tuple(range(len(settings)))]
         run = program_run(sweep, sweep.programs[0], Datasets())
-        hyper_, keys = shard_lanes(run.layout, (run.hyper, run.keys))
-        examples = make_examples(run)
-        state = init_lanes(run.spec, run.layout, hyper_, keys, Start())
-        order = order_lanes(run.spec, run.layout, keys, np.int32(0))
-        train_lanes(run.spec, run.layout, hyper_, state, keys, order, examples, np.int32(1))
+        list(train_chunks(*on_devices(run), first_state(run), total_steps=1))
 
+    numbers = ("objective.beta", "objective.free_bits", "optimizer.learning_rate", "optimizer.b1")
     trained(hyper.sweep("objective.beta", (1, 2)))
     count = train_lanes._cache_size()
-    for key, value in TRACED.items():
-        if key != "optimizer.schedule.boundaries":  # their number is a shape
-            trained([{}, {key: value}])
+    for key in numbers:
+        trained([{}, {key: TRACED[key]}])
     assert train_lanes._cache_size() == count
 
 
 def test_padded_boundaries_never_come(tiny_npz, tmp_path):
     settings = hyper.sweep("optimizer.schedule.boundaries", ((), (1.0,), (1.0, 2.5)))
-    sweep = make_sweep(values_of(tiny_npz, training__seeds=(0,)), settings, tmp_path, Datasets())
+    base = values_of(tiny_npz, training__seeds=(0,), optimizer__schedule__name="stepwise")
+    sweep = make_sweep(base, settings, tmp_path, Datasets())
     run = program_run(sweep, sweep.programs[0], Datasets())
     inf = np.inf
-    np.testing.assert_array_equal(run.hyper.optimizer.boundaries, [[inf, inf], [12, inf], [12, 30]])
+    np.testing.assert_array_equal(
+        run.spec.optimizer.schedule.boundaries, [[inf, inf], [12, inf], [12, 30]]
+    )
 
 
 def grouped(npz, tmp_path, settings, **changes) -> Sweep:
@@ -226,11 +240,11 @@ def test_latent_sizes_share_a_program_unless_told_otherwise(tiny_npz, tmp_path):
     ]  # fmt: skip
     run = program_run(sweep, sweep.programs[0], Datasets())
     assert run.spec.model.latent_size == 5
-    assert run.hyper.model.latent_mask.sum(axis=1).tolist() == [2, 2, 5, 5]
+    assert run.spec.model.latent_mask.sum(axis=1).tolist() == [2, 2, 5, 5]
     apart = grouped(tiny_npz, tmp_path, settings, sweep__pad_latents=False)
     assert len(apart.programs) == 4
     run = program_run(apart, apart.programs[0], Datasets())
-    assert run.hyper.model.latent_mask is None
+    assert run.spec.model.latent_mask is None
     assert run.spec.model.latent_size == 2
     # One size alone needs no padding.
     same = grouped(tiny_npz, tmp_path, hyper.fixed("model.latent_size", 5))

@@ -61,6 +61,7 @@ ACTIVATIONS = {
 
 
 def no_norm(h, name):
+    """None."""
     return h
 
 
