@@ -1,24 +1,29 @@
 """Models whose log p(x) is known: in closed form, or on a grid of z."""
 
+import math
+from functools import cache, partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 from scipy import stats
 
 from tests.conftest import mlp_spec
-from vae_jax.models.model import ModelHyper, ModelSpec
-from vae_jax.models.vae import vae
-from vae_jax.objectives.objective import ObjectiveHyper, ObjectiveSpec
+from vae_jax.models import ModelSpec, make_model
+from vae_jax.models.model import given, log_joint
+from vae_jax.models.vae import VAE
+from vae_jax.objectives import Objective
+from vae_jax.objectives.elbo import Elbo
+from vae_jax.probability.likelihoods import GaussianLikelihood
+
+FOREVER = math.inf  # a warm-up's only cycle
+model_of = cache(make_model)  # one model of one spec, so that what is compiled is found again
 
 
-def hyper(**numbers) -> ObjectiveHyper:
-    """The bound's own, but for these."""
-    return jax.tree.map(jnp.float32, ObjectiveHyper(**numbers))
-
-
-def spec(name="elbo", num_samples=1, **choices) -> ObjectiveSpec:
-    """`name` with so many draws."""
-    return ObjectiveSpec(name, num_samples, **choices)
+def objective(bound=None, num_samples: int = 1, **choices) -> Objective:
+    """`bound` (None: the ELBO) with so many draws."""
+    choices = {"warmup_cycle": FOREVER} | choices
+    return Objective(Elbo() if bound is None else bound, num_samples, **choices)
 
 
 # A linear-Gaussian VAE: p(z) = N(0, I), p(x | z) = N(W z + b, s^2 I) with orthogonal columns of W,
@@ -30,10 +35,15 @@ B_D = np.linspace(-1, 1, D)
 
 
 def linear(posterior_shift: float = 0.0):
-    """(model, params): params hold W, b and the exact posterior, its means moved by the shift."""
-    model_spec = ModelSpec((D, 1, 1), L, mlp_spec(), mlp_spec(), likelihood="gaussian")
-    model = vae(model_spec, ModelHyper(likelihood_scale=NOISE_SCALE))
-    params = model.init(jax.random.key(0))
+    """(model, variables): W, b and the exact posterior, its means moved by the shift."""
+    model = model_of(
+        ModelSpec(
+            latent_size=L, encoder=mlp_spec(), decoder=mlp_spec(), image_shape=(D, 1, 1),
+            likelihood=GaussianLikelihood(scale=NOISE_SCALE),
+        )
+    )  # fmt: skip
+    variables = model.init(jax.random.key(0))
+    params = variables["params"]
     variance_l = 1 / (1 + (W_DL**2).sum(axis=0) / NOISE_SCALE**2)
     kernel = (W_DL * variance_l / NOISE_SCALE**2).astype(np.float32)
     params["encoder"]["mean"] = {
@@ -48,7 +58,7 @@ def linear(posterior_shift: float = 0.0):
         "kernel": W_DL.T.astype(np.float32),
         "bias": B_D.astype(np.float32),
     }
-    return model, params
+    return model, variables
 
 
 def linear_data(n: int = 5) -> np.ndarray:
@@ -64,14 +74,22 @@ def linear_log_prob(x_bd) -> np.ndarray:
     return stats.multivariate_normal(B_D, covariance).logpdf(x_bd)
 
 
-def nonlinear(latent_size: int = 1, seed: int = 0, **choices):
-    """A Bernoulli VAE of four pixels with a decoder that bends: (model, params, x [3, 4])."""
-    base = ModelSpec((2, 2, 1), latent_size, mlp_spec(6), mlp_spec(6), **choices)
-    model = vae(base)
-    params = model.init(jax.random.key(seed))
+def nonlinear(latent_size: int = 1, seed: int = 0, kind=None):
+    """A Bernoulli VAE of four pixels with a decoder that bends: (model, variables, x [3, 4]).
+
+    kind: a VAE's section; None: the plain one.
+    """
+    model = model_of(
+        ModelSpec(
+            VAE() if kind is None else kind, latent_size, mlp_spec(6), mlp_spec(6),
+            image_shape=(2, 2, 1),
+        )
+    )  # fmt: skip
+    variables = model.init(jax.random.key(seed))
+    params = variables["params"]
     params["decoder"] = jax.tree.map(lambda leaf: 1.5 * leaf, params["decoder"])
     params["encoder"]["mean"]["bias"] += 1.2  # a posterior that is some way off
-    return model, params, np.array([[0, 1, 1, 0], [1, 1, 1, 0], [0, 0, 0, 1]], np.float32)
+    return model, variables, np.array([[0, 1, 1, 0], [1, 1, 1, 0], [0, 0, 0, 1]], np.float32)
 
 
 def grid(latent_size: int) -> tuple[np.ndarray, float]:
@@ -81,10 +99,16 @@ def grid(latent_size: int) -> tuple[np.ndarray, float]:
     return points.reshape(-1, latent_size), float(axis[1] - axis[0]) ** latent_size
 
 
-def grid_log_prob(model, params, x_bd, latent_size: int) -> np.ndarray:
-    """log p(x) [b] as the sum of p(x, z) over a grid of z."""
+@partial(jax.jit, static_argnums=0)
+def log_joint_of(model, variables, x_bd, z_kbl, label_b=None):
+    """log p(x, z) [k, b] of given z."""
+    return log_joint(model.trace(variables, given([z_kbl]), None, label_b), x_bd)
+
+
+def grid_log_prob(model, variables, x_bd, latent_size: int, label_b=None) -> np.ndarray:
+    """log p(x) [b], or log p(x | y), as the sum of p(x, z) over a grid of z."""
     points, volume = grid(latent_size)
     z = jnp.broadcast_to(points[:, None], (len(points), len(x_bd), latent_size))
-    log_joint = np.asarray(jax.jit(model.log_joint)(params, x_bd, z), np.float64)
-    top = log_joint.max(axis=0)
-    return top + np.log(np.exp(log_joint - top).sum(axis=0) * volume)
+    log_p = np.asarray(log_joint_of(model, variables, x_bd, z, label_b), np.float64)
+    top = log_p.max(axis=0)
+    return top + np.log(np.exp(log_p - top).sum(axis=0) * volume)
