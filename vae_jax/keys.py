@@ -54,7 +54,8 @@ PLAIN: dict[str, Any] = {
 def _field(default: Any, **given: Any) -> Any:
     meta = PLAIN | given | {"default": default}
     if not meta["members"]:
-        return dataclasses.field(default=default, metadata=meta)
+        # What no program and no number depends on is no part of how a section is told.
+        return dataclasses.field(default=default, repr=not meta["host"], metadata=meta)
     members, several = meta["members"], meta["several"]
 
     def make():

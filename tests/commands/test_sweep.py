@@ -15,12 +15,12 @@ from tests.runs.test_train import run as train_alone
 from vae_jax.api import load
 from vae_jax.commands import sweep
 from vae_jax.errors import Failed, UserError
+from vae_jax.models.model import NO_START, generate
 from vae_jax.reports.sweep_report import in_order, report
 from vae_jax.runs import folder
 from vae_jax.sweeps import compilation, worker
 from vae_jax.sweeps import language as hyper
 from vae_jax.sweeps.plan import Datasets, make_sweep, read_sweep
-from vae_jax.training.step import Start
 
 SETTINGS = hyper.product(
     [hyper.sweep("model.latent_size", (2, 3)), hyper.sweep("objective.beta", (0.5, 2))]
@@ -107,11 +107,12 @@ def test_a_lane_is_its_config_alone_and_is_saved_at_its_own_size(finished, tmp_p
     mine, other = load(workdir, lane=3), load(tmp_path / "alone")
     jax.tree.map(
         lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5),
-        mine.params,
-        other.params,
+        mine.variables,
+        other.variables,
     )
-    assert mine.model.generate(jax.random.key(0), mine.params, 3).shape == (3, 36)
-    assert load(workdir, lane=5).params["encoder"]["mean"]["bias"].shape == (3,)
+    made = generate(mine.model, mine.variables, jax.random.key(0), 3)
+    assert made.shape == (3, 36)
+    assert load(workdir, lane=5).variables["params"]["encoder"]["mean"]["bias"].shape == (3,)
     with pytest.raises(UserError, match=r"has no lane 8; it has 0 to 7"):
         load(workdir, lane=8)
 
@@ -204,9 +205,7 @@ def test_lanes_that_do_not_fit_into_memory_are_divided(finished, tmp_path, monke
 
     run = program_run(plan, plan.programs[0], data)
     memory = compilation.compile_run(run)
-    state = sum(
-        leaf.nbytes for leaf in jax.tree.leaves(compilation.template(run.spec, run.hyper, Start()))
-    )
+    state = sum(leaf.nbytes for leaf in jax.tree.leaves(compilation.template(run.spec, NO_START)))
     assert memory.device > memory.shared > 0
     assert memory.host > state
     assert compilation.parts_to_fit(run, memory) == 1

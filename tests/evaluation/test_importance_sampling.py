@@ -1,5 +1,7 @@
 """log p(x) by importance sampling, against a log p(x) that is known."""
 
+from functools import cache, partial
+
 import jax
 import numpy as np
 import pytest
@@ -11,19 +13,22 @@ from vae_jax.evaluation.importance_sampling import (
     curve_draws,
     importance_sampling,
 )
+from vae_jax.models.model import log_joint, log_posterior, posterior_samples
 
 X_LINEAR = exact.linear_data(20)
 
 
-def estimate(model, params, seed, x_bd, num_samples):
-    return jax.jit(importance_sampling, static_argnums=(0, 4))(
-        model, params, jax.random.key(seed), x_bd, num_samples
-    )
+estimate_of = jax.jit(importance_sampling, static_argnums=(0, 4))
+
+
+def estimate(model, variables, seed, x_bd, num_samples):
+    key = jax.random.key(seed)
+    return jax.device_get(estimate_of(model, variables, key, x_bd, num_samples))
 
 
 def test_at_the_true_posterior_every_draw_weighs_the_same_and_gives_log_p():
-    model, params = exact.linear()
-    found = estimate(model, params, 0, X_LINEAR, 70)
+    model, variables = exact.linear()
+    found = estimate(model, variables, 0, X_LINEAR, 70)
     np.testing.assert_allclose(
         found.log_likelihood, exact.linear_log_prob(X_LINEAR), rtol=1e-4, atol=1e-4
     )
@@ -35,32 +40,41 @@ def test_at_the_true_posterior_every_draw_weighs_the_same_and_gives_log_p():
 def test_away_from_it_the_estimate_is_within_its_own_error(seed):
     """Of log mean w the error is about sqrt((1 / ESS) - (1 / k)); 4.4 of them."""
     num_samples = 2_000
-    for model, params, x_bd, log_p in known():
-        found = estimate(model, params, seed, x_bd, num_samples)
+    for model, variables, x_bd, log_p in known():
+        found = estimate(model, variables, seed, x_bd, num_samples)
         error = np.sqrt(1 / found.effective_sample_size - 1 / num_samples)
         assert (error < 0.1).all()
         assert (np.abs(found.log_likelihood - log_p) < 4.4 * error + 1e-4).all()
 
 
+@cache
 def known():
     linear = exact.linear(posterior_shift=0.2)
-    model, params, x_bd = exact.nonlinear()
+    model, variables, x_bd = exact.nonlinear()
     return (
         (*linear, X_LINEAR, exact.linear_log_prob(X_LINEAR)),
-        (model, params, x_bd, exact.grid_log_prob(model, params, x_bd, 1)),
+        (model, variables, x_bd, exact.grid_log_prob(model, variables, x_bd, 1)),
     )
+
+
+@partial(jax.jit, static_argnums=0)
+def log_weights(model, variables, key, x_bd):
+    """Of BLOCK samples."""
+    trace = model.trace(variables, posterior_samples(model, key, BLOCK), x_bd)
+    return log_joint(trace, x_bd) - log_posterior(trace)
 
 
 @pytest.mark.parametrize("num_samples", [1, 7, BLOCK, 2 * BLOCK + 20])
 def test_it_is_the_sum_over_all_draws_at_once(num_samples):
-    model, params, x_bd = exact.nonlinear()
+    model, variables, x_bd = exact.nonlinear()
     key = jax.random.key(3)
-    q_params = model.encode(params, x_bd)
-    log_w_kb = []
-    for block in range(-(-num_samples // BLOCK)):
-        z, log_q = model.reparameterize(jax.random.fold_in(key, block), q_params, BLOCK)
-        log_w_kb.append(np.float64(model.log_joint(params, x_bd, z) - log_q))
-    log_w_kb = np.concatenate(log_w_kb)[:num_samples]
+    blocks = -(-num_samples // BLOCK)
+    log_w_kb = np.concatenate(
+        [
+            np.float64(log_weights(model, variables, jax.random.fold_in(key, block), x_bd))
+            for block in range(blocks)
+        ]
+    )[:num_samples]
     w_kb = np.exp(log_w_kb)
     expected = ImportanceSampling(
         log_likelihood=np.log(w_kb.mean(axis=0)),
@@ -68,7 +82,7 @@ def test_it_is_the_sum_over_all_draws_at_once(num_samples):
         largest_weight=w_kb.max(axis=0) / w_kb.sum(axis=0),
         curve=np.stack([np.log(w_kb[:n].mean(axis=0)) for n in curve_draws(num_samples)], axis=-1),
     )
-    found = estimate(model, params, 3, x_bd, num_samples)
+    found = estimate(model, variables, 3, x_bd, num_samples)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5), found, expected)
     np.testing.assert_allclose(found.curve[:, -1], found.log_likelihood, rtol=1e-6)
 
@@ -81,9 +95,9 @@ def test_the_curve_is_at_round_numbers_and_at_last_at_all_draws():
 
 
 def test_weights_of_any_size_leave_it_finite():
-    model, params, x_bd = exact.nonlinear()
-    params = jax.tree.map(lambda leaf: 1e3 * leaf, params)
-    found = estimate(model, params, 0, x_bd, 60)
+    model, variables, x_bd = exact.nonlinear()
+    variables = jax.tree.map(lambda leaf: 1e3 * leaf, variables)
+    found = estimate(model, variables, 0, x_bd, 60)
     assert all(np.isfinite(leaf).all() for leaf in found)
     assert (found.effective_sample_size >= 1 - 1e-5).all()
     assert (found.largest_weight <= 1).all()

@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 
 from experiments import gradient_variance
+from tests.conftest import values_of
 from vae_jax import cli
 from vae_jax.config.check import check
 from vae_jax.runs import folder
-from vae_jax.runs.run import make_run
+from vae_jax.runs.run import make_dataset, make_run
 
 TINY = (
     "--config.dataset.name=arrays",
@@ -86,13 +87,16 @@ def test_params_are_those_of_the_run_wherever_one_stops(tiny_npz, tmp_path):
     ((_, straight),) = gradient_variance.trajectory(run, [14])
     assert run.spec.steps_per_epoch == 12
     for part in ("encoder", "decoder"):
-        for ours, theirs in zip(*(jax.tree.leaves(p[part]) for p in (last, straight)), strict=True):
+        for ours, theirs in zip(
+            *(jax.tree.leaves(v["params"][part]) for v in (last, straight)), strict=True
+        ):
             np.testing.assert_array_equal(ours, theirs)
 
 
 def test_what_does_not_fit_the_model_is_left_out_and_told(tiny_npz, tmp_path, capsys):
     values = check(gradient_variance.get_config())
-    specs = gradient_variance.fitting(values | {"model.posterior": "planar"}, 10)
+    data = make_dataset(values_of(tiny_npz))
+    specs = gradient_variance.fitting(values | {"model.posterior": "planar"}, data)
     assert list(specs) == [
         ("elbo", "reparameterized, sampled KL"),
         ("iwae", "reparameterized"),
@@ -102,9 +106,9 @@ def test_what_does_not_fit_the_model_is_left_out_and_told(tiny_npz, tmp_path, ca
     assert "elbo, reparameterized is left out: objective.kl = 'analytic' has no closed" in printed
     assert printed.count("is left out") == ROWS - 3
     # Whatever the config trains with, what is measured is the bound itself.
-    plain = gradient_variance.fitting(values, 10)
+    plain = gradient_variance.fitting(values, data)
     other = values | {"objective.regularizer": "mmd", "objective.free_bits": 1.0}
-    assert gradient_variance.fitting(other, 10) == plain
+    assert gradient_variance.fitting(other, data) == plain
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import csv
 import pytest
 
 from experiments import search
-from tests.runs.test_train import values_of
+from tests.conftest import values_of
 from vae_jax.errors import UserError
 from vae_jax.sweeps import language as hyper
 from vae_jax.sweeps.plan import Datasets

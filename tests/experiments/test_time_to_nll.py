@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from experiments import time_to_nll
-from tests.runs.test_train import values_of
+from tests.conftest import values_of
 from vae_jax.errors import UserError
 
 

@@ -9,12 +9,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from tests.conftest import write_tiny_npz
-from tests.runs.test_train import run, values_of
+from tests.conftest import values_of, write_tiny_npz
+from tests.runs.test_train import run
 from vae_jax.api import load
 from vae_jax.commands import train
 from vae_jax.commands.evaluate import evaluate
-from vae_jax.config.schema import nest
+from vae_jax.config.build import lane_spec
+from vae_jax.config.check import check
+from vae_jax.config.schema import flatten, nest
 from vae_jax.data import sprites
 from vae_jax.data.binarization import scale
 from vae_jax.errors import UserError
@@ -22,8 +24,9 @@ from vae_jax.evaluation import features
 from vae_jax.evaluation.importance_sampling import importance_sampling
 from vae_jax.evaluation.latents import active_units
 from vae_jax.evaluation.metrics import METRICS, likelihood
-from vae_jax.models.model import ModelHyper
-from vae_jax.models.vae import vae
+from vae_jax.keys import replace
+from vae_jax.models import make_model
+from vae_jax.models.model import posterior_mean
 from vae_jax.runs import folder
 from vae_jax.runs import measure as measurements
 from vae_jax.sweeps.plan import runs_in
@@ -60,7 +63,10 @@ def copy(trained, tmp_path):
 
 
 def with_metrics(config, **changes):
-    return config | {"evaluation": config["evaluation"] | NLL | changes}
+    """The config with NLL and the changes; of NLL, what no metric of theirs reads is left out."""
+    given = config["evaluation"] | NLL | changes
+    plain = check(config | {"evaluation": given}, idle_allowed=True)
+    return nest(plain | flatten({"evaluation": changes}))
 
 
 def results_of(workdir):
@@ -79,13 +85,13 @@ def test_a_lane_s_numbers_are_those_of_its_model_alone(copy, capsys):
     assert kept["log_likelihood"].shape == (2, 50)
     assert kept["curve"].shape == (2, 50, 7)  # 1, 2, 5, 10, 20, 50, 60
     for lane, seed in enumerate((4, 9)):
-        model, params, data = load(workdir, lane)
+        model, variables, data = load(workdir, lane)
         stream = jax.random.fold_in(lane_keys([seed]).evaluation[0], zlib.crc32(b"nll"))
         x = scale(jnp.asarray(data.test.images))
 
-        def one(index, x_d, model=model, params=params, stream=stream):
+        def one(index, x_d, model=model, variables=variables, stream=stream):
             key = jax.random.fold_in(stream, index)
-            return importance_sampling(model, params, key, x_d[None], 60)
+            return importance_sampling(model, variables, key, x_d[None], 60)
 
         found = jax.jit(jax.vmap(one))(jnp.arange(50), x)
         np.testing.assert_allclose(
@@ -96,7 +102,7 @@ def test_a_lane_s_numbers_are_those_of_its_model_alone(copy, capsys):
         assert own["nll"] == pytest.approx(-log_likelihood_n.mean(), rel=1e-5)
         assert own["nll_se"] == pytest.approx(log_likelihood_n.std(ddof=1) / 50**0.5, rel=1e-4)
         assert own["nll"] < -own["elbo"]
-        means = model.posterior_mean(model.encode(params, x))
+        means = posterior_mean(model, variables, x)
         assert own["active_units"] == active_units(np.asarray(means))
     mean = results_of(workdir)["mean"]["nll"]
     assert mean == pytest.approx(np.mean([lane["nll"] for lane in results_of(workdir)["lanes"]]))
@@ -143,14 +149,14 @@ def test_without_dead_units_the_model_is_measured_as_it_is_and_with_them_without
     (workdir / "evaluation" / "nll_active.json").unlink()
     evaluate(workdir, with_metrics(config, metrics=("nll_active",)))
     for lane, own in enumerate(results_of(workdir)["lanes"]):
-        _, params, data = load(workdir, lane)
+        _, variables, data = load(workdir, lane)
         mask_l = jnp.array(activity_kl[lane] > between, jnp.float32)
-        masked = vae(model_spec_of(workdir), ModelHyper(latent_mask=mask_l))
+        masked = make_model(replace(model_spec_of(workdir), latent_mask=mask_l))
         stream = jax.random.fold_in(lane_keys([own["seed"]]).evaluation[0], zlib.crc32(b"nll"))
 
-        def one(index, x_d, masked=masked, params=params, stream=stream):
+        def one(index, x_d, masked=masked, variables=variables, stream=stream):
             key = jax.random.fold_in(stream, index)
-            return importance_sampling(masked, params, key, x_d[None], 60)
+            return importance_sampling(masked, variables, key, x_d[None], 60)
 
         found = jax.jit(jax.vmap(one))(jnp.arange(50), scale(jnp.asarray(data.test.images)))
         log_likelihood_n = np.float64(found.log_likelihood[:, 0])
@@ -162,7 +168,8 @@ def latents_of(workdir):
 
 
 def model_spec_of(workdir):
-    return runs_in(workdir)[0].spec.model
+    run = runs_in(workdir)[0]
+    return lane_spec(run.values, run.data).model
 
 
 def test_probes_learn_from_training_codes_and_are_scored_on_the_test_s(copy):
@@ -299,7 +306,7 @@ def test_a_checkpoint_of_another_config_is_told(copy):
         ({"metrics": ("nll,fid",)}, "'fid' is unknown"),
         ({"num_importance_samples": 0}, "should be a whole number, at least 1"),
         (
-            {"gaps": {"images": 0, "steps": 5}},
+            {"metrics": ("gaps",), "gaps": {"images": 0, "steps": 5}},
             "evaluation.gaps.images = 0 should be a whole number",
         ),
     ],

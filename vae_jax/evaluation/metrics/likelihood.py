@@ -27,7 +27,7 @@ from vae_jax.evaluation.metrics.metric import (
     package_needs,
     standard_error,
 )
-from vae_jax.keys import replace, section, static
+from vae_jax.keys import host, replace, section, static
 from vae_jax.models import ModelSpec
 
 DOMINATES = 0.5  # of the weight, in one sample
@@ -39,7 +39,7 @@ def samples_key():
 
 def at_once_key():
     doc = "of them side by side; does not change the result"
-    return static(2_000, whole(1), doc, key="draws_at_once")
+    return host(2_000, whole(1), doc, key="draws_at_once")
 
 
 def nll_measure(settings, model, variables, key, x_bd, label_b):
