@@ -1,12 +1,12 @@
 import jax
 import numpy as np
 
+from tests.objectives import exact
 from vae_jax.devices.lanes import layout, shard_lanes, to_host
 from vae_jax.evaluation.bounds import bound
 from vae_jax.evaluation.examples import joined, measure_batches
-from vae_jax.models.model import ModelHyper
-from vae_jax.models.vae import vae
-from vae_jax.objectives.objective import ObjectiveHyper, ObjectiveSpec
+from vae_jax.keys import stack
+from vae_jax.models import make_model
 from vae_jax.training.streams import lane_keys
 
 BETA = np.float32(2.0)
@@ -14,21 +14,15 @@ BETA = np.float32(2.0)
 
 def lanes_of(spec, seeds):
     keys = lane_keys(seeds)
-    return jax.vmap(vae(spec).init)(keys.init), keys.evaluation
+    return jax.jit(jax.vmap(make_model(spec).init))(keys.init), keys.evaluation
 
 
 def evaluated(spec, seeds, images, batch_size, num_samples=1, at_once=0):
-    params, keys = lanes_of(spec, seeds)
-    hyper, model_hyper = jax.tree.map(
-        lambda number: np.full(len(seeds), number, np.float32),
-        (ObjectiveHyper(beta=BETA), ModelHyper()),
-    )
-    objective = ObjectiveSpec("elbo", num_samples)
+    objective = stack([exact.objective(num_samples=num_samples, beta=BETA)] * len(seeds))
+    step = np.zeros(len(seeds), np.int32)
     on = layout(len(seeds))
-    lanes = shard_lanes(on, (params, keys, hyper, model_hyper))
-    batches = measure_batches(
-        bound, objective, spec, on, at_once, *lanes, images, None, batch_size=batch_size
-    )
+    lanes = shard_lanes(on, ((objective, step), stack([spec] * len(seeds)), *lanes_of(spec, seeds)))
+    batches = measure_batches(bound, on, at_once, *lanes, images, None, batch_size=batch_size)
     return to_host(on, joined(list(batches), len(images)))
 
 
