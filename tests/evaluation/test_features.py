@@ -21,6 +21,7 @@ from vae_jax.evaluation.features import (
     standardised,
     train_features,
 )
+from vae_jax.networks import MLP
 
 
 @pytest.fixture(scope="module")
@@ -204,8 +205,19 @@ def test_another_image_shape(classifier, tmp_path):
 
 def test_another_version_of_the_networks(classifier, tmp_path, monkeypatch):
     save(tmp_path / "space.npz", classifier)
-    monkeypatch.setattr(module, "HIDDEN", module.HIDDEN._replace(widths=(128,)))
+    other = module.ARCHITECTURE.replace("256", "128")
+    monkeypatch.setattr(module, "ARCHITECTURE", other)
     assert "another version" in refusal(tmp_path / "space.npz")
+
+
+def test_the_version_says_what_the_networks_are():
+    networks = (module.HIDDEN, module.LINEAR)
+    assert all(type(network) is MLP for network in networks)
+    expected = ", ".join(
+        f"NetworkSpec(name='mlp', widths={n.widths}, activation={n.activation!r}, norm='none')"
+        for n in networks
+    )
+    assert expected == module.ARCHITECTURE
 
 
 @pytest.mark.slow
