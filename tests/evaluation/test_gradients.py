@@ -9,7 +9,7 @@ import pytest
 from scipy import stats
 
 from tests.objectives import exact
-from tests.objectives.exact import hyper, spec
+from tests.objectives.exact import objective
 from vae_jax.evaluation.gradients import (
     PARTS,
     bias_test,
@@ -22,11 +22,15 @@ from vae_jax.evaluation.gradients import (
     student_tails,
     total_variance,
 )
+from vae_jax.keys import replace
 from vae_jax.objectives import importance
+from vae_jax.objectives.elbo import Elbo
+from vae_jax.objectives.importance import IWAE
 
 X_LINEAR = exact.linear_data()
-SAMPLED = spec(kl="sampled")
-STICKING = spec(kl="sampled", gradient="sticking_the_landing")
+PLAIN = objective()
+SAMPLED = objective(Elbo("sampled"))
+STICKING = objective(Elbo("sampled", "sticking_the_landing"))
 LANDED = "sticking_the_landing of the iwae"  # biased: its encoder lacks the score's term
 
 # A gradient of two parts, with mean MEAN and covariance FACTOR FACTOR^T in the first; of the first
@@ -101,7 +105,7 @@ def test_a_gradient_that_never_moves_has_no_ratio():
 
 
 def test_directions_are_unit_vectors_of_each_part():
-    parts = parts_of(exact.linear()[1])
+    parts = parts_of(exact.linear()[1]["params"])
     for part, units in directions(jax.random.key(0), parts, 3).items():
         flat = np.concatenate([u.reshape(3, -1) for u in jax.tree.leaves(units)], axis=1)
         assert flat.shape[1] == sum(leaf.size for leaf in jax.tree.leaves(parts[part]))
@@ -114,10 +118,10 @@ NONLINEAR = exact.nonlinear()
 
 @cache
 def program(linear, of):
-    """`gradient_quality` of (params, keys), compiled."""
-    model, params, x_bd = (*exact.linear(), X_LINEAR) if linear else NONLINEAR
-    units = units_of(parts_of(params), 20)
-    return jax.jit(lambda p, keys_n: gradient_quality(model, p, keys_n, x_bd, hyper(), of, units))
+    """`gradient_quality` of (variables, keys), compiled."""
+    model, variables, x_bd = (*exact.linear(), X_LINEAR) if linear else NONLINEAR
+    units = units_of(parts_of(variables["params"]), 20)
+    return jax.jit(lambda v, keys_n: gradient_quality(model, v, keys_n, x_bd, of, units))
 
 
 def quality_of_linear(of, n, seed=0, shift=0.0):
@@ -140,7 +144,7 @@ def test_sticking_the_landing_has_no_variance_at_the_exact_posterior():
 
 def test_variance_falls_as_one_over_the_draws_of_a_gradient_and_the_ratio_rises_as_their_root():
     _, one = quality_of_linear(SAMPLED, 1_000, 0, 0.4)
-    _, nine = quality_of_linear(SAMPLED._replace(num_samples=9), 1_000, 1, 0.4)
+    _, nine = quality_of_linear(replace(SAMPLED, num_samples=9), 1_000, 1, 0.4)
     for part in PARTS:
         assert one[part].variance / nine[part].variance == pytest.approx(9, rel=0.15)
         ratio = nine[part].signal_to_noise / one[part].signal_to_noise
@@ -188,14 +192,15 @@ def test_p_values_are_at_most_uniform_where_nothing_is_wrong():
 def landed(monkeypatch):
     """An estimator that is biased as people's are: it leaves a term out."""
 
-    def sticking_the_landing(bound, model, params, key, x_bd, hyper, spec):
-        fixed = model._replace(
-            reparameterize=lambda key, q, k: (
-                z := model.reparameterize(key, q, k)[0],
-                model.posterior_log_prob(jax.lax.stop_gradient(q), z),
-            )
-        )
-        return importance.reparameterized(bound, fixed, params, key, x_bd, hyper, spec)
+    def sticking_the_landing(bound, model, variables, batch):
+        def trace(variables, take, x_bd=None, label_b=None):
+            def at_fixed_params(i, q, p):
+                z_kbl, _ = take(i, q, p)
+                return z_kbl, jax.lax.stop_gradient(q).log_prob(z_kbl)
+
+            return model.trace(variables, at_fixed_params, x_bd, label_b)
+
+        return importance.reparameterized(bound, model._replace(trace=trace), variables, batch)
 
     monkeypatch.setitem(importance.ESTIMATORS, LANDED, sticking_the_landing)
 
@@ -215,9 +220,9 @@ def p_values_of(own, reference, n, seeds):
 @pytest.mark.parametrize(
     ("own", "reference"),
     [
-        (spec(), spec()),
-        (STICKING, spec()),
-        (spec("iwae", 4, gradient="doubly_reparameterized"), spec("iwae", 4)),
+        (PLAIN, PLAIN),
+        (STICKING, PLAIN),
+        (objective(IWAE("doubly_reparameterized"), 4), objective(IWAE(), 4)),
     ],
 )
 def test_an_unbiased_estimator_passes(own, reference):
@@ -226,6 +231,6 @@ def test_an_unbiased_estimator_passes(own, reference):
 
 
 def test_a_biased_one_is_found_and_only_where_it_is(landed):
-    p_values = p_values_of(spec("iwae", 4, gradient=LANDED), spec("iwae", 4), n=300, seeds=3)
+    p_values = p_values_of(objective(IWAE(LANDED), 4), objective(IWAE(), 4), n=300, seeds=3)
     assert max(p_values["encoder"]) < 1e-3
     assert min(p_values["decoder"]) > 1e-3
