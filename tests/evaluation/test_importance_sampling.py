@@ -16,8 +16,6 @@ from vae_jax.evaluation.importance_sampling import (
 from vae_jax.models.model import log_joint, log_posterior, posterior_samples
 
 X_LINEAR = exact.linear_data(20)
-
-
 estimate_of = jax.jit(importance_sampling, static_argnums=(0, 4))
 
 
@@ -97,7 +95,7 @@ def test_the_curve_is_at_round_numbers_and_at_last_at_all_draws():
 def test_weights_of_any_size_leave_it_finite():
     model, variables, x_bd = exact.nonlinear()
     variables = jax.tree.map(lambda leaf: 1e3 * leaf, variables)
-    found = estimate(model, variables, 0, x_bd, 60)
+    found = estimate(model, variables, 0, x_bd, 2 * BLOCK + 20)
     assert all(np.isfinite(leaf).all() for leaf in found)
     assert (found.effective_sample_size >= 1 - 1e-5).all()
     assert (found.largest_weight <= 1).all()
