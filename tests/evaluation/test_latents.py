@@ -6,24 +6,24 @@ import numpy as np
 
 from tests.conftest import mlp_spec
 from vae_jax.evaluation.latents import active_units, activity, collapsed_units, latents
-from vae_jax.models.model import ModelSpec
-from vae_jax.models.vae import vae
+from vae_jax.models import ModelSpec, make_model
 
 
 def with_three_active_units():
     """Of seven units, three whose mean follows a pixel each; the other four are the prior."""
-    model = vae(ModelSpec((1, 3, 1), 7, mlp_spec(), mlp_spec()))
-    params = jax.tree.map(jnp.zeros_like, model.init(jax.random.key(0)))
+    spec = ModelSpec(latent_size=7, encoder=mlp_spec(), decoder=mlp_spec(), image_shape=(1, 3, 1))
+    model = make_model(spec)
+    variables = jax.tree.map(jnp.zeros_like, model.init(jax.random.key(0)))
     kernel_dl = np.zeros((3, 7), np.float32)
     kernel_dl[[0, 1, 2], [1, 4, 6]] = (2.0, 0.3, -1.0)
-    params["encoder"]["mean"]["kernel"] = kernel_dl
-    return model, params
+    variables["params"]["encoder"]["mean"]["kernel"] = kernel_dl
+    return model, variables
 
 
 def test_three_of_seven_are_active_and_four_have_collapsed():
-    model, params = with_three_active_units()
+    model, variables = with_three_active_units()
     x_bd = np.random.default_rng(0).integers(0, 2, (400, 3)).astype(np.float32)
-    found = latents(model, params, x_bd)
+    found = latents(model, variables, x_bd)
     variance_d = x_bd.var(axis=0)
     expected = np.zeros(7)
     expected[[1, 4, 6]] = np.square([2.0, 0.3, -1.0]) * variance_d
@@ -34,8 +34,8 @@ def test_three_of_seven_are_active_and_four_have_collapsed():
 
 
 def test_a_unit_that_is_the_same_for_all_is_neither_active_nor_collapsed():
-    model, params = with_three_active_units()
-    params["encoder"]["mean"]["bias"] = jnp.zeros(7).at[0].set(1.0)
-    found = latents(model, params, jnp.zeros((10, 3)))
+    model, variables = with_three_active_units()
+    variables["params"]["encoder"]["mean"]["bias"] = jnp.zeros(7).at[0].set(1.0)
+    found = latents(model, variables, jnp.zeros((10, 3)))
     assert active_units(found.mean) == 0
     assert collapsed_units(found.kl) == 6
