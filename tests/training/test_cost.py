@@ -1,6 +1,5 @@
 """What a compiled step costs, counted by XLA: a careless change is seen without a stopwatch."""
 
-from functools import partial
 from itertools import pairwise
 
 import jax
@@ -8,7 +7,8 @@ import numpy as np
 import pytest
 
 from tests.training.compiling import IMAGES, chosen
-from vae_jax.training.step import Examples, Start, init_state, minibatch, train_step
+from vae_jax.models.model import NO_START
+from vae_jax.training.step import Examples, init_state, minibatch, train_step
 from vae_jax.training.streams import run_keys
 
 CONV = {
@@ -28,16 +28,16 @@ TOLERANCE = 0.1  # of another version's counting
 
 
 def lowered(changes):
-    values, spec, lanes = chosen(changes)
-    hyper = jax.tree.map(lambda leaf: leaf[0], lanes)
+    values, lanes = chosen(changes)
+    spec = jax.tree.map(lambda leaf: leaf[0], lanes)
     keys = run_keys(0)
-    state = jax.eval_shape(partial(init_state, spec), hyper, keys, Start())
+    state = jax.eval_shape(init_state, spec, keys, NO_START)
 
-    def step(hyper, state, keys, examples, order):
+    def step(spec, state, keys, examples, order):
         batch = minibatch(spec, keys, examples, order, state.step)
-        return train_step(spec, hyper, state, keys, batch)
+        return train_step(spec, state, keys, batch)
 
-    return values, jax.jit(step).lower(hyper, state, keys, Examples(IMAGES), np.arange(256))
+    return values, jax.jit(step).lower(spec, state, keys, Examples(IMAGES), np.arange(256))
 
 
 def products(values) -> float:
