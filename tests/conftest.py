@@ -37,7 +37,7 @@ def mlp_spec(*widths: int, activation: str = "tanh") -> MLP:
     return MLP(widths, activation)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def small_spec() -> ModelSpec:
     """A VAE of 3 x 5 x 2 images with 4 latent units."""
     return ModelSpec(
