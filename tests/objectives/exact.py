@@ -20,6 +20,16 @@ FOREVER = math.inf  # a warm-up's only cycle
 model_of = cache(make_model)  # one model of one spec, so that what is compiled is found again
 
 
+@cache
+def first_variables(model, seed: int):
+    return jax.device_get(jax.jit(model.init)(jax.random.key(seed)))
+
+
+def variables_of(model, seed: int = 0):
+    """Its first variables, in dicts of one's own."""
+    return jax.tree.map(lambda leaf: leaf, first_variables(model, seed))
+
+
 def objective(bound=None, num_samples: int = 1, **choices) -> Objective:
     """`bound` (None: the ELBO) with so many draws."""
     choices = {"warmup_cycle": FOREVER} | choices
@@ -42,7 +52,7 @@ def linear(posterior_shift: float = 0.0):
             likelihood=GaussianLikelihood(scale=NOISE_SCALE),
         )
     )  # fmt: skip
-    variables = model.init(jax.random.key(0))
+    variables = variables_of(model)
     params = variables["params"]
     variance_l = 1 / (1 + (W_DL**2).sum(axis=0) / NOISE_SCALE**2)
     kernel = (W_DL * variance_l / NOISE_SCALE**2).astype(np.float32)
@@ -85,10 +95,11 @@ def nonlinear(latent_size: int = 1, seed: int = 0, kind=None):
             image_shape=(2, 2, 1),
         )
     )  # fmt: skip
-    variables = model.init(jax.random.key(seed))
+    variables = variables_of(model, seed)
     params = variables["params"]
-    params["decoder"] = jax.tree.map(lambda leaf: 1.5 * leaf, params["decoder"])
-    params["encoder"]["mean"]["bias"] += 1.2  # a posterior that is some way off
+    params["decoder"] = jax.tree.map(lambda leaf: np.float32(1.5) * leaf, params["decoder"])
+    bias = params["encoder"]["mean"]["bias"]
+    params["encoder"]["mean"]["bias"] = bias + np.float32(1.2)  # a posterior that is some way off
     return model, variables, np.array([[0, 1, 1, 0], [1, 1, 1, 0], [0, 0, 0, 1]], np.float32)
 
 
