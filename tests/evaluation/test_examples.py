@@ -1,5 +1,10 @@
+"""Measures of examples: whatever the batches and the lanes, with noise of their own."""
+
+from functools import cache
+
 import jax
 import numpy as np
+import pytest
 
 from tests.objectives import exact
 from vae_jax.devices.lanes import layout, shard_lanes, to_host
@@ -12,6 +17,7 @@ from vae_jax.training.streams import lane_keys
 BETA = np.float32(2.0)
 
 
+@cache
 def lanes_of(spec, seeds):
     keys = lane_keys(seeds)
     return jax.jit(jax.vmap(make_model(spec).init))(keys.init), keys.evaluation
@@ -26,26 +32,42 @@ def evaluated(spec, seeds, images, batch_size, num_samples=1, at_once=0):
     return to_host(on, joined(list(batches), len(images)))
 
 
-def test_the_result_does_not_depend_on_batches_or_lanes(small_spec):
-    images = np.random.default_rng(0).integers(0, 2, (23, 30)).astype(np.uint8) * 255
-    whole = evaluated(small_spec, (0, 1), images, 100)
+IMAGES = np.random.default_rng(0).integers(0, 2, (23, 30)).astype(np.uint8) * 255
+
+
+@pytest.fixture(scope="module")
+def whole(small_spec):
+    """Of all images in one batch."""
+    return evaluated(small_spec, (0, 1), IMAGES, 100)
+
+
+@pytest.mark.parametrize(
+    ("batch_size", "at_once"),
+    [pytest.param(1, 0, marks=pytest.mark.slow), (7, 0), (23, 0), (10, 3)],
+)
+def test_the_result_does_not_depend_on_batches(small_spec, whole, batch_size, at_once):
     assert whole["elbo"].shape == (2, 23)
-    for batch_size in (1, 7, 23):
-        parts = evaluated(small_spec, (0, 1), images, batch_size)
-        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5), parts, whole)
-    in_turn = evaluated(small_spec, (0, 1), images, 10, at_once=3)
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5), in_turn, whole)
-    alone = evaluated(small_spec, (1,), images, 100)
+    parts = evaluated(small_spec, (0, 1), IMAGES, batch_size, at_once=at_once)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5), parts, whole)
+
+
+def test_it_does_not_depend_on_lanes(small_spec, whole):
+    alone = evaluated(small_spec, (1,), IMAGES, 100)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a[0], b[1], rtol=1e-5), alone, whole)
-    np.testing.assert_allclose(
-        whole["loss"], -whole["reconstruction"] + BETA * whole["kl"], rtol=1e-5
-    )
-    again = evaluated(small_spec, (0, 1), images, 100)
+
+
+def test_the_same_call_gives_the_same_bits(small_spec, whole):
+    again = evaluated(small_spec, (0, 1), IMAGES, 100)
     jax.tree.map(np.testing.assert_array_equal, again, whole)
 
 
+def test_the_loss_is_that_of_the_objective(whole):
+    np.testing.assert_allclose(
+        whole["loss"], -whole["reconstruction"] + BETA * whole["kl"], rtol=1e-5
+    )
+
+
 def test_examples_have_noise_of_their_own(small_spec):
-    images = np.zeros((5, 30), np.uint8)
-    terms = evaluated(small_spec, (0,), images, 5)
-    assert len(np.unique(terms["reconstruction"])) == 5
+    terms = evaluated(small_spec, (0,), np.zeros_like(IMAGES), 23)
+    assert len(np.unique(terms["reconstruction"])) == 23
     assert len(np.unique(np.round(terms["kl"], 5))) == 1  # the KL is exact: no noise in it
