@@ -53,11 +53,12 @@ def keys(n, seed=0):
 
 
 def units_of(tree, r=2):
-    return directions(jax.random.key(9), tree, r)
+    like = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), tree)
+    return jax.jit(lambda key: directions(key, like, r))(jax.random.key(9))
 
 
 def test_moments_are_those_of_a_gradient_that_is_known():
-    n, units = 5_000, units_of(known(jax.random.key(0)))
+    n, units = 5_000, units_of(jax.eval_shape(known, jax.random.key(0)))
     found = jax.jit(partial(moments, known))(keys(n), units)
     covariance = np.asarray(FACTOR @ FACTOR.T)
     error_w = 4.8 * np.sqrt(np.diag(covariance) / n)
@@ -84,8 +85,9 @@ def test_they_are_numpy_s_of_the_same_draws_whatever_the_mean():
     def far(key):
         return {"all": 1e4 + jax.random.normal(key, (7, 3))}
 
-    found = moments(far, keys(30), units_of(far(jax.random.key(0))))["all"]
-    draws = np.stack([far(key)["all"] for key in keys(30)]).astype(np.float64)
+    units = units_of(jax.eval_shape(far, jax.random.key(0)))
+    found = jax.jit(partial(moments, far))(keys(30), units)["all"]
+    draws = np.asarray(jax.jit(jax.vmap(far))(keys(30))["all"], np.float64)
     np.testing.assert_allclose(found.mean, draws.mean(axis=0), rtol=1e-6)
     np.testing.assert_allclose(found.variance, draws.var(axis=0, ddof=1), rtol=0.01)
 
@@ -94,7 +96,8 @@ def test_noise_alone_has_the_floor():
     def noise(key):
         return {"all": jax.random.normal(key, (2_000,))}
 
-    found = moments(noise, keys(50), units_of(noise(jax.random.key(0)), 1))["all"]
+    units = units_of(jax.eval_shape(noise, jax.random.key(0)), 1)
+    found = jax.jit(partial(moments, noise))(keys(50), units)["all"]
     assert float(signal_to_noise(found)) == pytest.approx(noise_floor(50), rel=0.05)
 
 
@@ -106,7 +109,8 @@ def test_a_gradient_that_never_moves_has_no_ratio():
 
 def test_directions_are_unit_vectors_of_each_part():
     parts = parts_of(exact.linear()[1]["params"])
-    for part, units in directions(jax.random.key(0), parts, 3).items():
+    drawn = jax.jit(lambda key: directions(key, parts, 3))(jax.random.key(0))
+    for part, units in drawn.items():
         flat = np.concatenate([u.reshape(3, -1) for u in jax.tree.leaves(units)], axis=1)
         assert flat.shape[1] == sum(leaf.size for leaf in jax.tree.leaves(parts[part]))
         np.testing.assert_allclose(np.linalg.norm(flat, axis=1), 1, rtol=1e-5)
