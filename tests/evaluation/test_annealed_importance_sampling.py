@@ -91,4 +91,7 @@ def test_without_blackjax_it_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "blackjax.mcmc", None)
     model, variables, x_bd = exact.nonlinear()
     with pytest.raises(UserError, match=r"pip install -e '.\[evaluation\]'"):
-        annealed_importance_sampling(model, variables, jax.random.key(0), x_bd[:1], SPEC)
+        jax.eval_shape(
+            lambda key: annealed_importance_sampling(model, variables, key, x_bd[:1], SPEC),
+            jax.random.key(0),
+        )
