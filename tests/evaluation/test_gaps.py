@@ -75,7 +75,7 @@ def correlated(name: str):
 @pytest.mark.parametrize(
     "name",
     [
-        "diagonal",
+        pytest.param("diagonal", marks=pytest.mark.slow),
         pytest.param("full", marks=pytest.mark.slow),
         pytest.param("planar", marks=pytest.mark.slow),
         "inverse_autoregressive",
