@@ -22,6 +22,7 @@ import jax
 import numpy as np
 
 from vae_jax.checks import Check, name_in, names_in
+from vae_jax.errors import UserError
 
 Values = dict[str, Any]  # {"model.latent_size": 2, ...}: a config, flat, its types normalised
 Section = TypeVar("Section")
@@ -172,6 +173,7 @@ class Reader(NamedTuple):
     when: tuple[tuple[str, str], ...]  # the family keys that choose it, and its names there
     check: Check
     doc: str
+    choices: tuple[str, ...]  # the names that it knows; (): any value
 
 
 class Key(NamedTuple):
@@ -208,7 +210,8 @@ def keys_of(sections: Mapping[str, type]) -> dict[str, Key]:
             old = found.get(name, key)
             if old[:2] != key[:2]:
                 raise TypeError(f"{name} is declared twice, and not alike")
-            readers = (*old.readers, Reader(when, meta["check"], meta["doc"]))
+            own = Reader(when, meta["check"], meta["doc"], tuple(key.choices))
+            readers = (*old.readers, own)
             found[name] = old._replace(choices={**old.choices, **key.choices}, readers=readers)
             for member, own in meta["members"].items():
                 declare(own, name.rpartition(".")[0], (*when, (name, member)))
@@ -242,20 +245,36 @@ def normalised(keys: Mapping[str, Key], flat: Mapping[str, Any]) -> tuple[Values
     values: Values = {}
     for name, key in keys.items():
         if key.is_family and (readers := [r for r in key.readers if is_chosen(r.when, values)]):
-            values[name] = readers[0].check(name, flat[name])
+            values[name] = checked(readers[0], key, name, flat[name])
         elif key.is_family:
             values[name] = key.default
     idle = []
     for name, key in keys.items():
         if readers := [r for r in key.readers if is_chosen(r.when, values)]:
             for reader in readers:
-                values[name] = reader.check(name, flat[name])
+                values[name] = checked(reader, key, name, flat[name])
         else:
             values[name] = key.default
             given = flat[name]
             if (tuple(given) if isinstance(given, list) else given) != key.default:
                 idle.append(name)
     return {name: values[name] for name in keys}, idle
+
+
+def checked(reader: Reader, key: Key, name: str, value: Any) -> Any:
+    """What the reader makes of a value.
+
+    Raises:
+      UserError: it can't be; or it is a name that other readers alone know.
+    """
+    others = isinstance(value, str) and value in key.choices and value not in reader.choices
+    if others and reader.when:
+        family, member = reader.when[-1]
+        raise UserError(
+            f"{name} = {value!r} does not go with {family} = {member!r}; it should be "
+            f"{' or '.join(reader.choices)}"
+        )
+    return reader.check(name, value)
 
 
 def idle_problem(keys: Mapping[str, Key], values: Values, name: str, given: Any) -> str:

@@ -14,6 +14,7 @@ from tests.runs.test_train import rows_of, values_of
 from tests.runs.test_train import run as train_alone
 from vae_jax.api import load
 from vae_jax.commands import sweep
+from vae_jax.commands.evaluate import evaluate
 from vae_jax.errors import Failed, UserError
 from vae_jax.models.model import NO_START, generate
 from vae_jax.reports.sweep_report import in_order, report
@@ -410,10 +411,10 @@ def test_evaluate_repeats_the_results_and_changes_evaluation_only(finished, tmp_
     copy = tmp_path / "copy"
     shutil.copytree(workdir, copy)
     config = folder.read_json(copy / folder.CONFIG)
-    sweep.evaluate_sweep(copy, config)
+    evaluate(copy, config)
     assert (copy / folder.RESULTS).read_bytes() == (workdir / folder.RESULTS).read_bytes()
     config["evaluation"]["num_samples"] = 20
-    sweep.evaluate_sweep(copy, config)
+    evaluate(copy, config)
     again, before = results_of(copy), results_of(workdir)
     assert again["evaluation"]["evaluation.num_samples"] == 20
     for a, b in zip(again["lanes"], before["lanes"], strict=True):
@@ -421,7 +422,7 @@ def test_evaluate_repeats_the_results_and_changes_evaluation_only(finished, tmp_
         assert a["elbo"] != b["elbo"]
     config["training"]["num_epochs"] = 9
     with pytest.raises(UserError, match=r"evaluate can change evaluation.\* only"):
-        sweep.evaluate_sweep(copy, config)
+        evaluate(copy, config)
 
 
 def test_a_damaged_sweep_file_is_told(finished, tmp_path):

@@ -26,13 +26,13 @@ REFUSED = [
     ({"model.name": "two_layers"}, "no closed form for model.name = 'two_layers'"),
     (
         {"objective.name": "iwae", "objective.gradient": "sticking_the_landing"},
-        "'sticking_the_landing' is unknown; known: doubly_reparameterized, reparameterized",
+        "'sticking_the_landing' does not go with objective.name = 'iwae'; it should be doubly_rep",
     ),
     ({"objective.gradient": "sticking_the_landing"}, "objective.kl should be 'sampled'"),
-    ({"objective.gradient": "doubly_reparameterized"}, "known: reparameterized, sticking_the"),
+    ({"objective.gradient": "doubly_reparameterized"}, "should be reparameterized or sticking"),
     (
         {"objective.name": "miwae", "objective.gradient": "wake_wake"},
-        "known: doubly_reparameterized, repar",
+        "does not go with objective.name = .miwae.",
     ),
     (
         {
