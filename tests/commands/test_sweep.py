@@ -189,6 +189,7 @@ def test_results_do_not_depend_on_how_lanes_are_cut_into_programs(finished, tmp_
     assert whole == cut
 
 
+@pytest.mark.slow
 def test_padding_can_be_switched_off(finished, tmp_path):
     workdir, npz = finished
     plan = run_sweep(npz, tmp_path / "apart", sweep__pad_latents=False)
@@ -228,7 +229,13 @@ def out_of_device_memory():
     jax.jit(lambda: jnp.zeros(10**12))().block_until_ready()
 
 
-@pytest.mark.parametrize("exhaust", [out_of_device_memory, lambda: np.zeros(10**15)])
+@pytest.mark.parametrize(
+    "exhaust",
+    [
+        out_of_device_memory,
+        pytest.param(lambda: np.zeros(10**15), marks=pytest.mark.slow),
+    ],
+)
 def test_out_of_memory_halves_a_program_and_goes_on(
     finished, tmp_path, monkeypatch, capsys, exhaust
 ):
@@ -381,6 +388,7 @@ def test_report_of_a_single_run_and_of_nothing(finished, tmp_path, capsys):
         report(tmp_path / "nothing")
 
 
+@pytest.mark.slow
 def test_a_sweep_over_datasets_and_epochs(finished, tmp_path):
     """Keys that do not change the compiled program, and still can't be lanes of one."""
     _, npz = finished

@@ -101,8 +101,15 @@ def test_a_line_says_what_takes_long_and_again_after_twice_as_long():
     assert len(seconds) <= 3
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-@pytest.mark.parametrize(("grace", "signals"), [(1.0, 1), (60.0, 2)])
+@pytest.mark.parametrize(
+    ("number", "grace", "signals"),
+    [
+        (signal.SIGTERM, 1.0, 1),
+        (signal.SIGINT, 60.0, 2),
+        pytest.param(signal.SIGINT, 1.0, 1, marks=pytest.mark.slow),
+        pytest.param(signal.SIGTERM, 60.0, 2, marks=pytest.mark.slow),
+    ],
+)
 def test_a_signal_ends_a_compilation(number, grace, signals):
     process = started(grace=grace)
     for _ in range(signals):

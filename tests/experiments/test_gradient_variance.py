@@ -31,6 +31,7 @@ def answer(workdir, *arguments):
     return cli.answered(lambda: gradient_variance.run(command))
 
 
+@pytest.mark.slow
 def test_from_command_to_figure(tiny_npz, tmp_path, capsys, monkeypatch):
     shown = [
         *(("elbo", name) for name in ("reparameterized", "sticking_the_landing")),

@@ -28,6 +28,7 @@ def trials(workdir):
         return list(csv.DictReader(table))
 
 
+@pytest.mark.slow
 def test_a_search_is_resumed_and_ends_the_same(tiny_npz, tmp_path, monkeypatch, capsys):
     run(tiny_npz, tmp_path / "whole")
     whole = trials(tmp_path / "whole")

@@ -181,6 +181,7 @@ def test_probes_learn_from_training_codes_and_are_scored_on_the_test_s(copy):
         assert own["linear_accuracy"] > 0.6
 
 
+@pytest.mark.slow
 def test_samples_are_compared_in_a_feature_space_that_other_runs_can_share(copy, tmp_path):
     workdir, config = copy
     evaluate(workdir, with_metrics(config, metrics=("samples",)))
@@ -206,7 +207,12 @@ def test_samples_are_compared_in_a_feature_space_that_other_runs_can_share(copy,
 
 
 @pytest.mark.parametrize(
-    "name", [name for name in METRICS if name not in ("elbo", "disentanglement")]
+    "name",
+    [
+        name if name in ("nll", "latents") else pytest.param(name, marks=pytest.mark.slow)
+        for name in METRICS
+        if name not in ("elbo", "disentanglement")
+    ],
 )
 def test_the_same_evaluation_gives_the_same_bytes(copy, name):
     workdir, config = copy
@@ -318,6 +324,7 @@ def test_mistakes_leave_the_folder_as_it_is(trained, changes, message):
     assert not (workdir / "evaluation").exists()
 
 
+@pytest.mark.slow
 def test_factors_are_asked_for(trained, tmp_path, monkeypatch):
     workdir, config = trained
     with pytest.raises(UserError, match="needs the factors that the images were made of"):

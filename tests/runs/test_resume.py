@@ -120,6 +120,7 @@ def test_killed_at_many_random_moments(npz, tmp_path, monkeypatch, seed):
     assert outcome(tmp_path / "killed") == outcome(tmp_path / "whole")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_asked_to_stop(npz, tmp_path, uninterrupted, number):
     """It saves where it is, exits with 1, and goes on from there."""
@@ -132,6 +133,7 @@ def test_asked_to_stop(npz, tmp_path, uninterrupted, number):
     assert outcome(workdir) == uninterrupted
 
 
+@pytest.mark.slow
 def test_a_disk_that_is_full_keeps_the_last_whole_checkpoint(npz, tmp_path, uninterrupted):
     """No file may grow past a limit: writing fails, as it does where the disk is full."""
     workdir = tmp_path / "full"

@@ -23,6 +23,8 @@ from vae_jax.runs.checkpoint import Checkpoints, template
 from vae_jax.runs.run import make_dataset
 from vae_jax.training import loop
 
+SLOW = pytest.mark.slow
+
 
 def run(npz, workdir, **changes):
     values = values_of(npz, **changes)
@@ -140,12 +142,32 @@ def test_a_run_whose_lanes_all_diverge_ends(tiny_npz, tmp_path):
 @pytest.mark.parametrize(
     ("shape", "dtype", "labels", "changes"),
     [
-        ((5, 7), np.uint8, False, {"model__latent_size": 1, "training__seeds": (3,)}),
+        pytest.param(
+            (5, 7), np.uint8, False, {"model__latent_size": 1, "training__seeds": (3,)}, marks=SLOW
+        ),
         ((4, 3, 3), np.float32, True, {"model__latent_size": 2, "training__batch_size": 30}),
-        ((2, 2, 5), np.uint8, True, {"evaluation__every_epochs": 99, "model__encoder__widths": ()}),
+        pytest.param(
+            (2, 2, 5),
+            np.uint8,
+            True,
+            {"evaluation__every_epochs": 99, "model__encoder__widths": ()},
+            marks=SLOW,
+        ),
         ((1, 1), np.float32, False, {"dataset__binarization": "none", "log__every_steps": 1}),
-        ((6, 6), np.uint8, True, {"dataset__binarization": "threshold", "objective__beta": 0.5}),
-        ((6, 6), np.uint8, True, {"dataset__binarization": "static", "log__keep_checkpoints": 1}),
+        pytest.param(
+            (6, 6),
+            np.uint8,
+            True,
+            {"dataset__binarization": "threshold", "objective__beta": 0.5},
+            marks=SLOW,
+        ),
+        pytest.param(
+            (6, 6),
+            np.uint8,
+            True,
+            {"dataset__binarization": "static", "log__keep_checkpoints": 1},
+            marks=SLOW,
+        ),
     ],
 )
 def test_images_of_any_kind_go_all_the_way(tmp_path, shape, dtype, labels, changes):
@@ -218,7 +240,13 @@ def damage(step_folder, how):
         largest.unlink()
 
 
-@pytest.mark.parametrize("how", ["flip a bit", "truncate", "remove", "empty the meta"])
+@pytest.mark.parametrize(
+    "how",
+    [
+        "flip a bit",
+        *(pytest.param(how, marks=SLOW) for how in ("truncate", "remove", "empty the meta")),
+    ],
+)
 def test_a_damaged_checkpoint_falls_back_to_the_one_before(tiny_npz, tmp_path, how, capsys):
     workdir, whole = tmp_path / "run", tmp_path / "whole"
     values = run(tiny_npz, workdir)

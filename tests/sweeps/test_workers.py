@@ -128,6 +128,7 @@ def kill_at_random_moments(config, workdir, kills: int, seed: int) -> None:
     completed(config, workdir)
 
 
+@pytest.mark.slow
 def test_a_sweep_killed_at_random_moments_ends_bit_for_bit_the_same(
     config, tmp_path, uninterrupted
 ):
@@ -173,6 +174,7 @@ def test_workers_share_the_programs_and_one_takes_over_what_another_leaves(
     assert outcome(workdir) == uninterrupted
 
 
+@pytest.mark.slow
 def test_a_repeated_sweep_compiles_nothing(config, tmp_path, monkeypatch):
     """And what was compiled ahead is what the calls want: each program is there once."""
     cache = tmp_path / "cache"
@@ -186,6 +188,7 @@ def test_a_repeated_sweep_compiles_nothing(config, tmp_path, monkeypatch):
     assert {path.name for path in cache.iterdir() if path.name.endswith("-cache")} == kept
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)]
 )
@@ -211,6 +214,7 @@ def test_asked_to_stop_workers_save_and_the_same_command_goes_on(
     assert outcome(workdir) == uninterrupted
 
 
+@pytest.mark.slow
 def test_jobs_of_a_cluster(config, tmp_path, uninterrupted, monkeypatch):
     """submitit's local executor in the place of SLURM."""
     workdir = tmp_path / "jobs"
@@ -284,6 +288,7 @@ def records(workdir):
     )
 
 
+@pytest.mark.slow
 def test_one_run_over_two_processes_is_the_run_of_one(tiny_npz, tmp_path):
     """The same devices, half of them in each process; stopped in the middle by a signal to one."""
     workdir = tmp_path / "two"

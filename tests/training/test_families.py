@@ -129,6 +129,12 @@ def test_it_trains(npz, tmp_path, key, name):
     assert_it_learns(*trained(npz, tmp_path, NEEDS.get((key, name), {}) | {key: name}))
 
 
-@pytest.mark.parametrize("name", COMBINED)
+DEFAULT = ("labels and noise", "a vampprior and a discriminator")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [n if n in DEFAULT else pytest.param(n, marks=pytest.mark.slow) for n in COMBINED],
+)
 def test_combinations_train(npz, tmp_path, name):
     assert_it_learns(*trained(npz, tmp_path, COMBINED[name]))
