@@ -10,7 +10,7 @@ from scipy import stats
 
 from tests.conftest import mlp_spec
 from vae_jax.models import ModelSpec, make_model
-from vae_jax.models.model import given, log_joint
+from vae_jax.models.model import given, layer_sizes, log_joint, parted
 from vae_jax.models.vae import VAE
 from vae_jax.objectives import Objective
 from vae_jax.objectives.elbo import Elbo
@@ -112,8 +112,9 @@ def grid(latent_size: int) -> tuple[np.ndarray, float]:
 
 @partial(jax.jit, static_argnums=0)
 def log_joint_of(model, variables, x_bd, z_kbl, label_b=None):
-    """log p(x, z) [k, b] of given z."""
-    return log_joint(model.trace(variables, given([z_kbl]), None, label_b), x_bd)
+    """log p(x, z) [k, b] of given z, all layers' units side by side."""
+    z = parted(z_kbl, layer_sizes(model, variables, label_b))
+    return log_joint(model.trace(variables, given(z), None, label_b), x_bd)
 
 
 def grid_log_prob(model, variables, x_bd, latent_size: int, label_b=None) -> np.ndarray:

@@ -15,6 +15,12 @@ from vae_jax.probability import gaussian
 from vae_jax.probability.distributions import DiagonalGaussian, StandardNormal, diagonal_of
 
 
+class BottomUp(DiagonalGaussian):
+    """q(h1 | x), which knows nothing of h2: under q they depend on each other, and so the mean of
+    its KL to p(h1 | h2) is not the model's, and has no closed form.
+    """
+
+
 @section
 class TwoLayers:
     """p(h2) p(h1 | h2) p(x | h1), q(h1 | x) q(h2 | h1); h1 has latent_size units (Burda 2015)."""
@@ -88,7 +94,7 @@ class TwoLayers:
                 h1_kbl, log_h1_kb = take(1, None, p1)
                 q1 = q2 = None
             else:
-                q1 = diagonal_of(encoder.apply(params["encoder"], x_bd))
+                q1 = BottomUp(*diagonal_of(encoder.apply(params["encoder"], x_bd)))
                 h1_kbl, log_h1_kb = take(1, q1, None)
                 q2 = q_top(params, h1_kbl)
                 h2_kbl, log_h2_kb = take(0, q2, p2)
