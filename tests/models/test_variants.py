@@ -204,7 +204,7 @@ def test_two_layers_are_a_joint_distribution():
 
 
 def test_the_kl_of_two_layers_is_the_mean_over_draws():
-    """q(h1 | x) and p(h1 | h2) are Gaussians, but as h2 depends on h1, their KL is not a part of it."""
+    """Not that of q(h1 | x) to p(h1 | h2), in closed form, whose h2 would not depend on h1."""
     model, variables = two_layers()
 
     @jax.jit

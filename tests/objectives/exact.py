@@ -12,7 +12,7 @@ from tests.conftest import mlp_spec
 from vae_jax.models import ModelSpec, make_model
 from vae_jax.models.model import given, layer_sizes, log_joint, parted
 from vae_jax.models.vae import VAE
-from vae_jax.objectives import Objective
+from vae_jax.objectives import Objective, loss
 from vae_jax.objectives.elbo import Elbo
 from vae_jax.probability.likelihoods import GaussianLikelihood
 
@@ -30,10 +30,53 @@ def variables_of(model, seed: int = 0):
     return jax.tree.map(lambda leaf: leaf, first_variables(model, seed))
 
 
+def huge_variables(model):
+    """All 10,000."""
+    like = jax.eval_shape(model.init, jax.random.key(0))
+    return jax.tree.map(lambda leaf: np.full(leaf.shape, 1e4, np.float32), like)
+
+
 def objective(bound=None, num_samples: int = 1, **choices) -> Objective:
     """`bound` (None: the ELBO) with so many draws."""
     choices = {"warmup_cycle": FOREVER} | choices
     return Objective(Elbo() if bound is None else bound, num_samples, **choices)
+
+
+@partial(jax.jit, static_argnums=1)
+def value_and_terms(objective, model, variables, key, x_bd, label_b=None, step=0):
+    """The loss, and its terms."""
+    found = loss(objective, model, variables, key, x_bd, label_b, step)
+    return found.value, found.terms
+
+
+@partial(jax.jit, static_argnums=1)
+def gradient(objective, model, variables, key, x_bd, label_b=None):
+    """d loss / d params."""
+
+    def value(params):
+        return loss(objective, model, variables | {"params": params}, key, x_bd, label_b, 0).value
+
+    return jax.grad(value)(variables["params"])
+
+
+@partial(jax.jit, static_argnums=(1, 3))
+def encoder_gradients(objective, model, variables, n: int, key, x_bd):
+    """d loss / d params of the encoder, by n draws: leaves [n, ...]."""
+
+    def one(key):
+        return gradient(objective, model, variables, key, x_bd)["encoder"]
+
+    return jax.vmap(one)(jax.random.split(key, n))
+
+
+def flat(tree) -> np.ndarray:
+    """All leaves as one vector."""
+    return np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(tree)])
+
+
+def flat_of_many(tree) -> np.ndarray:
+    """All leaves [n, ...] as one vector for each of n."""
+    return np.concatenate([np.reshape(leaf, (len(leaf), -1)) for leaf in jax.tree.leaves(tree)], 1)
 
 
 # A linear-Gaussian VAE: p(z) = N(0, I), p(x | z) = N(W z + b, s^2 I) with orthogonal columns of W,

@@ -1,89 +1,105 @@
 """The ELBO against log p(x), its numbers by hand, its gradients."""
 
+from functools import partial
+
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from tests.objectives import exact
 from tests.objectives.exact import (
     L,
-    hyper,
+    encoder_gradients,
+    gradient,
     linear,
     linear_data,
     linear_log_prob,
     nonlinear,
-    spec,
+    objective,
+    value_and_terms,
 )
-from vae_jax.models.vae import vae
-from vae_jax.objectives.annealing import anneal
-from vae_jax.objectives.elbo import elbo, elbo_terms
+from vae_jax.models.model import (
+    kl_by_unit,
+    log_joint,
+    log_posterior,
+    posterior_mean,
+    posterior_means,
+    posterior_samples,
+)
+from vae_jax.objectives import weights_at
+from vae_jax.objectives.elbo import Elbo, elbo_terms
 
 X_BD = linear_data()
+SAMPLED = objective(Elbo(kl="sampled"))
+LANDING = objective(Elbo(kl="sampled", gradient="sticking_the_landing"))
 
 
 def test_at_the_true_posterior_every_sample_gives_log_p_exactly():
-    model, params = linear()
-    z_kbl, log_qz_kb = model.reparameterize(jax.random.key(0), model.encode(params, X_BD), 20)
-    log_weight_kb = model.log_joint(params, X_BD, z_kbl) - log_qz_kb
+    model, variables = linear()
+
+    @jax.jit
+    def log_weights(variables, key):
+        trace = model.trace(variables, posterior_samples(model, key, 20), X_BD)
+        return log_joint(trace, X_BD) - log_posterior(trace)
+
     np.testing.assert_allclose(
-        log_weight_kb, np.broadcast_to(linear_log_prob(X_BD), (20, 5)), rtol=1e-4, atol=1e-4
+        log_weights(variables, jax.random.key(0)),
+        np.broadcast_to(linear_log_prob(X_BD), (20, 5)),
+        rtol=1e-4,
+        atol=1e-4,
     )
-    sampled = elbo(model, params, jax.random.key(0), X_BD, hyper(), spec(kl="sampled"))[1]
-    np.testing.assert_allclose(sampled.elbo, linear_log_prob(X_BD), rtol=1e-4, atol=1e-4)
+    _, sampled = value_and_terms(SAMPLED, model, variables, jax.random.key(0), X_BD)
+    np.testing.assert_allclose(sampled.parts["elbo"], linear_log_prob(X_BD), rtol=1e-4, atol=1e-4)
+
+
+K = 20_000
+
+
+@partial(jax.jit, static_argnums=0)
+def elbo_of_many(model, variables):
+    terms = elbo_terms(model, variables, jax.random.key(0), X_BD, K)
+    return terms.parts["elbo"]
 
 
 def test_at_the_true_posterior_the_elbo_is_log_p():
-    model, params = linear()
-    k = 20_000
-    terms = elbo_terms(model, params, jax.random.key(0), X_BD, k)
     # log p(x | z) under the posterior spreads over about two nats; 4.4 standard errors.
-    np.testing.assert_allclose(terms.elbo, linear_log_prob(X_BD), atol=4.4 * 2 / np.sqrt(k))
+    np.testing.assert_allclose(
+        elbo_of_many(*linear()), linear_log_prob(X_BD), atol=4.4 * 2 / np.sqrt(K)
+    )
 
 
 def test_away_from_it_the_elbo_is_below_by_the_kl_to_the_true_posterior():
     shift = 0.5
     model, moved = linear(shift)
-    k = 20_000
-    terms = elbo_terms(model, moved, jax.random.key(0), X_BD, k)
-    scale = np.exp(model.encode(moved, X_BD).log_scale)
-    gap = 0.5 * (shift / scale) ** 2  # KL of two Gaussians of one scale
-    np.testing.assert_allclose(
-        terms.elbo, linear_log_prob(X_BD) - gap.sum(axis=-1), atol=4.4 * 3 / np.sqrt(k)
-    )
-    assert (terms.elbo < linear_log_prob(X_BD)).all()
+    elbo = elbo_of_many(model, moved)
+    scale_l = np.exp(moved["params"]["encoder"]["log_scale"]["bias"])  # of any x
+    gap = 0.5 * (shift / scale_l) ** 2  # KL of two Gaussians of one scale
+    np.testing.assert_allclose(elbo, linear_log_prob(X_BD) - gap.sum(), atol=4.4 * 3 / np.sqrt(K))
+    assert (elbo < linear_log_prob(X_BD)).all()
 
 
-def gradients_of_many(model, params, own, n=4_000):
-    keys = jax.random.split(jax.random.key(0), n)
-
-    def loss_of(bias, key):
-        moved = {**params, "encoder": {**params["encoder"]}}
-        moved["encoder"]["mean"] = {**params["encoder"]["mean"], "bias": bias}
-        return elbo(model, moved, key, X_BD, hyper(), own)[0]
-
-    bias = jnp.asarray(params["encoder"]["mean"]["bias"])
-    return jax.vmap(jax.grad(loss_of), in_axes=(None, 0))(bias, keys)
+def gradients_of_many(own, model, variables):
+    """By the bias of the mean [n, l], n = 4,000."""
+    draws = encoder_gradients(own, model, variables, 4_000, jax.random.key(0), X_BD)
+    return np.asarray(draws["mean"]["bias"])
 
 
-@pytest.mark.parametrize("kl", ["analytic", "sampled"])
-def test_the_gradient_at_the_true_model_s_posterior_vanishes(kl):
+@pytest.mark.parametrize("own", [objective(), SAMPLED], ids=["analytic", "sampled"])
+def test_the_gradient_at_the_true_model_s_posterior_vanishes(own):
     """The ELBO is stationary in q at the true posterior; the estimate is zero within its error."""
-    gradients = gradients_of_many(*linear(), spec(kl=kl))
+    gradients = gradients_of_many(own, *linear())
     z_scores = gradients.mean(axis=0) / (gradients.std(axis=0) / np.sqrt(len(gradients)))
     assert np.abs(z_scores).max() < 4.4
 
 
 def test_sticking_the_landing_has_no_variance_at_the_true_posterior():
-    landing = spec(kl="sampled", gradient="sticking_the_landing")
-    there = gradients_of_many(*linear(), landing, 50)
-    assert np.abs(there).max() < 1e-4
-    assert gradients_of_many(*linear(), spec(kl="sampled"), 50).std(axis=0).min() > 0.05
+    assert np.abs(gradients_of_many(LANDING, *linear())).max() < 1e-4
+    assert gradients_of_many(SAMPLED, *linear()).std(axis=0).min() > 0.05
 
 
 def test_sticking_the_landing_has_the_plain_gradient_s_mean():
     away = linear(posterior_shift=0.4)
-    plain = gradients_of_many(*away, spec(kl="sampled"))
-    landing = gradients_of_many(*away, spec(kl="sampled", gradient="sticking_the_landing"))
+    plain, landing = gradients_of_many(SAMPLED, *away), gradients_of_many(LANDING, *away)
     error = np.sqrt((plain.var(axis=0) + landing.var(axis=0)) / len(plain))
     z_scores = (plain.mean(axis=0) - landing.mean(axis=0)) / error
     assert np.abs(z_scores).max() < 4.4
@@ -91,62 +107,78 @@ def test_sticking_the_landing_has_the_plain_gradient_s_mean():
 
 
 def test_terms_are_kept_apart_and_beta_weighs_the_kl_alone():
-    model, params = linear()
-    loss, terms, _ = elbo(
-        model, params, jax.random.key(0), X_BD, hyper(beta=3), spec(num_samples=2)
-    )
-    np.testing.assert_allclose(terms.elbo, terms.reconstruction - terms.kl, rtol=1e-5)
-    np.testing.assert_allclose(loss, np.mean(-terms.reconstruction + 3 * terms.kl), rtol=1e-5)
-    assert terms.kl.shape == (5,)
+    model, variables = linear()
+    own = objective(num_samples=2, beta=3.0)
+    loss, terms = value_and_terms(own, model, variables, jax.random.key(0), X_BD)
+    elbo, reconstruction, kl = (terms.parts[name] for name in ("elbo", "reconstruction", "kl"))
+    np.testing.assert_allclose(elbo, reconstruction - kl, rtol=1e-5)
+    np.testing.assert_array_equal(terms.score, elbo)
+    np.testing.assert_allclose(loss, np.mean(-reconstruction + 3 * kl), rtol=1e-5)
+    assert kl.shape == (5,)
 
 
 @pytest.mark.parametrize("group", [1, 2, 0])
 def test_free_bits_are_free(group):
     """By hand; and where a group's KL is below them, its units have no gradient of the KL."""
-    model, params, x_bd = nonlinear(latent_size=4)
-    kl_l = np.mean(model.kl_divergence(params, model.encode(params, x_bd)), axis=0)
+    model, variables, x_bd = nonlinear(latent_size=4)
+    of_units = jax.jit(lambda own: kl_by_unit(model.trace(own, posterior_means, x_bd)))
+    kl_l = np.mean(of_units(variables), axis=0)
     in_groups = kl_l.reshape(-1, group or 4).sum(axis=1)
     bits = float(np.sort(in_groups)[len(in_groups) // 2]) + 1e-3
-    own = spec(free_bits_group=group)
-    loss, terms, _ = elbo(model, params, jax.random.key(0), x_bd, hyper(free_bits=bits), own)
+
+    def value(free_bits):
+        own = objective(Elbo(free_bits=free_bits, free_bits_group=group))
+        return value_and_terms(own, model, variables, jax.random.key(0), x_bd)
+
+    loss, terms = value(bits)
     expected = np.maximum(in_groups, bits).sum()
-    np.testing.assert_allclose(loss, -terms.reconstruction.mean() + expected, rtol=1e-5)
+    reconstruction = terms.parts["reconstruction"].mean()
+    np.testing.assert_allclose(loss, -reconstruction + expected, rtol=1e-5)
 
-    def kl_of(heads, free_bits):
-        outputs = {**params, "encoder": {**params["encoder"], **heads}}
-        numbers = hyper(beta=1e4, free_bits=free_bits)  # the reconstruction's share is lost in it
-        return elbo(model, outputs, jax.random.key(0), x_bd, numbers, own)[0]
-
-    heads = {"mean": params["encoder"]["mean"]}
-    slope = np.abs(jax.grad(kl_of)(heads, bits)["mean"]["bias"]).reshape(-1, group or 4).sum(axis=1)
+    # The reconstruction's share is lost in it.
+    own = objective(Elbo(free_bits=bits, free_bits_group=group), beta=1e4)
+    slopes = gradient(own, model, variables, jax.random.key(0), x_bd)["encoder"]["mean"]["bias"]
+    slope = np.abs(slopes).reshape(-1, group or 4).sum(axis=1)
     assert (slope[in_groups < bits] < 10).all()
     assert (slope[in_groups > bits] > 100).all()
-    np.testing.assert_allclose(
-        elbo(model, params, jax.random.key(0), x_bd, hyper(), own)[0], -terms.elbo.mean(), rtol=1e-5
-    )
+    np.testing.assert_allclose(value(0.0)[0], -terms.parts["elbo"].mean(), rtol=1e-5)
 
 
-def test_capacity_is_where_the_kl_is_drawn_to():
-    model, params, x_bd = nonlinear(latent_size=2)
-    for capacity in (0.1, 5.0):
-        numbers = hyper(beta=30, capacity=capacity)
-        loss, terms, _ = elbo(model, params, jax.random.key(0), x_bd, numbers, spec())
-        away = abs(terms.kl.mean() - capacity)
-        np.testing.assert_allclose(loss, -terms.reconstruction.mean() + 30 * away, rtol=1e-5)
+def value_and_parts(own, step=0):
+    model, variables, x_bd = nonlinear(latent_size=2)
+    value, terms = value_and_terms(own, model, variables, jax.random.key(0), x_bd, None, step)
+    return value, terms.parts["reconstruction"].mean(), terms.parts["kl"].mean()
 
 
-@pytest.mark.parametrize("choices", [{}, {"kl": "sampled"}])
-def test_gradients_are_finite_when_every_weight_is_huge(small_spec, choices):
-    model = vae(small_spec)
-    params = jax.tree.map(lambda leaf: 1e4 * jnp.ones_like(leaf), model.init(jax.random.key(0)))
-    x_bd = jnp.ones((2, 30)).at[0].set(0.0)
+@pytest.mark.parametrize("capacity", [0.1, 5.0])
+def test_capacity_is_where_the_kl_is_drawn_to(capacity):
+    own = objective(Elbo(capacity=capacity), beta=30.0)
+    value, reconstruction, kl = value_and_parts(own)
+    np.testing.assert_allclose(value, -reconstruction + 30 * abs(kl - capacity), rtol=1e-5)
 
-    def loss(params):
-        return elbo(model, params, jax.random.key(1), x_bd, hyper(), spec(**choices))[0]
 
-    value, gradients = jax.value_and_grad(loss)(params)
+@pytest.mark.parametrize(
+    ("steps", "step", "expected"), [(0, 0, 8), (10, 0, 0), (10, 5, 4), (10, 50, 8)]
+)
+def test_capacity_rises_linearly(steps, step, expected):
+    own = objective(Elbo(capacity=8.0, capacity_steps=float(steps)), beta=1.0)
+    value, reconstruction, kl = value_and_parts(own, step)
+    np.testing.assert_allclose(value, -reconstruction + abs(kl - expected), rtol=1e-5)
+
+
+@pytest.mark.parametrize("kl", ["analytic", "sampled"])
+def test_gradients_are_finite_when_every_weight_is_huge(small_spec, kl):
+    model = exact.model_of(small_spec)
+    variables = exact.huge_variables(model)
+    x_bd = np.repeat(np.float32([[0], [1]]), 30, axis=1)
+    own, key = objective(Elbo(kl=kl)), jax.random.key(1)
+    value, _ = value_and_terms(own, model, variables, key, x_bd)
+    gradients = gradient(own, model, variables, jax.random.key(1), x_bd)
     assert np.isfinite(value)
-    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(gradients))
+    assert np.isfinite(exact.flat(gradients)).all()
+
+
+weights = jax.jit(weights_at)
 
 
 @pytest.mark.parametrize(
@@ -154,8 +186,8 @@ def test_gradients_are_finite_when_every_weight_is_huge(small_spec, choices):
     [(0, 0, 2.0), (0, 9, 2.0), (10, 0, 0.0), (10, 5, 1.0), (10, 10, 2.0), (10, 99, 2.0)],
 )
 def test_beta_rises_linearly(warmup_steps, step, expected):
-    numbers = hyper(beta=2, warmup_steps=warmup_steps)
-    np.testing.assert_allclose(anneal(numbers, jnp.int32(step)).beta, expected, rtol=1e-6)
+    own = objective(beta=2.0, warmup_steps=float(warmup_steps))
+    np.testing.assert_allclose(weights(own, step).beta, expected, rtol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -163,28 +195,23 @@ def test_beta_rises_linearly(warmup_steps, step, expected):
     [(0, 0.0), (5, 1.0), (15, 2.0), (39, 2.0), (40, 0.0), (45, 1.0), (85, 1.0)],
 )
 def test_beta_rises_again_in_every_cycle(step, expected):
-    numbers = hyper(beta=2, warmup_steps=10, warmup_cycle=40)
-    np.testing.assert_allclose(anneal(numbers, jnp.int32(step)).beta, expected, rtol=1e-6)
-
-
-@pytest.mark.parametrize(
-    ("steps", "step", "expected"), [(0, 0, 8), (10, 0, 0), (10, 5, 4), (10, 50, 8)]
-)
-def test_capacity_rises_linearly(steps, step, expected):
-    numbers = hyper(capacity=8, capacity_steps=steps)
-    np.testing.assert_allclose(anneal(numbers, jnp.int32(step)).capacity, expected, rtol=1e-6)
+    own = objective(beta=2.0, warmup_steps=10.0, warmup_cycle=40.0)
+    np.testing.assert_allclose(weights(own, step).beta, expected, rtol=1e-6)
 
 
 def test_the_linear_model_is_the_one_it_is_said_to_be():
     """Its exact posterior: q's moments are those of draws of p(z | x) by Bayes on a grid."""
-    model, params = linear()
+    model, variables = linear()
     axis = np.linspace(-4, 4, 201, dtype=np.float32)
     points = np.stack(np.meshgrid(axis, axis, indexing="ij"), axis=-1).reshape(-1, 1, L)
-    z = jnp.broadcast_to(points, (len(points), len(X_BD), L))
-    log_joint = model.log_joint(params, X_BD, z)
-    weights = np.asarray(jax.nn.softmax(log_joint, axis=0))
+    z = np.broadcast_to(points, (len(points), len(X_BD), L))
+
+    @jax.jit
+    def found(variables, z):
+        log_p = exact.log_joint_of(model, variables, X_BD, z)
+        return jax.nn.softmax(log_p, axis=0), posterior_mean(model, variables, X_BD)
+
+    weights, mean = found(variables, z)
     np.testing.assert_allclose(
-        np.einsum("nb,nl->bl", weights, points[:, 0]),
-        model.encode(params, X_BD).mean,
-        atol=1e-3,
+        np.einsum("nb,nl->bl", np.asarray(weights), points[:, 0]), mean, atol=1e-3
     )
