@@ -11,7 +11,11 @@ from vae_jax.keys import Values
 FORMAT = 2
 
 # Config keys that came later, with the value that means what was done before.
-ADDED: dict[str, Any] = {}
+ADDED: dict[str, Any] = {
+    "evaluation.gaps.images": 100,  # metrics that there were not
+    "evaluation.gaps.steps": 500,
+    "evaluation.samples.features": "",
+}
 # Config keys that changed: each takes a flat config of any age to what it means today.
 CHANGED: dict[str, Callable[[Values], Values]] = {}
 

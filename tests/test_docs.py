@@ -1,0 +1,160 @@
+"""What README and docs print is true: commands, Python, names and links.
+
+A command of `vae-jax` is run up to the start of the work: every flag, key and combination is
+checked. README's first command is run to its end by noxfile.py.
+"""
+
+import configparser
+import contextlib
+import functools
+import importlib.util
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import values_of, write_tiny_npz
+from vae_jax import cli
+from vae_jax.commands import evaluate, sweep, train
+from vae_jax.config.check import check
+from vae_jax.config.listing import families
+from vae_jax.config.schema import nest
+from vae_jax.reports import sweep_report
+from vae_jax.runs import folder, run
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+PROGRAMS = ("vae-jax", "python", "pip", "pytest", "nox")
+
+
+def blocks(page: Path, languages: tuple[str, ...]) -> list[str]:
+    return [body for language, body in BLOCK.findall(page.read_text()) if language in languages]
+
+
+def commands(page: Path) -> list[str]:
+    """Those in blocks, and those in a line of text that are whole."""
+    found = []
+    for body in blocks(page, ("", "bash")):
+        for line in body.replace("\\\n", " ").splitlines():
+            found += [part.strip() for part in line.split("&&")]
+    plain = BLOCK.sub("", page.read_text())
+    found += re.findall(r"`(vae-jax [a-z]+ --[^`]*|python -m [^`]*|pytest [^`]*)`", plain)
+    known = [c for c in found if c.split(" ")[0] in PROGRAMS and len(c.split()) > 1]
+    return list(dict.fromkeys(known))
+
+
+COMMANDS = [(page.name, command) for page in PAGES for command in commands(page)]
+
+
+@functools.cache
+def loaded(items: tuple):
+    return make_dataset(dict(items))
+
+
+make_dataset = run.make_dataset
+
+
+@pytest.fixture(scope="module")
+def folder_of_a_reader(tmp_path_factory):
+    at = tmp_path_factory.mktemp("docs")
+    (at / "configs").symlink_to(ROOT / "configs")
+    write_tiny_npz(at / "mine.npz")
+    return at
+
+
+@pytest.fixture
+def place(folder_of_a_reader, monkeypatch):
+    """A folder with the configs, and the work of `vae-jax` replaced by nothing."""
+    monkeypatch.chdir(folder_of_a_reader)
+    monkeypatch.setattr(run, "make_dataset", lambda values: loaded(tuple(values.items())))
+    nothing = [
+        *((train, name) for name in ("train_run", "evaluate_best")),
+        *((evaluate, name) for name in ("load_progress", "evaluate_best")),
+        (sweep, "sweep"),
+        (sweep_report, "report"),
+    ]
+    for module, name in nothing:
+        monkeypatch.setattr(module, name, lambda *arguments, **named: None)
+    monkeypatch.setattr(cli, "jax_started", lambda command: contextlib.nullcontext())
+
+
+def vae_jax(arguments: list[str]) -> int:
+    """The command, in a folder that holds a run if it is one that needs it."""
+    workdir = next((Path(a.split("=")[1]) for a in arguments if a.startswith("--workdir=")), None)
+    takes_config = any(a.startswith("--config=") for a in arguments)
+    if workdir and not takes_config and not workdir.exists():
+        from configs import mnist_20d
+
+        workdir.mkdir(parents=True)
+        folder.write_json(workdir / folder.CONFIG, nest(check(mnist_20d.get_config())))
+    return cli.main(arguments)
+
+
+def extras() -> set[str]:
+    parser = configparser.ConfigParser()
+    parser.read(ROOT / "setup.cfg")
+    return set(parser["options.extras_require"])
+
+
+@pytest.mark.parametrize(("page", "command"), COMMANDS)
+def test_a_command_is_one(place, page, command):
+    program, *arguments = shlex.split(command.partition(" > ")[0], comments=True)
+    if program == "vae-jax":
+        refused = "objective.alpha=0.9" in command  # printed with its answer
+        assert vae_jax(arguments) == (2 if refused else 0)
+    elif program == "pip":
+        named = re.findall(r"\[([\w,]+)\]", command)
+        assert "nox" in command or all(n in extras() for e in named for n in e.split(","))
+    elif program == "python":
+        assert arguments[0] == "-m"
+        assert importlib.util.find_spec(arguments[1]) is not None
+    else:
+        assert program in ("pytest", "nox")
+
+
+def test_a_key_that_nothing_reads_is_answered_as_printed(place, capsys):
+    printed = next(b for b in blocks(ROOT / "docs" / "configs.md", ("",)) if "no effect" in b)
+    command = "train --config=configs/smoke.py --workdir=runs/x --config.objective.alpha=0.9"
+    assert cli.main(command.split()) == 2
+    assert capsys.readouterr().err == printed
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A folder in which runs/mnist is a tiny run."""
+    at = tmp_path_factory.mktemp("python")
+    values = values_of(
+        write_tiny_npz(at / "tiny.npz"), training__num_epochs=1, model__latent_size=2
+    )
+    train.train(nest(values), at / "runs" / "mnist")
+    return at
+
+
+@pytest.mark.parametrize("page", [p for p in PAGES if blocks(p, ("python",))], ids=lambda p: p.name)
+def test_python_runs_as_printed(trained, monkeypatch, page):
+    """The blocks of a page one after another; images are 6 x 6 here."""
+    monkeypatch.chdir(trained)
+    names: dict = {}
+    for body in blocks(page, ("python",)):
+        exec(body.replace("(28, 28, 1)", "(6, 6, 1)"), names)
+
+
+def test_readme_is_short():
+    assert len((ROOT / "README.md").read_text().splitlines()) <= 150
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page):
+    for target in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text()):
+        assert target.startswith("http") or (page.parent / target).exists(), target
+
+
+def test_every_name_that_can_be_chosen_is_in_the_docs():
+    text = "".join((ROOT / "docs" / f"{n}.md").read_text() for n in ("choices", "evaluation"))
+    for key, own in families().items():
+        if key.endswith(("activation", "norm")):
+            continue
+        for name in own.choices:
+            assert f"`{name}`" in text, (key, name)
