@@ -24,6 +24,7 @@ PYTEST = ("pytest", "-n", "auto", "--dist", "worksteal")
 SOME = (
     "tests/data",
     "tests/devices/test_lanes.py",
+    "tests/test_keys.py",
     "tests/test_threefry.py",
     "tests/training",
     "tests/runs/test_train.py",
