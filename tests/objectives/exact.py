@@ -50,21 +50,29 @@ def value_and_terms(objective, model, variables, key, x_bd, label_b=None, step=0
 
 
 @partial(jax.jit, static_argnums=1)
-def gradient(objective, model, variables, key, x_bd, label_b=None):
-    """d loss / d params."""
+def terms_and_gradient(objective, model, variables, key, x_bd, label_b=None):
+    """(the loss, its terms), and d loss / d params."""
 
     def value(params):
-        return loss(objective, model, variables | {"params": params}, key, x_bd, label_b, 0).value
+        found = loss(objective, model, variables | {"params": params}, key, x_bd, label_b, 0)
+        return found.value, (found.value, found.terms)
 
-    return jax.grad(value)(variables["params"])
+    gradient, found = jax.grad(value, has_aux=True)(variables["params"])
+    return found, gradient
+
+
+def gradient(*args):
+    """d loss / d params."""
+    return terms_and_gradient(*args)[1]
 
 
 @partial(jax.jit, static_argnums=(1, 3))
-def encoder_gradients(objective, model, variables, n: int, key, x_bd):
-    """d loss / d params of the encoder, by n draws: leaves [n, ...]."""
+def many(objective, model, variables, n: int, key, x_bd):
+    """By n draws: the bound [n, b], and d loss / d params of the encoder, leaves [n, ...]."""
 
     def one(key):
-        return gradient(objective, model, variables, key, x_bd)["encoder"]
+        (_, terms), gradient = terms_and_gradient(objective, model, variables, key, x_bd)
+        return terms.score, gradient["encoder"]
 
     return jax.vmap(one)(jax.random.split(key, n))
 
