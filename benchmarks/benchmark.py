@@ -1,6 +1,6 @@
 """How fast is this code beside the same model written plainly elsewhere, and beside the machine?
 
-    pip install -e '.[benchmark]' && python -m benchmarks.benchmark
+    pip install -e '.[benchmark]' && python -m benchmarks
 
 trains the VAE of each Work of systems.py in each system there that takes it and is installed (this
 code; the peers of peers.py), every one in a process of its own, in turn, `--rounds` times over, and
@@ -17,13 +17,13 @@ is the median over EPOCHS epochs after a first one, and the least of that over t
     --compare=FILE       such JSON: lists the ratios, ours to a peer's time and to that of our
                          products alone, that are over 15% greater now; exit code 1 if any
 
-`python -m benchmarks.benchmark sweep`, `objectives`, `networks`, `evaluation` and `startup` are
+`python -m benchmarks sweep`, `objectives`, `networks`, `evaluation` and `startup` are
 those of the files beside this one.
 
-What was found (the numbers are in README, "How fast"): five matrix products take three quarters of
+What was found (the numbers are in docs/speed.md): five matrix products take three quarters of
 a step of 784-400-20, and every system calls them at about the same rate on a CPU. The rest was
 found with jax.profiler, which on a CPU names every operation and its core, and taken out in this
-order (parts of a step at 784-400-20, batch 128, and at 784-512-2, batch 50; machine in README):
+order (parts of a step at 784-400-20, batch 128, and at 784-512-2, batch 50; machine there):
 
 - 7% and 10%: a `where` between old and new params and moments, for lanes that diverge, made XLA
   copy the moments and compute them twice. What is chosen now is the gradient and the rate.
@@ -158,7 +158,7 @@ def record(path: str) -> tuple[dict[str, float], str]:
         raise UserError(f"--compare={path}: {error.strerror}") from error
     except (ValueError, KeyError, TypeError, AttributeError, ArithmeticError) as error:
         raise UserError(
-            f"--compare={path} is not JSON that `python -m benchmarks.benchmark` left"
+            f"--compare={path} is not JSON that `python -m benchmarks` left"
         ) from error
     return found
 

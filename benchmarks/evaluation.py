@@ -1,6 +1,6 @@
 """What does a likelihood by 5,000 draws cost beside the matrix products that it needs?
 
-    python -m benchmarks.benchmark evaluation
+    python -m benchmarks evaluation
 
 times importance sampling of IMAGES test images of MNIST under the IWAE's model (784-200-200-50), as
 `vae-jax evaluate` does it, and the same number of decodings' matrix products alone, in turn, ROUNDS

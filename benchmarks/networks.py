@@ -1,6 +1,6 @@
 """What does a network's lane cost, in turn and side by side?
 
-    python -m benchmarks.benchmark networks
+    python -m benchmarks networks
 
 times a step of four lanes with each network (two layers of 400 units; convolutions to 16 and 32
 channels; 28 x 28, 20 latent units, batch 128) on one device, with `training.lanes_at_once` of 1, 2

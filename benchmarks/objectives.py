@@ -1,6 +1,6 @@
 """What does each objective cost beside the plain ELBO?
 
-    python -m benchmarks.benchmark objectives
+    python -m benchmarks objectives
 
 times a step of `configs/default.py` (784-400-20, batch 128, one lane) with each objective,
 estimator and regulariser in turn, ROUNDS times over in one process, and prints the least, and its

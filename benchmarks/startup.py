@@ -1,13 +1,13 @@
 """What lies between the command and the first training step?
 
-    python -m benchmarks.benchmark startup
+    python -m benchmarks startup
 
 runs `vae-jax train --config=configs/default.py` with an empty compilation cache and with the one
 that it leaves, and beside it what that start is made of, one stage after another in a process of
 its own; the least of ROUNDS of each. Leaves JSON under benchmarks/results/. Three minutes on
 two cores.
 
-What was found is in README, "How fast".
+What was found is in docs/speed.md.
 """
 
 import json

@@ -1,6 +1,6 @@
 """Is a sweep as one program faster than a process for each of its configs?
 
-    python -m benchmarks.benchmark sweep
+    python -m benchmarks sweep
 
 First what a lane costs: seconds an epoch of one run alone, and a lane's share of it with several
 lanes in one program. Then a sweep of CONFIGS configs for one epoch, as a user would launch it: one
