@@ -1,21 +1,25 @@
 """One table of properties that every objective passes, with every gradient estimator it has."""
 
+from functools import cache, partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from tests.conftest import mlp_spec
-from tests.objectives.exact import hyper, spec
-from vae_jax.models import make_model
-from vae_jax.models.model import ModelSpec
-from vae_jax.networks.network import NetworkSpec
-from vae_jax.objectives import OBJECTIVES, objective
+from tests.objectives import exact
+from tests.objectives.exact import flat, objective, terms_and_gradient, value_and_terms
+from vae_jax.keys import replace
+from vae_jax.models import ModelSpec
+from vae_jax.models.m2 import M2
+from vae_jax.models.vae import VAE
+from vae_jax.objectives import OBJECTIVES, loss
 from vae_jax.objectives.corruption import CORRUPTIONS
-from vae_jax.objectives.regularizers import REGULARIZERS, discriminator
+from vae_jax.objectives.regularizers import REGULARIZERS
 
-X_BD = jax.random.bernoulli(jax.random.key(1), shape=(6, 30)).astype(jnp.float32)
-LABELS = jnp.array([0, 1, 2, -1, -1, -1])
+X_BD = np.random.default_rng(1).integers(0, 2, (6, 30)).astype(np.float32)
+LABELS = np.array([0, 1, 2, -1, -1, -1])
 
 # What each objective can be: its estimators, and the choices that they ask for.
 LANDING = {"gradient": "sticking_the_landing", "kl": "sampled"}
@@ -29,16 +33,78 @@ ROWS = {
     "renyi": [{}, DOUBLY],
     "m2": [{}, {"kl": "sampled"}],
 }
-TABLE = [(name, choices) for name, rows in ROWS.items() for choices in rows]
 
 
+def row(name, choices, *, is_slow):
+    at = "-".join([name, *choices.values()])
+    return pytest.param(name, choices, id=at, marks=pytest.mark.slow if is_slow else ())
+
+
+# Of several samples: each bound, and each estimator with one; of one sample, which every other
+# bound makes an IWAE: those of the ELBO and the IWAE.
+TABLE = [
+    row(name, choices, is_slow=choices == DOUBLY and name != "iwae")
+    for name, rows in ROWS.items()
+    for choices in rows
+]
+OF_ONE_SAMPLE = [
+    row(name, choices, is_slow=name not in ("elbo", "iwae", "m2") or (name == "m2" and choices))
+    for name, rows in ROWS.items()
+    for choices in rows
+]
+
+
+@cache
 def setting(name):
-    """(model, params): of labels for m2, without them elsewhere."""
-    base = ModelSpec((3, 5, 2), 4, encoder=mlp_spec(8), decoder=mlp_spec(7, 8))
-    if name == "m2":
-        base = base._replace(name="m2", num_classes=3)
-    model = make_model(base, label_b=LABELS if name == "m2" else None)
-    return model, model.init(jax.random.key(0))
+    """(model, variables, labels): of labels for m2, without them elsewhere."""
+    model = exact.model_of(
+        ModelSpec(
+            M2() if name == "m2" else VAE(), 4, mlp_spec(8), mlp_spec(7, 8),
+            image_shape=(3, 5, 2), num_classes=3,
+        )
+    )  # fmt: skip
+    return model, exact.variables_of(model), LABELS if name == "m2" else None
+
+
+def objective_of(name, num_samples, choices):
+    groups = {"num_groups": num_samples // 2 or 1} if name in ("miwae", "piwae") else {}
+    return objective(OBJECTIVES[name](**groups | choices), num_samples)
+
+
+def found_of(name, choices, seed=2):
+    """(loss, terms), gradient of four samples."""
+    model, variables, label_b = setting(name)
+    own = objective_of(name, 4, choices)
+    return terms_and_gradient(own, model, variables, jax.random.key(seed), X_BD, label_b)
+
+
+@partial(jax.jit, static_argnums=1)
+def of_one_sample(own, model, variables, keys_n, label_b):
+    return jax.vmap(lambda key: terms_and_gradient(own, model, variables, key, X_BD, label_b))(
+        keys_n
+    )
+
+
+@cache
+def found_of_one(name, draw):
+    """The same [n, ...], of one sample, 2,000 times."""
+    model, variables, label_b = setting(name)
+    keys_n = jax.random.split(jax.random.key(3), 2_000)
+    own = objective_of(name, 1, dict(draw))
+    return jax.device_get(of_one_sample(own, model, variables, keys_n, label_b))
+
+
+def assert_sound(name, value, terms, gradients):
+    """`value` of one minibatch, `terms` of its six examples."""
+    assert value.shape == ()
+    assert terms.parts.keys() == set(OBJECTIVES[name].terms)
+    assert all(term.shape == (6,) for term in (terms.score, *terms.parts.values()))
+    assert np.isfinite(value)
+    assert np.isfinite(flat(gradients)).all()
+    assert all(np.abs(leaf).max() > 0 for leaf in jax.tree.leaves(gradients["encoder"]))
+    elbo, reconstruction, kl = (terms.parts[part] for part in ("elbo", "reconstruction", "kl"))
+    np.testing.assert_allclose(elbo, reconstruction - kl, rtol=1e-4)
+    assert (terms.score > elbo - 1e-3).all()
 
 
 def test_every_objective_is_in_the_table():
@@ -47,104 +113,127 @@ def test_every_objective_is_in_the_table():
 
 @pytest.mark.parametrize(("name", "choices"), TABLE)
 def test_terms_are_an_example_s_own_and_gradients_finite(name, choices):
-    model, params = setting(name)
-    for num_samples in (1, 4):
-        own = spec(name, num_samples, num_groups=num_samples // 2 or 1, **choices)
-        (loss, terms), gradients = jax.value_and_grad(objective, argnums=1, has_aux=True)(
-            model, params, jax.random.key(2), X_BD, hyper(), own
-        )
-        assert loss.shape == ()
-        assert all(term.shape == (6,) for term in terms)
-        assert np.isfinite(loss)
-        assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(gradients))
-        assert all(np.abs(leaf).max() > 0 for leaf in jax.tree.leaves(gradients["encoder"]))
-        np.testing.assert_allclose(terms.elbo, terms.reconstruction - terms.kl, rtol=1e-4)
-        assert (terms.bound > terms.elbo - 1e-3).all()
+    (value, terms), gradients = found_of(name, choices)
+    assert_sound(name, value, terms, gradients)
 
 
-@pytest.mark.parametrize(("name", "choices"), [row for row in TABLE if row[0] != "m2"])
+@pytest.mark.parametrize(("name", "choices"), OF_ONE_SAMPLE)
+def test_so_they_are_with_one_sample(name, choices):
+    of_all = found_of_one(name, tuple(choices.items()))
+    (value, terms), gradients = jax.tree.map(lambda leaf: leaf[0], of_all)
+    assert_sound(name, value, terms, gradients)
+
+
+@pytest.mark.parametrize(
+    ("name", "choices"), [own for own in OF_ONE_SAMPLE if own.values[0] != "m2"]
+)
 def test_with_one_sample_and_beta_1_the_mean_loss_is_minus_the_mean_elbo(name, choices):
     """Over many draws: a bound of one sample is the ELBO, however its terms are written."""
-    model, params = setting(name)
-    keys = jax.random.split(jax.random.key(3), 2_000)
-    losses, terms = jax.vmap(
-        lambda key: objective(model, params, key, X_BD, hyper(), spec(name, 1, **choices))
-    )(keys)
-    difference = losses + terms.elbo.mean(axis=1)
-    spread = difference.std() / np.sqrt(len(keys)) + 1e-4
+    (losses, terms), _ = found_of_one(name, tuple(choices.items()))
+    difference = losses + terms.parts["elbo"].mean(axis=1)
+    spread = difference.std() / np.sqrt(len(losses)) + 1e-4
     assert abs(difference.mean()) < 4.4 * spread
 
 
 @pytest.mark.parametrize(("name", "choices"), TABLE)
 def test_it_is_a_function_of_the_key(name, choices):
-    model, params = setting(name)
-
-    def loss(seed):
-        own = spec(name, 2, **choices)
-        return objective(model, params, jax.random.key(seed), X_BD, hyper(), own)[0]
-
-    assert loss(0) == loss(0)
-    assert loss(0) != loss(1)
+    first, again, other = (found_of(name, choices, seed)[0][0] for seed in (2, 2, 1))
+    assert first == again
+    assert first != other
 
 
-@pytest.mark.parametrize("regularizer", [name for name in REGULARIZERS if name != "none"])
-@pytest.mark.parametrize("name", ["elbo", "iwae"])
+# Each regulariser, with what it takes beside its weight.
+REGULARIZER_ROWS = {
+    "dip_i": {},
+    "dip_ii": {},
+    "mmd": {},
+    "total_correlation_adversarial": {"widths": (5,)},
+    "total_correlation_stratified": {"train_size": 50},
+    "total_correlation_weighted": {"train_size": 50},
+}
+
+
+def test_every_regulariser_is_in_the_table():
+    assert REGULARIZER_ROWS.keys() == REGULARIZERS.keys() - {"none"}
+
+
+@partial(jax.jit, static_argnums=1)
+def with_and_without(own, model, variables, key):
+    """The loss, and that of the bound alone."""
+    return tuple(
+        loss(own, model, variables, jax.random.clone(key), X_BD, None, 0, regularized=on).value
+        for on in (True, False)
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "regularizer"),
+    [("elbo", regularizer) for regularizer in REGULARIZER_ROWS]
+    + [
+        pytest.param("iwae", regularizer, marks=() if regularizer == "mmd" else pytest.mark.slow)
+        for regularizer in REGULARIZER_ROWS
+    ],
+)
 def test_a_regulariser_is_added_to_any_bound_with_its_weight(name, regularizer):
-    model, params = setting(name)
-    network = NetworkSpec("mlp", (5,), "leaky_relu")
-    params["discriminator"] = discriminator(network, 4).init(jax.random.key(9))
-    own = spec(name, 2, regularizer=regularizer, dataset_size=50, discriminator=network)
+    model, variables, _ = setting(name)
+    own = REGULARIZERS[regularizer](weight=0.0, **REGULARIZER_ROWS[regularizer])
+    plain = objective(OBJECTIVES[name](), 2, regularizer=own)
+    players = {
+        player: trained.init(jax.random.key(9)) for player, trained in plain.players(4).items()
+    }
+    variables = variables | {"players": players}
 
-    def loss(weight, regularized=True):
-        numbers = hyper(regularizer_weight=weight)
-        return objective(
-            model, params, jax.random.key(2), X_BD, numbers, own, regularized=regularized
-        )[0]
+    def losses(weight):
+        weighted = replace(plain, regularizer=replace(own, weight=float(weight)))
+        return with_and_without(weighted, model, variables, jax.random.key(2))
 
-    none, one, three = loss(0), loss(1), loss(3)
+    (none, alone), (one, _), (three, _), (_, alone_of_five) = (losses(w) for w in (0, 1, 3, 5))
     assert one != none
     np.testing.assert_allclose(three - none, 3 * (one - none), rtol=1e-3)
     assert np.isfinite(three)
-    assert loss(5, regularized=False) == loss(0, regularized=False)
+    assert alone_of_five == alone
 
 
 @pytest.mark.parametrize("corruption", [name for name in CORRUPTIONS if name != "none"])
-@pytest.mark.parametrize("name", ["elbo", "iwae", "m2"])
+@pytest.mark.parametrize(
+    "name", ["elbo", *(pytest.param(name, marks=pytest.mark.slow) for name in ("iwae", "m2"))]
+)
 def test_noise_reaches_the_encoder_and_not_the_target(name, corruption):
     """With a decoder that does not listen to z, the reconstruction is that without noise."""
-    model, params = setting(name)
-    own = spec(name, 2, corruption=corruption)
-    plain = spec(name, 2)
+    model, variables, label_b = setting(name)
+    plain = objective(OBJECTIVES[name](), 2)
+    own = replace(plain, corruption=CORRUPTIONS[corruption](0.3))
 
-    def terms(params, numbers, own):
-        return objective(model, params, jax.random.key(2), X_BD, numbers, own)[1]
+    def parts(own, variables):
+        key = jax.random.key(2)
+        return value_and_terms(own, model, variables, key, X_BD, label_b)[1].parts
 
-    noisy = terms(params, hyper(corruption=0.3), own)
-    clean = terms(params, hyper(corruption=0.0), plain)
-    assert not np.allclose(noisy.kl, clean.kl, rtol=1e-3)
-    deaf = dict(params)
-    first = params["decoder"]["hidden_0"]
-    deaf["decoder"] = params["decoder"] | {"hidden_0": jax.tree.map(jnp.zeros_like, first)}
-    noisy, clean = terms(deaf, hyper(corruption=0.3), own), terms(deaf, hyper(), plain)
+    noisy, clean = parts(own, variables), parts(plain, variables)
+    assert not np.allclose(noisy["kl"], clean["kl"], rtol=1e-3)
+    params = variables["params"]
+    silent = jax.tree.map(np.zeros_like, params["decoder"]["hidden_0"])
+    decoder = params["decoder"] | {"hidden_0": silent}
+    deaf = variables | {"params": params | {"decoder": decoder}}
+    noisy, clean = parts(own, deaf), parts(plain, deaf)
     if name != "m2":  # whose classifier weighs the classes
-        np.testing.assert_allclose(noisy.reconstruction, clean.reconstruction, rtol=1e-5)
+        np.testing.assert_allclose(noisy["reconstruction"], clean["reconstruction"], rtol=1e-5)
 
 
 def test_corruptions_do_what_they_say():
     x_bd = jnp.full((200, 50), 0.4)
-    amount = jnp.float32(0.3)
+    called = jax.jit(lambda corruption, key: corruption(key, x_bd))
 
     def corrupted(name, amount):
-        return np.asarray(CORRUPTIONS[name](jax.random.key(0), x_bd, amount))
+        return np.asarray(called(CORRUPTIONS[name](amount), jax.random.key(0)))
 
-    noise = corrupted("gaussian", amount) - 0.4
+    noise = corrupted("gaussian", 0.3) - 0.4
     assert abs(noise.std() - 0.3) < 4.4 * 0.3 / np.sqrt(2 * noise.size)
     chance = 4.4 * np.sqrt(0.3 * 0.7 / x_bd.size)
-    masked = corrupted("masking", amount)
+    masked = corrupted("masking", 0.3)
     assert abs((masked == 0).mean() - 0.3) < chance
     assert (masked[masked != 0] == np.float32(0.4)).all()
-    salted = corrupted("salt_and_pepper", amount)
+    salted = corrupted("salt_and_pepper", 0.3)
     assert abs((salted == 0).mean() - 0.15) < chance
     assert abs((salted == 1).mean() - 0.15) < chance
     for name in ("gaussian", "masking", "salt_and_pepper"):
-        np.testing.assert_array_equal(corrupted(name, jnp.float32(0)), x_bd)
+        np.testing.assert_array_equal(corrupted(name, 0.0), x_bd)
