@@ -157,9 +157,7 @@ def record(path: str) -> tuple[dict[str, float], str]:
     except OSError as error:
         raise UserError(f"--compare={path}: {error.strerror}") from error
     except (ValueError, KeyError, TypeError, AttributeError, ArithmeticError) as error:
-        raise UserError(
-            f"--compare={path} is not JSON that `python -m benchmarks` left"
-        ) from error
+        raise UserError(f"--compare={path} is not JSON that `python -m benchmarks` left") from error
     return found
 
 
