@@ -238,7 +238,7 @@ def test_a_bias_for_each_channel_and_parameter_comes_out_there(name, widths):
     assert not own_bias.any()
 
 
-@every_member
+@every_network
 @pytest.mark.parametrize("shape", [(7, 4, 3), pytest.param((1, 1, 1), marks=pytest.mark.slow)])
 def test_gradients_are_nowhere_dead_and_finite_at_huge_inputs(name, shape):
     encoder, decoder = build(name, shape=shape, context_size=2)

@@ -381,14 +381,14 @@ def test_unit_noise_does_not_depend_on_the_number_of_units():
 @pytest.mark.parametrize("name", POSTERIOR)
 def test_log_ratio_and_its_gradient_are_finite_at_extremes(name):
     posterior = POSTERIOR[name]
+    params = params_like(lambda key: posterior.init(key, 3), 0.5)
 
     @jax.jit
     @jax.vmap
     @jax.value_and_grad
     def log_ratio(outputs):
-        params_key, key = jax.random.split(jax.random.key(0))
-        q = posterior.distribution(posterior.init(params_key, 3), outputs)
-        z_kbl, log_q_kb = q.sample(key, 2)
+        q = posterior.distribution(params, outputs)
+        z_kbl, log_q_kb = q.sample(jax.random.key(0), 2)
         p = PRIOR["standard_normal"].distribution({}, encode, None, Shape(2, 3))
         return jnp.mean(log_q_kb - p.log_prob(z_kbl))
 
