@@ -229,7 +229,13 @@ def test_encoder_and_discriminator_each_climb_their_own(small_spec):
 
 
 @pytest.mark.parametrize(
-    "regularizer", [MMD, partial(TotalCorrelationWeighted, train_size=20)], ids=["mmd", "weighted"]
+    "regularizer",
+    [
+        pytest.param(MMD, id="mmd"),
+        pytest.param(
+            partial(TotalCorrelationWeighted, train_size=20), id="weighted", marks=pytest.mark.slow
+        ),
+    ],
 )
 def test_it_reaches_the_encoder_the_same_whatever_the_bound_s_gradient(small_spec, regularizer):
     model = exact.model_of(small_spec)
