@@ -31,13 +31,12 @@ MEMBERS = [
 ]
 SHAPES = [(1, 1, 1), (3, 5, 2), (7, 4, 3), (8, 8, 1)]
 WIDTHS = [(), (6,), (6, 5)]
-# All widths and all shapes, in four of their twelve pairs.
-PAIRS = [((1, 1, 1), (6,)), ((3, 5, 2), (6, 5)), ((7, 4, 3), ()), ((8, 8, 1), (6, 5))]
+# All widths, in three of the twelve pairs.
+PAIRS = [((1, 1, 1), (6,)), ((3, 5, 2), (6, 5)), ((7, 4, 3), ())]
 OTHER_PAIRS = [pair for pair in itertools.product(SHAPES, WIDTHS) if pair not in PAIRS]
 
-every_member = pytest.mark.parametrize("name", MAKE)
-# Where a residual network with norms says it all.
-every_network = pytest.mark.parametrize(
+# A residual network with norms says all that one without has.
+every_member = pytest.mark.parametrize(
     "name",
     [pytest.param(name, marks=[pytest.mark.slow] * (name == "resnet")) for name in MAKE],
 )
@@ -146,7 +145,7 @@ def test_a_context_of_another_size_is_refused():
         encoder.apply(drawn(encoder), jnp.ones((4, 30)), jnp.ones((4, 1)))
 
 
-@every_network
+@every_member
 def test_a_latent_unit_s_first_weights_depend_on_key_and_unit_alone(name):
     first_layers = dict(MEMBERS)[name]
     small = compiled(name, 2)[0](jax.random.key(1), None)
@@ -178,7 +177,7 @@ def test_first_and_last_weights_have_the_stated_variance(name):
     assert abs(np.var(kernels[1]) * (3 + 9) - 1) < 0.1
 
 
-@every_network
+@every_member
 def test_a_masked_network_is_the_network_of_the_units_that_are_left(name):
     context, x = normal(0, 5, 2), normal(1, 5, 30)
     z = normal(2, 5, 4)  # the padded z may be anything
@@ -238,7 +237,7 @@ def test_a_bias_for_each_channel_and_parameter_comes_out_there(name, widths):
     assert not own_bias.any()
 
 
-@every_network
+@every_member
 @pytest.mark.parametrize("shape", [(7, 4, 3), pytest.param((1, 1, 1), marks=pytest.mark.slow)])
 def test_gradients_are_nowhere_dead_and_finite_at_huge_inputs(name, shape):
     encoder, decoder = build(name, shape=shape, context_size=2)
@@ -299,7 +298,7 @@ def test_without_widths_it_is_affine(name):
         np.testing.assert_allclose(middle, (first + second) / 2, rtol=1e-4, atol=1e-5)
 
 
-@every_network
+@every_member
 def test_lanes_are_networks_of_their_own(name):
     x, z, context = normal(0, 5, 30), normal(1, 5, 4), normal(2, 5, 2)
     mask_l = np.ones(4, np.float32)
