@@ -137,7 +137,7 @@ def test_it_is_normalised(name):
 
 @pytest.mark.parametrize("name", TABLE)
 def test_mean_and_samples_agree_with_the_probabilities(name):
-    row, n = TABLE[name], 10_000
+    row, n = TABLE[name], 5_000
 
     @jax.jit
     def mean_and_draws(key):
