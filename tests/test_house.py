@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 import vae_jax
 
 ROOT = Path(vae_jax.__file__).parent
@@ -144,6 +146,7 @@ def test_heavy_modules_are_imported_where_they_are_used():
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
+@pytest.mark.slow  # no ring says the same
 def test_every_module_can_be_imported_first():
     """No ring of imports that only some order of them hides."""
     names = [
