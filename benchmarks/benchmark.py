@@ -28,13 +28,13 @@ order (parts of a step at 784-400-20, batch 128, and at 784-512-2, batch 50; mac
 - 7% and 10%: a `where` between old and new params and moments, for lanes that diverge, made XLA
   copy the moments and compute them twice. What is chosen now is the gradient and the rate.
 - 5% and 4%: jax's random bits are loops of small passes on a CPU. As one expression (threefry.py)
-  they are a third of that, but only where x is carried from one step to the next: else XLA draws it
-  anew in each of the four places that read it. A minibatch drawn ahead also fills idle cores.
+  they are a third of that, but only where x is carried from one step to the next: else XLA makes it
+  anew in each of the four places that read it. A minibatch made ahead also fills idle cores.
 - 2% and 4%: one product for both heads of the encoder; thin products reach 70 GFLOP/s of 210.
 - 1% and 4%: one division a parameter in Adam's pass, where there were three.
 - 1% and 2%: the order of the training set was sorted for every chunk of steps (22 ms).
-- Before: drawing two pixels a random word, 8%; a single lane without vmap, up to a third; one batch
-  axis in the decoder, not two, which XLA transposed.
+- Before: sampling two pixels a random word, 8%; a single lane without vmap, up to a third; one
+  batch axis in the decoder, not two, which XLA transposed.
 - A transposed convolution as one product of windows, not sixteen shifted sums: a quarter of a
   convolutional step.
 

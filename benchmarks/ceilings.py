@@ -2,9 +2,9 @@
 
 Its floor is the time of its products at the rate of the machine's best product, and after that the
 time of what elementwise work can't avoid moving, at the rate that memory, or the cache that it fits
-in, gives. Nothing reaches it: products of a minibatch are thin, and the rest of a step (draws, exp,
-activations) is not free. A second, softer floor is the products alone as XLA runs them, one after
-another, at the work's own sizes.
+in, gives. Nothing reaches it: products of a minibatch are thin, and the rest of a step (random
+numbers, exp, activations) is not free. A second, softer floor is the products alone as XLA runs
+them, one after another, at the work's own sizes.
 """
 
 import json
@@ -90,9 +90,10 @@ def counts(work: Work) -> Counts:
 
     Bytes, in float32 unless said, of what lies between products and can't be fused into one:
     Adam reads the params, both moments and the gradient, and writes the params and both moments;
-    the minibatch is read (uint8), drawn and written; the loss reads it, reads the logits of every
-    draw of z, and writes their gradient. Hidden layers count nothing: their activations could be
-    applied as a product is written. Random numbers, exponentials and logarithms count nothing.
+    the minibatch is read (uint8), binarised and written; the loss reads it, reads the logits of
+    every sample of z, and writes their gradient. Hidden layers count nothing: their activations
+    could be applied as a product is written. Random numbers, exponentials and logarithms count
+    nothing.
     """
     all_products = products(work)
     params = sum(product.params for product in all_products)

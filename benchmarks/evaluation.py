@@ -1,4 +1,4 @@
-"""What does a likelihood by 5,000 draws cost beside the matrix products that it needs?
+"""What does a likelihood by 5,000 samples cost beside the matrix products that it needs?
 
     python -m benchmarks evaluation
 
@@ -37,11 +37,11 @@ from vae_jax.runs.run import (
 )
 
 ROUNDS = 4
-DRAWS, IMAGES, TEST_IMAGES = 5_000, 160, 10_000
+SAMPLES, IMAGES, TEST_IMAGES = 5_000, 160, 10_000
 
 
 def nll_of(run: Run) -> Metric:
-    return Nll(DRAWS).metric(subject_of(run))
+    return Nll(SAMPLES).metric(subject_of(run))
 
 
 def sampling_of(run: Run, images: int) -> Callable[[], float]:
@@ -52,7 +52,7 @@ def sampling_of(run: Run, images: int) -> Callable[[], float]:
     def more() -> float:
         began = time.perf_counter()
         batches = measure_batches(
-            metric.measure, run.layout, metric.at_once, Nll(DRAWS), spec.model, state.variables,
+            metric.measure, run.layout, metric.at_once, Nll(SAMPLES), spec.model, state.variables,
             keys.evaluation, run.data.test.images[:images], None,
             batch_size=GROUPS * metric.at_once,
         )  # fmt: skip
@@ -80,7 +80,7 @@ def products_of(run: Run, images: int) -> Callable[[], float]:
         return [a @ b for a, b in zip(operands[::2], operands[1::2], strict=True)]
 
     operands = [jax.device_put(operands, device) for device in run.layout.mesh.devices.flat]
-    calls = len(run.lanes) * images * DRAWS // (rows * len(operands))
+    calls = len(run.lanes) * images * SAMPLES // (rows * len(operands))
 
     def more() -> float:
         began = time.perf_counter()
@@ -102,7 +102,7 @@ def main() -> None:
     use_cores()
     values = check(mnist_iwae.get_config())
     rows = {}
-    print(f"784-200-200-50, {DRAWS:,} draws an image")
+    print(f"784-200-200-50, {SAMPLES:,} samples an image")
     heads = ("ms an image", "products, ms", "ratio", "10,000 images, s a lane")
     print(f"{'lanes':>6}{heads[0]:>13}{heads[1]:>14}{heads[2]:>7}{heads[3]:>25}")
     for lanes in (1, 2):

@@ -2,9 +2,10 @@
 
 A peer is a System: (work, grey images [n, 784] uint8) -> mean losses, the first of one step alone,
 then one of each epoch, for as long as it is asked. All do the same: the images on the device, each
-minibatch binarised anew, `num_samples` draws of z, Adam with learning rate 1e-3, the order shuffled
-every epoch, what does not fill a batch left out. The weights start as each library starts them, so
-that losses agree to a nat or two, no better. What a peer does differently, its docstring says.
+minibatch binarised anew, `num_samples` samples of z, Adam with learning rate 1e-3, the order
+shuffled every epoch, what does not fill a batch left out. The weights start as each library starts
+them, so that losses agree to a nat or two, no better. What a peer does differently, its docstring
+says.
 """
 
 import contextlib
@@ -116,10 +117,10 @@ def pytorch_compiled(work: Work, images: np.ndarray) -> Iterator[float]:
 def pythae(work: Work, images: np.ndarray) -> Iterator[float]:
     """pythae's VAE and the loop of its BaseTrainer, with networks of our widths.
 
-    Its own examples train on fixed images; here its model's `forward` draws them first. Its decoder
-    gives chances, not logits; its loader collates images one by one, on the host. Left out are what
-    the trainer does between epochs (checkpoints) and the IWAE, whose loss in pythae is not the
-    bound.
+    Its own examples train on fixed images; here its model's `forward` binarises them first. Its
+    decoder gives chances, not logits; its loader collates images one by one, on the host. Left out
+    are what the trainer does between epochs (checkpoints) and the IWAE, whose loss in pythae is not
+    the bound.
     """
     import torch
     from pythae.data.datasets import BaseDataset, DatasetOutput
@@ -182,7 +183,7 @@ def pythae(work: Work, images: np.ndarray) -> Iterator[float]:
 
 
 def keras(work: Work, images: np.ndarray) -> Iterator[float]:
-    """Keras `fit`, on the backend that KERAS_BACKEND names. Multilayer perceptrons, one draw.
+    """Keras `fit`, on the backend that KERAS_BACKEND names. Multilayer perceptrons, one sample.
 
     `fit` takes the minibatches from the host.
     """
@@ -228,7 +229,7 @@ def keras(work: Work, images: np.ndarray) -> Iterator[float]:
 
 
 def numpyro(work: Work, images: np.ndarray) -> Iterator[float]:
-    """NumPyro's SVI, an epoch in one jitted `fori_loop`. Multilayer perceptrons, one draw."""
+    """NumPyro's SVI, an epoch in one jitted `fori_loop`. Multilayer perceptrons, one sample."""
     import jax
     import jax.numpy as jnp
     import numpyro

@@ -15,7 +15,7 @@ class Work(NamedTuple):
     network: str = "mlp"  # or conv: 4 x 4, stride 2, as configs/mnist_conv.py has it
     activation: str = "relu"  # or tanh
     objective: str = "elbo"  # or iwae
-    num_samples: int = 1  # draws of z
+    num_samples: int = 1  # of z
     images: int = WHOLE  # the first of MNIST; fewer where an epoch of all would take too long
 
     @property

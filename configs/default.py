@@ -21,7 +21,7 @@ def get_config() -> ConfigDict:
     config.dataset.tfds_name = ""  # tfds: its name there, such as "fashion_mnist"
     config.dataset.validation_size = 5_000  # images, taken from the end of the training set
     config.dataset.binarization = "dynamic"  # of grey values: dynamic, static, threshold, none
-    config.dataset.binarization_seed = 0  # the key of what is drawn once
+    config.dataset.binarization_seed = 0  # the key of what is sampled once
     # Training labels that are known, as many a class; 0: all; for models that infer
     config.dataset.num_labels = 0
 
@@ -136,7 +136,7 @@ def get_config() -> ConfigDict:
     config.training.batch_size = 128  # examples; an epoch leaves out what does not fill a batch
     config.training.seeds = (0,)  # each is a lane: a run of its own in the one compiled program
     config.training.data_devices = 1  # devices that share each batch; the others take other lanes
-    # Examples of a batch drawn from those with a label; of a model that infers them
+    # Examples of a batch picked from those with a label; of a model that infers them
     config.training.labelled_per_batch = 0
     # That a device computes side by side; 0: on a CPU in turn, elsewhere all
     config.training.lanes_at_once = 0

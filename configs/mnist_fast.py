@@ -6,7 +6,7 @@
 
 Time: 22 s for one seed from the start of the process to the tenth epoch, compilation included (two
 shared cores of an AMD EPYC, jax 0.10.2, 2026-11-25); of this, by the second command (500 test
-images, evenly spaced; 5,000 draws; from image to image the nll varies by 25 nats, so that another
+images, evenly spaced; 5,000 samples; from image to image the nll varies by 25 nats, so that another
 500 can differ by one):
 
   nll below   seconds   epochs
@@ -15,8 +15,9 @@ images, evenly spaced; 5,000 draws; from image to image the nll varies by 25 nat
          92   not reached
 
 Expect: test nll 93.8 +- 0.1 nats (mean and standard error over seeds 0, 1, 2; 1,000 test images,
-5,000 draws). Of eleven neighbours (batch 64, learning rates of 1e-3 and 2e-3, 20 latent units; one
-seed) none of this batch size had a better one, and batch 64 takes half as long again for 0.2 nats.
+5,000 samples). Of eleven neighbours (batch 64, learning rates of 1e-3 and 2e-3, 20 latent units;
+one seed) none of this batch size had a better one, and batch 64 takes half as long again for 0.2
+nats.
 """
 
 from ml_collections import ConfigDict

@@ -6,7 +6,7 @@
   vae-jax train --config=configs/mnist_iwae.py --workdir=runs/mnist_iwae
 
 Time: not run to its end here: about 28 hours on two cores (10 ms a step).
-Expect: the paper has -log p(x) = 84.78 nats by 5,000 draws (k = 5: 85.54; a VAE, k = 1: 86.76).
+Expect: the paper has -log p(x) = 84.78 nats by 5,000 samples (k = 5: 85.54; a VAE, k = 1: 86.76).
 """
 
 from ml_collections import ConfigDict

@@ -1,10 +1,10 @@
-"""The model of `mnist_iwae.py` with k = 5 draws, a larger batch and 20 epochs, over three seeds.
+"""The model of `mnist_iwae.py` with k = 5 samples, a larger batch and 20 epochs, over three seeds.
 
   vae-jax train --config=configs/mnist_iwae_short.py --workdir=runs/mnist_iwae_short
 
 Time: 4:09 (two shared cores of a Xeon with AVX-512, jax 0.10.2, 2026-11-23).
-Expect: test bound by 50 draws -94.05 +- 0.05 nats, ELBO -100.3 +- 0.1 (mean and standard error over
-three seeds).
+Expect: test bound by 50 samples -94.05 +- 0.05 nats, ELBO -100.3 +- 0.1 (mean and standard error
+over three seeds).
 """
 
 from ml_collections import ConfigDict

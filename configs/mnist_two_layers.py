@@ -5,8 +5,8 @@ The second architecture of Burda, Grosse and Salakhutdinov 2015, with 20 epochs 
   vae-jax train --config=configs/mnist_two_layers.py --workdir=runs/mnist_two_layers
 
 Time: 6:32 (two shared cores of a Xeon with AVX-512, jax 0.10.2, 2026-11-23).
-Expect: test bound by 50 draws -92.92 +- 0.06 nats, ELBO -99.0 +- 0.1 (mean and standard error over
-three seeds).
+Expect: test bound by 50 samples -92.92 +- 0.06 nats, ELBO -99.0 +- 0.1 (mean and standard error
+over three seeds).
 """
 
 from ml_collections import ConfigDict

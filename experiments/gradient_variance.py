@@ -4,22 +4,23 @@
 
 trains one VAE (784-200-200-50, tanh, batch 100, by the ELBO) and stops after `--steps`; there, with
 the params and one minibatch held fixed (the first validation images, the same each time), every
-estimator that fits the model gives `--draws` independent gradients. All are those of the bound
-itself (beta 1), with K draws of z an example, so that each passes the decoder as often. Of every
+estimator that fits the model gives `--gradients` independent gradients. All are those of the bound
+itself (beta 1), with K samples of z an example, so that each passes the decoder as often. Of every
 estimator, for the encoder's params and the decoder's:
 
 - variance: E|g - E g|^2, the trace of the gradient's covariance;
 - SNR, signal-to-noise ratio: the mean over parameters of |mean g| / std g, those whose std is 0
-  left out (weights of pixels that are never on). Noise alone has sqrt(2 / (pi draws)), not 0;
+  left out (weights of pixels that are never on). Noise alone has sqrt(2 / (pi gradients)), not 0;
 - p: whether its mean is that of the bound's first estimator, by Welch's t along DIRECTIONS random
   unit vectors, corrected for directions and steps (Bonferroni): p < 0.001 is a bias.
 
-miwae has its K draws in two groups; piwae is the encoder of that and the decoder of the iwae. The
+miwae has its K samples in two groups; piwae is the encoder of that and the decoder of the iwae. The
 encoder of wake_wake and wake_sleep climbs another objective than the bound: p should be small, and
 is marked *. With --config=FILE, the run of that config's first seed instead. About three minutes.
 
 What was found (2:34 with nothing compiled before; two shared cores of an AMD EPYC, jax 0.10.2,
-2026-11-24; 200 draws; eight of the variances, measured again by other keys, moved by at most 3%):
+2026-11-24; 200 gradients each; eight of the variances, measured again by other keys, moved by at
+most 3%):
 
                                      variance (SNR) of the encoder's gradient
                                   step 0        step 100      step 5,000
@@ -138,7 +139,7 @@ def get_config() -> ConfigDict:
 
 def define(values: flags.FlagValues) -> None:
     flags.DEFINE_list("steps", "0,100,500,2000,5000", "when to measure", flag_values=values)
-    flags.DEFINE_integer("draws", 200, "of each gradient", lower_bound=2, flag_values=values)
+    flags.DEFINE_integer("gradients", 200, "of each estimator", lower_bound=2, flag_values=values)
 
 
 def checked_steps(texts: Sequence[str], total: int) -> list[int]:
@@ -196,7 +197,7 @@ def trajectory(run: Run, steps: Sequence[int]) -> Iterator[tuple[Model, Variable
 
 
 def measure(
-    run: Run, steps: Sequence[int], objectives: dict[Estimator, Objective], draws: int
+    run: Run, steps: Sequence[int], objectives: dict[Estimator, Objective], num_gradients: int
 ) -> list[dict[str, Any]]:
     """A row for each step, estimator and part of the params."""
     images = run.data.validation.images[: run.spec.training.batch_size]
@@ -216,7 +217,9 @@ def measure(
         references: dict[str, Estimator] = {}
         found: dict[Estimator, dict[str, Quality]] = {}
         for i, (estimator, program) in enumerate(programs.items()):
-            keys_n = jax.random.split(jax.random.fold_in(jax.random.fold_in(key, i), step), draws)
+            keys_n = jax.random.split(
+                jax.random.fold_in(jax.random.fold_in(key, i), step), num_gradients
+            )
             mean_bound, found[estimator] = jax.device_get(program(variables, keys_n, x_bd, units))
             reference = references.setdefault(estimator[0], estimator)
             for part in PARTS:
@@ -286,7 +289,7 @@ def shown_p(p: float) -> str:
     return f"{p:.1g}" if p >= 1e-9 else "<1e-9"
 
 
-def draw(path: Path, rows: list[dict[str, Any]], steps: Sequence[int], draws: int) -> None:
+def draw(path: Path, rows: list[dict[str, Any]], steps: Sequence[int], num_gradients: int) -> None:
     """The figure."""
     estimators = list(dict.fromkeys((row["bound"], row["gradient"]) for row in rows))
 
@@ -308,8 +311,8 @@ def draw(path: Path, rows: list[dict[str, Any]], steps: Sequence[int], draws: in
         estimators,
         of("variance"),
         of("signal_to_noise"),
-        floor=noise_floor(draws),
-        title=f"gradient estimators: {draws} gradients of {K} draws of z an example\n"
+        floor=noise_floor(num_gradients),
+        title=f"gradient estimators: {num_gradients} gradients of {K} samples of z an example\n"
         f"the encoder of {' and '.join(OTHER_TARGET)} climbs another objective than the bound",
     )
 
@@ -327,7 +330,7 @@ def refuse_run(workdir: Path) -> None:
 def run(arguments: Sequence[str]) -> None:
     began = time.monotonic()
     command = cli.parse(arguments, lambda workdir: get_config(), define)
-    workdir, draws = command.workdir, command.flags.draws
+    workdir, num_gradients = command.workdir, command.flags.gradients
     values = check(command.config)
     values |= {"training.seeds": values["training.seeds"][:1]}
     refuse_run(workdir)
@@ -337,18 +340,18 @@ def run(arguments: Sequence[str]) -> None:
     steps = checked_steps(command.flags.steps, plan.total_steps)
     objectives = fitting(values, plan.data)
     with folder.locked(workdir):
-        rows = measure(plan, steps, objectives, draws)
+        rows = measure(plan, steps, objectives, num_gradients)
         print("\n" + table(rows, steps))
         figure = workdir / folder.FIGURES / FIGURE
-        draw(figure, rows, steps, draws)
+        draw(figure, rows, steps, num_gradients)
         results = {
             "config": nest(values),
             "environment": folder.environment(),
             "dataset": plan.data.identity,
             "samples": K,
-            "draws": draws,
+            "draws": num_gradients,
             "directions": DIRECTIONS,
-            "noise_floor": noise_floor(draws),
+            "noise_floor": noise_floor(num_gradients),
             "rows": rows,
             "wall_seconds": round(time.monotonic() - began, 3),
         }

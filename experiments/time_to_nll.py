@@ -4,7 +4,7 @@
 
 trains the config's seeds as one program, without the compilation cache, and keeps every epoch's
 params with the seconds since the process began: imports, data and compilation count. Then, off the
-clock, it measures -log p(x) of the test set by `evaluation.num_importance_samples` draws, for as
+clock, it measures -log p(x) of the test set by `evaluation.num_importance_samples` samples, for as
 many epochs as it takes to find, by bisection, the first that is below each of LEVELS (from epoch to
 epoch the nll falls, but for its noise). Prints a table and leaves it as `time_to_nll.json` in the
 workdir.
@@ -126,7 +126,7 @@ def table(found: dict[str, Any]) -> str:
     lanes, total = len(found["seeds"]), found["seconds"][-1]
     lines = [
         f"{lanes} lanes in one program, {len(found['seconds'])} epochs in {total:.1f} s; nll of "
-        f"{found['images']:,} test images by {found['draws']:,} draws",
+        f"{found['images']:,} test images by {found['draws']:,} samples",
         f"{'nll below':>10}{'seconds':>16}{'epochs':>10}{'lanes':>7}",
     ]
     for level in found["levels"]:

@@ -11,11 +11,11 @@ from vae_jax import threefry
 @pytest.mark.parametrize("seed", [0, 1, 2**31 + 7])
 def test_the_numbers_are_jax_s(implementation, seed):
     key = jax.random.key(seed, impl=implementation)
-    draws = (
+    cases = (
         (threefry.normal, jax.random.normal, (1000, 3)),
         *((threefry.bits, jax.random.bits, shape) for shape in ((), (1,), (3, 5, 7))),
     )
-    for own, theirs, size in draws:
+    for own, theirs, size in cases:
         found, expected = own(jax.random.clone(key), size), theirs(jax.random.clone(key), size)
         assert found.dtype == expected.dtype
         np.testing.assert_array_equal(found, expected)
@@ -29,10 +29,10 @@ def test_they_are_jax_s_for_many_keys_at_once():
     )
 
 
-@pytest.mark.parametrize("draw", [threefry.bits, threefry.normal])
-def test_a_key_used_twice_is_seen(draw):
+@pytest.mark.parametrize("sample", [threefry.bits, threefry.normal])
+def test_a_key_used_twice_is_seen(sample):
     def twice(key):
-        return draw(key, (3,)) + draw(key, (3,))
+        return sample(key, (3,)) + sample(key, (3,))
 
     with pytest.raises(jax.errors.KeyReuseError):
         jax.jit(twice)(jax.random.key(0))

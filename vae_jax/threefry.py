@@ -1,12 +1,12 @@
 """jax.random's default numbers, the same to the last bit, each as one elementwise expression.
 
-On a CPU, jax compiles the hash as a loop of small passes over memory: the draws of a training step
-take two and a half times as long as by this. Keys of another kind than jax's default go to
-jax.random.
+On a CPU, jax compiles the hash as a loop of small passes over memory: the random numbers of a
+training step take two and a half times as long as by this. Keys of another kind than jax's default
+go to jax.random.
 
-Only draws are written so. Keys are derived from keys by jax.random (`fold_in`, `split`): the hash
-of a hash, both as expressions, is one expression, which jaxlib 0.11 and newer copies into all that
-reads it, and then compiles for hours.
+Only random numbers are written so. Keys are derived from keys by jax.random (`fold_in`, `split`):
+the hash of a hash, both as expressions, is one expression, which jaxlib 0.11 and newer copies into
+all that reads it, and then compiles for hours.
 
 References: Salmon et al. 2011, Parallel random numbers: as easy as 1, 2, 3 (Threefry 2x32, 20
 rounds); a bit's place in an array is its counter.

@@ -1,7 +1,7 @@
 """How much learning rate does each weight of the KL bear? 64 lanes in one program.
 
-784-400-20-400-784, 3 epochs: eight learning rates drawn log-uniformly from 1e-4 to 0.1, times four
-betas, times two seeds.
+784-400-20-400-784, 3 epochs: eight learning rates sampled log-uniformly from 1e-4 to 0.1, times
+four betas, times two seeds.
 
   vae-jax sweep --config=configs/sweeps/learning_rate_beta.py --workdir=runs/learning_rate_beta
 

@@ -23,7 +23,7 @@ def test_counts_are_those_by_hand():
     flops = (
         2 * 5 * 784 * 3 * 2  # x to hidden, without x's gradient
         + 2 * 5 * 3 * 4 * 3  # hidden to means and scales
-        + 2 * 20 * 2 * 3 * 3  # four draws of z to hidden
+        + 2 * 20 * 2 * 3 * 3  # four samples of z to hidden
         + 2 * 20 * 3 * 784 * 3  # hidden to logits
     )
     params = (784 * 3 + 3) + (3 * 4 + 4) + (2 * 3 + 3) + (3 * 784 + 784)

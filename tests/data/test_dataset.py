@@ -2,7 +2,7 @@ import jax
 import numpy as np
 import pytest
 
-from vae_jax.data.binarization import BINARIZATIONS, BLOCK, draw, drawn_once, scale
+from vae_jax.data.binarization import BINARIZATIONS, BLOCK, sample, sampled_once, scale
 from vae_jax.data.dataset import dataset, mean_image
 from vae_jax.data.source import Source
 from vae_jax.errors import UserError
@@ -67,7 +67,7 @@ def test_grey_values_that_are_all_black_or_white_are_binary(source):
     assert made(floats).binary
 
 
-def test_what_is_drawn_once_is_a_function_of_the_seed(source):
+def test_what_is_sampled_once_is_a_function_of_the_seed(source):
     first, again, other = made(source, "static"), made(source, "static"), made(source, "static", 1)
     np.testing.assert_array_equal(first.train.images, again.train.images)
     assert (first.train.images != other.train.images).any()
@@ -75,25 +75,25 @@ def test_what_is_drawn_once_is_a_function_of_the_seed(source):
     np.testing.assert_array_equal(first.test.images, dynamic.test.images)
 
 
-def test_pixels_are_drawn_with_their_grey_value_s_chance():
+def test_pixels_are_sampled_with_their_grey_value_s_chance():
     n = 2 * BLOCK + 17  # more than two blocks, the last one short
     grey = np.tile(np.array([0, 51, 128, 255], np.uint8), (n, 1))
-    drawn = drawn_once(jax.random.key(0), grey) / 255
-    assert drawn.shape == grey.shape
-    assert drawn[:, 0].max() == 0
-    assert drawn[:, 3].min() == 1
+    sampled = sampled_once(jax.random.key(0), grey) / 255
+    assert sampled.shape == grey.shape
+    assert sampled[:, 0].max() == 0
+    assert sampled[:, 3].min() == 1
     p = np.array([0.2, 128 / 255])
-    z_scores = (drawn[:, 1:3].mean(axis=0) - p) / np.sqrt(p * (1 - p) / n)
+    z_scores = (sampled[:, 1:3].mean(axis=0) - p) / np.sqrt(p * (1 - p) / n)
     assert np.abs(z_scores).max() < 4.4
     # Blocks are not copies of one another.
-    assert (drawn[:BLOCK, 1] != drawn[BLOCK : 2 * BLOCK, 1]).any()
+    assert (sampled[:BLOCK, 1] != sampled[BLOCK : 2 * BLOCK, 1]).any()
 
 
-def test_scale_and_draw_of_floats():
+def test_scale_and_sample_of_floats():
     x = scale(np.array([[0.0, 0.25, 1.0]], np.float32))
     np.testing.assert_array_equal(x, [[0.0, 0.25, 1.0]])
     np.testing.assert_allclose(scale(np.array([[0, 51, 255]], np.uint8)), [[0, 0.2, 1]])
-    assert set(np.unique(draw(jax.random.key(0), x))) <= {0.0, 1.0}
+    assert set(np.unique(sample(jax.random.key(0), x))) <= {0.0, 1.0}
 
 
 def test_the_mean_image(source):

@@ -6,7 +6,7 @@ from scipy import stats
 
 from vae_jax.data.dataset import dataset
 from vae_jax.data.source import Source
-from vae_jax.data.sprites import FACTORS, SHAPES, draw, sample_factors
+from vae_jax.data.sprites import FACTORS, SHAPES, render, sample_factors
 
 NAMES = list(FACTORS)
 BASE = sample_factors(3, 40)
@@ -27,7 +27,7 @@ def centre(images):
 
 
 def test_images_are_binary_and_away_from_the_border():
-    images = draw(sample_factors(0, 500))
+    images = render(sample_factors(0, 500))
     assert images.shape == (500, 64, 64, 1)
     assert images.dtype == np.uint8
     assert set(np.unique(images)) == {0, 255}
@@ -36,37 +36,37 @@ def test_images_are_binary_and_away_from_the_border():
     assert (images > 0).any(axis=(1, 2, 3)).all()
 
 
-def test_the_same_factors_are_the_same_image_however_many_are_drawn():
+def test_the_same_factors_are_the_same_image_however_many_are_rendered():
     factors = sample_factors(5, 1_003)
-    np.testing.assert_array_equal(draw(factors)[1_000:], draw(factors[1_000:]))
+    np.testing.assert_array_equal(render(factors)[1_000:], render(factors[1_000:]))
     np.testing.assert_array_equal(sample_factors(5, 20), sample_factors(5, 20))
     assert (sample_factors(5, 20) != sample_factors(6, 20)).any()
 
 
 def test_x_moves_right_y_moves_down_and_neither_the_other_way():
     for name, axis in (("x", 0), ("y", 1)):
-        low, high = (centre(draw(changed(BASE, name, value))) for value in (0, FACTORS[name] - 1))
+        low, high = (centre(render(changed(BASE, name, value))) for value in (0, FACTORS[name] - 1))
         assert (high[:, axis] - low[:, axis] > 20).all()
         np.testing.assert_allclose(high[:, 1 - axis], low[:, 1 - axis], atol=0.6)
 
 
 def test_every_step_of_scale_grows_the_area():
     areas = np.stack(
-        [draw(changed(BASE, "scale", v)).sum(axis=(1, 2, 3), dtype=int) for v in range(6)]
+        [render(changed(BASE, "scale", v)).sum(axis=(1, 2, 3), dtype=int) for v in range(6)]
     )
     assert (np.diff(areas, axis=0) > 0).all()
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_each_factor_changes_every_image(name):
-    one, other = (draw(changed(BASE, name, value)) for value in (0, FACTORS[name] // 2 - 1 or 1))
+    one, other = (render(changed(BASE, name, value)) for value in (0, FACTORS[name] // 2 - 1 or 1))
     assert (one != other).any(axis=(1, 2, 3)).all()
 
 
 def differing_pixels(shape, turns):
     """Of the largest shape in the middle, turned by so many fortieths of a circle."""
     factors = np.array([[shape, 5, rotation, 16, 16] for rotation in (0, turns)])
-    one, other = draw(factors)
+    one, other = render(factors)
     return int((one != other).sum())
 
 
@@ -87,7 +87,7 @@ def test_factors_are_uniform():
 
 def test_factors_stay_with_their_images():
     train, test = sample_factors(0, 30), sample_factors(1, 7)
-    source = Source("few", draw(train), train[:, 0], draw(test), test[:, 0], train, test)
+    source = Source("few", render(train), train[:, 0], render(test), test[:, 0], train, test)
     data = dataset(source, validation_size=10, binarization="none", binarization_seed=0)
     for split, factors in (
         (data.train, train[:20]),
@@ -95,7 +95,7 @@ def test_factors_stay_with_their_images():
         (data.test, test),
     ):
         np.testing.assert_array_equal(split.factors, factors)
-        np.testing.assert_array_equal(split.images.reshape(-1, 64, 64, 1), draw(factors))
+        np.testing.assert_array_equal(split.images.reshape(-1, 64, 64, 1), render(factors))
         np.testing.assert_array_equal(split.labels, factors[:, 0])
     assert data.num_classes == 3
     assert data.binary

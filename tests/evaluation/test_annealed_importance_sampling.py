@@ -68,7 +68,7 @@ def test_the_bracket_holds_the_exact_value_and_narrows_with_more_temperatures():
 
 
 def test_without_moves_it_is_plain_importance_sampling_from_the_prior():
-    """One temperature: the weight is p(x | z) of a draw of the prior."""
+    """One temperature: the weight is p(x | z) of a sample of the prior."""
     model, variables, x_bd = exact.nonlinear()
     spec = Annealing(chains=5, temperatures=1, leapfrog_steps=1)
 
@@ -76,8 +76,8 @@ def test_without_moves_it_is_plain_importance_sampling_from_the_prior():
     def both(key):
         found = annealed_importance_sampling(model, variables, key, x_bd[:1], spec)
         start = jax.random.split(jax.random.clone(key), 4)[2]
-        drawn = model.trace(variables, prior_samples(model, start, 5))
-        return found, jnp.exp(drawn.x.log_prob(x_bd[None, :1])[:, 0])
+        prior = model.trace(variables, prior_samples(model, start, 5))
+        return found, jnp.exp(prior.x.log_prob(x_bd[None, :1])[:, 0])
 
     found, w_k = both(jax.random.key(0))
     np.testing.assert_allclose(found.log_likelihood[0], np.log(w_k.mean()), rtol=1e-5)

@@ -108,12 +108,12 @@ def test_one_key_gives_one_file(data, classifier, tmp_path):
     assert one != other
 
 
-def test_grey_images_are_drawn_and_binary_ones_are_as_they_are(data, classifier):
+def test_grey_images_are_sampled_and_binary_ones_are_as_they_are(data, classifier):
     assert checksum(trained(data, binarize=False)) != checksum(classifier)
     binary = binarization.thresholded(data.train.images)
-    drawn, stored = (trained(data, images=binary, binarize=flag) for flag in (True, False))
-    drawn, stored = (features(space, data.test.images) for space in (drawn, stored))
-    np.testing.assert_allclose(drawn, stored, rtol=1e-4, atol=1e-4)
+    sampled, stored = (trained(data, images=binary, binarize=flag) for flag in (True, False))
+    sampled, stored = (features(space, data.test.images) for space in (sampled, stored))
+    np.testing.assert_allclose(sampled, stored, rtol=1e-4, atol=1e-4)
 
 
 def test_numbers_of_any_scale(data):

@@ -36,7 +36,7 @@ def test_of_a_linear_model_only_the_encoder_is_wrong_and_by_a_known_kl():
     np.testing.assert_allclose(found.approximation, 0, atol=0.03)
     precision_l = 1 + (exact.W_DL**2).sum(axis=0) / exact.NOISE_SCALE**2
     expected = np.sum(0.5 * shift**2 * precision_l)
-    # The ELBO's own draws: 1,000 of them, a standard deviation of about 1 nat each.
+    # The ELBO's own samples: 1,000 of them, a standard deviation of about 1 nat each.
     assert found.amortization.mean() == pytest.approx(expected, abs=0.05)
     assert (found.effective_sample_size > 450).all()
 

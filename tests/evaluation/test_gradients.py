@@ -79,7 +79,7 @@ def test_moments_are_those_of_a_gradient_that_is_known():
     )
 
 
-def test_they_are_numpy_s_of_the_same_draws_whatever_the_mean():
+def test_they_are_numpy_s_of_the_same_samples_whatever_the_mean():
     """Far from 0, where a difference of squares would have no digits left."""
 
     def far(key):
@@ -87,9 +87,9 @@ def test_they_are_numpy_s_of_the_same_draws_whatever_the_mean():
 
     units = units_of(jax.eval_shape(far, jax.random.key(0)))
     found = jax.jit(partial(moments, far))(keys(30), units)["all"]
-    draws = np.asarray(jax.jit(jax.vmap(far))(keys(30))["all"], np.float64)
-    np.testing.assert_allclose(found.mean, draws.mean(axis=0), rtol=1e-6)
-    np.testing.assert_allclose(found.variance, draws.var(axis=0, ddof=1), rtol=0.01)
+    samples = np.asarray(jax.jit(jax.vmap(far))(keys(30))["all"], np.float64)
+    np.testing.assert_allclose(found.mean, samples.mean(axis=0), rtol=1e-6)
+    np.testing.assert_allclose(found.variance, samples.var(axis=0, ddof=1), rtol=0.01)
 
 
 def test_noise_alone_has_the_floor():
@@ -109,8 +109,8 @@ def test_a_gradient_that_never_moves_has_no_ratio():
 
 def test_directions_are_unit_vectors_of_each_part():
     parts = parts_of(exact.linear()[1]["params"])
-    drawn = jax.jit(lambda key: directions(key, parts, 3))(jax.random.key(0))
-    for part, units in drawn.items():
+    found = jax.jit(lambda key: directions(key, parts, 3))(jax.random.key(0))
+    for part, units in found.items():
         flat = np.concatenate([u.reshape(3, -1) for u in jax.tree.leaves(units)], axis=1)
         assert flat.shape[1] == sum(leaf.size for leaf in jax.tree.leaves(parts[part]))
         np.testing.assert_allclose(np.linalg.norm(flat, axis=1), 1, rtol=1e-5)
@@ -146,7 +146,7 @@ def test_sticking_the_landing_has_no_variance_at_the_exact_posterior():
     assert float(bound) == pytest.approx(exact.linear_log_prob(X_LINEAR).mean(), abs=1e-4)
 
 
-def test_variance_falls_as_one_over_the_draws_of_a_gradient_and_the_ratio_rises_as_their_root():
+def test_variance_falls_as_one_over_the_samples_of_z_and_the_ratio_rises_as_their_root():
     _, one = quality_of_linear(SAMPLED, 1_000, 0, 0.4)
     _, nine = quality_of_linear(replace(SAMPLED, num_samples=9), 1_000, 1, 0.4)
     for part in PARTS:
@@ -183,10 +183,10 @@ def test_p_values_are_at_most_uniform_where_nothing_is_wrong():
     rng = np.random.default_rng(0)
     mixing = rng.normal(size=(20, 20))
 
-    def draws(n, scale):
+    def samples(n, scale):
         return 7 + scale * rng.normal(size=(n, 20)) @ mixing
 
-    p_values = np.array([bias_test(draws(50, 1), draws(70, 3)).p_value for _ in range(600)])
+    p_values = np.array([bias_test(samples(50, 1), samples(70, 3)).p_value for _ in range(600)])
     for a in (0.02, 0.1, 0.3):
         assert np.mean(p_values <= a) < a + 4.4 * np.sqrt(a * (1 - a) / 600)
     assert np.mean(p_values <= 0.3) > 0.1  # nor far below

@@ -10,7 +10,7 @@ from tests.objectives import exact
 from vae_jax.evaluation.importance_sampling import (
     BLOCK,
     ImportanceSampling,
-    curve_draws,
+    curve_samples,
     importance_sampling,
 )
 from vae_jax.models.model import log_joint, log_posterior, posterior_samples
@@ -24,7 +24,7 @@ def estimate(model, variables, seed, x_bd, num_samples):
     return jax.device_get(estimate_of(model, variables, key, x_bd, num_samples))
 
 
-def test_at_the_true_posterior_every_draw_weighs_the_same_and_gives_log_p():
+def test_at_the_true_posterior_every_sample_weighs_the_same_and_gives_log_p():
     model, variables = exact.linear()
     found = estimate(model, variables, 0, X_LINEAR, 70)
     np.testing.assert_allclose(
@@ -63,7 +63,7 @@ def log_weights(model, variables, key, x_bd):
 
 
 @pytest.mark.parametrize("num_samples", [1, 7, BLOCK, 2 * BLOCK + 20])
-def test_it_is_the_sum_over_all_draws_at_once(num_samples):
+def test_it_is_the_sum_over_all_samples_at_once(num_samples):
     model, variables, x_bd = exact.nonlinear()
     key = jax.random.key(3)
     blocks = -(-num_samples // BLOCK)
@@ -78,18 +78,20 @@ def test_it_is_the_sum_over_all_draws_at_once(num_samples):
         log_likelihood=np.log(w_kb.mean(axis=0)),
         effective_sample_size=w_kb.sum(axis=0) ** 2 / (w_kb**2).sum(axis=0),
         largest_weight=w_kb.max(axis=0) / w_kb.sum(axis=0),
-        curve=np.stack([np.log(w_kb[:n].mean(axis=0)) for n in curve_draws(num_samples)], axis=-1),
+        curve=np.stack(
+            [np.log(w_kb[:n].mean(axis=0)) for n in curve_samples(num_samples)], axis=-1
+        ),
     )
     found = estimate(model, variables, 3, x_bd, num_samples)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5), found, expected)
     np.testing.assert_allclose(found.curve[:, -1], found.log_likelihood, rtol=1e-6)
 
 
-def test_the_curve_is_at_round_numbers_and_at_last_at_all_draws():
-    assert curve_draws(1) == (1,)
-    assert curve_draws(5_000)[:5] == (1, 2, 5, 10, 20)
-    assert curve_draws(5_000)[-3:] == (1_000, 2_000, 5_000)
-    assert curve_draws(70) == (1, 2, 5, 10, 20, 50, 70)
+def test_the_curve_is_at_round_numbers_and_at_last_at_all_samples():
+    assert curve_samples(1) == (1,)
+    assert curve_samples(5_000)[:5] == (1, 2, 5, 10, 20)
+    assert curve_samples(5_000)[-3:] == (1_000, 2_000, 5_000)
+    assert curve_samples(70) == (1, 2, 5, 10, 20, 50, 70)
 
 
 def test_weights_of_any_size_leave_it_finite():

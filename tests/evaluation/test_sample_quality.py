@@ -126,8 +126,8 @@ def test_real_and_made_change_places():
 def test_expectations_of_one_distribution():
     """E[density] = 1; all of the k nearest of the n - 1 + m others are real: not covered."""
     n, m, k, trials = 20, 15, 3, 1_500
-    draws = np.random.default_rng(0).normal(size=(trials, n + m, 2))
-    found = np.array([sample_quality(draw[:n], draw[n:], k) for draw in draws])
+    points = np.random.default_rng(0).normal(size=(trials, n + m, 2))
+    found = np.array([sample_quality(own[:n], own[n:], k) for own in points])
     mean, error = found.mean(axis=0), found.std(axis=0) / np.sqrt(trials)
     coverage = 1 - math.prod((n - 1 - i) / (n - 1 + m - i) for i in range(k))
     assert abs(mean[2] - 1) < 4.4 * error[2]
@@ -156,8 +156,8 @@ def test_features_that_are_not_finite_score_nothing(bad):
 
 def spread(f, seed):
     """A covariance [f, f]."""
-    draws = np.random.default_rng(seed).normal(size=(3 * f, f))
-    return draws.T @ draws / f
+    points = np.random.default_rng(seed).normal(size=(3 * f, f))
+    return points.T @ points / f
 
 
 def test_frechet_distance_of_independent_coordinates():
@@ -192,10 +192,10 @@ def test_frechet_distance_of_samples():
 
     def sample(mean, covariance, seed):
         """Of exactly these moments."""
-        draws = np.random.default_rng(seed).normal(size=(n, f))
-        draws -= draws.mean(axis=0)
-        draws = draws @ np.linalg.inv(np.linalg.cholesky(np.cov(draws.T))).T
-        return mean + draws @ np.linalg.cholesky(covariance).T
+        points = np.random.default_rng(seed).normal(size=(n, f))
+        points -= points.mean(axis=0)
+        points = points @ np.linalg.inv(np.linalg.cholesky(np.cov(points.T))).T
+        return mean + points @ np.linalg.cholesky(covariance).T
 
     given = [(np.zeros(f), spread(f, 0)), (np.ones(f), spread(f, 1))]
     real, made = (sample(*moments, seed=i) for i, moments in enumerate(given))
@@ -204,7 +204,7 @@ def test_frechet_distance_of_samples():
     assert sample_quality(real, made).frechet_distance == pytest.approx(exact, rel=1e-9)
 
 
-def test_frechet_distance_of_draws():
+def test_frechet_distance_of_many_samples():
     scale = np.array([1.0, 2.0, 0.5])
     real, made = normal(40_000, 3), 0.3 + scale * normal(40_000, 3, seed=1)
     exact = 3 * 0.3**2 + np.sum((scale - 1) ** 2)

@@ -41,7 +41,7 @@ def test_from_command_to_figure(tiny_npz, tmp_path, capsys, monkeypatch):
     some = {row: gradient_variance.ROWS[row] for row in shown}
     monkeypatch.setattr(gradient_variance, "ROWS", some)
     workdir, tiny = tmp_path / "run", (*TINY, f"--config.dataset.path={tiny_npz}")
-    assert answer(workdir, *tiny, "--steps=0,5,24", "--draws=12") == 0
+    assert answer(workdir, *tiny, "--steps=0,5,24", "--gradients=12") == 0
     printed = capsys.readouterr().out
     assert [line.split()[:2] for line in printed.splitlines()[:3]] == [
         ["step", "0:"], ["step", "5:"], ["step", "24:"],
@@ -69,7 +69,7 @@ def test_from_command_to_figure(tiny_npz, tmp_path, capsys, monkeypatch):
     assert all(means[0, name] < means[24, name] for name in ("elbo", "iwae", "miwae"))
 
     # Numbers do not depend on where else it stopped.
-    assert answer(workdir, *tiny, "--steps=24", "--draws=12") == 0
+    assert answer(workdir, *tiny, "--steps=24", "--gradients=12") == 0
     again = json.loads((workdir / "results.json").read_text())["rows"]
     assert again == [row for row in rows if row["step"] == 24]
 
@@ -118,8 +118,8 @@ def test_what_does_not_fit_the_model_is_left_out_and_told(tiny_npz, tmp_path, ca
         (["--steps=0,x"], "--steps=0,x should be increasing whole numbers"),
         (["--steps=5,0"], "--steps=5,0 should be increasing whole numbers"),
         (["--steps=0,99"], "--steps=0,99 should be at most the run's 24 steps"),
-        (["--draws=1"], "--draws=1: 1 is not integer >= 2"),
-        (["--drws=9"], "Unknown command line flag 'drws'"),
+        (["--gradients=1"], "--gradients=1: 1 is not integer >= 2"),
+        (["--gradents=9"], "Unknown command line flag 'gradents'"),
         (["--config.model.latent_siz=3"], "did you mean 'model.latent_size'"),
         (["--config=no.py"], "--config=no.py does not exist"),
         (["--config.model.name=m2", "--config.objective.name=m2"], "no estimator goes with"),
@@ -150,5 +150,5 @@ def test_a_folder_that_is_not_its_own_is_refused(tiny_npz, tmp_path, capsys):
 def test_a_run_that_diverges_says_where(tiny_npz, tmp_path, capsys):
     rate = "--config.optimizer.learning_rate=1e30"
     tiny = (*TINY, f"--config.dataset.path={tiny_npz}", rate)
-    assert answer(tmp_path / "run", *tiny, "--steps=5", "--draws=2") == 2
+    assert answer(tmp_path / "run", *tiny, "--steps=5", "--gradients=2") == 2
     assert "the run diverged at step" in capsys.readouterr().err

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tests.conftest import mlp_spec
-from tests.networks.draws import drawn
+from tests.networks.samples import sampled
 from vae_jax.keys import replace
 from vae_jax.models import ModelSpec, make_model
 from vae_jax.models.model import (
@@ -67,7 +67,7 @@ def test_log_joint_is_prior_plus_likelihood(small_spec):
 
     x_bd = np.float32(RNG.integers(0, 2, (6, 30)))
     z_kbl = np.float32(RNG.normal(size=(3, 6, 4)))
-    both, log_likelihood = found(drawn(model), x_bd, z_kbl)
+    both, log_likelihood = found(sampled(model), x_bd, z_kbl)
     log_prior = -0.5 * (z_kbl**2 + np.log(2 * np.pi)).sum(-1)
     np.testing.assert_allclose(both, log_prior + log_likelihood, rtol=1e-5)
 
@@ -81,7 +81,7 @@ def test_reconstruct_decodes_the_posterior_mean(small_spec):
         trace = model.trace(variables, given([layer.q.mean_kbl]))
         return reconstruct(model, variables, x_bd), jax.nn.sigmoid(trace.x.logits[0])
 
-    ours, by_hand = found(drawn(model), np.float32(RNG.uniform(size=(6, 30))))
+    ours, by_hand = found(sampled(model), np.float32(RNG.uniform(size=(6, 30))))
     np.testing.assert_allclose(ours, by_hand, rtol=1e-6)
 
 

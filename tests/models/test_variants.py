@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tests.conftest import mlp_spec
-from tests.networks.draws import drawn
+from tests.networks.samples import sampled
 from tests.objectives import exact
 from vae_jax.evaluation.latents import latents as latents_of
 from vae_jax.models import ModelSpec
@@ -84,7 +84,7 @@ def model_of(kind, latent_size=1, num_classes=0):
 
 def variables_of(model):
     """Random ones, all but the decoder's small."""
-    variables = drawn(model, 0, Start(examples_nd=X_BD))
+    variables = sampled(model, 0, Start(examples_nd=X_BD))
     params = variables["params"]
     for part in ("encoder", "prior", "posterior"):
         params[part] = jax.tree.map(lambda leaf: np.float32(0.4) * leaf, params[part])
@@ -99,7 +99,7 @@ def log_weights(model, variables, key, k, label_b=None):
 
 
 def assert_unbiased(model, variables, log_p_b, label_b=None, k=20_000):
-    """E_q[p(x, z) / q(z | x)] = p(x): it holds only if draws and every density belong together."""
+    """E_q[p(x, z) / q(z | x)] = p(x): it holds only if z and every density belong together."""
     log_w_kb = log_weights(model, variables, jax.random.key(2), k, label_b)
     ratio_kb = np.exp(np.asarray(log_w_kb, np.float64) - log_p_b)
     error_b = (ratio_kb.mean(axis=0) - 1) / (ratio_kb.std(axis=0) / np.sqrt(k))
@@ -177,7 +177,7 @@ def two_layers():
 
 
 def test_two_layers_are_a_joint_distribution():
-    """p(x) over a grid of (h1, h2), and the same by draws."""
+    """p(x) over a grid of (h1, h2), and the same by samples."""
     model, variables = two_layers()
     assert_unbiased(model, variables, exact.grid_log_prob(model, variables, X_BD, 2))
 
@@ -203,7 +203,7 @@ def test_two_layers_are_a_joint_distribution():
     assert [leaf.shape for leaf in shapes[1:]] == [(3, 4), (5, 4)]
 
 
-def test_the_kl_of_two_layers_is_the_mean_over_draws():
+def test_the_kl_of_two_layers_is_the_mean_over_samples():
     """Not that of q(h1 | x) to p(h1 | h2), in closed form, whose h2 would not depend on h1."""
     model, variables = two_layers()
 
@@ -227,15 +227,15 @@ def test_two_layers_prior_and_posterior_integrate_to_one():
     def densities(variables, key, points):
         z = jnp.broadcast_to(points[:, None], (len(points), 3, 2))
         trace = model.trace(variables, given(parted(z, (1, 1))), X_BD)
-        draws = joined(latents(sample_prior(model, variables, key, 20_000)))[0]
-        return log_prior(trace), log_posterior(trace), draws
+        samples = joined(latents(sample_prior(model, variables, key, 20_000)))[0]
+        return log_prior(trace), log_posterior(trace), samples
 
-    log_p, log_q, draws = densities(variables, jax.random.key(0), points)
+    log_p, log_q, samples = densities(variables, jax.random.key(0), points)
     prior, posterior = np.exp(log_p) * area, np.exp(log_q) * area
     np.testing.assert_allclose(prior.sum(axis=0), np.ones(3), rtol=2e-3)
     np.testing.assert_allclose(posterior.sum(axis=0), np.ones(3), rtol=2e-3)
     mean = (prior[:, 0, None] * points).sum(axis=0)
-    error = (draws.mean(axis=0) - mean) / (draws.std(axis=0) / np.sqrt(20_000))
+    error = (samples.mean(axis=0) - mean) / (samples.std(axis=0) / np.sqrt(20_000))
     assert np.abs(error).max() < 4.4
 
 
@@ -247,7 +247,7 @@ def test_only_the_lower_layer_reaches_the_decoder():
     assert (x[1] != x[2]).any()
 
 
-def test_a_dream_is_a_draw_of_p_of_x():
+def test_a_dream_is_a_sample_of_p_of_x():
     """z from the prior, x from the likelihood: E[x] is that of the grid."""
     model, variables, _ = exact.nonlinear()
     points, width = exact.grid(1)

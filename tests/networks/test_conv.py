@@ -5,7 +5,7 @@ import jax
 import numpy as np
 import pytest
 
-from tests.networks.draws import drawn, normal
+from tests.networks.samples import normal, sampled
 from vae_jax.networks import Conv, ResNet
 from vae_jax.networks.conv import map_sizes, upsampling_init
 from vae_jax.networks.convolution import Upsampling, convolve, upsample
@@ -46,7 +46,7 @@ def test_an_input_pixel_reaches_its_neighbourhood_alone(shape, pixel):
     height, width = map_sizes(shape, 1)[0]
     size = height * width * 6
     encoder = Conv((6,), "elu").encoder(shape, (("mean", size),))
-    params = drawn(encoder)
+    params = sampled(encoder)
     params["mean"] = {"kernel": np.eye(size), "bias": np.zeros(size)}  # the head is the map
     x_bd = np.tile(normal(0, int(np.prod(shape))), (2, 1))
     x_bd[1, np.ravel_multi_index(pixel, shape)] += 1
@@ -61,7 +61,7 @@ def test_an_input_pixel_reaches_its_neighbourhood_alone(shape, pixel):
 def test_a_decoder_s_map_comes_out_around_the_same_pixel(shape):
     d = int(np.prod(shape))
     decoder = Conv((), "elu").decoder(shape, 2, d)
-    params = drawn(decoder)
+    params = sampled(decoder)
     params["map"] = {"kernel": np.eye(d), "bias": np.zeros(d)}  # z is the map
     z = np.concatenate([np.eye(d), np.zeros((1, d))])
     out = np.asarray(jax.jit(decoder.apply)(params, z)).reshape(d + 1, *shape, 2)
@@ -79,7 +79,7 @@ def test_a_decoder_s_map_comes_out_around_the_same_pixel(shape):
 def test_a_map_s_pixel_comes_out_where_the_encoder_s_convolution_saw_it(size):
     """That of index i sees 2 i - 1 to 2 i + 2; one more on each side is the output's kernel."""
     decoder = Conv((2,), "elu").decoder((size, 1, 1), 1, 8)
-    params = drawn(decoder)
+    params = sampled(decoder)
     params["map"] = {"kernel": np.eye(8), "bias": np.zeros(8)}  # z is the map
     z = np.concatenate([np.repeat(np.eye(4), 2, axis=1), np.zeros((1, 8))])
     out = np.asarray(jax.jit(decoder.apply)(params, z))[..., 0]
@@ -92,7 +92,7 @@ def test_a_map_s_pixel_comes_out_where_the_encoder_s_convolution_saw_it(size):
 def test_a_shifted_map_gives_a_shifted_image():
     """One pixel of the smallest map is two of the image; away from the borders."""
     decoder = Conv((2,), "elu").decoder((16, 12, 1), 1, 8 * 6 * 2)
-    params = drawn(decoder)
+    params = sampled(decoder)
     params["map"] = {"kernel": np.eye(96), "bias": np.zeros(96)}  # z is the map
     z = np.zeros((3, 8, 6, 2), np.float32)
     z[0, 3, 2] = z[1, 4, 3] = 1, -2
@@ -110,8 +110,8 @@ def test_context_is_constant_channels(network):
     channels = np.broadcast_to(context[:, None, None], (3, 5, 4, 3))
     wider = np.concatenate([x, channels], axis=-1)
     np.testing.assert_allclose(
-        jax.jit(conditional.apply)(drawn(conditional), x.reshape(3, -1), context)["mean"],
-        jax.jit(plain.apply)(drawn(plain), wider.reshape(3, -1))["mean"],
+        jax.jit(conditional.apply)(sampled(conditional), x.reshape(3, -1), context)["mean"],
+        jax.jit(plain.apply)(sampled(plain), wider.reshape(3, -1))["mean"],
         rtol=1e-5,
         atol=1e-6,
     )
@@ -139,11 +139,11 @@ def test_a_resnet_whose_blocks_give_nothing_is_the_convolutional_network(norm):
         Conv((5, 6), "elu").decoder((7, 4, 3), 1, 3),
     )
     for with_blocks, without, inputs in zip(resnet, conv, (x, z), strict=True):
-        params = drawn(with_blocks)
+        params = sampled(with_blocks)
         for layer in params:
             if layer.startswith("block_"):
                 params[layer] = jax.tree.map(np.zeros_like, params[layer])
-        shared = {layer: params[layer] for layer in drawn(without)}
+        shared = {layer: params[layer] for layer in sampled(without)}
         jax.tree.map(
             lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6),
             jax.jit(with_blocks.apply)(params, inputs),
@@ -154,7 +154,7 @@ def test_a_resnet_whose_blocks_give_nothing_is_the_convolutional_network(norm):
 @pytest.mark.parametrize(("norm", "invariant"), [("none", False), ("group", True)])
 def test_group_norm_forgets_the_scale_of_the_convolution_before_it(norm, invariant):
     encoder = ResNet((8,), "elu", norm).encoder((7, 4, 3), MEAN)
-    params, apply, x = drawn(encoder), jax.jit(encoder.apply), normal(0, 2, 84)
+    params, apply, x = sampled(encoder), jax.jit(encoder.apply), normal(0, 2, 84)
     before = apply(params, x)["mean"]
     params["block_0_conv_0"] = jax.tree.map(lambda leaf: 10 * leaf, params["block_0_conv_0"])
     after = apply(params, x)["mean"]

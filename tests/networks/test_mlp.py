@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.special import expit
 
-from tests.networks.draws import drawn
+from tests.networks.samples import sampled
 from vae_jax.networks import MLP, GatedMLP, ResidualMLP
 from vae_jax.networks.network import ACTIVATIONS
 
@@ -18,7 +18,7 @@ def dense(layer, h):
 def mean_and_params(network):
     """What an encoder makes of X, and its params."""
     encoder = network.encoder((1, 2, 1), (("mean", 3),))
-    params = drawn(encoder)
+    params = sampled(encoder)
     return jax.jit(encoder.apply)(params, X)["mean"], params
 
 
@@ -65,7 +65,7 @@ def test_each_pixel_and_parameter_has_its_own_output_bias(network, widths):
 
 def test_context_and_z_share_the_decoder_s_first_layer_in_this_order():
     decoder = MLP((), "relu").decoder((1, 1, 5), 1, 2, 3)
-    params = drawn(decoder)
+    params = sampled(decoder)
     z, context = np.ones((1, 2), np.float32), 2 * np.ones((1, 3), np.float32)
     kernel, bias = params["output"]["kernel"], params["output"]["bias"]
     expected = 2 * kernel[:3].sum(0) + kernel[3:].sum(0) + bias

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from tests.networks.draws import drawn, normal
+from tests.networks.samples import normal, sampled
 from vae_jax.networks import MLP, NETWORKS, Conv, GatedMLP, ResidualMLP, ResNet
 from vae_jax.networks.network import ACTIVATIONS, Heads
 
@@ -107,7 +107,7 @@ def test_shapes_of_any_image(name, shape, widths):
 @every_member
 def test_heads_have_their_own_sizes(name):
     encoder = MAKE[name]((6,), "relu").encoder((3, 5, 2), (("mean", 3), ("context", 4)))
-    outputs = jax.eval_shape(encoder.apply, drawn(encoder), jnp.ones((2, 30)))
+    outputs = jax.eval_shape(encoder.apply, sampled(encoder), jnp.ones((2, 30)))
     assert {head: output.shape for head, output in outputs.items()} == {
         "mean": (2, 3),
         "context": (2, 4),
@@ -128,21 +128,21 @@ def test_the_context_is_seen(name, widths):
         mean = encoder.apply(params[0], x, context)["mean"]
         return mean, decoder.apply(params[1], z, context)
 
-    for out in map(np.asarray, outputs((drawn(encoder), drawn(decoder)), labels)):
+    for out in map(np.asarray, outputs((sampled(encoder), sampled(decoder)), labels)):
         assert (abs(out[0] - out[1]) > 1e-4).mean() > 0.9
         assert (abs(out[0] - out[2]) > 1e-4).mean() > 0.9
 
 
 def test_a_context_of_another_size_is_refused():
     encoder, decoder = build("mlp", context_size=3)
-    params = drawn(encoder), drawn(decoder)
+    params = sampled(encoder), sampled(decoder)
     with pytest.raises(ValueError, match=r"\(4, 0\), where this network takes \(4, 3\)"):
         encoder.apply(params[0], jnp.ones((4, 30)))
     with pytest.raises(ValueError, match=r"\(4, 2\), where this network takes \(4, 3\)"):
         decoder.apply(params[1], jnp.ones((4, 3)), jnp.ones((4, 2)))
     encoder, _ = build("mlp")
     with pytest.raises(ValueError, match="takes"):
-        encoder.apply(drawn(encoder), jnp.ones((4, 30)), jnp.ones((4, 1)))
+        encoder.apply(sampled(encoder), jnp.ones((4, 30)), jnp.ones((4, 1)))
 
 
 @every_member
@@ -247,7 +247,7 @@ def test_gradients_are_nowhere_dead_and_finite_at_huge_inputs(name, shape):
         return sum(jnp.sum(jnp.sin(leaf + 1)) for leaf in jax.tree.leaves(outputs))
 
     loss_and_gradients = jax.jit(jax.value_and_grad(loss, argnums=(0, 1, 2)))
-    params = drawn(encoder), drawn(decoder)
+    params = sampled(encoder), sampled(decoder)
     x, z, context = normal(0, 6, int(np.prod(shape))), normal(1, 6, 3), normal(2, 6, 2)
     _, gradients = loss_and_gradients(params, x, z, context)
     for path, gradient in jax.tree_util.tree_leaves_with_path(gradients):
@@ -277,7 +277,7 @@ def test_the_activation_is_used_but_where_gates_take_its_place(name):
             for encoder, decoder in both
         ]
 
-    found = outputs(tuple(map(drawn, both[0])))
+    found = outputs(tuple(map(sampled, both[0])))
     for elu, tanh in zip(*found, strict=True):
         assert (np.abs(elu - tanh).max() > 1e-2) == (name != "gated_mlp")
 
@@ -292,7 +292,10 @@ def test_without_widths_it_is_affine(name):
 
     a, b = (np.float32([normal(i, 4, 30), normal(2 + i, 4, 30)]) for i in range(2))
     for first, second, middle in zip(
-        *(outputs((drawn(encoder), drawn(decoder)), x, z[:, :3]) for x, z in (a, b, (a + b) / 2)),
+        *(
+            outputs((sampled(encoder), sampled(decoder)), x, z[:, :3])
+            for x, z in (a, b, (a + b) / 2)
+        ),
         strict=True,
     ):
         np.testing.assert_allclose(middle, (first + second) / 2, rtol=1e-4, atol=1e-5)

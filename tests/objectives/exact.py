@@ -37,7 +37,7 @@ def huge_variables(model):
 
 
 def objective(bound=None, num_samples: int = 1, **choices) -> Objective:
-    """`bound` (None: the ELBO) with so many draws."""
+    """`bound` (None: the ELBO) with so many samples."""
     choices = {"warmup_cycle": FOREVER} | choices
     return Objective(Elbo() if bound is None else bound, num_samples, **choices)
 
@@ -68,7 +68,7 @@ def gradient(*args):
 
 @partial(jax.jit, static_argnums=(1, 3))
 def many(objective, model, variables, n: int, key, x_bd):
-    """By n draws: the bound [n, b], and d loss / d params of the encoder, leaves [n, ...]."""
+    """By n samples: the bound [n, b], and d loss / d params of the encoder, leaves [n, ...]."""
 
     def one(key):
         (_, terms), gradient = terms_and_gradient(objective, model, variables, key, x_bd)
@@ -123,7 +123,7 @@ def linear(posterior_shift: float = 0.0):
 
 
 def linear_data(n: int = 5) -> np.ndarray:
-    """Draws of the linear-Gaussian model [n, d]."""
+    """Examples that the linear-Gaussian model makes [n, d]."""
     rng = np.random.default_rng(1)
     z = rng.normal(size=(n, L))
     return (z @ W_DL.T + B_D + NOISE_SCALE * rng.normal(size=(n, D))).astype(np.float32)

@@ -201,7 +201,7 @@ def test_beta_rises_again_in_every_cycle(step, expected):
 
 
 def test_the_linear_model_is_the_one_it_is_said_to_be():
-    """Its exact posterior: q's moments are those of draws of p(z | x) by Bayes on a grid."""
+    """Its exact posterior: q's moments are those of samples of p(z | x) by Bayes on a grid."""
     model, variables = linear()
     axis = np.linspace(-4, 4, 201, dtype=np.float32)
     points = np.stack(np.meshgrid(axis, axis, indexing="ij"), axis=-1).reshape(-1, 1, L)

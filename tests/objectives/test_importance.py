@@ -23,7 +23,7 @@ from vae_jax.objectives.elbo import Elbo
 from vae_jax.objectives.importance import BOUNDS, ESTIMATORS, IWAE, Renyi
 
 K, GROUPS = 4, 2
-MANY = 20_000  # draws
+MANY = 20_000  # samples
 X_LINEAR = exact.linear_data()
 
 # Each bound, with numbers of its own that are not at an end.
@@ -55,13 +55,13 @@ def test_every_bound_is_in_the_table():
 
 
 @cache
-def linear_draws(own, shift):
+def linear_samples(own, shift):
     """Of the linear model, its posterior moved: the bound [n, b], the encoder's gradients."""
     return many(own, *exact.linear(shift), 4_000, jax.random.key(0), X_LINEAR)
 
 
 @cache
-def nonlinear_draws(own, n, seed=0):
+def nonlinear_samples(own, n, seed=0):
     """Of the nonlinear model: the bound [n, b], the encoder's gradient [n, params]."""
     model, variables, x_bd = exact.nonlinear()
     bounds, gradients = many(own, model, variables, n, jax.random.key(seed), x_bd)
@@ -74,8 +74,8 @@ def nonlinear_log_prob():
 
 
 @pytest.mark.parametrize("name", BOUNDS)
-def test_at_the_true_posterior_every_draw_gives_log_p_exactly(name):
-    bounds, _ = linear_draws(bound_of(name), 0.0)
+def test_at_the_true_posterior_every_sample_gives_log_p_exactly(name):
+    bounds, _ = linear_samples(bound_of(name), 0.0)
     log_p = np.broadcast_to(exact.linear_log_prob(X_LINEAR), bounds.shape)
     np.testing.assert_allclose(bounds, log_p, rtol=1e-4, atol=1e-4)
 
@@ -88,18 +88,18 @@ def assert_mean_below(bounds, log_p):
 
 @pytest.mark.parametrize("name", BOUNDS)
 def test_away_from_it_the_mean_is_below_log_p(name):
-    bounds, _ = linear_draws(bound_of(name), 0.4)
+    bounds, _ = linear_samples(bound_of(name), 0.4)
     assert_mean_below(np.asarray(bounds), exact.linear_log_prob(X_LINEAR))
 
 
 @pytest.mark.parametrize("name", SOME)
 def test_of_a_nonlinear_model_the_mean_is_below_log_p(name):
-    assert_mean_below(nonlinear_draws(bound_of(name), MANY)[0], nonlinear_log_prob())
+    assert_mean_below(nonlinear_samples(bound_of(name), MANY)[0], nonlinear_log_prob())
 
 
 def test_iwae_rises_with_k_towards_log_p():
     def gap(k):
-        bounds, _ = nonlinear_draws(iwae(k), 4_000)
+        bounds, _ = nonlinear_samples(iwae(k), 4_000)
         return (nonlinear_log_prob() - bounds.mean(axis=0)).max()
 
     gaps = [gap(k) for k in (1, 4, 16, 64)]
@@ -108,7 +108,7 @@ def test_iwae_rises_with_k_towards_log_p():
 
 
 @pytest.mark.parametrize("name", BOUNDS)
-def test_one_draw_makes_it_the_elbo(name):
+def test_one_sample_makes_it_the_elbo(name):
     model, variables, x_bd = exact.nonlinear()
 
     def terms(own):
@@ -177,20 +177,20 @@ def test_curvature_is_the_second_derivative(name):
 @pytest.mark.parametrize("name", SOME)
 def test_the_doubly_reparameterised_gradient_has_the_plain_one_s_mean(name, beta):
     n = MANY
-    _, plain = nonlinear_draws(bound_of(name, K, beta), n)
-    _, doubly = nonlinear_draws(bound_of(name, K, beta, gradient="doubly_reparameterized"), n, 1)
+    _, plain = nonlinear_samples(bound_of(name, K, beta), n)
+    _, doubly = nonlinear_samples(bound_of(name, K, beta, gradient="doubly_reparameterized"), n, 1)
     error = np.sqrt((plain.var(axis=0) + doubly.var(axis=0)) / n)
     z_scores = (plain.mean(axis=0) - doubly.mean(axis=0)) / np.maximum(error, 1e-7)
     assert np.abs(z_scores).max() < 4.8  # of 40 parameters; one key in ten thousand fails
     # The test can tell: the gradient of other weights is another.
-    _, other = nonlinear_draws(bound_of(name, K, beta=2.0), n, 2)
+    _, other = nonlinear_samples(bound_of(name, K, beta=2.0), n, 2)
     assert np.abs((plain.mean(axis=0) - other.mean(axis=0)) / np.maximum(error, 1e-7)).max() > 10
 
 
 def test_doubly_reparameterised_signal_to_noise_grows_with_k_where_the_iwae_s_falls():
     def signal_to_noise(estimator, k):
-        _, draws = nonlinear_draws(iwae(k, estimator), 4_000)
-        return np.median(np.abs(draws.mean(axis=0)) / draws.std(axis=0))
+        _, gradients = nonlinear_samples(iwae(k, estimator), 4_000)
+        return np.median(np.abs(gradients.mean(axis=0)) / gradients.std(axis=0))
 
     plain = [signal_to_noise("reparameterized", k) for k in (1, 64)]
     doubly = [signal_to_noise("doubly_reparameterized", k) for k in (1, 64)]
@@ -201,7 +201,7 @@ def test_doubly_reparameterised_signal_to_noise_grows_with_k_where_the_iwae_s_fa
 @pytest.mark.parametrize("name", SOME)
 def test_at_the_true_posterior_it_has_no_variance(name):
     def largest(**choices):
-        _, gradients = linear_draws(bound_of(name, **choices), 0.0)
+        _, gradients = linear_samples(bound_of(name, **choices), 0.0)
         return np.abs(flat_of_many(gradients)).max(axis=1)
 
     assert largest(gradient="doubly_reparameterized").max() < 2e-4
@@ -210,19 +210,19 @@ def test_at_the_true_posterior_it_has_no_variance(name):
 
 @pytest.mark.parametrize("estimator", ESTIMATORS)
 def test_every_estimator_has_the_bound_s_value_and_the_model_s_own_gradient(estimator):
-    """The same draws: the same bound, and the same climb of what the decoder does."""
+    """The same samples of z: the same bound, and the same climb of what the decoder does."""
     model, variables, x_bd = exact.nonlinear()
     own, plain = iwae(K, estimator), iwae(K)
 
     def key():
         return jax.random.key(3)
 
-    def key_of_draws():
+    def key_of_samples():
         return jax.random.split(key(), 3)[0] if estimator == "wake_sleep" else key()
 
     (value, terms), ours = terms_and_gradient(own, model, variables, key(), x_bd)
     (value_there, terms_there), theirs = terms_and_gradient(
-        plain, model, variables, key_of_draws(), x_bd
+        plain, model, variables, key_of_samples(), x_bd
     )
     np.testing.assert_allclose(value, value_there, rtol=1e-5)
     np.testing.assert_allclose(terms.score, terms_there.score, rtol=1e-5)
@@ -242,7 +242,7 @@ def test_piwae_climbs_iwae_with_the_decoder_and_miwae_with_the_encoder():
     assert not np.allclose(flat(of["piwae"]["encoder"]), flat(of["iwae"]["encoder"]), atol=1e-3)
 
 
-def test_wake_phase_climbs_the_weighted_log_q_of_its_draws():
+def test_wake_phase_climbs_the_weighted_log_q_of_its_samples():
     model, variables, x_bd = exact.nonlinear()
 
     @jax.jit
@@ -269,9 +269,9 @@ def test_wake_phase_climbs_the_weighted_log_q_of_its_draws():
 @pytest.mark.parametrize("estimator", ["wake_wake", "wake_sleep"])
 def test_wake_sleep_s_encoder_rests_at_the_true_posterior_and_only_there(estimator):
     def z_scores(shift):
-        _, gradients = linear_draws(iwae(K, estimator), shift)
-        draws = np.asarray(gradients["mean"]["bias"])
-        return np.abs(draws.mean(axis=0) / (draws.std(axis=0) / np.sqrt(len(draws)))).max()
+        _, gradients = linear_samples(iwae(K, estimator), shift)
+        bias = np.asarray(gradients["mean"]["bias"])
+        return np.abs(bias.mean(axis=0) / (bias.std(axis=0) / np.sqrt(len(bias)))).max()
 
     assert z_scores(0.0) < 4.4
     assert z_scores(0.4) > 10

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from tests.conftest import mlp_spec
-from tests.networks.draws import drawn
+from tests.networks.samples import sampled
 from tests.objectives import exact
 from tests.objectives.exact import objective, value_and_terms
 from vae_jax.models import ModelSpec
@@ -23,7 +23,7 @@ NONE = np.full(3, -1)
 MODEL = exact.model_of(
     ModelSpec(M2(), 1, mlp_spec(6), mlp_spec(6), image_shape=(2, 2, 1), num_classes=CLASSES)
 )
-VARIABLES = drawn(MODEL)
+VARIABLES = sampled(MODEL)
 
 
 def log_joint_cb(variables=VARIABLES):
@@ -44,7 +44,7 @@ def log_classes(variables, model=MODEL):
 
 @jax.jit
 def scores_of_many(own, label_b):
-    """The bound [n, b], of n draws."""
+    """The bound [n, b], of n samples."""
     keys = jax.random.split(jax.random.key(0), N)
     return jax.vmap(lambda key: loss(own, MODEL, VARIABLES, key, X_BD, label_b, 0).terms.score)(
         keys
@@ -72,7 +72,7 @@ def test_without_labels_it_bounds_log_p_of_x():
 
 def test_the_gap_is_the_kl_of_the_classifier_where_the_rest_is_exact():
     """With a decoder that does not listen to z and q(z | x, y) = p(z), only q(y | x) is wrong."""
-    params = drawn(MODEL)["params"]
+    params = sampled(MODEL)["params"]
     params["decoder"]["hidden_0"]["kernel"][CLASSES:] = 0  # the labels come first
     for head in ("mean", "log_scale"):
         params["encoder"][head] = jax.tree.map(np.zeros_like, params["encoder"][head])

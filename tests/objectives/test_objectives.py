@@ -97,11 +97,11 @@ def of_one_sample(own, model, variables, keys_n, label_b):
 
 
 @cache
-def found_of_one(name, draw):
+def found_of_one(name, choices):
     """The same [n, ...], of one sample, 2,000 times."""
     model, variables, label_b = setting(name)
     keys_n = jax.random.split(jax.random.key(3), 2_000)
-    own = objective_of(name, 1, dict(draw))
+    own = objective_of(name, 1, dict(choices))
     return jax.device_get(of_one_sample(own, model, variables, keys_n, label_b))
 
 
@@ -139,7 +139,7 @@ def test_so_they_are_with_one_sample(name, choices):
     ("name", "choices"), [own for own in OF_ONE_SAMPLE if own.values[0] != "m2"]
 )
 def test_with_one_sample_and_beta_1_the_mean_loss_is_minus_the_mean_elbo(name, choices):
-    """Over many draws: a bound of one sample is the ELBO, however its terms are written."""
+    """Over many samples: a bound of one sample is the ELBO, however its terms are written."""
     (losses, terms), _ = found_of_one(name, tuple(choices.items()))
     difference = losses + terms.parts["elbo"].mean(axis=1)
     spread = difference.std() / np.sqrt(len(losses)) + 1e-4

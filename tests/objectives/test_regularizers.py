@@ -9,7 +9,7 @@ import numpy as np
 import optax
 import pytest
 
-from tests.networks.draws import drawn
+from tests.networks.samples import sampled
 from tests.objectives import exact
 from tests.objectives.exact import objective
 from vae_jax.models.model import Layer, Model, Trace
@@ -39,7 +39,7 @@ X_BD = np.float32(np.random.default_rng(1).integers(0, 2, (6, 30)))
 
 
 def aggregate(n: int, noise: float = 0.3, seed: int = 0):
-    """q(z | x_j) of n examples whose mean over j is nearly N(0, [[1, r], [r, 1]]); and draws."""
+    """q(z | x_j) of n examples whose mean over j is nearly N(0, [[1, r], [r, 1]]); and samples."""
     rng = np.random.default_rng(seed)
     target = np.array([[1, CORRELATION], [CORRELATION, 1]])
     means = rng.multivariate_normal(np.zeros(2), target - noise**2 * np.eye(2), size=n)
@@ -60,10 +60,10 @@ def test_over_the_whole_data_set_it_is_the_exact_value():
     n = 2_000
     q, z = aggregate(n)
     uniform = np.full((n, n), -np.log(n), np.float32)
-    # Each draw's log ratio spreads over about 0.9 nats: 4.4 standard errors, and the sample's own.
+    # Each z's log ratio spreads over about 0.9 nats: 4.4 standard errors, and the means' own.
     assert abs(correlation_of(q, z, uniform) - EXACT) < 4.4 * 2 * 0.9 / np.sqrt(n)
     independent = correlation_of(q, z[:, ::-1] * np.float32([[1, -1]]), uniform)
-    assert abs(independent - EXACT) > 0.3  # draws of another distribution are told from these
+    assert abs(independent - EXACT) > 0.3  # samples of another distribution are told from these
 
 
 def test_stratified_sampling_is_unbiased_for_q_of_z():
@@ -165,7 +165,7 @@ def test_a_discriminator_learns_the_exact_total_correlation():
     factor = np.linalg.cholesky([[1, CORRELATION], [CORRELATION, 1]]).astype(np.float32)
     optimizer = optax.adam(3e-3)
 
-    def draws_of(key, n):
+    def samples_of(key, n):
         return jax.random.normal(key, (n, 2)) @ factor.T
 
     def variables_of(params):
@@ -173,21 +173,21 @@ def test_a_discriminator_learns_the_exact_total_correlation():
 
     def step(carry, key):
         params, state = carry
-        draws_key, loss_key = jax.random.split(key)
+        samples_key, loss_key = jax.random.split(key)
 
         def own_loss(params):
-            return own.own_loss(loss_key, variables_of(params), draws_of(draws_key, 512))
+            return own.own_loss(loss_key, variables_of(params), samples_of(samples_key, 512))
 
         updates, state = optimizer.update(jax.grad(own_loss)(params), state)
         return (optax.apply_updates(params, updates), state), None
 
     @jax.jit
     def trained(key):
-        init_key, step_key, key, draws_key = jax.random.split(key, 4)
+        init_key, step_key, key, samples_key = jax.random.split(key, 4)
         params = own.players(2)["discriminator"].init(init_key)
         keys = jax.random.split(step_key, 800)
         (params, _), _ = jax.lax.scan(step, (params, optimizer.init(params)), keys)
-        z_kbl = draws_of(draws_key, 20_000)[None]
+        z_kbl = samples_of(samples_key, 20_000)[None]
         trace = Trace((Layer(z_kbl, None, None, None),), None)
         return own(key, None, variables_of(params), trace, None, None).value
 
@@ -198,7 +198,7 @@ def test_encoder_and_discriminator_each_climb_their_own(small_spec):
     """The discriminator's gradient is that of its loss at any weight, and reaches nothing else."""
     model = exact.model_of(small_spec)
     adversarial = TotalCorrelationAdversarial(widths=(5,))
-    players = {name: drawn(player) for name, player in adversarial.players(4).items()}
+    players = {name: sampled(player) for name, player in adversarial.players(4).items()}
     variables = exact.variables_of(model) | {"players": players}
 
     @jax.jit

@@ -110,7 +110,7 @@ def test_it_starts_near_the_identity_and_its_gradients_flow(name):
 
 
 @pytest.mark.parametrize("name", FLOWS)
-def test_draws_pushed_forward_have_a_density_that_integrates_to_one(name):
+def test_samples_pushed_forward_have_a_density_that_integrates_to_one(name):
     axis = np.linspace(-14, 14, 281, dtype=np.float32)
     z = np.stack(np.meshgrid(axis, axis), axis=-1)
     flow = FLOWS[name](SPEC)

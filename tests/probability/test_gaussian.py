@@ -50,9 +50,9 @@ def test_kl_of_equal_gaussians_is_exactly_zero_and_keeps_digits_nearby():
 
 def test_sample_has_the_stated_distribution():
     p = Gaussian(jnp.full(20_000, 1.5), jnp.full(20_000, -0.7))
-    draws = gaussian.sample(jax.random.key(0), p)
-    # A true sample fails this once in a thousand keys; this key does not.
-    assert stats.kstest(draws, stats.norm(1.5, np.exp(-0.7)).cdf).pvalue > 1e-3
+    samples = gaussian.sample(jax.random.key(0), p)
+    # True samples fail this once in a thousand keys; this key does not.
+    assert stats.kstest(samples, stats.norm(1.5, np.exp(-0.7)).cdf).pvalue > 1e-3
 
 
 def test_unit_normal_depends_on_key_and_unit_alone():

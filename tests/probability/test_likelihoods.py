@@ -140,23 +140,23 @@ def test_mean_and_samples_agree_with_the_probabilities(name):
     row, n = TABLE[name], 5_000
 
     @jax.jit
-    def mean_and_draws(key):
+    def mean_and_samples(key):
         many = row.distribution(jnp.tile(row.raw[None], (n, 1, 1)))
         return row.distribution().mean(), many.sample(key)
 
     mean, square = expectation(name, lambda x: x), expectation(name, np.square)
-    own_mean, draws = mean_and_draws(jax.random.key(0))
+    own_mean, samples = mean_and_samples(jax.random.key(0))
     np.testing.assert_allclose(own_mean, mean, rtol=1e-3, atol=1e-4)
-    draws = np.asarray(draws, np.float64)
-    assert draws.shape == (n, D)
-    z_scores = (draws.mean(axis=0) - mean) / np.sqrt((square - mean**2) / n)
+    samples = np.asarray(samples, np.float64)
+    assert samples.shape == (n, D)
+    z_scores = (samples.mean(axis=0) - mean) / np.sqrt((square - mean**2) / n)
     assert np.abs(z_scores).max() < stats.norm.ppf(1 - 1e-3 / 6)  # one key in a thousand fails
-    spread = (draws**2).mean(axis=0) - square  # by its own standard error: 1 key in 30,000 fails
-    assert np.abs(spread / ((draws**2).std(axis=0) / np.sqrt(n))).max() < 4.4
+    spread = (samples**2).mean(axis=0) - square  # by its own standard error: 1 key in 30,000 fails
+    assert np.abs(spread / ((samples**2).std(axis=0) / np.sqrt(n))).max() < 4.4
 
 
 @pytest.mark.parametrize("name", TABLE)
-def test_it_is_summed_over_dimensions_and_broadcast_over_draws(name):
+def test_it_is_summed_over_dimensions_and_broadcast_over_samples(name):
     """An axis of size 1, of x or of the parameters, gives what the same values repeated give."""
     row = TABLE[name]
     b, k = 2, 3
@@ -319,9 +319,9 @@ def test_continuous_bernoulli_is_stable_through_one_half():
         own, many = ContinuousBernoulli(logits), ContinuousBernoulli(jnp.tile(logits, (1, n)))
         return *of_all(own, xs), own.mean()[:, 0], many.sample(key)
 
-    values, slopes, means, draws = found(jax.random.key(0), logits, xs)  # [eta, x], [eta, x, 1]
-    slopes, draws = slopes.logits, np.asarray(draws)
-    assert ((draws >= 0) & (draws <= 1)).all()
+    values, slopes, means, samples = found(jax.random.key(0), logits, xs)  # [eta, x], [eta, x, 1]
+    slopes, samples = slopes.logits, np.asarray(samples)
+    assert ((samples >= 0) & (samples <= 1)).all()
     for i, eta in enumerate(ETAS):
         top = max(eta, 0)
         normaliser, _ = integrate.quad(lambda x, e=eta, t=top: np.exp(e * x - t), 0, 1)
@@ -332,7 +332,7 @@ def test_continuous_bernoulli_is_stable_through_one_half():
         np.testing.assert_allclose(slopes[i, :, 0], xs[:, 0] - mean, atol=2e-5)
         np.testing.assert_allclose(means[i], mean, rtol=2e-5)
         # One key in 8,000 fails at one of the eleven.
-        assert abs(draws[i].mean() - mean) < 4.4 * draws[i].std() / np.sqrt(n)
+        assert abs(samples[i].mean() - mean) < 4.4 * samples[i].std() / np.sqrt(n)
 
 
 def test_log_sinhc_meets_its_series():

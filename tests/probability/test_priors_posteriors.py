@@ -95,17 +95,17 @@ def posterior_of(name, latent_size=L, seed=0):
 
 
 @functools.cache
-def draws_of(name):
+def samples_of(name):
     """z [k, b, l] of `posterior_of`, the log density it reports, its own log density, its mean."""
 
     @jax.jit
-    def draw(key):
+    def sample(key):
         q = posterior_of(name)
         z_kbl, log_q_kb = q.sample(key, 40_000)
         own_kb = q.log_prob(z_kbl) if POSTERIOR[name].has_density else None
         return z_kbl, log_q_kb, own_kb, q.mean()
 
-    return jax.tree.map(np.asarray, draw(jax.random.key(1)))
+    return jax.tree.map(np.asarray, sample(jax.random.key(1)))
 
 
 @functools.cache
@@ -114,11 +114,11 @@ def start_of(name):
     posterior = POSTERIOR[name]
 
     @jax.jit
-    def draw(outputs, key):
+    def sample(outputs, key):
         q = posterior.distribution(posterior.init(jax.random.key(0), L), outputs)
         return *q.sample(key, 4_000), q.mean()
 
-    return draw
+    return sample
 
 
 def grid(low=-9.0, high=9.0, n=361):
@@ -152,29 +152,29 @@ def test_prior_density_integrates_to_one(name):
 @pytest.mark.parametrize("name", PRIOR)
 def test_prior_samples_have_the_stated_density(name):
     @jax.jit
-    def draw(key):
+    def sample(key):
         p = prior_of(name)
         z, log_p = p.sample(key, 20_000)
         return z, log_p, p.log_prob(z), p.log_prob(z + 0.2)
 
-    z, reported, log_p, log_p_further = draw(jax.random.key(1))
+    z, reported, log_p, log_p_further = sample(jax.random.key(1))
     assert z.shape == (20_000, 1, 2)
     np.testing.assert_allclose(reported, log_p, rtol=1e-4, atol=1e-4)
     z, log_p, log_p_further = (np.asarray(leaf)[:, 0] for leaf in (z, log_p, log_p_further))
     # E[q(z) / p(z)] = 1 for samples of p and any normalised q that it covers; here a narrow
-    # Gaussian around the draws' mean.
+    # Gaussian around the samples' mean.
     centre, scale = z.mean(axis=0), 0.5 * z.std(axis=0)
     log_q = stats.norm(centre, scale).logpdf(z).sum(axis=-1)
     ratio = np.exp(log_q - log_p)
     error = (ratio.mean() - 1) / (ratio.std() / np.sqrt(len(z)))
     assert abs(error) < CONFIDENCE
-    # And it can tell: the density of other draws, each unit 0.2 further on, is another.
+    # And it can tell: the density of other samples, each unit 0.2 further on, is another.
     other = np.exp(log_q - log_p_further)
     assert abs((other.mean() - 1) / (other.std() / np.sqrt(len(z)))) > CONFIDENCE
 
 
 @pytest.mark.parametrize("name", PRIOR)
-def test_prior_log_prob_does_not_mind_how_draws_are_stacked(name):
+def test_prior_log_prob_does_not_mind_how_samples_are_stacked(name):
     @jax.jit
     def log_probs(z):
         one, four = prior_of(name), prior_of(name, batch_size=4)
@@ -187,15 +187,15 @@ def test_prior_log_prob_does_not_mind_how_draws_are_stacked(name):
 
 
 @pytest.mark.parametrize("name", ["mixture", "standard_normal", "vampprior", "learned_gaussian"])
-def test_prior_mean_is_the_mean_of_its_draws(name):
+def test_prior_mean_is_the_mean_of_its_samples(name):
     k = 20_000
 
     @jax.jit
-    def draw(key):
+    def sample(key):
         p = prior_of(name)
         return p.sample(key, k)[0], p.mean()
 
-    z_kbl, mean = draw(jax.random.key(1))
+    z_kbl, mean = sample(jax.random.key(1))
     assert mean.shape == (1, 1, 2)
     error = (z_kbl.mean(axis=0) - mean[0]) / (z_kbl.std(axis=0) / np.sqrt(k))
     assert np.abs(error).max() < CONFIDENCE
@@ -207,11 +207,11 @@ def test_the_learned_gaussian_has_a_row_for_each_label():
         p = prior_of("learned_gaussian", num_classes=2, label_b=labels)
         return p.log_prob(jnp.zeros((4, 3, 2))), p.sample(key, 5_000)[0], p.mean()
 
-    log_p, draws, mean = map(np.asarray, found(jax.random.key(0), np.array([1, 0, 1])))
+    log_p, samples, mean = map(np.asarray, found(jax.random.key(0), np.array([1, 0, 1])))
     assert log_p.shape == (4, 3)
     np.testing.assert_array_equal(log_p[:, 0], log_p[:, 2])
     assert (log_p[:, 0] != log_p[:, 1]).all()
-    np.testing.assert_allclose(draws.mean(axis=0), mean[0], atol=0.1)
+    np.testing.assert_allclose(samples.mean(axis=0), mean[0], atol=0.1)
     np.testing.assert_array_equal(mean[0, 0], mean[0, 2])
 
 
@@ -241,7 +241,7 @@ def test_standard_normal_samples_are_scipy_s():
 
 @pytest.mark.parametrize(("posterior_name", "prior_name"), CLOSED_FORMS)
 def test_closed_form_kl_is_the_expected_log_ratio(posterior_name, prior_name):
-    z_kbl, log_q_kb, _, _ = draws_of(posterior_name)
+    z_kbl, log_q_kb, _, _ = samples_of(posterior_name)
 
     @jax.jit
     def found(z_kbl):
@@ -307,7 +307,7 @@ def test_the_full_gaussian_s_kl_is_that_of_its_covariance():
 
 @pytest.mark.parametrize("name", POSTERIOR)
 def test_a_sample_reports_its_own_density(name):
-    z_kbl, log_q_kb, own_kb, _ = draws_of(name)
+    z_kbl, log_q_kb, own_kb, _ = samples_of(name)
     assert z_kbl.shape == (40_000, B, L)
     assert log_q_kb.shape == (40_000, B)
     if POSTERIOR[name].has_density:
@@ -317,9 +317,9 @@ def test_a_sample_reports_its_own_density(name):
 
 
 @pytest.mark.parametrize("name", POSTERIOR)
-def test_posterior_draws_have_the_density_they_report(name):
+def test_posterior_samples_have_the_density_they_report(name):
     """E_q[p(z) / q(z)] = 1 for any normalised p that q covers: a narrow Gaussian at q's centre."""
-    z_kbl, log_q_kb, _, _ = draws_of(name)
+    z_kbl, log_q_kb, _, _ = samples_of(name)
     centre, scale = np.median(z_kbl, axis=0), 0.5 * z_kbl.std(axis=0)
     log_p = stats.norm(centre, scale).logpdf(z_kbl).sum(axis=-1)
     ratio = np.exp(log_p - log_q_kb)
@@ -335,8 +335,8 @@ def test_posterior_density_integrates_to_one(name):
 
 
 @pytest.mark.parametrize("name", WITH_DENSITY)
-def test_posterior_mean_is_the_mean_of_its_draws(name):
-    z_kbl, _, _, mean_kbl = draws_of(name)
+def test_posterior_mean_is_the_mean_of_its_samples(name):
+    z_kbl, _, _, mean_kbl = samples_of(name)
     assert mean_kbl.shape == (1, B, L)
     error = (z_kbl.mean(axis=0) - mean_kbl[0]) / (z_kbl.std(axis=0) / np.sqrt(len(z_kbl)))
     assert np.abs(error).max() < CONFIDENCE
@@ -354,14 +354,14 @@ def test_of_outputs_that_are_zero_it_is_near_the_standard_normal(name):
 
 @pytest.mark.parametrize("name", POSTERIOR)
 def test_an_example_s_posterior_is_its_own(name):
-    """The draws of one example do not depend on the others' outputs."""
+    """The samples of z of one example do not depend on the others' outputs."""
 
-    def draws(of_the_second):
+    def samples(of_the_second):
         rows = np.float32([[1.0], [of_the_second], [1.0]])
         outputs = {head: np.tile(rows, (1, size)) for head, size in POSTERIOR[name].heads(L)}
         return start_of(name)(outputs, jax.random.key(1))[:2]
 
-    (z, log_q), (z_other, log_q_other) = draws(1.0), draws(-0.5)
+    (z, log_q), (z_other, log_q_other) = samples(1.0), samples(-0.5)
     np.testing.assert_array_equal(z[:, ::2], z_other[:, ::2])
     np.testing.assert_allclose(log_q[:, ::2], log_q_other[:, ::2], rtol=1e-6)
     assert (z[:, 1] != z_other[:, 1]).any()
@@ -369,12 +369,12 @@ def test_an_example_s_posterior_is_its_own(name):
 
 def test_unit_noise_does_not_depend_on_the_number_of_units():
     @jax.jit
-    def draws(key):
+    def both(key):
         narrow = posterior_of("diagonal")
         wide = DiagonalGaussian(*(jnp.concatenate([leaf, leaf], axis=-1) for leaf in narrow[:2]))
         return narrow.sample(key, 5)[0], wide.sample(jax.random.clone(key), 5)[0]
 
-    z_narrow, z_wide = draws(jax.random.key(1))
+    z_narrow, z_wide = both(jax.random.key(1))
     np.testing.assert_array_equal(z_wide[..., :2], z_narrow)
 
 
@@ -500,13 +500,13 @@ def test_implicit_gradients_of_a_mixture_are_those_of_its_moments():
         assert np.abs(theirs).max() > 0.05
 
 
-@pytest.mark.parametrize("draw", [mixture.sample, mixture.reparameterize])
-def test_mixture_draws_are_the_components_in_their_shares(draw):
+@pytest.mark.parametrize("sample", [mixture.sample, mixture.reparameterize])
+def test_mixture_samples_are_the_components_in_their_shares(sample):
     p = Mixture(
         np.log(np.float32([0.7, 0.3])),
         Gaussian(np.float32([[-5.0, 0.0], [5.0, 1.0]]), np.zeros((2, 2), np.float32)),
     )
-    z = np.asarray(jax.jit(draw, static_argnums=2)(jax.random.key(0), p, 20_000))
+    z = np.asarray(jax.jit(sample, static_argnums=2)(jax.random.key(0), p, 20_000))
     share = (z[:, 0] < 0).mean()
     assert abs(share - 0.7) < CONFIDENCE * np.sqrt(0.7 * 0.3 / 20_000)
     assert stats.kstest(z[z[:, 0] > 0][:, 1], partial(stats.norm.cdf, loc=1)).pvalue > 1e-3

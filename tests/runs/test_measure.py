@@ -236,11 +236,11 @@ def test_the_three_parts_are_the_kl(copy):
         assert sum(parts) == pytest.approx(own["kl"], abs=10 * sum(errors))
 
 
-def test_weights_that_one_draw_dominates_are_told(copy, capsys, monkeypatch):
+def test_weights_that_one_sample_dominates_are_told(copy, capsys, monkeypatch):
     workdir, config = copy
     monkeypatch.setattr(likelihood, "DOMINATES", 0.0)
     evaluate(workdir, with_metrics(config))
-    assert "in 100% of the images of lane 0 one draw has over half" in capsys.readouterr().out
+    assert "in 100% of the images of lane 0 one sample has over half" in capsys.readouterr().out
 
 
 def test_neither_batches_nor_what_else_is_measured_change_the_result(copy):

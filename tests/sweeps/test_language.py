@@ -48,20 +48,20 @@ def values(distribution, n=2000, seed=0, key="a"):
 
 
 def test_uniform_and_log_uniform_are_what_they_say():
-    drawn = np.array(values(hyper.uniform(-2, 6)))
-    assert drawn.min() >= -2
-    assert drawn.max() <= 6
-    assert np.histogram(drawn, 4, (-2, 6))[0] == pytest.approx([500] * 4, rel=0.15)
-    drawn = np.log10(values(hyper.log_uniform(1e-4, 1)))
-    assert np.histogram(drawn, 4, (-4, 0))[0] == pytest.approx([500] * 4, rel=0.15)
+    sampled = np.array(values(hyper.uniform(-2, 6)))
+    assert sampled.min() >= -2
+    assert sampled.max() <= 6
+    assert np.histogram(sampled, 4, (-2, 6))[0] == pytest.approx([500] * 4, rel=0.15)
+    sampled = np.log10(values(hyper.log_uniform(1e-4, 1)))
+    assert np.histogram(sampled, 4, (-4, 0))[0] == pytest.approx([500] * 4, rel=0.15)
 
 
 def test_choice_takes_all_values_equally_often():
-    drawn = values(hyper.choice(((1,), (2, 3), "x")))
-    assert [drawn.count(v) for v in ((1,), (2, 3), "x")] == pytest.approx([667] * 3, rel=0.15)
+    sampled = values(hyper.choice(((1,), (2, 3), "x")))
+    assert [sampled.count(v) for v in ((1,), (2, 3), "x")] == pytest.approx([667] * 3, rel=0.15)
 
 
-def test_draws_depend_on_seed_and_key_alone():
+def test_samples_depend_on_seed_and_key_alone():
     one = hyper.uniform(0, 1)
     assert values(one, 5) == values(one, 5)
     assert values(one, 3) == values(one, 5)[:3]

@@ -132,14 +132,14 @@ def test_an_epoch_visits_examples_once_and_differs_by_epoch_and_run():
     assert len(set(orders)) == 4
 
 
-def test_labels_stay_with_their_images_and_labelled_ones_are_drawn():
+def test_labels_stay_with_their_images_and_labelled_ones_are_picked():
     labels = np.where(np.arange(43) % 10 == 0, np.arange(43), -1)
     examples = Examples(np.arange(43, dtype=np.uint8)[:, None], labels, np.flatnonzero(labels >= 0))
     spec, keys = (
         replace(SPEC, dynamic=False, training=Training(batch_size=8, labelled_per_batch=3)),
         run_keys(0),
     )
-    order, drawn = np.arange(43)[::-1].copy(), []
+    order, picked = np.arange(43)[::-1].copy(), []
     for i in range(20):
         x, label_b = step.minibatch(spec, keys, examples, jnp.array(order), jnp.int32(i))
         rows = np.round(np.asarray(x)[:, 0] * 255).astype(int)
@@ -147,11 +147,11 @@ def test_labels_stay_with_their_images_and_labelled_ones_are_drawn():
         assert (label_b[:3] >= 0).all()
         at = 8 * (i % 5)
         np.testing.assert_array_equal(rows[3:], order[at + 3 : at + 8])
-        drawn += rows[:3].tolist()
-    assert set(drawn) == {0, 10, 20, 30, 40}
+        picked += rows[:3].tolist()
+    assert set(picked) == {0, 10, 20, 30, 40}
 
 
-def test_dynamic_binarization_is_drawn_anew_at_every_step():
+def test_dynamic_binarization_is_sampled_anew_at_every_step():
     examples, keys = Examples(jnp.full((43, 6), 128, jnp.uint8)), run_keys(0)
     one, two = (
         step.minibatch(SPEC, keys, examples, jnp.arange(43), jnp.int32(i)).x_bd for i in (0, 5)

@@ -29,7 +29,7 @@ class MNIST:
 
 @section
 class Sprites:
-    """Drawn shapes, with the factors that they are made of."""
+    """Rendered shapes, with the factors that they are made of."""
 
     def load(self) -> Source:
         return sprites.load()
@@ -58,7 +58,7 @@ class DatasetSpec:
     binarization: str = host(
         "dynamic", name_in(BINARIZATIONS), "of grey values", choices=BINARIZATIONS
     )
-    binarization_seed: int = host(0, seed, "the key of what is drawn once")
+    binarization_seed: int = host(0, seed, "the key of what is sampled once")
     num_labels: int = host(
         0,
         whole(0),

@@ -7,15 +7,15 @@ from jaxtyping import Array, Float, Key
 
 from vae_jax import threefry
 
-# What happens to training images; for `dynamic`, validation and test images are drawn once.
+# What happens to training images; for `dynamic`, validation and test images are binarised once.
 BINARIZATIONS = {
-    "dynamic": "training pixels drawn anew for every minibatch, on with their grey value's chance",
-    "static": "each pixel drawn once",
+    "dynamic": "training pixels sampled anew for each minibatch, on with their grey value's chance",
+    "static": "each pixel sampled once",
     "threshold": "a pixel is on if it is above one half",
     "none": "grey values as they are",
 }
 
-BLOCK = 5_000  # images drawn at a time, so that memory does not grow with the dataset
+BLOCK = 5_000  # images at a time, so that memory does not grow with the dataset
 
 
 def scale(images: Array) -> Float[Array, "b d"]:
@@ -23,10 +23,10 @@ def scale(images: Array) -> Float[Array, "b d"]:
     return images.astype(jnp.float32) / 255 if images.dtype == jnp.uint8 else images
 
 
-def draw(key: Key[Array, ""], grey_bd: Float[Array, "b d"]) -> Float[Array, "b d"]:
+def sample(key: Key[Array, ""], grey_bd: Float[Array, "b d"]) -> Float[Array, "b d"]:
     """0. or 1., each 1. with the chance of its grey value (Salakhutdinov and Murray 2008).
 
-    The chance is within 2^-16 of the grey value, and exact for 0 and 1: a draw takes 16 random
+    The chance is within 2^-16 of the grey value, and exact for 0 and 1: a pixel takes 16 random
     bits, two pixels a word, so that half as many words are hashed.
     """
     b, d = grey_bd.shape
@@ -36,15 +36,15 @@ def draw(key: Key[Array, ""], grey_bd: Float[Array, "b d"]) -> Float[Array, "b d
 
 
 @jax.jit
-def draw_block(key: Key[Array, ""], images: Array) -> Array:
-    """One draw of stored images [b, d], as uint8 0 or 255."""
-    return 255 * draw(key, scale(images)).astype(jnp.uint8)
+def sample_block(key: Key[Array, ""], images: Array) -> Array:
+    """Stored images [b, d], their pixels sampled, as uint8 0 or 255."""
+    return 255 * sample(key, scale(images)).astype(jnp.uint8)
 
 
-def drawn_once(key: Key[Array, ""], images: np.ndarray) -> np.ndarray:
-    """One draw of every image [n, d], as uint8 0 or 255. A function of (key, images) alone."""
+def sampled_once(key: Key[Array, ""], images: np.ndarray) -> np.ndarray:
+    """Images [n, d], their pixels sampled, as uint8 0 or 255. A function of (key, images) alone."""
     blocks = [
-        np.asarray(draw_block(jax.random.fold_in(key, start), images[start : start + BLOCK]))
+        np.asarray(sample_block(jax.random.fold_in(key, start), images[start : start + BLOCK]))
         for start in range(0, len(images), BLOCK)
     ]
     return np.concatenate(blocks)

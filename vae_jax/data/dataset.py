@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from vae_jax.data.binarization import BLOCK, drawn_once, thresholded
+from vae_jax.data.binarization import BLOCK, sampled_once, thresholded
 from vae_jax.data.source import Source, checksum
 from vae_jax.errors import UserError
 
@@ -25,7 +25,7 @@ class Split(NamedTuple):
 class Dataset(NamedTuple):
     """Three splits, d = height * width * channels.
 
-    dynamic:  whether training images are still grey, to be drawn anew for every minibatch.
+    dynamic:  whether training images are still grey, to be binarised anew for every minibatch.
     binary:   whether every x that a model sees is 0 or 1.
     in_unit:  whether every one lies in 0 to 1.
     num_classes: labels of the training set are below it; 0: there are none.
@@ -80,10 +80,10 @@ def dataset(
 
     keys = jax.random.split(jax.random.key(binarization_seed), 3)
     if binarization == "dynamic":
-        validation, test = drawn_once(keys[1], validation), drawn_once(keys[2], test)
+        validation, test = sampled_once(keys[1], validation), sampled_once(keys[2], test)
     elif binarization == "static":
         train, validation, test = (
-            drawn_once(key, images)
+            sampled_once(key, images)
             for key, images in zip(keys, (train, validation, test), strict=True)
         )
     elif binarization == "threshold":
@@ -126,7 +126,7 @@ def in_range(images: np.ndarray) -> bool:
 
 
 def some_hidden(labels: np.ndarray | None, num_labels: int, seed: int, name: str) -> np.ndarray:
-    """The labels, -1 but for `num_labels` of them, drawn by the seed, as many of each class."""
+    """The labels, -1 but for `num_labels` of them, picked by the seed, as many of each class."""
     if labels is None or labels.max() < 0:
         raise UserError(f"dataset.num_labels = {num_labels} needs labels, and {name} has none")
     classes = np.unique(labels[labels >= 0])  # -1: hidden already

@@ -1,4 +1,4 @@
-"""Sprites: 64 x 64 images of one white shape on black, of five known factors, drawn when asked for.
+"""Sprites: 64 x 64 images of one white shape on black, of five known factors, made when asked for.
 
 After dSprites (Matthey et al. 2017), with shapes of our own; nothing is downloaded or kept.
 """
@@ -10,7 +10,7 @@ from vae_jax.data.source import Source
 FACTORS = {"shape": 3, "scale": 6, "rotation": 40, "x": 32, "y": 32}  # and how many values each has
 SIZE = 64
 TRAIN_SIZE, TEST_SIZE = 40_000, 5_000
-BLOCK = 1_000  # images drawn at a time
+BLOCK = 1_000  # images rendered at a time
 
 # Half the extent of a shape, in pixels, at its smallest and largest.
 SMALLEST, LARGEST = 6.0, 12.0
@@ -36,7 +36,7 @@ def heart(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 SHAPES = (square, ellipse, heart)
 
 
-def draw(factors: np.ndarray) -> np.ndarray:
+def render(factors: np.ndarray) -> np.ndarray:
     """Images [n, 64, 64, 1], uint8 0 or 255, of factors [n, 5] in the order of FACTORS."""
     images = np.zeros((len(factors), SIZE, SIZE, 1), np.uint8)
     pixels = np.arange(SIZE, dtype=np.float32)
@@ -59,7 +59,7 @@ def draw(factors: np.ndarray) -> np.ndarray:
 
 
 def sample_factors(seed: int, n: int) -> np.ndarray:
-    """n draws of the factors [n, 5], each uniform and independent."""
+    """n samples of the factors [n, 5], each uniform and independent."""
     rng = np.random.default_rng(seed)
     return np.stack([rng.integers(0, count, n) for count in FACTORS.values()], axis=1)
 
@@ -68,6 +68,6 @@ def load() -> Source:
     """The same images every time; their label is the shape."""
     train, test = sample_factors(0, TRAIN_SIZE), sample_factors(1, TEST_SIZE)
     return Source(
-        "sprites", draw(train), train[:, 0], draw(test), test[:, 0],
+        "sprites", render(train), train[:, 0], render(test), test[:, 0],
         train_factors=train, test_factors=test,
     )  # fmt: skip

@@ -15,12 +15,12 @@ from vae_jax.probability import gaussian
 from vae_jax.probability.gaussian import Gaussian
 
 BLOCK = 256  # examples of the mixture at a time
-DRAWS = 64  # draws at a time
+SAMPLES = 64  # of z, at a time
 
 
 class Surgery(NamedTuple):
     """The mean KL(q(z | x) || p(z)) in three parts, p(z) a standard normal, nats, with the standard
-    error of each over the draws (Monte Carlo error: of the mixture's n examples there is none)."""
+    error of each over samples (Monte Carlo error: of the mixture's n examples there is none)."""
 
     mutual_information: float  # I(n; z) of the example's index and its code, at most log n
     total_correlation: float  # KL(q(z) || prod_l q(z_l))
@@ -34,7 +34,7 @@ class Surgery(NamedTuple):
 def log_aggregate(
     q: Gaussian, z_ml: Float[Array, "m l"]
 ) -> tuple[Float[Array, " m"], Float[Array, "m l"]]:
-    """log q(z) and log q(z_l) of draws z, over the n examples [n, l] of q, in blocks of them."""
+    """log q(z) and log q(z_l) of samples z, over the n examples [n, l] of q, in blocks of them."""
     n = len(q.mean)
     blocks = -(-n // BLOCK)
     pad = blocks * BLOCK - n
@@ -63,18 +63,18 @@ def log_aggregate(
 
 
 @partial(jax.jit, static_argnums=2)
-def surgery_draws(
-    key: Key[Array, ""], q: Gaussian, num_draws: int
+def surgery_samples(
+    key: Key[Array, ""], q: Gaussian, num_samples: int
 ) -> tuple[Float[Array, " m"], Float[Array, " m"], Float[Array, " m"]]:
-    """The three parts of `Surgery`, of each draw z ~ q(z | x_i), i at random."""
+    """The three parts of `Surgery`, of each sample z ~ q(z | x_i), i at random."""
     row_key, z_key = jax.random.split(key)
-    rows_m = jax.random.randint(row_key, (num_draws,), 0, len(q.mean))
+    rows_m = jax.random.randint(row_key, (num_samples,), 0, len(q.mean))
     own = Gaussian(q.mean[rows_m], q.log_scale[rows_m])
     z_ml = gaussian.sample(z_key, own)
     log_joint_m, log_units_ml = jax.lax.map(
         lambda z_l: jax.tree.map(lambda leaf: leaf[0], log_aggregate(q, z_l[None])),
         z_ml,
-        batch_size=min(DRAWS, num_draws),
+        batch_size=min(SAMPLES, num_samples),
     )
     log_own_m = jnp.sum(gaussian.log_prob(own, z_ml), axis=-1)
     log_prior_m = -0.5 * jnp.sum(jnp.square(z_ml) + gaussian.LOG_2PI, axis=-1)
@@ -82,8 +82,8 @@ def surgery_draws(
     return log_own_m - log_joint_m, log_joint_m - apart_m, apart_m - log_prior_m
 
 
-def surgery(key: Key[Array, ""], q: Gaussian, num_draws: int) -> Surgery:
-    """The parts of E_q[log q(z | x) - log p(z)], by draws; q(z | x) of all n examples [n, l]."""
-    parts = [np.asarray(part, np.float64) for part in surgery_draws(key, q, num_draws)]
-    errors = [part.std(ddof=1) / np.sqrt(num_draws) for part in parts]
+def surgery(key: Key[Array, ""], q: Gaussian, num_samples: int) -> Surgery:
+    """The parts of E_q[log q(z | x) - log p(z)], by samples; q(z | x) of all n examples [n, l]."""
+    parts = [np.asarray(part, np.float64) for part in surgery_samples(key, q, num_samples)]
+    errors = [part.std(ddof=1) / np.sqrt(num_samples) for part in parts]
     return Surgery(*(float(part.mean()) for part in parts), *map(float, errors))

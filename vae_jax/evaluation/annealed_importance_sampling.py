@@ -1,7 +1,7 @@
 """log p(x) by annealed importance sampling, and a bracket around it where x is the model's own.
 
 Chains go from the prior p(z) to the posterior p(z | x) by way of p(z) p(x | z)^beta, beta from 0
-to 1, each step a Hamiltonian Monte Carlo move; run backwards from an exact draw of the posterior,
+to 1, each step a Hamiltonian Monte Carlo move; run backwards from an exact sample of the posterior,
 which an x that the model made comes with, they bound log p(x) from above.
 
 References: Neal 2001, Annealed importance sampling; Wu, Burda, Salakhutdinov and Grosse 2017, On

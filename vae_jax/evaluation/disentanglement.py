@@ -120,7 +120,7 @@ def factor_vae_score(
     A vote: a factor, one of its values, `examples` images that have it, and the code of the least
     variance among them, over its variance in all. The classifier that takes each code's most
     frequent factor is made of half of the votes and scored on the other. Units that are not
-    active take no part. The images are drawn from those there are, not made anew.
+    active take no part. The images are picked from those there are, not made anew.
 
     References: Kim and Mnih 2018, section 4.
     """

@@ -96,7 +96,7 @@ def trained(
     images: Shaped[Array, "n d"],
     labels: Int[Array, " n"] | None,
 ) -> Params:
-    """The params after so many steps of Adam, each on images drawn at random."""
+    """The params after so many steps of Adam, each on images picked at random."""
     encoder_key, decoder_key, steps_key = jax.random.split(key, 3)
     some = binarization.scale(images[:: max(1, len(images) // 1_000)])
     spread = jnp.std(some)
@@ -111,7 +111,7 @@ def trained(
         rows_b = jax.random.randint(rows_key, (batch_size,), 0, len(images))
         x_bd = binarization.scale(images[rows_b])
         if binarize:
-            x_bd = binarization.draw(pixels_key, x_bd)
+            x_bd = binarization.sample(pixels_key, x_bd)
         x_bd = standardised({"input": standard}, x_bd)
         labels_b = None if labels is None else labels[rows_b]
         gradients = jax.grad(loss, argnums=1)(spec, params, x_bd, labels_b)
@@ -139,7 +139,7 @@ def train_features(
 
     Args:
       images: as a data set stores them, uint8 or floats.
-      binarize: whether they are grey and the model's x is not: pixels are drawn for every step.
+      binarize: whether they are grey and the model's x is not: pixels are sampled for every step.
     """
     if labels is not None and len(np.unique(labels[labels >= 0])) > 1:
         if labels.min() < 0:

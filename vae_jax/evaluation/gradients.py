@@ -1,6 +1,6 @@
 """How good an estimator of a gradient is: its variance, its signal-to-noise ratio, its bias.
 
-Params and minibatch are fixed: from draw to draw only the estimator's own noise differs.
+Params and minibatch are fixed: from sample to sample only the estimator's own noise differs.
 
 References: Rainforth et al. 2018, Tighter Variational Bounds are Not Necessarily Better; Tucker,
 Lawson, Gu and Maddison 2018, Doubly Reparameterized Gradient Estimators.
@@ -25,11 +25,11 @@ PARTS = {"encoder": ("encoder", "posterior"), "decoder": ("decoder", "likelihood
 
 
 class Moments(NamedTuple):
-    """Of n independent draws of a part's gradient."""
+    """Of n independent samples of a part's gradient."""
 
     mean: Any  # by parameter
     variance: Any  # by parameter, unbiased
-    projection_nr: Float[Array, "n r"]  # each draw's length along r directions
+    projection_nr: Float[Array, "n r"]  # each sample's length along r directions
 
 
 class Quality(NamedTuple):
@@ -61,11 +61,11 @@ def directions(key: Key[Array, ""], parts: Parts, r: int) -> Parts:
     def of(key, tree):
         leaves, structure = jax.tree.flatten(tree)
         keys = jax.random.split(key, len(leaves))
-        drawn = [
+        vectors = [
             jax.random.normal(k, (r, *leaf.shape)) for k, leaf in zip(keys, leaves, strict=True)
         ]
-        length_r = jnp.sqrt(sum(jnp.sum(jnp.square(v.reshape(r, -1)), axis=1) for v in drawn))
-        units = [v / length_r.reshape(r, *(1,) * (v.ndim - 1)) for v in drawn]
+        length_r = jnp.sqrt(sum(jnp.sum(jnp.square(v.reshape(r, -1)), axis=1) for v in vectors))
+        units = [v / length_r.reshape(r, *(1,) * (v.ndim - 1)) for v in vectors]
         return jax.tree.unflatten(structure, units)
 
     keys = jax.random.split(key, len(parts))
@@ -79,19 +79,19 @@ def projected(gradient: Any, directions: Any) -> Float[Array, " r"]:
 
 
 def moments(
-    draw: Callable[[Key[Array, ""]], Parts], keys_n: Key[Array, " n"], directions: Parts
+    sample: Callable[[Key[Array, ""]], Parts], keys_n: Key[Array, " n"], directions: Parts
 ) -> dict[str, Moments]:
-    """Mean and variance of `draw(key)` over the keys, one draw after the other.
+    """Mean and variance of `sample(key)` over the keys, one after the other.
 
     Memory is that of a few gradients, whatever n (Welford 1962).
     """
-    like = jax.eval_shape(draw, jax.ShapeDtypeStruct((), keys_n.dtype))
+    like = jax.eval_shape(sample, jax.ShapeDtypeStruct((), keys_n.dtype))
     zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), like)
 
     def add(carry, at):
         mean, squares = carry
         count, key = at
-        gradient = draw(key)
+        gradient = sample(key)
         away = jax.tree.map(jnp.subtract, gradient, mean)
         mean = jax.tree.map(lambda m, a: m + a / count, mean, away)
         squares = jax.tree.map(lambda s, a, g, m: s + a * (g - m), squares, away, gradient, mean)
@@ -113,9 +113,9 @@ def total_variance(of: Moments) -> Float[Array, ""]:
 def signal_to_noise(of: Moments) -> Float[Array, ""]:
     """mean over parameters of |mean g| / std g, those whose std is 0 left out; 0 if all are.
 
-    Mean and std are those of the n draws, so that noise alone has sqrt(2 / (pi n)), not 0: see
+    Mean and std are those of the n samples, so that noise alone has sqrt(2 / (pi n)), not 0: see
     `noise_floor`. A parameter with no std has no gradient, as the weight of a pixel that is always
-    0, or one that does not depend on the draws.
+    0, or one that does not depend on z.
     """
     ratios, counts = jnp.float32(0), jnp.float32(0)
     for mean, variance in zip(jax.tree.leaves(of.mean), jax.tree.leaves(of.variance), strict=True):
@@ -127,7 +127,7 @@ def signal_to_noise(of: Moments) -> Float[Array, ""]:
 
 
 def noise_floor(n: int) -> float:
-    """The signal-to-noise ratio that n draws show of a gradient whose mean is 0."""
+    """The signal-to-noise ratio that n samples show of a gradient whose mean is 0."""
     return float(np.sqrt(2 / (np.pi * n)))
 
 
@@ -146,7 +146,7 @@ def gradient_quality(
     at the end of any warm-up.
     """
 
-    def draw(key):
+    def sample(key):
         def loss_of(params):
             own = variables | {"params": params}
             found = loss(objective, model, own, key, x_bd, label_b, END, regularized=False)
@@ -155,7 +155,7 @@ def gradient_quality(
         value, gradient = jax.value_and_grad(loss_of)(variables["params"])
         return parts_of(gradient) | {"loss": value}
 
-    found = moments(draw, keys_n, directions | {"loss": jnp.ones(1)})
+    found = moments(sample, keys_n, directions | {"loss": jnp.ones(1)})
     bound = -found.pop("loss").mean
     return bound, {
         part: Quality(total_variance(own), signal_to_noise(own), own.projection_nr)
@@ -167,11 +167,11 @@ def bias_test(
     projection_nr: Float[Array | np.ndarray, "n r"],
     reference_nr: Float[Array | np.ndarray, "m r"],
 ) -> BiasTest:
-    """Whether two estimators, by independent draws, have the same mean along every direction.
+    """Whether two estimators, by independent samples, have the same mean along every direction.
 
     In each direction Welch's t of the difference of the means, Student's if they are one (the
-    draws being normal, or many); the p-value is the least one times r (Bonferroni), so that p <= a
-    has at most the chance a, however the directions depend on one another. What it finds: a bias
+    samples being normal, or many); the p-value is the least one times r (Bonferroni), so that p <=
+    a has at most the chance a, however the directions depend on one another. What it finds: a bias
     d shows along a random unit vector as the noise does, so that it is seen where n |d|^2 is a few
     times the sum of the two variances, of whatever dimension the params are.
     """

@@ -1,4 +1,4 @@
-"""log p(x) by importance sampling from q(z | x), a block of draws at a time.
+"""log p(x) by importance sampling from q(z | x), a block of samples at a time.
 
 References: Rezende, Mohamed and Wierstra 2014, appendix E; Burda et al. 2015, section 5.
 """
@@ -19,7 +19,7 @@ from vae_jax.models.model import (
     samples_of,
 )
 
-# Draws that share a key. The estimate is a function of it, and of no other size.
+# Samples that share a key. The estimate is a function of it, and of no other size.
 BLOCK = 50
 
 
@@ -29,14 +29,14 @@ class ImportanceSampling(NamedTuple):
     log_likelihood: Float[Array, "*b"]  # log (1/k) sum_k w_k: below log p(x), in expectation
     effective_sample_size: Float[Array, "*b"]  # (sum w)^2 / sum w^2, 1 to k
     largest_weight: Float[Array, "*b"]  # of the weights, which sum to 1
-    curve: Float[Array, "*b j"]  # log_likelihood of the first `curve_draws(k)` draws
+    curve: Float[Array, "*b j"]  # log_likelihood of the first `curve_samples(k)` samples
 
 
-def curve_draws(num_samples: int) -> tuple[int, ...]:
+def curve_samples(num_samples: int) -> tuple[int, ...]:
     """1, 2, 5, 10, ... and at last `num_samples`: where the curve is."""
     decades = range(len(str(num_samples)))
-    draws = (n * 10**decade for decade in decades for n in (1, 2, 5))
-    return (*(n for n in draws if n < num_samples), num_samples)
+    numbers = (n * 10**decade for decade in decades for n in (1, 2, 5))
+    return (*(n for n in numbers if n < num_samples), num_samples)
 
 
 class Sums(NamedTuple):
@@ -59,9 +59,9 @@ def importance_sampling(
 ) -> ImportanceSampling:
     """Of `num_samples` samples w = p(x, z) / q(z | x), z ~ q(z | x); `q`: another one than that.
 
-    Memory is that of BLOCK draws, whatever their number.
+    Memory is that of BLOCK samples, whatever their number.
     """
-    points = curve_draws(num_samples)
+    points = curve_samples(num_samples)
 
     def log_weights(block) -> Float[Array, "k b"]:
         own = jax.random.fold_in(key, block)

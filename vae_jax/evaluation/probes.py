@@ -201,7 +201,7 @@ def beta_vae_score(
     A vote: a factor, `pairs` pairs of images, the two of each alike in it, and the mean over pairs
     of |difference| of each code, over its spread among votes. Logistic regression learns from half
     of the votes and is scored on the other: plain accuracy, chance 1 / factors. Units that are not
-    active take no part; without any, the score is chance. The images are drawn from those there
+    active take no part; without any, the score is chance. The images are picked from those there
     are, not made anew. A rotated code can score 1 too: the classifier weighs all codes.
 
     References: Higgins et al. 2017, section 3.

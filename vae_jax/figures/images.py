@@ -37,7 +37,7 @@ def samples(path: Path, images: np.ndarray, *, title: str) -> None:
     axes = fig.subplots()
     show(axes, images)
     without_ticks(axes)
-    axes.set_xlabel("mean of p(x | z), z drawn from the prior")
+    axes.set_xlabel("mean of p(x | z), z sampled from the prior")
     style.save(fig, path)
 
 

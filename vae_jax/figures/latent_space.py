@@ -56,7 +56,7 @@ def latent_space(path: Path, codes: np.ndarray, labels: np.ndarray | None, *, ti
 def aggregate_posterior(
     path: Path, posterior_n2: np.ndarray, prior_n2: np.ndarray, units: list[int], *, title: str
 ) -> None:
-    """Draws of q(z | x), one a test image, beside as many of p(z): two latent units, or one.
+    """Samples of q(z | x), one a test image, beside as many of p(z): two latent units, or one.
 
     posterior_n2, prior_n2: [n, 2], or [n, 1]; units: which those are.
     """
@@ -66,14 +66,14 @@ def aggregate_posterior(
     both = np.concatenate([posterior_n2, prior_n2])
     low, high = both.min(axis=0), both.max(axis=0)
     subplots = fig.subplots(1, 2, sharex=True, sharey=True)
-    for axes, (name, draws, colour) in zip(subplots, panels, strict=True):
+    for axes, (name, z_n2, colour) in zip(subplots, panels, strict=True):
         axes.set_title(name, fontsize=9)
         axes.set_xlabel(f"latent unit {units[0]}")
         if len(units) == 1:
-            axes.hist(draws[:, 0], bins=60, range=(low[0], high[0]), density=True, color=colour)
+            axes.hist(z_n2[:, 0], bins=60, range=(low[0], high[0]), density=True, color=colour)
             axes.set_ylabel("density")
         else:
-            axes.scatter(draws[:, 0], draws[:, 1], s=2, color=colour, linewidths=0, alpha=0.5)
+            axes.scatter(z_n2[:, 0], z_n2[:, 1], s=2, color=colour, linewidths=0, alpha=0.5)
             axes.set_ylabel(f"latent unit {units[1]}")
             axes.set_aspect("equal", adjustable="box")
     style.save(fig, path)

@@ -10,7 +10,7 @@ from vae_jax.figures import style
 
 def likelihood(
     path: Path,
-    draws: Sequence[int],
+    num_samples_j: Sequence[int],
     curve_kj: np.ndarray,
     seeds: Sequence[int],
     nll_n: np.ndarray,
@@ -18,11 +18,11 @@ def likelihood(
     title: str,
     prefix: str,
 ) -> None:
-    """-log p(x) against the number of draws, a line a lane; and one lane's examples.
+    """-log p(x) against the number of samples, a line a lane; and one lane's examples.
 
     Args:
-      draws: j numbers of draws.
-      curve_kj: the mean nll by so many draws, nats, a row a lane.
+      num_samples_j: numbers of samples of z.
+      curve_kj: the mean nll by so many samples, nats, a row a lane.
       seeds: the lanes'.
       nll_n: of each test example of the lane in the title, nats.
       prefix: stands before the name ("pseudo-" where it is no likelihood).
@@ -31,7 +31,9 @@ def likelihood(
     left, right = fig.subplots(1, 2)
     for lane, (seed, curve_j) in enumerate(zip(seeds, curve_kj, strict=True)):
         colour = style.COLOURS[lane % len(style.COLOURS)]
-        left.plot(draws, curve_j, marker="o", markersize=3, color=colour, label=f"seed {seed}")
+        left.plot(
+            num_samples_j, curve_j, marker="o", markersize=3, color=colour, label=f"seed {seed}"
+        )
     left.set_xscale("log")
     left.set_xlabel("importance samples")
     left.set_ylabel(f"{prefix}nll (nats per example)")

@@ -41,7 +41,7 @@ class Added(NamedTuple):
 
 
 def log_density_matrix(q: Gaussian, z_bl: Float[Array, "b l"]) -> Float[Array, "b b l"]:
-    """log q(z_i | x_j) of every draw i under every example's posterior j, by latent unit."""
+    """log q(z_i | x_j) of every sample i under every example's posterior j, by latent unit."""
     shape = (len(z_bl), *q.mean.shape)
     each = Gaussian(*(jnp.broadcast_to(leaf[None], shape) for leaf in q))
     return gaussian.log_prob(each, jnp.broadcast_to(z_bl[:, None], shape))
@@ -169,7 +169,7 @@ class TotalCorrelationStratified:
 
 
 def kernel(a_nl: Float[Array, "n l"], b_ml: Float[Array, "m l"]) -> Float[Array, "n m"]:
-    """c / (c + |a - b|^2), c = 2 l: what two draws of N(0, 1) have between them, on average."""
+    """c / (c + |a - b|^2), c = 2 l: what two samples of N(0, 1) have between them, on average."""
     c = 2.0 * a_nl.shape[1]
     # |a|^2 + |b|^2 - 2 ab: a product in place of n m l differences. Of digits it costs few, as c
     # is there too, where z is within a hundred or so.
@@ -179,14 +179,14 @@ def kernel(a_nl: Float[Array, "n l"], b_ml: Float[Array, "m l"]) -> Float[Array,
 
 
 def squared_mmd(a_nl: Float[Array, "n l"], b_ml: Float[Array, "m l"]) -> Float[Array, ""]:
-    """E[k(a, a')] + E[k(b, b')] - 2 E[k(a, b)], without the pairs of a draw with itself: unbiased.
+    """E[k(a, a')] + E[k(b, b')] - 2 E[k(a, b)], without pairs of a sample with itself: unbiased.
 
     References: Gretton et al. 2012, equation 3; the kernel: Tolstikhin et al. 2018.
     """
 
-    def within(draws):
-        n = len(draws)
-        return (jnp.sum(kernel(draws, draws)) - n) / max(n * (n - 1), 1)  # k(a, a) = 1
+    def within(samples):
+        n = len(samples)
+        return (jnp.sum(kernel(samples, samples)) - n) / max(n * (n - 1), 1)  # k(a, a) = 1
 
     return within(a_nl) + within(b_ml) - 2 * jnp.mean(kernel(a_nl, b_ml))
 

@@ -81,7 +81,7 @@ class NegativeBinomial(NamedTuple):
         return jnp.exp(self.log_mean) / 255
 
     def sample(self, key: Key[Array, ""]) -> Float[Array, "*batch d"]:
-        """A Poisson draw whose rate is a gamma draw."""
+        """A Poisson sample whose rate is a gamma sample."""
         rate_key, count_key = jax.random.split(key)
         r = jnp.exp(self.log_r)
         rate = jax.random.gamma(rate_key, r) * jnp.exp(self.log_mean - self.log_r)

@@ -187,7 +187,7 @@ def sequential(spec: FlowSpec, params, y, context):
 
 @functools.cache
 def autoregressive(spec: FlowSpec) -> Flow:
-    """Its density takes one pass, its draws as many as there are units: fit for a prior.
+    """Its density takes one pass, its samples as many as there are units: fit for a prior.
 
     References: Papamakarios, Pavlakou and Murray 2017, equations 3 to 6.
     """
@@ -200,7 +200,7 @@ def autoregressive(spec: FlowSpec) -> Flow:
 
 @functools.cache
 def inverse_autoregressive(spec: FlowSpec) -> Flow:
-    """Its draws take one pass, its density as many as there are units: fit for a posterior.
+    """Its samples take one pass, its density as many as there are units: fit for a posterior.
 
     References: Kingma et al. 2016, equations 9 and 10, with an affine step for their gated one.
     """

@@ -39,7 +39,7 @@ def log_prob(p: Gaussian, x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
 
 
 def sample(key: Key[Array, ""], p: Gaussian) -> Float[Array, "*shape"]:
-    """One draw, mean + scale * noise; differentiable in the mean and the log scale."""
+    """One sample, mean + scale * noise; differentiable in the mean and the log scale."""
     return p.mean + jnp.exp(p.log_scale) * jax.random.normal(key, p.mean.shape, p.mean.dtype)
 
 

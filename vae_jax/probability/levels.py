@@ -119,7 +119,7 @@ class Logistics(NamedTuple):
         return jnp.sum(jnp.exp(self.log_weights) * means, axis=-1)
 
     def sample(self, key: Key[Array, ""]) -> Float[Array, "*batch d"]:
-        """A component, a logistic draw of it, the nearest level."""
+        """A component, a logistic sample of it, the nearest level."""
         choice_key, noise_key = jax.random.split(key)
         choice = jax.random.categorical(choice_key, self.log_weights)[..., None]
         loc, log_scale = (

@@ -1,4 +1,4 @@
-"""Mixtures of diagonal Gaussians: densities, draws, and draws that are differentiable."""
+"""Mixtures of diagonal Gaussians: densities, samples, and samples that are differentiable."""
 
 from typing import NamedTuple
 
@@ -35,7 +35,7 @@ def batch_shape(p: Mixture, z: Float[Array, "*batch l"]) -> tuple[int, ...]:
 
 
 def sample(key: Key[Array, ""], p: Mixture, n: int) -> Float[Array, "n *batch l"]:
-    """n draws, not differentiable."""
+    """n samples, not differentiable."""
     choice_key, noise_key = jax.random.split(key)
     batch = p.log_weights.shape[:-1]
     choice = jax.random.categorical(choice_key, p.log_weights, shape=(n, *batch))
@@ -48,7 +48,7 @@ def sample(key: Key[Array, ""], p: Mixture, n: int) -> Float[Array, "n *batch l"
 
 
 def reparameterize(key: Key[Array, ""], p: Mixture, n: int) -> Float[Array, "n *batch l"]:
-    """n draws whose gradient in p is that of the distribution: implicit reparameterisation.
+    """n samples whose gradient in p is that of the distribution: implicit reparameterisation.
 
     With F(z_i | z_<i) the conditional distribution function of unit i, which is uniform whatever
     p is, dz_i = -dF(z_i | z_<i) / p(z_i | z_<i), from the first unit to the last.
@@ -56,14 +56,14 @@ def reparameterize(key: Key[Array, ""], p: Mixture, n: int) -> Float[Array, "n *
     References: Figurnov, Mohamed and Mnih 2018, equations 5 and 8.
     """
     fixed = jax.lax.stop_gradient(p)
-    draws = jax.lax.stop_gradient(sample(key, fixed, n))
+    samples = jax.lax.stop_gradient(sample(key, fixed, n))
     log_weights = jnp.broadcast_to(
         jax.nn.log_softmax(p.log_weights, axis=-1), (n, *p.log_weights.shape)
     )
 
     def unit(log_weights, at):
-        """One unit of every draw [n, *batch]; log_weights of the components given those before."""
-        drawn, component = at  # [n, *batch]; Gaussian [*batch, c]
+        """One unit of all samples [n, *batch]; log_weights of the components given those before."""
+        sampled, component = at  # [n, *batch]; Gaussian [*batch, c]
         component = jax.tree.map(
             lambda leaf: jnp.broadcast_to(leaf[None], log_weights.shape), component
         )
@@ -73,16 +73,18 @@ def reparameterize(key: Key[Array, ""], p: Mixture, n: int) -> Float[Array, "n *
             weights = jax.nn.softmax(log_weights, axis=-1)
             return jnp.sum(weights * jax.scipy.stats.norm.cdf(standardised), axis=-1)
 
-        at_draw = jnp.broadcast_to(drawn[..., None], log_weights.shape)
+        at_sample = jnp.broadcast_to(sampled[..., None], log_weights.shape)
         conditional = jax.nn.log_softmax(log_weights, axis=-1)
-        log_density = jax.nn.logsumexp(conditional + gaussian.log_prob(component, at_draw), axis=-1)
+        log_density = jax.nn.logsumexp(
+            conditional + gaussian.log_prob(component, at_sample), axis=-1
+        )
         # Far in a tail, where the density underflows, F does too: the quotient is kept finite.
         density = jnp.exp(jnp.clip(jax.lax.stop_gradient(log_density), -60.0, 60.0))
-        moved = distribution(drawn)
-        z = drawn - (moved - jax.lax.stop_gradient(moved)) / density
+        moved = distribution(sampled)
+        z = sampled - (moved - jax.lax.stop_gradient(moved)) / density
         at_z = jnp.broadcast_to(z[..., None], log_weights.shape)
         return log_weights + gaussian.log_prob(component, at_z), z
 
     components = jax.tree.map(lambda leaf: jnp.moveaxis(leaf, -1, 0), p.components)
-    _, z = jax.lax.scan(unit, log_weights, (jnp.moveaxis(draws, -1, 0), components))
+    _, z = jax.lax.scan(unit, log_weights, (jnp.moveaxis(samples, -1, 0), components))
     return jnp.moveaxis(z, 0, -1)

@@ -11,7 +11,7 @@ from jax.scipy.stats import norm
 
 from vae_jax.config.build import lane_spec
 from vae_jax.data.binarization import scale
-from vae_jax.evaluation.importance_sampling import curve_draws
+from vae_jax.evaluation.importance_sampling import curve_samples
 from vae_jax.evaluation.latents import ACTIVE, activity
 from vae_jax.figures.images import (
     hardest,
@@ -107,7 +107,7 @@ def draw_measurements(run: Run, done: Progress, lane: int, at: Path) -> None:
         nll_kn = -kept["log_likelihood"].astype(np.float64)
         likelihood(
             at / "likelihood.png",
-            curve_draws(run.values["evaluation.num_importance_samples"]),
+            curve_samples(run.values["evaluation.num_importance_samples"]),
             -kept["curve"].mean(axis=1, dtype=np.float64),
             [own.seed for own in run.lanes],
             nll_kn[lane],
@@ -180,7 +180,7 @@ def draw_lane(run: Run, done: Progress, lane: int, at: Path) -> None:
         return posterior_mean(model, variables, scale(x), label_b)
 
     @jax.jit
-    def draw(index, x, label_b):
+    def sample_both(index, x, label_b):
         """A sample of each q(z | x), and as many of the prior."""
         keys = jax.random.split(jax.random.fold_in(key, index))
         take = posterior_samples(model, keys[0], 1)
@@ -233,11 +233,11 @@ def draw_lane(run: Run, done: Progress, lane: int, at: Path) -> None:
     traversed = decoded(z.reshape(-1, codes.shape[1]), 0 if labels is None else int(labels[0]))
     traversals(at / "traversals.png", images(traversed, len(units)), units, TRAVERSAL, title=title)
 
-    drawn = [draw(i, *batch) for i, batch in enumerate(batches)]
-    draws, prior_draws = (np.concatenate(parts) for parts in zip(*drawn, strict=True))
+    both = [sample_both(i, *batch) for i, batch in enumerate(batches)]
+    posterior_z, prior_z = (np.concatenate(parts) for parts in zip(*both, strict=True))
     shown = units[:2]
     aggregate_posterior(
-        at / "aggregate_posterior.png", draws[:, shown], prior_draws[:, shown], shown, title=title
+        at / "aggregate_posterior.png", posterior_z[:, shown], prior_z[:, shown], shown, title=title
     )
     pairs = min(INTERPOLATED, len(codes) // 2)
     if pairs:

@@ -8,7 +8,7 @@ from vae_jax.runs import folder
 from vae_jax.runs.summary import ALWAYS, COLUMNS
 
 WIDTH = 84  # characters of a table's columns, beside the lane's own
-TRUSTED = 0.01  # of the images may have a single draw that dominates
+TRUSTED = 0.01  # of the images may have a single sample that dominates
 
 
 def shown_metrics(lanes: list[dict[str, Any]]) -> list[str]:
@@ -70,8 +70,8 @@ def table(workdir: Path, results: dict[str, Any], figures: list[Path]) -> str:
     for lane in results["lanes"]:
         if lane.get("dominated", 0) > TRUSTED:
             lines.append(
-                f"nll: in {lane['dominated']:.0%} of the images of lane {lane['lane']} one draw "
-                "has over half of the weight: log p(x) is higher; take more draws, or ais"
+                f"nll: in {lane['dominated']:.0%} of the images of lane {lane['lane']} one sample "
+                "has over half of the weight: log p(x) is higher; take more samples, or ais"
             )
     diverged = [lane for lane in results["lanes"] if lane["status"] == "diverged"]
     for lane in diverged:

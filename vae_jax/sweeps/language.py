@@ -28,7 +28,7 @@ class Uniform(NamedTuple):
     high: float
 
     def at(self, fraction: float) -> float:
-        """The value that a fraction of all draws lie below."""
+        """The value that a fraction of all samples lie below."""
         return self.low + (self.high - self.low) * fraction
 
 
@@ -39,7 +39,7 @@ class LogUniform(NamedTuple):
     high: float
 
     def at(self, fraction: float) -> float:
-        """The value that a fraction of all draws lie below."""
+        """The value that a fraction of all samples lie below."""
         return math.exp(Uniform(math.log(self.low), math.log(self.high)).at(fraction))
 
 
@@ -89,9 +89,9 @@ def chainit(parts: Sequence[Overrides]) -> Overrides:
 
 
 def sample(key: str, distribution: Distribution, n: int, seed: int) -> Overrides:
-    """n configs drawn at random: the same ones for the same (key, seed)."""
-    draws = np.random.default_rng([seed, zlib.crc32(key.encode())]).random(n)
-    return [{key: distribution.at(float(fraction))} for fraction in draws]
+    """n configs at random: the same ones for the same (key, seed)."""
+    fractions = np.random.default_rng([seed, zlib.crc32(key.encode())]).random(n)
+    return [{key: distribution.at(float(fraction))} for fraction in fractions]
 
 
 def uniform(low: float, high: float) -> Uniform:

@@ -38,16 +38,16 @@ def train_chunk(
     Returns the state and each step's Metrics [chunk_steps], zero past num_steps. The number of
     steps is traced, so that an epoch's last, shorter chunk is the same program.
     """
-    draw = partial(minibatch, spec, keys, examples, order)
-    first = draw(state.step)
+    batch_of = partial(minibatch, spec, keys, examples, order)
+    first = batch_of(state.step)
     zeros = jnp.zeros(spec.chunk_steps)
     history = Metrics(totals=dict.fromkeys(metric_names(spec), zeros), examples=zeros)
 
     def body(i, carry):
-        # The next step's minibatch does not wait for this step: it is drawn on a core that a
-        # product leaves idle, and carried, XLA draws it once, not again wherever x is read.
+        # The next step's minibatch does not wait for this step: it is made on a core that a
+        # product leaves idle, and carried, XLA makes it once, not again wherever x is read.
         state, batch, history = carry
-        ahead = draw(state.step + 1)
+        ahead = batch_of(state.step + 1)
         state, metrics = train_step(spec, state, keys, batch)
         history = jax.tree.map(lambda all_, now: all_.at[i].set(now), history, metrics)
         return state, ahead, history

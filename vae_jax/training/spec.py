@@ -28,7 +28,7 @@ class Training:
     labelled_per_batch: int = static(
         0,
         whole(0),
-        "examples of a batch drawn from those with a label; of a model that infers them",
+        "examples of a batch picked from those with a label; of a model that infers them",
     )
     lanes_at_once: int = host(
         0, whole(0), "that a device computes side by side; 0: on a CPU in turn, elsewhere all"

@@ -34,7 +34,7 @@ class Examples(NamedTuple):
 
     images: Shaped[Array | np.ndarray, "n d"]  # uint8, or float32
     labels: Int[Array | np.ndarray, " n"] | None = None  # where the model reads them; -1: unknown
-    labelled: Int[Array | np.ndarray, " m"] | None = None  # where they are known, to be drawn from
+    labelled: Int[Array | np.ndarray, " m"] | None = None  # where they are known, to be picked from
 
 
 class Batch(NamedTuple):
@@ -128,10 +128,10 @@ def minibatch(
     if training.labelled_per_batch:
         assert examples.labelled is not None
         size = (training.labelled_per_batch,)
-        drawn = jax.random.randint(streams.labelled, size, 0, len(examples.labelled))
-        rows = rows.at[: training.labelled_per_batch].set(examples.labelled[drawn])
+        picked = jax.random.randint(streams.labelled, size, 0, len(examples.labelled))
+        rows = rows.at[: training.labelled_per_batch].set(examples.labelled[picked])
     x_bd = binarization.scale(examples.images[rows])
-    x_bd = binarization.draw(streams.binarization, x_bd) if spec.dynamic else x_bd
+    x_bd = binarization.sample(streams.binarization, x_bd) if spec.dynamic else x_bd
     x_bd = share_batch(x_bd) if training.data_devices > 1 else x_bd
     return Batch(x_bd, None if examples.labels is None else examples.labels[rows])
 

@@ -13,8 +13,8 @@ class RunKeys(NamedTuple):
 
     init: Key[Array, ""]  # initial weights
     order: Key[Array, ""]  # minibatch order: fold in the epoch
-    step: Key[Array, ""]  # what a training step draws: fold in the step
-    evaluation: Key[Array, ""]  # what an evaluation draws: the same every time
+    step: Key[Array, ""]  # what a training step samples: fold in the step
+    evaluation: Key[Array, ""]  # what an evaluation samples: the same every time
 
 
 class StepKeys(NamedTuple):

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from vae_jax.data.binarization import drawn_once
+from vae_jax.data.binarization import sampled_once
 from vae_jax.data.dataset import Split
 from vae_jax.evaluation.aggregate_posterior import surgery
 from vae_jax.evaluation.disentanglement import (
@@ -89,10 +89,10 @@ def probe_labels(subject: Subject) -> np.ndarray:
 
 
 def probe_examples(subject: Subject) -> Split:
-    """Those training examples, drawn once where they are drawn anew, and the test set's."""
+    """Those training examples, binarised once where training does it anew, and the test set's."""
     images = subject.data.train.images[probed_rows(subject)]
     if subject.data.dynamic:
-        images = drawn_once(jax.random.key(subject.seed), images)
+        images = sampled_once(jax.random.key(subject.seed), images)
     return Split(np.concatenate([images, subject.data.test.images]), probe_labels(subject))
 
 

@@ -33,7 +33,7 @@ class Subject(NamedTuple):
     data: Dataset
     model: ModelSpec  # with a leading axis of lanes
     folder: Path  # where what is measured is kept
-    seed: int  # of what is drawn once of the data
+    seed: int  # of what is sampled once of the data
 
 
 class Metric(NamedTuple):

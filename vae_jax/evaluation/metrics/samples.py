@@ -90,7 +90,7 @@ class Samples:
         return Metric(
             measure=samples_uint8_measure if is_uint8 else samples_measure,
             summary=partial(samples_summary, self.features),
-            cost=f"{math.prod(subject.data.image_shape):,} numbers drawn",
+            cost=f"{math.prod(subject.data.image_shape):,} numbers sampled",
         )
 
     def needs(self, config):

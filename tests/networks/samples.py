@@ -1,4 +1,4 @@
-"""Numbers for the tests of networks that compile nothing to be drawn."""
+"""Numbers for the tests of networks that compile nothing to be sampled."""
 
 import jax
 import numpy as np
@@ -8,7 +8,7 @@ def normal(seed, *shape):
     return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
 
 
-def drawn(network, seed=0, *more):
+def sampled(network, seed=0, *more):
     """Params of the network's shapes, none of them 0: for what does not depend on `init`.
 
     more: what its `init` takes beside the key.
