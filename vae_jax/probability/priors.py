@@ -192,6 +192,16 @@ class FlowPrior:
         return self.flow.forward(self.params, u_kbl, None)[0]
 
 
+def flow_init(prior, key, latent_size, num_classes, examples_nd=None):
+    """The params of the flow; no classes are given to it."""
+    return prior.flow().init(key, latent_size, 0)
+
+
+def flow_distribution(prior, params, encode, label_b, shape: Shape) -> FlowPrior:
+    """p(z), the same for each example."""
+    return FlowPrior(params, shape.batch_size, shape.latent_size, prior.flow())
+
+
 @section
 class RealNVP:
     """A flow of affine couplings (Dinh, Sohl-Dickstein and Bengio 2017)."""
@@ -202,15 +212,10 @@ class RealNVP:
     distribution_type: ClassVar = FlowPrior
     can_be_masked: ClassVar = False
     examples: ClassVar = 0
+    init, distribution = flow_init, flow_distribution
 
     def flow(self) -> flows.Flow:
         return flows.coupling(FlowSpec(self.layers, self.width))
-
-    def init(self, key, latent_size, num_classes, examples_nd=None):
-        return self.flow().init(key, latent_size, 0)
-
-    def distribution(self, params, encode, label_b, shape: Shape) -> FlowPrior:
-        return FlowPrior(params, shape.batch_size, shape.latent_size, self.flow())
 
     def needs(self, config):
         if config.model.latent_size < 2:
@@ -230,15 +235,10 @@ class Autoregressive:
     distribution_type: ClassVar = FlowPrior
     can_be_masked: ClassVar = False
     examples: ClassVar = 0
+    init, distribution = flow_init, flow_distribution
 
     def flow(self) -> flows.Flow:
         return flows.autoregressive(FlowSpec(self.layers, self.width))
-
-    def init(self, key, latent_size, num_classes, examples_nd=None):
-        return self.flow().init(key, latent_size, 0)
-
-    def distribution(self, params, encode, label_b, shape: Shape) -> FlowPrior:
-        return FlowPrior(params, shape.batch_size, shape.latent_size, self.flow())
 
 
 PRIORS = {
