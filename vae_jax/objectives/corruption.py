@@ -53,7 +53,7 @@ class Masking:
 
 @section
 class SaltAndPepper:
-    """Sets a pixel to 0 or 1, equally likely, with some probability (Vincent et al. 2010, section 3.3)."""
+    """Replaces pixels by 0 or 1, equally likely, with some probability (Vincent et al. 2010)."""
 
     chance: float = chance_key()
 

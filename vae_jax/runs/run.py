@@ -44,7 +44,7 @@ class Run(NamedTuple):
 
     @property
     def values(self) -> Values:
-        """The config of the first lane; others may differ in LANE_KEYS (and the latent size, padded)."""
+        """The first lane's config; others differ only in LANE_KEYS (and the padded latent size)."""
         return self.lanes[0].values
 
     @property
@@ -77,8 +77,8 @@ def make_program(
 ) -> Run:
     """The run of lanes whose configs differ only in LANE_KEYS.
 
-    With `padded_latent_size`, every lane has that many latent units, and those beyond its own latent
-    size are masked.
+    With `padded_latent_size`, every lane has that many latent units, and those beyond its own
+    latent size are masked.
 
     Raises:
       UserError: the data do not fit the config, or there are too few devices.
