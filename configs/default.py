@@ -42,8 +42,8 @@ def get_config() -> ConfigDict:
     config.model.posterior_components = 4  # mixture: components
     config.model.top = ConfigDict()
     config.model.top.latent_size = 10  # two_layers: dimensions of the upper layer
-    config.model.top.widths = (100,)  # two_layers: hidden units to it, and from it
-    # two_layers: the nonlinearity: elu, gelu, leaky_relu, relu, silu, softplus, tanh
+    config.model.top.widths = (100,)  # two_layers: hidden units between the two layers
+    # two_layers: their nonlinearity: elu, gelu, leaky_relu, relu, silu, softplus, tanh
     config.model.top.activation = "tanh"
     config.model.conditional = False  # vae: whether encoder, decoder and prior are given the label
     config.model.latent_size = 20  # dimensions of z
@@ -67,7 +67,7 @@ def get_config() -> ConfigDict:
     config.model.decoder.activation = "relu"
     # resnet: of the features, before each activation of a block: none, group
     config.model.decoder.norm = "none"
-    config.model.decoder.output_bias_from_data = False  # start at the training set's pixel means
+    config.model.decoder.output_bias_from_data = False  # start it at the training set's pixel means
     # p(x | z): bernoulli, beta, categorical, continuous_bernoulli, discretized_logistic,
     # discretized_logistic_mixture, gaussian, gaussian_pixel_scale, gaussian_shared_scale, laplace,
     # negative_binomial, poisson
@@ -77,68 +77,68 @@ def get_config() -> ConfigDict:
     config.objective = ConfigDict()
     # The bound on log p(x), in nats: elbo, ciwae, iwae, miwae, piwae, renyi, m2
     config.objective.name = "elbo"
-    config.objective.kl = "analytic"  # elbo, m2: how the KL is taken: analytic, sampled
-    # elbo, ciwae, iwae, miwae, piwae, renyi: the estimator of its gradient: reparameterized,
+    config.objective.kl = "analytic"  # elbo, m2: how the KL is computed: analytic, sampled
+    # elbo, ciwae, iwae, miwae, piwae, renyi: the gradient estimator: reparameterized,
     # sticking_the_landing, doubly_reparameterized, wake_sleep, wake_wake
     config.objective.gradient = "reparameterized"
     config.objective.free_bits = 0.0  # elbo: nats of each group's KL that cost nothing
     config.objective.free_bits_group = 1  # elbo: latent units in such a group; 0: all of them
-    config.objective.capacity = 0.0  # elbo: nats that the KL is drawn to; 0: as small as can be
+    config.objective.capacity = 0.0  # elbo: nats, the target of the KL; 0: the KL is minimised
     config.objective.capacity_epochs = 0.0  # elbo: epochs over which it rises linearly from 0
-    config.objective.elbo_weight = 0.5  # ciwae: that of the ELBO beside the IWAE's bound
-    config.objective.num_groups = 1  # miwae, piwae: groups that the samples are in
-    config.objective.alpha = 0.5  # renyi: its order; 0: the IWAE's bound, 1: the ELBO
-    config.objective.classification_weight = 1.0  # m2: of -log q(y | x) of labelled examples
+    config.objective.elbo_weight = 0.5  # ciwae: weight of the ELBO; the IWAE bound has the rest
+    config.objective.num_groups = 1  # miwae, piwae: groups into which the samples are split
+    config.objective.alpha = 0.5  # renyi: its order; 0: the IWAE bound, 1: the ELBO
+    config.objective.classification_weight = 1.0  # m2: weight of -log q(y | x) of labelled examples
     config.objective.num_samples = 1  # samples of q(z | x) for each example
     config.objective.beta = 1.0  # weight of the KL; 1 makes the objective the bound itself
     config.objective.warmup_epochs = 0.0  # epochs over which beta rises linearly from 0; 0: none
-    config.objective.warmup_cycles = 1  # equal parts of the run, at whose start beta is 0 again
-    # Noise on what the encoder sees, the target being clean: none, gaussian, masking,
+    config.objective.warmup_cycles = 1  # equal parts of the run; beta restarts from 0 in each
+    # Noise on the encoder's input; the likelihood is of the clean x: none, gaussian, masking,
     # salt_and_pepper
     config.objective.corruption = "none"
-    # gaussian, masking, salt_and_pepper: scale of the noise; chance of a pixel
+    # gaussian, masking, salt_and_pepper: scale of the noise; probability that a pixel is replaced
     config.objective.corruption_amount = 0.0
-    # Added to the loss of a minibatch: none, dip_i, dip_ii, mmd, total_correlation_adversarial,
-    # total_correlation_stratified, total_correlation_weighted
+    # Term added to the loss of a minibatch: none, dip_i, dip_ii, mmd,
+    # total_correlation_adversarial, total_correlation_stratified, total_correlation_weighted
     config.objective.regularizer = "none"
     # dip_i, dip_ii, mmd, total_correlation_adversarial, total_correlation_stratified,
-    # total_correlation_weighted: how many times it is added
+    # total_correlation_weighted: weight of the regulariser in the loss
     config.objective.regularizer_weight = 0.0
-    # dip_i, dip_ii: weight of the variances over that of the rest
+    # dip_i, dip_ii: weight of the variances relative to the covariances
     config.objective.diagonal_weight = 1.0
     config.objective.discriminator = ConfigDict()
-    # total_correlation_adversarial: hidden units, leaky ReLU
+    # total_correlation_adversarial: hidden units, with leaky ReLU
     config.objective.discriminator.widths = (256, 256)
-    # total_correlation_adversarial: of its own Adam
+    # total_correlation_adversarial: of the discriminator's Adam
     config.objective.discriminator.learning_rate = 1e-4
-    # total_correlation_adversarial: decay of its first moment
+    # total_correlation_adversarial: decay of its Adam's first moment
     config.objective.discriminator.b1 = 0.5
-    # total_correlation_adversarial: decay of its second moment
+    # total_correlation_adversarial: decay of its Adam's second moment
     config.objective.discriminator.b2 = 0.9
 
     config.optimizer = ConfigDict()
-    config.optimizer.name = "adam"  # how params move: adam, adamax, adamw, rmsprop, sgd
+    config.optimizer.name = "adam"  # the optimiser of the model: adam, adamax, adamw, rmsprop, sgd
     config.optimizer.b1 = 0.9  # adam, adamax, adamw: decay of the first moment
     config.optimizer.b2 = 0.999  # adam, adamax, adamw, rmsprop: decay of the second moment
     config.optimizer.eps = 1e-8  # adam, adamax, adamw, rmsprop: added to the denominator
-    config.optimizer.weight_decay = 0.0  # adamw: decoupled
-    config.optimizer.momentum = 0.0  # sgd: of the gradient before
-    config.optimizer.learning_rate = 1e-3  # of each step, before the schedule
+    config.optimizer.weight_decay = 0.0  # adamw: decoupled from the gradient
+    config.optimizer.momentum = 0.0  # sgd: the momentum coefficient
+    config.optimizer.learning_rate = 1e-3  # step size, before the schedule
     config.optimizer.max_grad_norm = 0.0  # gradients are scaled down to this global norm; 0: never
     config.optimizer.schedule = ConfigDict()
     config.optimizer.schedule.name = "constant"  # of the learning rate: constant, cosine, stepwise
-    config.optimizer.schedule.final_fraction = 0.0  # cosine: of the learning rate, at the end
+    config.optimizer.schedule.final_fraction = 0.0  # cosine: final fraction of the learning rate
     config.optimizer.schedule.boundaries = ()  # stepwise: epochs at which the learning rate falls
-    config.optimizer.schedule.decay_factor = 0.1  # stepwise: what it is multiplied by there
+    config.optimizer.schedule.decay_factor = 0.1  # stepwise: factor on it at each boundary
 
     config.training = ConfigDict()
     config.training.num_epochs = 10  # passes over the training set
-    config.training.batch_size = 128  # examples; an epoch leaves out what does not fill a batch
-    config.training.seeds = (0,)  # each is a lane: a run of its own in the one compiled program
+    config.training.batch_size = 128  # examples; an epoch leaves out an incomplete last batch
+    config.training.seeds = (0,)  # each is a lane: a separate run in the same compiled program
     config.training.data_devices = 1  # devices that share each batch; the others take other lanes
-    # Examples of a batch picked from those with a label; of a model that infers them
+    # Examples per batch picked from the labelled ones; for a model that infers labels
     config.training.labelled_per_batch = 0
-    # That a device computes side by side; 0: on a CPU in turn, elsewhere all
+    # Lanes that a device computes at once; 0: one on a CPU, all on other devices
     config.training.lanes_at_once = 0
 
     config.evaluation = ConfigDict()
@@ -168,12 +168,12 @@ def get_config() -> ConfigDict:
     config.evaluation.allow_pseudo_likelihood = False
 
     config.sweep = ConfigDict()
-    config.sweep.pad_latents = True  # latent sizes are lanes of one program, padded and masked
-    config.sweep.max_lanes = 1_000  # the most lanes of one program; fewer where memory asks for it
+    config.sweep.pad_latents = True  # lanes of different latent sizes share a program, padded
+    config.sweep.max_lanes = 1_000  # most lanes in one program; fewer if memory is short
 
     config.log = ConfigDict()
     config.log.every_steps = 500  # steps between rows of training metrics; also at an epoch's end
-    config.log.keep_checkpoints = 2  # the last few; each also holds every lane's best
-    config.log.tensorboard = False  # also write its events (pip install -e '.[tensorboard]')
+    config.log.keep_checkpoints = 2  # newest checkpoints to keep; each holds every lane's best
+    config.log.tensorboard = False  # also write event files (pip install -e '.[tensorboard]')
 
     return config

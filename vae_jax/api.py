@@ -1,4 +1,4 @@
-"""For use from Python: trained models by their run folder."""
+"""For use from Python: load a trained model from its run folder."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -23,7 +23,7 @@ def load(workdir: str | Path, lane: int = 0) -> Loaded:
     """The model, the best variables of one lane, and the dataset of the run in `workdir`.
 
     Raises:
-      UserError: there is no run or no checkpoint, or no such lane.
+      UserError: the folder has no run, no checkpoint, or no such lane.
     """
     workdir = Path(workdir)
     runs = runs_in(workdir)

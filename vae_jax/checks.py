@@ -1,6 +1,7 @@
-"""What a config value must be: each check gives the value, of its one type, or says what is wrong.
+"""Checks of config values.
 
-A check is called as check(key, value) and raises UserError, in one line.
+A check is called as check(key, value). It returns the value, converted to one type, or raises
+UserError with a one-line message.
 """
 
 import itertools
@@ -31,7 +32,7 @@ def whole(low: int) -> Check:
 def number(
     low: float, high: float = math.inf, *, open_low: bool = False, open_high: bool = False
 ) -> Check:
-    """A finite number from low to high; an open end is itself out."""
+    """A finite number from low to high; an open end is excluded."""
     right = f"a number above {low:g}" if open_low else f"a number, at least {low:g}"
     if high != math.inf:
         right += f" and below {high:g}" if open_high else f" and at most {high:g}"
@@ -49,7 +50,7 @@ def number(
 
 
 def several(check_one: Check) -> Check:
-    """A tuple, every member as `check_one` has it."""
+    """A tuple; `check_one` checks each member."""
 
     def check(key, value):
         if not isinstance(value, (tuple, list)):
@@ -60,7 +61,7 @@ def several(check_one: Check) -> Check:
 
 
 def seed(key: str, value: Any) -> int:
-    """A whole number of 32 bits."""
+    """A whole number from 0 to 2**32 - 1."""
     if whole(0)(key, value) >= 2**32:
         raise wrong(key, value, "below 2**32")
     return value
@@ -108,7 +109,7 @@ def name_in(table: Mapping[str, Any]) -> Check:
 
 
 def names_in(table: Mapping[str, Any]) -> Check:
-    """A tuple of names; a string of the command line is split at its commas."""
+    """A tuple of keys of `table`; a string from the command line is split at its commas."""
 
     def check(key, value):
         if isinstance(value, (tuple, list)) and all(isinstance(name, str) for name in value):

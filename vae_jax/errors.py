@@ -1,29 +1,29 @@
-"""The exceptions that the command line answers in one line."""
+"""The exceptions that the command line reports in one line."""
 
 from collections.abc import Mapping
 from typing import Any
 
 
 class UserError(Exception):
-    """A mistake of the user's: one line that says what is wrong and what would be right.
+    """A mistake by the user: one line that says what is wrong and how to correct it.
 
     The command line prints it without a traceback and exits with code 2.
     """
 
 
 class Stopped(Exception):
-    """A run was asked to stop, and has saved: the same command goes on from there."""
+    """A run was asked to stop, and has saved its state; the same command continues it."""
 
 
 class Failed(Exception):
-    """Some programs of a sweep raised; the others are done."""
+    """Some programs of a sweep raised exceptions; the others have finished."""
 
 
 def choose(table: Mapping[str, Any], name: str, key: str):
     """`table[name]`, where `name` is what the user wrote under the config key `key`.
 
     Raises:
-      UserError: an unknown name, with the known ones.
+      UserError: an unknown name; the message lists the known names.
     """
     if name not in table:
         raise UserError(f"{key} = {name!r} is unknown; known: {', '.join(sorted(table))}")

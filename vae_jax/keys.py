@@ -1,8 +1,8 @@
 """What a config key is, and what a section of the config is.
 
-A section is a frozen dataclass that is a pytree. A static key is part of its structure: another
-value is another compiled program. A traced key is a leaf: a number that lanes of one program may
-differ in. A family key names one of several members, each a section whose own keys stand beside it.
+A section is a frozen dataclass that is a pytree. A static key is part of its structure: a new value
+needs a new compiled program. A traced key is a leaf: a number that may differ between the lanes of
+one program. A family key names one of several members; each is a section with keys of its own.
 
     @section
     class Renyi:
@@ -29,7 +29,7 @@ Section = TypeVar("Section")
 
 
 class Facts(NamedTuple):
-    """What a program takes from the data and the length of the run, beside its keys."""
+    """What a program needs besides its keys: properties of the data, and the length of the run."""
 
     image_shape: tuple[int, int, int]
     num_classes: int  # of the labels
@@ -38,24 +38,24 @@ class Facts(NamedTuple):
     total_steps: int
 
 
-# What a field says of itself, where it does not say something else.
+# The default metadata of a field.
 PLAIN: dict[str, Any] = {
     "static": True,
-    "host": False,  # whether no program depends on it
-    "check": None,  # None: it is no key
+    "host": False,  # True: no program depends on it
+    "check": None,  # None: the field is not a key
     "doc": "",
     "key": "",  # its name in the section; "": the field's
-    "choices": {},  # the names that it can be, each with a line
-    "members": {},  # the same, each with a section
-    "several": False,  # whether it names any number of them
-    "to": None,  # (value, facts) -> what the program takes
+    "choices": {},  # {allowed name: its description}
+    "members": {},  # {allowed name: its section}
+    "several": False,  # True: the value is a tuple of any number of members
+    "to": None,  # (value, facts) -> the value in the units of the program
 }
 
 
 def _field(default: Any, **given: Any) -> Any:
     meta = PLAIN | given | {"default": default}
     if not meta["members"]:
-        # What no program and no number depends on is no part of how a section is told.
+        # A host key affects no program and no result: repr leaves it out.
         return dataclasses.field(default=default, repr=not meta["host"], metadata=meta)
     members, several = meta["members"], meta["several"]
 
@@ -66,22 +66,22 @@ def _field(default: Any, **given: Any) -> Any:
 
 
 def static(default: Any, check: Check, doc: str, key: str = "", choices: Mapping = {}) -> Any:
-    """A key whose other values are other programs.
+    """A key of which each value needs its own compiled program.
 
     Args:
-      key: its name in the section, "flow.width"; "": the field's.
-      choices: {name: line on it}, of a key that is one of some names.
+      key: its name in the section, such as "flow.width"; "": the name of the field.
+      choices: {allowed name: its description}; empty: any value that passes the check.
     """
     return _field(default, check=check, doc=doc, key=key, choices=choices)
 
 
 def host(default: Any, check: Check, doc: str, key: str = "", choices: Mapping = {}) -> Any:
-    """A key that no program depends on: what the host does, and with which data."""
+    """A key that no program depends on: it controls the host, or selects the data."""
     return _field(default, host=True, check=check, doc=doc, key=key, choices=choices)
 
 
 def choice(choices: Mapping[str, Any], default: str, doc: str, key: str = "") -> Any:
-    """A static key that is one of some names."""
+    """A static key with a fixed set of names."""
     return static(default, name_in(choices), doc, key, choices)
 
 
@@ -92,15 +92,15 @@ def traced(
     key: str = "",
     to: Callable[[Any, Facts], Any] | None = None,
 ) -> Any:
-    """A number that lanes of one program may differ in.
+    """A number that may differ between the lanes of one program.
 
-    `to`: (value, facts) -> what the program takes, such as steps of epochs.
+    `to`: (value, facts) -> the value in the units of the program, such as epochs as steps.
     """
     return _field(default, static=False, check=check, doc=doc, key=key, to=to)
 
 
 def family(members: Mapping[str, type], default: str, doc: str, key: str = "") -> Any:
-    """A key that names one of `members`, whose own keys stand in the same place."""
+    """A key that names one of `members`; the keys of a member stand beside it."""
     check = name_in(members)
     return _field(default, static=False, members=members, check=check, doc=doc, key=key)
 
@@ -114,21 +114,21 @@ def families(members: Mapping[str, type], default: tuple[str, ...], doc: str, ke
 
 
 def fact(to: Callable[[Facts], Any] | None = None, *, is_static: bool = True) -> Any:
-    """No key: what the section takes of the Facts; `to` None: set where a program is made."""
+    """Not a key: a value from the Facts; with `to` None, it is set where a program is made."""
     own = None if to is None else lambda _, facts: to(facts)
     return _field(None, static=is_static, to=own)
 
 
 @dataclass_transform(frozen_default=True)
 def section(cls: type[Section]) -> type[Section]:
-    """Makes a class of keys a section."""
+    """Makes a section of a class whose fields are keys."""
     cls = dataclasses.dataclass(frozen=True)(cls)
     fields = dataclasses.fields(cls)  # type: ignore[arg-type]
     leaves = [f.name for f in fields if not f.metadata["static"]]
     fixed = [f.name for f in fields if f.metadata["static"]]
 
-    # Not jax's register_dataclass: of two classes with equal static values, jax 0.10 to 0.12 find
-    # the structures equal. Here the class is part of the structure.
+    # Not jax's register_dataclass: jax 0.10 to 0.12 treat two different classes with equal static
+    # values as one structure. Here the class is part of the structure.
     def flatten(part):
         return [getattr(part, name) for name in leaves], aux(part)
 
@@ -149,7 +149,7 @@ def section(cls: type[Section]) -> type[Section]:
     return cls
 
 
-# Conversions, of `traced`.
+# Conversions, for the argument `to` of `traced`.
 
 
 def in_steps(value, facts: Facts):
@@ -158,22 +158,22 @@ def in_steps(value, facts: Facts):
 
 
 def steps_of_a_part(value, facts: Facts):
-    """The steps of each of so many equal parts of the run; of one part, infinite."""
+    """The number of steps in each of `value` equal parts of the run; infinite for one part."""
     return facts.total_steps / value if value > 1 else math.inf
 
 
 def or_infinite(value, facts: Facts):
-    """0 is no limit."""
+    """The value, or infinity for 0, which means no limit."""
     return value or math.inf
 
 
 class Reader(NamedTuple):
     """A member that reads a key."""
 
-    when: tuple[tuple[str, str], ...]  # the family keys that choose it, and its names there
+    when: tuple[tuple[str, str], ...]  # (family key, name) pairs that must all be chosen
     check: Check
     doc: str
-    choices: tuple[str, ...]  # the names that it knows; (): any value
+    choices: tuple[str, ...]  # the names that it allows; (): any value
 
 
 class Key(NamedTuple):
@@ -181,16 +181,16 @@ class Key(NamedTuple):
 
     default: Any
     is_traced: bool
-    choices: Mapping[str, Any]  # the names that it can be, each a section or a line; {}: any value
+    choices: Mapping[str, Any]  # {allowed name: section or description}; {}: any value
     is_family: bool
     readers: tuple[Reader, ...]
 
 
 def keys_of(sections: Mapping[str, type]) -> dict[str, Key]:
-    """Every key of the sections, members' own among them, in the order of declaration.
+    """Every key of the sections and of their members, in the order of declaration.
 
     Raises:
-      TypeError: two members declare one key with different defaults, or as different kinds.
+      TypeError: two members declare a key with different defaults, or one static and one traced.
     """
     found: dict[str, Key] = {}
 
@@ -222,7 +222,7 @@ def keys_of(sections: Mapping[str, type]) -> dict[str, Key]:
 
 
 def name_of(f: dataclasses.Field, at: str) -> str:
-    """The key of a section's field."""
+    """The name of the key that a field declares."""
     return f"{at}.{f.metadata['key'] or f.name}"
 
 
@@ -235,12 +235,12 @@ def chosen_names(value: Any) -> tuple:
 
 
 def normalised(keys: Mapping[str, Key], flat: Mapping[str, Any]) -> tuple[Values, list[str]]:
-    """The values, checked, and the keys that are set though nothing chosen reads them.
+    """The checked values, and the idle keys: those set although no chosen member reads them.
 
-    The value of a key that is not read is its default.
+    A key that no chosen member reads gets its default.
 
     Raises:
-      UserError: a value that can't be.
+      UserError: an invalid value.
     """
     values: Values = {}
     for name, key in keys.items():
@@ -262,10 +262,10 @@ def normalised(keys: Mapping[str, Key], flat: Mapping[str, Any]) -> tuple[Values
 
 
 def checked(reader: Reader, key: Key, name: str, value: Any) -> Any:
-    """What the reader makes of a value.
+    """The value, checked by the reader.
 
     Raises:
-      UserError: it can't be; or it is a name that other readers alone know.
+      UserError: it is invalid, or it is a name that only other readers allow.
     """
     others = isinstance(value, str) and value in key.choices and value not in reader.choices
     if others and reader.when:
@@ -278,7 +278,7 @@ def checked(reader: Reader, key: Key, name: str, value: Any) -> Any:
 
 
 def idle_problem(keys: Mapping[str, Key], values: Values, name: str, given: Any) -> str:
-    """That a key is set which nothing chosen reads: why, and what would be right."""
+    """The error message for an idle key: why it has no effect, and how to correct it."""
     key = keys[name]
     family, names = next(
         (family, dict.fromkeys(r.when[i][1] for r in key.readers if len(r.when) > i))
@@ -295,12 +295,12 @@ def idle_problem(keys: Mapping[str, Key], values: Values, name: str, given: Any)
 
 
 def written(value: Any) -> str:
-    """As the command line takes it."""
+    """The value in the syntax of the command line."""
     return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
 def build(cls: type[Section], values: Values, at: str) -> Section:
-    """The section of checked values, in the units of the config."""
+    """A section with its checked values, in the units of the config."""
     found: dict[str, Any] = {}
     for f in dataclasses.fields(cls):  # type: ignore[arg-type]
         if f.metadata["check"] is None:
@@ -317,7 +317,7 @@ def build(cls: type[Section], values: Values, at: str) -> Section:
 
 
 def resolve(part: Section, facts: Facts) -> Section:
-    """The section as a program takes it: epochs as steps, facts filled in, without the host's."""
+    """The section in the units of a program: steps for epochs, facts set, host keys at defaults."""
     if isinstance(part, tuple):
         return tuple(resolve(one, facts) for one in part)  # type: ignore[return-value]
     if not dataclasses.is_dataclass(part):
@@ -335,12 +335,12 @@ def resolve(part: Section, facts: Facts) -> Section:
 
 
 def replace(part: Section, **changes: Any) -> Section:
-    """The section with other values."""
+    """The section with some values changed."""
     return dataclasses.replace(part, **changes)  # type: ignore[type-var]
 
 
 def parts_of(part: Any) -> Iterator[Any]:
-    """The section and the members chosen in it, at any depth."""
+    """The section and its chosen members, at any depth."""
     if isinstance(part, tuple):
         for one in part:
             yield from parts_of(one)
@@ -352,7 +352,7 @@ def parts_of(part: Any) -> Iterator[Any]:
 
 
 def choices_of(part: Any, at: str) -> dict[str, str]:
-    """The family keys of a section, and the member that each has."""
+    """{family key: name of the chosen member}, for a section."""
     found: dict[str, str] = {}
     for f in dataclasses.fields(part):
         value, members = getattr(part, f.name), f.metadata["members"]
@@ -364,9 +364,9 @@ def choices_of(part: Any, at: str) -> dict[str, str]:
 
 
 def stack(lanes: Sequence[Section]) -> Section:
-    """Sections of one structure as one: float32 leaves with a leading axis of lanes.
+    """Stacks sections of equal structure: float32 leaves with a leading axis of lanes.
 
-    Of leaves of unequal lengths, the shorter are filled up with infinities.
+    Where leaves differ in length, the shorter ones are padded with infinities.
     """
 
     def of(*leaves):

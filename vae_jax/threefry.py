@@ -1,15 +1,15 @@
-"""jax.random's default numbers, the same to the last bit, each as one elementwise expression.
+"""The numbers of jax.random's default generator, bit for bit, as elementwise expressions.
 
 On a CPU, jax compiles the hash as a loop of small passes over memory: the random numbers of a
-training step take two and a half times as long as by this. Keys of another kind than jax's default
-go to jax.random.
+training step then take two and a half times as long as with this module. Keys of any other
+generator are passed on to jax.random.
 
-Only random numbers are written so. Keys are derived from keys by jax.random (`fold_in`, `split`):
-the hash of a hash, both as expressions, is one expression, which jaxlib 0.11 and newer copies into
-all that reads it, and then compiles for hours.
+Only random numbers are computed this way. Keys are derived by jax.random (`fold_in`, `split`): if
+both hashes of a derived key were expressions, they would form one expression, which jaxlib 0.11 and
+newer copies into everything that reads it, and then compiles for hours.
 
 References: Salmon et al. 2011, Parallel random numbers: as easy as 1, 2, 3 (Threefry 2x32, 20
-rounds); a bit's place in an array is its counter.
+rounds); the counter of an element is its position in the array.
 """
 
 import math
@@ -32,14 +32,14 @@ def words_of(key: Key[Array, ""]) -> Words:
 
 
 def used(key: Key[Array, ""]) -> Key[Array, ""]:
-    """The key, its use made known to jax's debugging of keys that are used twice."""
+    """The key; jax_debug_key_reuse is told that it was used."""
     if jax.config.jax_debug_key_reuse:  # type: ignore[attr-defined]
         jax.random.bits(key)
     return key
 
 
 def hashed(key: Words, counter: Words) -> Words:
-    """Threefry 2x32 of each counter; the key's words broadcast against them."""
+    """Threefry 2x32 of each counter; the key's words broadcast against the counters."""
     schedule = (*key, key[0] ^ key[1] ^ PARITY)
     x, y = counter[0] + schedule[0], counter[1] + schedule[1]
     for i in range(5):
@@ -52,7 +52,7 @@ def hashed(key: Words, counter: Words) -> Words:
 
 
 def counters(shape: tuple[int, ...]) -> Words:
-    """(0, place) of each element."""
+    """(0, position) of each element."""
     size = math.prod(shape)
     assert size < 2**32, shape
     places = jax.lax.iota(jnp.uint32, size).reshape(shape)

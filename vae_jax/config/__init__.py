@@ -1,1 +1,1 @@
-"""Every config key: what it must be, what it needs, and what it builds."""
+"""All config keys: checks of values and combinations, and the specs built from them."""

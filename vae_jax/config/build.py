@@ -1,4 +1,4 @@
-"""From checked values to the sections of a config, and to the spec of a program."""
+"""Builds the sections of a config, and the spec of a program, from checked values."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -17,7 +17,7 @@ from vae_jax.training.spec import Spec, Training
 
 
 class Config(NamedTuple):
-    """A config's sections, in its own units."""
+    """The sections of a config, in the units of the config (epochs, not steps)."""
 
     dataset: DatasetSpec
     model: ModelSpec
@@ -30,12 +30,12 @@ class Config(NamedTuple):
 
 
 def make_config(values: Values) -> Config:
-    """The sections of checked values."""
+    """The sections, from checked values."""
     return Config(*(build(SECTIONS[name], values, name) for name in Config._fields))
 
 
 def facts_of(config: Config, data: Dataset) -> Facts:
-    """What a program takes of the data and the length of the run."""
+    """What a program needs to know about the data and the length of the run."""
     train_size = len(data.train.images)
     steps_per_epoch = train_size // config.training.batch_size
     return Facts(
@@ -48,7 +48,7 @@ def facts_of(config: Config, data: Dataset) -> Facts:
 
 
 def lane_spec(values: Values, data: Dataset, padded_latent_size: int | None = None) -> Spec:
-    """The spec of one lane; with a padded latent size, the units past its own are masked."""
+    """The spec of one lane; with `padded_latent_size`, latent units beyond its own are masked."""
     config = make_config(values)
     facts = facts_of(config, data)
     model = resolve(config.model, facts)
@@ -69,5 +69,5 @@ def lane_spec(values: Values, data: Dataset, padded_latent_size: int | None = No
 def make_spec(
     lanes: Sequence[Values], data: Dataset, padded_latent_size: int | None = None
 ) -> Spec:
-    """The spec of lanes whose configs differ in LANE_KEYS alone (and in a padded latent size)."""
+    """The spec of lanes whose configs differ only in LANE_KEYS (and in the latent size, padded)."""
     return stack([lane_spec(values, data, padded_latent_size) for values in lanes])

@@ -1,4 +1,4 @@
-"""From what a user wrote to checked values."""
+"""Checks the config that a user wrote."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -11,13 +11,13 @@ from vae_jax.keys import Values, idle_problem, normalised
 
 
 def check(config: Mapping[str, Any], *, idle_allowed: bool = False) -> Values:
-    """The config, flat, every value of its one type (1 and 1.0 hash alike, so types matter).
+    """The flat config; each value is converted to the type of its key (1 and 1.0 hash alike).
 
-    `idle_allowed`: of a key that is set and that nothing chosen reads, take the default.
+    `idle_allowed`: a key that is set but that no chosen member reads gets its default.
 
     Raises:
-      UserError: an unknown key, a missing one, a value that can't be, one that has no effect, or
-        choices that do not go together.
+      UserError: an unknown or missing key, an invalid value, a value without effect, or choices
+        that cannot be combined.
     """
     flat = flatten(config)
     for key in flat:

@@ -1,4 +1,4 @@
-"""What `vae-jax list` says, and the text of configs/default.py: both from the declarations."""
+"""The output of `vae-jax list` and the text of configs/default.py, both from the declarations."""
 
 import inspect
 import textwrap
@@ -30,7 +30,7 @@ def get_config() -> ConfigDict:
 
 
 def described(member: Any) -> str:
-    """The first line of what a member says of itself; "" where it says nothing."""
+    """The first line of a member's docstring; "" without one."""
     if isinstance(member, str):
         return member
     text = (inspect.getdoc(member) or "") if callable(member) else ""
@@ -38,12 +38,12 @@ def described(member: Any) -> str:
 
 
 def families() -> dict[str, Key]:
-    """The keys that name one of several members, or one of several ways."""
+    """The keys with a fixed set of names."""
     return {name: key for name, key in KEYS.items() if key.choices}
 
 
 def listing() -> str:
-    """Every family and its members."""
+    """Every key with a fixed set of names, and a line on each name."""
     lines = []
     for name, key in families().items():
         lines.append(f"--config.{name}=")
@@ -56,7 +56,7 @@ def listing() -> str:
 
 
 def readers_of(name: str, key: Key) -> str:
-    """The members that read a key, where not all of a family do: "adam, adamw: "."""
+    """The members that read a key: "adam, adamw: "; "" if all members of the family read it."""
     if any(not reader.when for reader in key.readers):
         return ""
     last = [reader.when[-1] for reader in key.readers]
@@ -73,7 +73,7 @@ def several_families(key: Key) -> bool:
 
 
 def comment(name: str, key: Key) -> str:
-    """What a key means, who reads it, and which names it can be."""
+    """What a key means, which members read it, and which names it allows."""
     docs = dict.fromkeys(reader.doc for reader in key.readers)
     names = f": {', '.join(key.choices)}" if key.choices else ""
     return readers_of(name, key) + "; ".join(docs) + names
@@ -108,7 +108,7 @@ def default_lines() -> Iterator[str]:
 
 
 def quoted(value: Any) -> str:
-    """The value as ruff writes it."""
+    """The value, formatted as ruff does."""
     if isinstance(value, str):
         return f'"{value}"'
     if isinstance(value, tuple):

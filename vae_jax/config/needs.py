@@ -1,4 +1,4 @@
-"""What the chosen members need of one another and of the data: each says so in its own file."""
+"""What the chosen members require of each other and of the data; each member declares its own."""
 
 from collections.abc import Iterator
 
@@ -9,7 +9,7 @@ from vae_jax.keys import parts_of
 
 
 def problems(config: Config) -> Iterator[str]:
-    """What is wrong with the choices, a sentence each."""
+    """What is wrong with the combination of choices: one sentence for each problem."""
     for section in config:
         for part in parts_of(section):
             if hasattr(part, "needs"):
@@ -17,7 +17,7 @@ def problems(config: Config) -> Iterator[str]:
 
 
 def data_problems(config: Config, data: Dataset) -> Iterator[str]:
-    """What is wrong with the data for them."""
+    """What is wrong with the data for these choices: one sentence for each problem."""
     for section in config:
         for part in parts_of(section):
             if hasattr(part, "needs_of_data"):
@@ -25,12 +25,12 @@ def data_problems(config: Config, data: Dataset) -> Iterator[str]:
 
 
 def refuse_combination(config: Config) -> None:
-    """Raises UserError for choices that do not go together, in one sentence."""
+    """Raises UserError for choices that cannot be combined, with the first problem."""
     for problem in problems(config):
         raise UserError(problem)
 
 
 def refuse_data(config: Config, data: Dataset) -> None:
-    """Raises UserError for data that do not go with the choices."""
+    """Raises UserError for data that do not fit the choices, with the first problem."""
     for problem in data_problems(config, data):
         raise UserError(problem)

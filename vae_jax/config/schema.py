@@ -19,10 +19,8 @@ from vae_jax.training.spec import Training
 class Sweep:
     """The config's section `sweep`."""
 
-    pad_latents: bool = host(True, flag, "latent sizes are lanes of one program, padded and masked")
-    max_lanes: int = host(
-        1_000, whole(1), "the most lanes of one program; fewer where memory asks for it"
-    )
+    pad_latents: bool = host(True, flag, "lanes of different latent sizes share a program, padded")
+    max_lanes: int = host(1_000, whole(1), "most lanes in one program; fewer if memory is short")
 
 
 @section
@@ -32,8 +30,12 @@ class Log:
     every_steps: int = host(
         500, whole(1), "steps between rows of training metrics; also at an epoch's end"
     )
-    keep_checkpoints: int = host(2, whole(1), "the last few; each also holds every lane's best")
-    tensorboard: bool = host(False, flag, "also write its events (pip install -e '.[tensorboard]')")
+    keep_checkpoints: int = host(
+        2, whole(1), "newest checkpoints to keep; each holds every lane's best"
+    )
+    tensorboard: bool = host(
+        False, flag, "also write event files (pip install -e '.[tensorboard]')"
+    )
 
 
 SECTIONS: dict[str, Any] = {
@@ -47,12 +49,12 @@ SECTIONS: dict[str, Any] = {
     "log": Log,
 }
 KEYS = keys_of(SECTIONS)
-# The numbers that lanes of one program may differ in.
+# The numbers that may differ between the lanes of one program.
 LANE_KEYS = frozenset(name for name, key in KEYS.items() if key.is_traced)
 
 
 def nearest(key: str, known) -> str:
-    """The known key most like `key`."""
+    """The known key most similar to `key`."""
     return difflib.get_close_matches(key, list(known), n=1, cutoff=0.0)[0]
 
 

@@ -1,4 +1,4 @@
-"""Raw images and labels as they come from wherever they are kept."""
+"""Raw images and labels, before splitting and binarisation."""
 
 import hashlib
 from typing import NamedTuple

@@ -1,4 +1,4 @@
-"""How a function of one lane runs over all of them: on which devices, at once or in turn."""
+"""Runs a function of one lane for all lanes: on which devices, and in parallel or in turn."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -12,7 +12,7 @@ from jax.sharding import PartitionSpec as P
 
 
 class Layout(NamedTuple):
-    """So many lanes on a mesh of devices (lanes, data). Static and hashable.
+    """The lanes on a mesh of devices with the axes (lanes, data). Static and hashable.
 
     Every row of the mesh takes an equal share of the lanes; the devices of a row share the
     batches of its lanes.
@@ -24,13 +24,13 @@ class Layout(NamedTuple):
 
     @property
     def padded(self) -> int:
-        """Lanes on the devices: as many in every row, the last ones perhaps to no purpose."""
+        """Lanes on the devices: equally many in every row; the last ones may be padding."""
         rows = self.mesh.shape["lanes"]
         return -(-self.lanes // rows) * rows
 
     @property
     def in_turn(self) -> bool:
-        """Whether a device takes its lanes one after the other, if not told, not all at once.
+        """Whether, by default, a device runs its lanes one after the other, not all at once.
 
         A CPU does: a lane's state stays in its cache for a whole chunk of steps, where a vmapped
         step streams the states of all lanes through it (sixteen lanes of 784-400-20 take a fifth
@@ -106,7 +106,7 @@ def replicate(layout: Layout, tree: Any) -> Any:
 
 
 def to_host(layout: Layout, tree: Any) -> Any:
-    """Copies in host memory, without the padding: safe from a donated buffer's being used again."""
+    """Copies in host memory, without the padding; unaffected if a donated buffer is reused."""
     if jax.process_count() > 1:
         tree = multihost_utils.process_allgather(tree, tiled=True)
     return jax.tree.map(

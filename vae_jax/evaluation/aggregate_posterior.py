@@ -1,4 +1,4 @@
-"""The aggregate posterior q(z) = (1/n) sum_j q(z | x_j), and what it makes of the KL.
+"""The aggregate posterior q(z) = (1/n) sum_j q(z | x_j), and how it decomposes the mean KL.
 
 References: Hoffman and Johnson 2016, ELBO surgery; Chen, Li, Grosse and Duvenaud 2018, equation 2.
 """
@@ -19,8 +19,10 @@ SAMPLES = 64  # of z, at a time
 
 
 class Surgery(NamedTuple):
-    """The mean KL(q(z | x) || p(z)) in three parts, p(z) a standard normal, nats, with the standard
-    error of each over samples (Monte Carlo error: of the mixture's n examples there is none)."""
+    """The mean KL(q(z | x) || p(z)) in three parts, in nats, for a standard normal p(z).
+
+    Standard errors are over samples of z; the mixture is exact, over all n examples.
+    """
 
     mutual_information: float  # I(n; z) of the example's index and its code, at most log n
     total_correlation: float  # KL(q(z) || prod_l q(z_l))

@@ -18,9 +18,9 @@ def bound(
     x_bd: Float[Array, "1 d"],
     label_b: Any,
 ) -> Terms:
-    """The loss and the terms of an example [1]; settings: the objective, and the step it is at.
+    """The loss and the terms of an example [1]; settings: the objective and the step.
 
-    The loss is the bound's, without a regulariser, which is of a batch.
+    The loss is without the regulariser, which is defined for a batch only.
     """
     objective, step = settings
     found = loss(objective, model, variables, key, x_bd, label_b, step, regularized=False)

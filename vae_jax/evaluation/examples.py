@@ -1,4 +1,4 @@
-"""Measuring every example under every lane, with noise that is a function of (key, index) alone.
+"""Measures every example under every lane; the noise depends only on (key, index).
 
 So no result depends on how the examples are batched.
 """
@@ -74,9 +74,9 @@ def measure_batches(
     *,
     batch_size: int,
 ) -> Iterator[Any]:
-    """`measure_lanes` of n images, a batch at a time: dispatched to the device, not waited for.
+    """`measure_lanes` of n images, a batch at a time, dispatched without waiting.
 
-    The last batch is as long as the others: `joined` cuts off what is too much.
+    The last batch is padded to the same length; `joined` removes the padding.
     """
     n = len(images)
     batch_size = min(batch_size, n)

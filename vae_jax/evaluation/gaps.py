@@ -1,7 +1,7 @@
-"""Why the ELBO lies below log p(x): the family of q, or the encoder that chooses one of it.
+"""Splits log p(x) - ELBO into a part by the family of q and a part by the encoder.
 
-log p(x) - ELBO(q(z | x)) = (log p(x) - ELBO(q*)) + (ELBO(q*) - ELBO(q(z | x))), q* the best of the
-family for this x alone: the approximation gap and the amortisation gap.
+log p(x) - ELBO(q(z | x)) = (log p(x) - ELBO(q*)) + (ELBO(q*) - ELBO(q(z | x))), where q* is
+the best of the family for this x alone: the approximation gap and the amortisation gap.
 
 References: Cremer, Li and Duvenaud 2018, Inference suboptimality in variational autoencoders,
 equation 4; q* by gradient: Hoffman et al. 2013, Stochastic variational inference.
@@ -64,8 +64,8 @@ def elbo(
 ) -> Float[Array, " b"]:
     """E_q[log p(x, z) - log q(z)] of any q of the family, by k samples.
 
-    The KL is sampled, even where it has a closed form: the closer q is to the true posterior, the
-    less a sample's noise is then.
+    The KL is sampled, even if it has a closed form: the variance of this estimator vanishes as q
+    approaches the true posterior.
     """
     trace = model.trace(variables, samples_of(q, key, k), None, label_b)
     return jnp.mean(log_joint(trace, x_bd) - log_posterior(trace), axis=0)
@@ -85,7 +85,7 @@ def optimized_posterior(
     search: Search,
     label_b: Any = None,
 ) -> Any:
-    """q*: from the parameters that the encoder gives, up the ELBO of this x alone."""
+    """q*: maximises the ELBO of this x alone, starting from the encoder's parameters."""
     optimizer = optax.adam(optax.cosine_decay_schedule(LEARNING_RATE, search.steps))
 
     def loss(q, key):
@@ -110,8 +110,8 @@ def gaps(
 ) -> Gaps:
     """Both ELBOs and log p(x); the gaps are their differences.
 
-    q* is of the family of q(z | x), a flow's maps its own too. A search that ends early leaves part
-    of the amortisation gap in the approximation gap.
+    q* is of the family of q(z | x); the maps of a flow are optimised too. If the search ends early,
+    part of the amortisation gap is counted in the approximation gap.
     """
     search_key, elbo_key, key = jax.random.split(key, 3)
     best = optimized_posterior(model, variables, search_key, x_bd, search, label_b)

@@ -1,6 +1,6 @@
-"""How good an estimator of a gradient is: its variance, its signal-to-noise ratio, its bias.
+"""The quality of gradient estimators: variance, signal-to-noise ratio and bias.
 
-Params and minibatch are fixed: from sample to sample only the estimator's own noise differs.
+Params and minibatch are fixed: samples differ only in the noise of the estimator.
 
 References: Rainforth et al. 2018, Tighter Variational Bounds are Not Necessarily Better; Tucker,
 Lawson, Gu and Maddison 2018, Doubly Reparameterized Gradient Estimators.
@@ -25,7 +25,7 @@ PARTS = {"encoder": ("encoder", "posterior"), "decoder": ("decoder", "likelihood
 
 
 class Moments(NamedTuple):
-    """Of n independent samples of a part's gradient."""
+    """Moments of n independent samples of the gradient of one part of the params."""
 
     mean: Any  # by parameter
     variance: Any  # by parameter, unbiased
@@ -33,7 +33,7 @@ class Moments(NamedTuple):
 
 
 class Quality(NamedTuple):
-    """Of an estimator, for one part of the params."""
+    """The quality of an estimator, for one part of the params."""
 
     variance: Float[Array, ""]
     signal_to_noise: Float[Array, ""]
@@ -41,10 +41,10 @@ class Quality(NamedTuple):
 
 
 class BiasTest(NamedTuple):
-    """Of the hypothesis that two estimators have one mean."""
+    """A test of the hypothesis that two estimators have the same mean."""
 
     largest_t: float  # the largest |t| of the directions
-    p_value: float  # the chance, at most, of such a one if the hypothesis holds
+    p_value: float  # upper bound on the probability of such a |t| under the hypothesis
 
 
 def parts_of(params: Params) -> Parts:

@@ -19,12 +19,12 @@ from vae_jax.models.model import (
     samples_of,
 )
 
-# Samples that share a key. The estimate is a function of it, and of no other size.
+# Samples that share a key. The estimate depends on this block size, but on no batch size.
 BLOCK = 50
 
 
 class ImportanceSampling(NamedTuple):
-    """An example's estimate [b], in nats, and what says how far to trust it."""
+    """The estimate for examples [b], in nats, and diagnostics of its reliability."""
 
     log_likelihood: Float[Array, "*b"]  # log (1/k) sum_k w_k: below log p(x), in expectation
     effective_sample_size: Float[Array, "*b"]  # (sum w)^2 / sum w^2, 1 to k
@@ -33,7 +33,7 @@ class ImportanceSampling(NamedTuple):
 
 
 def curve_samples(num_samples: int) -> tuple[int, ...]:
-    """1, 2, 5, 10, ... and at last `num_samples`: where the curve is."""
+    """The sample sizes of the curve: 1, 2, 5, 10, ... and last `num_samples`."""
     decades = range(len(str(num_samples)))
     numbers = (n * 10**decade for decade in decades for n in (1, 2, 5))
     return (*(n for n in numbers if n < num_samples), num_samples)
@@ -66,7 +66,7 @@ def importance_sampling(
     def log_weights(block) -> Float[Array, "k b"]:
         own = jax.random.fold_in(key, block)
         if q is None:
-            # What does not depend on the block is the encoder's, and computed once by XLA.
+            # The encoder's part does not depend on the block: XLA computes it once.
             trace = model.trace(variables, posterior_samples(model, own, BLOCK), x_bd, label_b)
         else:
             trace = model.trace(variables, samples_of(q, own, BLOCK), None, label_b)

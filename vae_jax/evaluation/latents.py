@@ -1,4 +1,4 @@
-"""What the latent units do."""
+"""The activity and the KL of latent units."""
 
 from typing import Any, NamedTuple
 
@@ -13,7 +13,7 @@ COLLAPSED = 0.01  # nats
 
 
 class Latents(NamedTuple):
-    """Of examples [b], by latent unit."""
+    """Values of each latent unit for examples [b]."""
 
     mean: Float[Array, "b l"]  # E_q[z]
     kl: Float[Array, "b l"] | None  # KL(q(z | x) || p(z)), nats; None: no closed form

@@ -1,6 +1,6 @@
 """Models. To add one, write its section, in a file of its own, and list it here.
 
-A section has abilities and model(spec) -> Model (models/model.py).
+A section has `abilities` and `model(spec) -> Model` (both types: models/model.py).
 """
 
 from typing import Any
@@ -32,7 +32,10 @@ class ModelSpec:
         NETWORKS, "mlp", "the network from z to the parameters of p(x | z)", key="decoder.name"
     )
     output_bias_from_data: bool = host(
-        False, flag, "start at the training set's pixel means", key="decoder.output_bias_from_data"
+        False,
+        flag,
+        "start it at the training set's pixel means",
+        key="decoder.output_bias_from_data",
     )
     likelihood: Any = family(LIKELIHOODS, "bernoulli", "p(x | z)")
     image_shape: Any = fact(lambda facts: facts.image_shape)
@@ -44,7 +47,7 @@ class ModelSpec:
         return self.kind.abilities
 
     def named(self) -> str:
-        """What was chosen, as the config says it."""
+        """The chosen model, prior and posterior, in the syntax of the config."""
         chosen = {"model.name": self.name} | choices_of(self.kind, "model")
         return ", ".join(f"{key} = {name!r}" for key, name in chosen.items())
 
@@ -73,7 +76,7 @@ class ModelSpec:
             yield from self.label_problems(data)
 
     def label_problems(self, data):
-        """What is wrong with the labels for a model that reads them."""
+        """What is wrong with the labels, for a model that reads them."""
         reader = self.named()
         train, test = data.train.labels, data.test.labels
         if train is None or test is None:
@@ -95,5 +98,5 @@ class ModelSpec:
 
 
 def make_model(spec: ModelSpec) -> Model:
-    """The model that `spec` says."""
+    """The model that `spec` describes."""
     return spec.kind.model(spec)

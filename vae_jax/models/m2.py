@@ -30,7 +30,7 @@ class M2:
     def model(self, spec) -> Model:
         """The conditional VAE, with a classifier of the encoder's architecture.
 
-        Where no labels are given, they are those that the classifier finds most likely.
+        If no labels are given, it uses those that the classifier finds most likely.
         """
         own = vae(spec, self.prior, self.posterior, spec.num_classes)
         classifier = spec.encoder.encoder(spec.image_shape, (("label", spec.num_classes),))

@@ -1,12 +1,12 @@
-"""What a model is, and what follows from a trace of it.
+"""The interface of a model, and what can be computed from a trace of it.
 
-A model has one or more layers of latents. Of each, `take` says what z is: samples of q(z | x) or of
-p(z), means, or values that are given. It is called by the model as
+A model has one or more layers of latents. For each layer, the function `take` chooses z: samples
+from q(z | x) or from p(z), means, or given values. The model calls it as
 
     take(i, q, p) -> z [k, b, l], its log density [k, b] or None
 
-i: the layer, 0 at the top; q: q(z | x, ...), None without x; p: p(z | the layers above), None where
-these are not known yet.
+i: the layer, 0 at the top; q: q(z | x, ...), None without x; p: p(z | the layers above), None if
+the layers above have no z yet.
 """
 
 import functools
@@ -21,42 +21,42 @@ from jaxtyping import Array, Float, Int, Key
 from vae_jax.probability.divergences import kl_divergence
 
 Params = dict[str, Any]
-# "params": trained; "stats": what changes without a gradient; "players": what an objective trains
-# beside the model.
+# "params": trained; "stats": updated without a gradient; "players": what an objective trains beside
+# the model.
 Variables = dict[str, Params]
 Take = Callable[[int, Any, Any], tuple[Array, Array | None]]
 
 
 class Start(NamedTuple):
-    """What the first params take from the training set."""
+    """What the initial params take from the training set."""
 
-    mean_d: Any = None  # [d], where the decoder's output bias starts; None: at 0
-    examples_nd: Any = None  # [n, d], where a prior's pseudo-inputs start
+    mean_d: Any = None  # [d], pixel means that set the decoder's output bias; None: it starts at 0
+    examples_nd: Any = None  # [n, d], initial pseudo-inputs of a prior
 
 
-NO_START = Start()  # nothing
+NO_START = Start()  # takes nothing from it
 
 
 class Abilities(NamedTuple):
-    """What an objective, a metric or a sweep may need of a model."""
+    """The properties of a model that an objective, a metric or a sweep may require."""
 
     num_layers: int
     posterior_type: type | None  # the distribution of a single layer's q(z | x)
-    prior_type: type | None  # of its p(z)
-    has_density: bool  # log q(z | x) of any z
-    has_closed_form: bool  # of KL(q(z | x) || p(z))
-    can_be_masked: bool  # a latent unit of it
-    reads_labels: bool  # is given them
+    prior_type: type | None  # the distribution of its p(z)
+    has_density: bool  # log q(z | x) can be computed for any z
+    has_closed_form: bool  # KL(q(z | x) || p(z)) has one
+    can_be_masked: bool  # single latent units can be masked out
+    reads_labels: bool  # takes labels as an input
     infers_labels: bool  # has a q(y | x)
-    examples: int  # how many training images its first params take
-    losses: tuple[str, ...] = ()  # the names of its own losses
+    examples: int  # the number of training images that its initial params take
+    losses: tuple[str, ...] = ()  # the names in Trace.losses
 
 
 class Layer(NamedTuple):
     """A layer of latents."""
 
     z_kbl: Float[Array, "k b l"]
-    log_q_kb: Float[Array, "k b"] | None  # its log density under what it was taken from
+    log_q_kb: Float[Array, "k b"] | None  # log density that `take` gave with z, or None
     q: Any  # q(z | x, ...), or None
     p: Any  # p(z | the layers above)
 
@@ -65,20 +65,20 @@ NOTHING: dict[str, Any] = {}
 
 
 class Trace(NamedTuple):
-    """What a model gives for some latents."""
+    """The outputs of a model for one choice of latents."""
 
-    layers: tuple[Layer, ...]  # the top first
+    layers: tuple[Layer, ...]  # from the top to the bottom
     x: Any  # p(x | z), of shape [k, b, d]
-    y: Float[Array, "b c"] | None = None  # logits of q(y | x), of a model that infers labels
+    y: Float[Array, "b c"] | None = None  # logits of q(y | x), if the model infers labels
     losses: dict[str, Float[Array, " b"]] = NOTHING  # the model's own, added to any objective
-    stats: Params = NOTHING  # after this minibatch
+    stats: Params = NOTHING  # their values after this minibatch
 
 
 class Model(NamedTuple):
     """A model as pure functions of its variables. x is [b, d]: flattened images.
 
     init:  (key, start: Start) -> {"params": ..., "stats": ...}.
-    trace: (variables, take, x=None, y=None) -> Trace; y [b]: labels, of a model that takes them.
+    trace: (variables, take, x=None, y=None) -> Trace; y [b]: labels, if the model takes them.
     """
 
     init: Callable[..., Variables]
@@ -86,52 +86,52 @@ class Model(NamedTuple):
     num_layers: int = 1
 
 
-# ---- what is taken -------------------------------------------------------------------------------
+# ---- functions for `take` ------------------------------------------------------------------------
 
 
 def posterior_samples(model: Model, key: Key[Array, ""], k: int) -> Take:
-    """k samples of every q."""
-    # From the bottom up, as inference goes.
+    """k samples from the q of every layer."""
+    # From the bottom up, which is the order of inference.
     keys = [key] if model.num_layers == 1 else list(jax.random.split(key, model.num_layers))[::-1]
     return lambda i, q, p: q.sample(keys[i], k)
 
 
 def prior_samples(model: Model, key: Key[Array, ""], k: int) -> Take:
-    """k samples of every p, for each of the batch."""
+    """k samples from the p of every layer, for each example."""
     keys = [key] if model.num_layers == 1 else list(jax.random.split(key, model.num_layers))
     return lambda i, q, p: p.sample(keys[i], k)
 
 
 def samples_of(q: Any, key: Key[Array, ""], k: int) -> Take:
-    """k samples of another q than the model's, which has one layer."""
+    """k samples from this q instead of the model's own; for a model with one layer."""
     return lambda i, _, p: q.sample(key, k)
 
 
 def posterior_means(i: int, q: Any, p: Any):
-    """The mean of every q."""
+    """The mean of the q of every layer."""
     return q.mean(), None
 
 
 def given(z: Sequence[Float[Array, "k b l"]]) -> Take:
-    """These, the top first; with log q(z | x) if there is an x."""
+    """These z, from the top to the bottom; with log q(z | x) if x is given."""
     return lambda i, q, p: (z[i], None if q is None else q.log_prob(z[i]))
 
 
-# ---- what follows --------------------------------------------------------------------------------
+# ---- what a trace gives --------------------------------------------------------------------------
 
 
 def latents(trace: Trace) -> tuple[Float[Array, "k b l"], ...]:
-    """z of every layer, the top first."""
+    """z of every layer, from the top to the bottom."""
     return tuple(layer.z_kbl for layer in trace.layers)
 
 
 def joined(z: Sequence[Float[Array, "k b l"]]) -> Float[Array, "k b l"]:
-    """All layers' units side by side, the bottom first."""
+    """The latent units of all layers concatenated, the bottom layer first."""
     return jnp.concatenate(z[::-1], axis=-1) if len(z) > 1 else z[0]
 
 
 def parted(z_kbl: Float[Array, "k b l"], sizes: Sequence[int]) -> tuple[Array, ...]:
-    """What `joined` joined, of layers of these sizes, the top first."""
+    """The inverse of `joined`, for layers of these sizes; from the top to the bottom."""
     parts, start = [], 0
     for size in sizes[::-1]:
         parts.append(z_kbl[..., start : start + size])
@@ -152,7 +152,7 @@ def log_posterior(trace: Trace) -> Float[Array, "k b"]:
 
 
 def sum_up(terms: Sequence[Array]) -> Array:
-    """Their sum, from the bottom layer to the top."""
+    """The sum of one term for each layer, added from the bottom to the top."""
     return functools.reduce(operator.add, terms[::-1])
 
 
@@ -162,7 +162,7 @@ def log_joint(trace: Trace, x_bd: Float[Array, "b d"]) -> Float[Array, "k b"]:
 
 
 def kl_by_unit(trace: Trace) -> Float[Array, "b l"] | None:
-    """KL(q(z | x) || p(z)) by latent unit, nats; None: a layer has no closed form."""
+    """KL(q(z | x) || p(z)) of each latent unit, nats; None if a layer has no closed form."""
     found = []
     for layer in trace.layers:
         kl_kbl = kl_divergence(layer.q, layer.p)
@@ -175,7 +175,7 @@ def kl_by_unit(trace: Trace) -> Float[Array, "b l"] | None:
 def posterior_mean(
     model: Model, variables: Variables, x_bd: Float[Array, "b d"], label_b: Any = None
 ) -> Float[Array, "b l"]:
-    """E_q[z] of all layers, the bottom first."""
+    """E_q[z] of all layers concatenated, the bottom layer first."""
     return joined(latents(model.trace(variables, posterior_means, x_bd, label_b)))[0]
 
 
@@ -193,7 +193,7 @@ def sample_prior(
     n: int,
     label_n: Int[Array, " n"] | None = None,
 ) -> Trace:
-    """A trace of n samples z of the prior, as a batch of one sample each: z [1, n, l]."""
+    """A trace of n samples from the prior, as a batch of n with one sample each: z [1, n, l]."""
     if label_n is not None:
         return model.trace(variables, prior_samples(model, key, 1), None, label_n)
     trace = model.trace(variables, prior_samples(model, key, n))
@@ -210,19 +210,19 @@ def generate(
     n: int,
     label_n: Int[Array, " n"] | None = None,
 ) -> Float[Array, "n d"]:
-    """E[x | z] of n samples z of the prior."""
+    """E[x | z] for n samples z from the prior."""
     return sample_prior(model, variables, key, n, label_n).x.mean()[0]
 
 
 def decode(
     model: Model, variables: Variables, z: Float[Array, "n l"], sizes, label_n: Any = None
 ) -> Float[Array, "n d"]:
-    """E[x | z] of given z, all layers' units side by side."""
+    """E[x | z] for a given z, which holds the units of all layers as `joined` does."""
     return model.trace(variables, given(parted(z[None], sizes)), None, label_n).x.mean()[0]
 
 
 def layer_sizes(model: Model, variables: Variables, label_b: Any = None) -> tuple[int, ...]:
-    """The latent units of each layer, the top first. Nothing is computed."""
+    """The number of latent units of each layer, top first; only shapes are evaluated."""
 
     def z(variables):
         return latents(sample_prior(model, variables, jax.random.key(0), 1, label_b))

@@ -16,8 +16,10 @@ from vae_jax.probability.distributions import DiagonalGaussian, StandardNormal, 
 
 
 class BottomUp(DiagonalGaussian):
-    """q(h1 | x), which knows nothing of h2: under q they depend on each other, and so the mean of
-    its KL to p(h1 | h2) is not the model's, and has no closed form.
+    """q(h1 | x), which is not conditioned on h2.
+
+    Under q, h1 and h2 depend on each other. So the mean of KL(q(h1 | x) || p(h1 | h2)) is not a
+    part of the model's KL, which has no closed form.
     """
 
 
@@ -27,10 +29,13 @@ class TwoLayers:
 
     top_size: int = static(10, whole(1), "dimensions of the upper layer", key="top.latent_size")
     top_widths: tuple[int, ...] = static(
-        (100,), several(whole(1)), "hidden units to it, and from it", key="top.widths"
+        (100,),
+        several(whole(1)),
+        "hidden units between the two layers",
+        key="top.widths",
     )
-    # Bounded, as what it reads is not: under relu a far sample of h1 has scales of e^15.
-    top_activation: str = choice(ACTIVATIONS, "tanh", "the nonlinearity", key="top.activation")
+    # Bounded, because h1 is not: with relu, an extreme sample of h1 gives scales of e^15.
+    top_activation: str = choice(ACTIVATIONS, "tanh", "their nonlinearity", key="top.activation")
 
     @property
     def abilities(self) -> Abilities:

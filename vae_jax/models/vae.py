@@ -31,7 +31,7 @@ def posterior_key():
 def one_layer_abilities(
     prior, posterior, *, reads_labels: bool = False, infers_labels: bool = False
 ) -> Abilities:
-    """Those of a model with one layer of latents."""
+    """The abilities of a model with one layer of latents."""
     is_diagonal = posterior.distribution_type is DiagonalGaussian
     return Abilities(
         num_layers=1,
@@ -69,13 +69,13 @@ class VAE:
 
 
 def vae(spec, prior, posterior, num_classes: int) -> Model:
-    """The model. Cheap: nothing is computed until a function is called.
+    """The model. Building it is cheap: nothing is computed until a function is called.
 
-    Where `spec.latent_mask` is 0, a latent unit is padding: its q(z | x) is the standard normal,
-    its KL 0, and the decoder does not see it; the rest is the model of as many units as are left.
-    Its weights are 0 and their gradients too.
+    A latent unit whose `spec.latent_mask` is 0 is padding: its q(z | x) is the standard normal, its
+    KL is 0, the decoder does not see it, and its weights and their gradients are 0. What remains is
+    the model of the other units.
 
-    With `num_classes`, encoder and decoder are given the label, one-hot.
+    With `num_classes` above 0, the encoder and the decoder are given the one-hot label.
     """
     mask_l, likelihood = spec.latent_mask, spec.likelihood
     encoder = spec.encoder.encoder(spec.image_shape, posterior.heads(spec.latent_size), num_classes)
@@ -84,7 +84,7 @@ def vae(spec, prior, posterior, num_classes: int) -> Model:
     )
 
     def context(label_b, k: int = 1) -> Float[Array, "n c"] | None:
-        """The labels of examples [k, b], one-hot, flat."""
+        """The one-hot labels of k samples for each example, [k b, c]; None without classes."""
         if not num_classes:
             return None
         assert label_b is not None, "this model takes labels: say which"
@@ -109,7 +109,7 @@ def vae(spec, prior, posterior, num_classes: int) -> Model:
         return posterior.distribution(params["posterior"], outputs, mask_l)
 
     def decode(params, z_kbl: Float[Array, "k b l"], label_b):
-        # One batch axis: with two, XLA transposes the activations for the weights' gradients.
+        # One batch axis: with two, XLA transposes the activations for the gradients of the weights.
         flat = gaussian.masked(z_kbl.reshape(-1, spec.latent_size), mask_l)
         raw = decoder.apply(params["decoder"], flat, context(label_b, len(z_kbl)))
         raw = raw.reshape(*z_kbl.shape[:2], *raw.shape[1:])

@@ -1,8 +1,8 @@
 """Convolutional networks, plain and residual, for images of any height, width and channels.
 
 An image is flattened in the order (height, width, channel), the channel fastest. Each width is one
-stage, which halves the map in the encoder, rounded up, and doubles it in the decoder, cut to the
-size that the encoder had there.
+stage. In the encoder it halves the map's size, rounded up; in the decoder it doubles it, cropped to
+the encoder's size at that stage.
 """
 
 from typing import Any

@@ -1,8 +1,8 @@
 """Convolutions as matrix products of shifted images.
 
-XLA's own are slow where these networks need them: on a CPU the gradient of a transposed one takes
-seconds (15 s a step for 64 to 32 channels at 28 x 28, batch 128, two cores, where this takes 0.1),
-and under vmap over lanes they become grouped convolutions, where these become batched products.
+XLA's convolutions are slow in two cases that occur here. On a CPU, the gradient of a transposed one
+takes seconds: 15 s a step for 64 to 32 channels at 28 x 28, batch 128, two cores; with this module
+0.1 s. Under vmap over lanes, they become grouped convolutions; these become batched products.
 """
 
 import flax.linen as nn

@@ -115,8 +115,7 @@ class ResidualMLP:
     """h <- W h + b, then h <- P h + W activation(h) + b for each further width; activation(h) last.
 
     P is the identity, or a linear projection where the width changes. The activation comes before
-    the weights, so that nothing but the projections stands on the way from the first layer to the
-    last.
+    the weights, so that the skip path from the first layer to the last has only the projections.
 
     References: He et al. 2016, Identity Mappings in Deep Residual Networks.
     """

@@ -1,11 +1,11 @@
-"""What a network is: two pure functions, and the keys that networks share.
+"""The interface of networks, as pairs of pure functions, and the keys that they share.
 
 A network's section has
 
     encoder(image_shape, heads, context_size=0) -> Encoder
     decoder(image_shape, params_per_dim, latent_size, context_size=0) -> Decoder
 
-image_shape is (height, width, channels); the context is what both are told beside x and z, such as
+image_shape is (height, width, channels); the context is an additional input of both, such as
 one-hot labels.
 """
 
@@ -25,13 +25,13 @@ Heads = tuple[tuple[str, int], ...]  # the names of an encoder's outputs, and th
 
 
 class Encoder(NamedTuple):
-    """q's side of the model: images, flattened, to the numbers that make q(z | x).
+    """Maps flattened images to the parameters of q(z | x).
 
     init:  (key, mask_l=None) -> params.
     apply: (params, x [b, d], context [b, c] = None) -> {head: [b, size]}.
 
-    `mask_l` is 0 for a latent unit that is padding, whose weights are then 0; None: there is none.
-    With it, every head has len(mask_l) outputs.
+    `mask_l` is 0 for padded latent units, whose weights are set to 0; None: no padding. With it,
+    every head has len(mask_l) outputs.
     """
 
     init: Callable
@@ -39,7 +39,7 @@ class Encoder(NamedTuple):
 
 
 class Decoder(NamedTuple):
-    """p's side: latent units to the `params_per_dim` numbers p that make p(x_d | z).
+    """Maps latent units to the `params_per_dim` = p parameters of each p(x_d | z).
 
     init:  (key, output_bias [d, p] = None: zeros, mask_l=None) -> params; mask_l as in Encoder.
     apply: (params, z [n, l], context [n, c] = None) -> [n, d, p].
@@ -66,10 +66,10 @@ def no_norm(h, name):
 
 
 def number_of_groups(channels: int) -> int:
-    """At most 8, of at least 4 channels each where there are as many.
+    """At most 8 groups, with at least 4 channels each; 1 group if that is not possible.
 
-    Of fewer it would be worse than none: on a map of one pixel, a group of one channel is always 0
-    after the norm, and a group of two always +-1.
+    Smaller groups would be worse than no norm: on a map of one pixel, a group of one channel is
+    always 0 after the norm, and a group of two always +-1.
     """
     return max((g for g in range(1, 9) if channels % g == 0 and channels >= 4 * g), default=1)
 
@@ -142,7 +142,7 @@ class Head(nn.Module):
 def linear_heads(heads: Heads, h_bf):
     """The last layer of every encoder: {head: [b, size]}, linear in the features h [b, f].
 
-    All heads are one matrix product, forward and backward: each alone is a thin one.
+    All heads share one matrix product: one product per head would be thin and slow.
     """
     names, sizes = zip(*heads, strict=True)
     kernels, biases = zip(
@@ -166,7 +166,7 @@ def context_of(context, rows: int, context_size: int):
 def encoder_of(
     module: nn.Module, image_shape: tuple[int, int, int], heads: Heads, context_size: int
 ) -> Encoder:
-    """The encoder that `module`, a function (x [b, d], context [b, c]) -> {head: [b, size]}, is."""
+    """The Encoder of a Flax module (x [b, d], context [b, c]) -> {head: [b, size]}."""
 
     def init(key, mask_l=None):
         x_bd, context = jnp.zeros((1, math.prod(image_shape))), jnp.zeros((1, context_size))
@@ -192,7 +192,7 @@ def decoder_of(
     latent_size: int,
     context_size: int,
 ) -> Decoder:
-    """The decoder that `module`, a function (context and z) [n, c + l] -> [n, d * p], is.
+    """The Decoder of a Flax module (context and z) [n, c + l] -> [n, d * p].
 
     `first_layers` names the dense layers that see z. The context comes before z, so that adding a
     latent unit moves no row of their weights. The last layer's name is "output".

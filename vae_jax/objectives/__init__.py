@@ -1,4 +1,4 @@
-"""What is optimised. To add a bound, write its section, and list it here or in BOUNDS."""
+"""Training objectives. To add a bound, write its section and list it here or in BOUNDS."""
 
 from typing import Any
 
@@ -36,27 +36,27 @@ class Objective:
     warmup_cycle: float = traced(
         1,
         whole(1),
-        "equal parts of the run, at whose start beta is 0 again",
+        "equal parts of the run; beta restarts from 0 in each",
         key="warmup_cycles",
         to=steps_of_a_part,
     )
     corruption: Any = family(
-        CORRUPTIONS, "none", "noise on what the encoder sees, the target being clean"
+        CORRUPTIONS, "none", "noise on the encoder's input; the likelihood is of the clean x"
     )
-    regularizer: Any = family(REGULARIZERS, "none", "added to the loss of a minibatch")
+    regularizer: Any = family(REGULARIZERS, "none", "term added to the loss of a minibatch")
 
     @property
     def is_unit_by_unit(self) -> bool:
-        """Whether no part of it sees latent units together: then a masked one leaves no trace."""
+        """Whether no part of it mixes latent units: then a masked unit has no effect."""
         return self.bound.is_unit_by_unit and isinstance(self.regularizer, NoRegularizer)
 
     def regularizer_named(self) -> str:
-        """As the config says it."""
+        """The chosen regulariser, in the syntax of the config."""
         name = next(n for n, own in REGULARIZERS.items() if type(self.regularizer) is own)
         return f"objective.regularizer = {name!r}"
 
     def players(self, latent_size: int) -> dict[str, Player]:
-        """What is trained beside the model, by its name."""
+        """{name: player}: the networks that are trained beside the model."""
         named = getattr(self.regularizer, "players", None)
         return named(latent_size) if named else {}
 
@@ -75,7 +75,7 @@ def weights_at(objective: Objective, step: Any) -> Weights:
     (cyclical).
     """
     step = jnp.asarray(step, jnp.float32)
-    cycles = jnp.floor(step / objective.warmup_cycle)  # 0 of an infinite one
+    cycles = jnp.floor(step / objective.warmup_cycle)  # 0 if the cycle is infinite
     in_cycle = step - jnp.where(cycles > 0, cycles * objective.warmup_cycle, 0.0)
     beta = objective.beta * ramp(in_cycle, objective.warmup_steps)
     return Weights(objective.num_samples, beta, step)
@@ -92,11 +92,11 @@ def loss(
     *,
     regularized: bool = True,
 ) -> Loss:
-    """The loss at a step of the training, and the terms of its bound, each example's own.
+    """The loss at a training step, and the terms of its bound for each example.
 
-    Without `regularized`, the loss is the bound's alone, which one example has by itself (with free
-    bits or a capacity, whose KL is a batch's mean, it is then that of a batch of one). A player's
-    gradient is that of its own loss, whatever the regulariser's weight.
+    With `regularized` False, the loss is that of the bound alone, which is defined for one example
+    (free bits and a capacity act on a batch's mean KL: they then see a batch of one). The gradient
+    of a player is that of its own loss, whatever the weight of the regulariser.
     """
     weights = weights_at(objective, step)
     if not isinstance(objective.corruption, NoCorruption):
@@ -110,5 +110,5 @@ def loss(
     added, of_players = regularizer(regularizer_key, model, variables, found.trace, x_bd, label_b)
     value = found.value + regularizer.weight * added
     if of_players is not None:
-        value += of_players - jax.lax.stop_gradient(of_players)  # its gradient, not its value
+        value += of_players - jax.lax.stop_gradient(of_players)  # adds a gradient, not a value
     return found._replace(value=value)

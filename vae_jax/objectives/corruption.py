@@ -1,10 +1,11 @@
-"""Noise on what the encoder sees, while the likelihood is that of the clean x.
+"""Noise on the encoder's input; the likelihood is that of the clean x.
 
-The bound is still one on log p(x): q(z | x) is then the mean over the noise, and the KL to it the
-smaller (Im, Ahn, Memisevic and Bengio 2017, Denoising criterion for variational auto-encoding).
+The objective is still a bound on log p(x): q(z | x) is then a mixture over the noise, and its KL is
+at most the mean KL (Im, Ahn, Memisevic and Bengio 2017, Denoising criterion for variational
+auto-encoding).
 
-To add one, write its section, called as corruption(key, x [b, d]) -> x as the encoder sees it, and
-list it below.
+To add one, write its section, called as corruption(key, x [b, d]) -> the encoder's input, and list
+it below.
 """
 
 import jax
@@ -17,12 +18,14 @@ from vae_jax.models.model import Model
 
 
 def chance_key():
-    return traced(0.0, number(0, 1), "chance of a pixel", key="corruption_amount")
+    return traced(
+        0.0, number(0, 1), "probability that a pixel is replaced", key="corruption_amount"
+    )
 
 
 @section
 class NoCorruption:
-    """None."""
+    """No noise."""
 
     def __call__(self, key: Key[Array, ""], x_bd: Float[Array, "b d"]):
         return x_bd
@@ -30,7 +33,7 @@ class NoCorruption:
 
 @section
 class GaussianNoise:
-    """x + scale * noise, not clipped."""
+    """x + scale * standard normal noise, not clipped."""
 
     scale: float = traced(0.0, number(0), "scale of the noise", key="corruption_amount")
 
@@ -40,7 +43,7 @@ class GaussianNoise:
 
 @section
 class Masking:
-    """0 with some chance (Vincent et al. 2010, section 3.3)."""
+    """Sets a pixel to 0 with some probability (Vincent et al. 2010, section 3.3)."""
 
     chance: float = chance_key()
 
@@ -50,7 +53,7 @@ class Masking:
 
 @section
 class SaltAndPepper:
-    """0 or 1, as likely, with some chance (Vincent et al. 2010, section 3.3)."""
+    """Replaces pixels by 0 or 1, equally likely, with some probability (Vincent et al. 2010)."""
 
     chance: float = chance_key()
 
@@ -68,10 +71,10 @@ CORRUPTIONS = {
 
 
 def corrupted(model: Model, key: Key[Array, ""], corruption) -> Model:
-    """`model` with noise on what its encoder sees, the same noise at every call for one x."""
+    """`model` with noise on its encoder's input; every call uses the same noise."""
 
     def trace(variables, take, x_bd=None, label_b=None):
-        # The same noise again is what is wanted: jax's watch on reused keys is told so.
+        # The noise is reused on purpose: clone tells jax's check for reused keys so.
         seen_bd = None if x_bd is None else corruption(jax.random.clone(key), x_bd)
         return model.trace(variables, take, seen_bd, label_b)
 

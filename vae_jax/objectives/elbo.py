@@ -21,19 +21,19 @@ from vae_jax.models.model import (
 )
 from vae_jax.objectives.objective import TERMS, Loss, Scalar, Terms, Weights, ramp
 
-KLS = {"analytic": "in closed form", "sampled": "over the samples that the reconstruction takes"}
+KLS = {"analytic": "in closed form", "sampled": "estimated with the samples of the reconstruction"}
 GRADIENTS = {
     "reparameterized": "through the samples z(q, noise) (Kingma and Welling 2014)",
-    "sticking_the_landing": "log q(z | x) reaches the encoder through z alone (Roeder et al. 2017)",
+    "sticking_the_landing": "log q(z | x) has a gradient only through z (Roeder et al. 2017)",
 }
 
 
 def kl_key():
-    return choice(KLS, "analytic", "how the KL is taken")
+    return choice(KLS, "analytic", "how the KL is computed")
 
 
 def kl_needs(kl: str, config):
-    """What is wrong with a KL in closed form."""
+    """What is wrong with the choice of a KL in closed form."""
     if kl == "analytic" and not config.model.abilities.has_closed_form:
         yield (
             f"objective.kl = 'analytic' has no closed form for {config.model.named()}; it should "
@@ -49,10 +49,10 @@ def elbo_terms(
     num_samples: int,
     label_b: Any = None,
 ) -> Terms:
-    """log p(x) >= E_q[log p(x | z)] - KL(q(z | x) || p(z)), each example's own.
+    """log p(x) >= E_q[log p(x | z)] - KL(q(z | x) || p(z)), for each example.
 
-    The expectation is the mean over `num_samples` samples; the KL is exact where it has a closed
-    form, the mean over the same samples elsewhere.
+    The expectation is estimated by the mean over `num_samples` samples. The KL is exact if it has a
+    closed form; if not, it is the mean over the same samples.
 
     References: Kingma and Welling 2014, equations 2, 3, 7 and 10.
     """
@@ -63,12 +63,12 @@ def elbo_terms(
 
 
 def reconstruction(trace: Trace, x_bd: Float[Array, "b d"]) -> Float[Array, " b"]:
-    """E_q[log p(x | z)], the mean over the samples."""
+    """E_q[log p(x | z)], estimated by the mean over the samples."""
     return jnp.mean(trace.x.log_prob(x_bd[None]), axis=0)
 
 
 def sampled_kl(trace: Trace, log_q_kb: Float[Array, "k b"]) -> Float[Array, "b 1"]:
-    """E_q[log q(z | x) - log p(z)], the mean over the samples, of all units together."""
+    """E_q[log q(z | x) - log p(z)], the mean over the samples; one value for all units."""
     return jnp.mean(log_q_kb - log_prior(trace), axis=0)[:, None]
 
 
@@ -80,7 +80,7 @@ def terms_of(reconstruction_b: Float[Array, " b"], kl_b: Float[Array, " b"], tra
 
 
 def free(kl_bu: Float[Array, "b u"], free_bits: Scalar, group: int) -> Float[Array, ""]:
-    """sum_groups max(free_bits, mean_b KL of the group): what is below is not worth reducing.
+    """sum_groups max(free_bits, mean_b KL of the group): no gradient below free_bits.
 
     References: Kingma et al. 2016, equation 15.
     """
@@ -93,21 +93,21 @@ def free(kl_bu: Float[Array, "b u"], free_bits: Scalar, group: int) -> Float[Arr
 class Elbo:
     """E_q[log p(x | z)] - KL(q(z | x) || p(z)) (Kingma and Welling 2014).
 
-    loss = -mean_b reconstruction + beta |KL - capacity|, KL the batch's mean, with free bits. The
-    terms are those of the bound itself.
+    loss = -mean_b reconstruction + beta |KL - capacity|, where KL is the mean over the batch, with
+    free bits. The terms are those of the bound without beta, free bits or capacity.
 
-    With the gradient "sticking_the_landing", log q(z | x) depends on the encoder through z alone:
-    the same mean, and no variance at all where q(z | x) is the true posterior.
+    With the gradient "sticking_the_landing", log q(z | x) has a gradient only through z. The mean
+    of the estimator is unchanged; its variance is 0 where q(z | x) is the true posterior.
 
     References: beta: Higgins et al. 2017, equation 4; capacity: Burgess et al. 2018, equation 8;
     gradient: Roeder, Wu and Duvenaud 2017, algorithm 2.
     """
 
     kl: str = kl_key()
-    gradient: str = choice(GRADIENTS, "reparameterized", "the estimator of its gradient")
+    gradient: str = choice(GRADIENTS, "reparameterized", "the gradient estimator")
     free_bits: float = traced(0.0, number(0), "nats of each group's KL that cost nothing")
     free_bits_group: int = static(1, whole(0), "latent units in such a group; 0: all of them")
-    capacity: float = traced(0.0, number(0), "nats that the KL is drawn to; 0: as small as can be")
+    capacity: float = traced(0.0, number(0), "nats, the target of the KL; 0: the KL is minimised")
     capacity_steps: float = traced(
         0.0,
         number(0),
@@ -171,7 +171,7 @@ class Elbo:
 
 
 def density_needs(gradient: str, config):
-    """What is wrong with an estimator of log q(z | x) of a given z."""
+    """What is wrong with an estimator that needs log q(z | x) of a given z."""
     if not config.model.abilities.has_density:
         yield (
             f"objective.gradient = {gradient!r} needs log q(z | x) of a given z, which "

@@ -1,13 +1,13 @@
-"""Bounds of several importance-weighted samples, and the estimators of their gradients.
+"""Bounds with several importance-weighted samples, and estimators of their gradients.
 
 log w_k = log p(x | z_k) + beta (log p(z_k) - log q(z_k | x)), z_k ~ q(z | x); a bound is a function
-of (log w_1, ..., log w_k), which lies below log p(x) in expectation where beta is 1.
+of (log w_1, ..., log w_k). With beta = 1, its expectation is at most log p(x).
 
-To add one, write its section, with the keys that are its own, and list it in BOUNDS. It has
+To add one, write its section, with its own keys, and list it in BOUNDS. It has
 
     value(log_w [k, b])     the bound of each example [b]
-    curvature(log_w [k, b]) its second derivative by each log w (doubly reparameterised gradients)
-    encoder_bound()         the bound that the encoder's own params climb; None: this one
+    curvature(log_w [k, b]) its second derivative in each log w (doubly reparameterised gradients)
+    encoder_bound()         the bound that the encoder's params maximise; None: this one
 """
 
 import math
@@ -49,7 +49,7 @@ def spread(log_w: Float[Array, "k *shape"]) -> Float[Array, "k *shape"]:
 
 
 class LogDensities(NamedTuple):
-    """What the weights of a set of samples are made of."""
+    """The parts of the log importance weights of a set of samples."""
 
     log_likelihood_kb: LogWeights
     log_prior_kb: LogWeights
@@ -60,12 +60,12 @@ class LogDensities(NamedTuple):
 
 
 def log_densities(trace: Trace, x_bd, log_q_kb: LogWeights) -> LogDensities:
-    """Of the trace's z; log q(z | x) as it is given."""
+    """The log densities of the trace's z; log q(z | x) is the argument."""
     return LogDensities(trace.x.log_prob(x_bd[None]), log_prior(trace), log_q_kb)
 
 
 class Minibatch(NamedTuple):
-    """What an estimator is given."""
+    """The input of a gradient estimator."""
 
     key: Array
     x_bd: Float[Array, "b d"]
@@ -77,14 +77,14 @@ fixed = jax.lax.stop_gradient
 
 
 def with_gradient_of(value: Float[Array, ""], *others: Float[Array, ""]) -> Float[Array, ""]:
-    """`value`, whose gradient is that of all together."""
+    """`value`, with the sum of all gradients as its gradient."""
     for other in others:
         value = value + (other - fixed(other))
     return value
 
 
 def slopes(value: Callable, log_w_kb: LogWeights) -> LogWeights:
-    """d(sum_b bound) / d log w, as plain values."""
+    """d(sum_b bound) / d log w, as constants."""
     return fixed(jax.grad(lambda log_w: jnp.sum(value(log_w)))(fixed(log_w_kb)))
 
 
@@ -98,7 +98,7 @@ def reparameterized(bound, model: Model, variables: Variables, batch: Minibatch)
     if own is None:
         total = jnp.sum(bound.value(parts.log_weight(weights.beta)))
     else:
-        # p(x, z) climbs one bound with q as plain values, q the other with p as plain values.
+        # p(x, z) maximises one bound with q held constant, q the other with p held constant.
         z, log_q_kb = latents(trace), parts.log_q_kb
         of_model = model.trace(variables, given(fixed(z)), None, label_b)
         of_encoder = model.trace(fixed(variables), given(z), None, label_b)
@@ -109,11 +109,10 @@ def reparameterized(bound, model: Model, variables: Variables, batch: Minibatch)
 
 
 def doubly_reparameterized(bound, model: Model, variables: Variables, batch: Minibatch):
-    """The encoder's gradient with its score term reparameterised once more.
+    """The encoder's gradient, with its score term reparameterised a second time.
 
-    With a_k and h_k the bound's first and second derivatives by log w_k, the path through z_k
-    counts a_k - beta h_k (the IWAE's: w_k^2), and log q(z | x) depends on the encoder through z
-    alone.
+    With a_k and h_k the bound's first and second derivatives in log w_k, the path through z_k has
+    the weight a_k - beta h_k (for the IWAE: w_k^2). log q(z | x) has a gradient only through z.
 
     References: Tucker, Lawson, Gu and Maddison 2018, equation 8.
     """
@@ -121,10 +120,10 @@ def doubly_reparameterized(bound, model: Model, variables: Variables, batch: Min
     take = posterior_samples(model, batch.key, weights.num_samples)
     trace = model.trace(variables, take, x_bd, label_b)
     z = latents(trace)
-    # By z alone: every param is a plain value.
+    # Gradient in z alone: every param is a constant.
     of_z = model.trace(fixed(variables), given(z), x_bd, label_b)
     path = log_densities(of_z, x_bd, log_posterior(of_z)).log_weight(weights.beta)
-    # By the params of p(x, z) alone.
+    # Gradient in the params of p(x, z) alone.
     of_model = model.trace(variables, given(fixed(z)), None, label_b)
     parts = log_densities(of_model, x_bd, fixed(log_posterior(of_z)))
     log_w_kb = parts.log_weight(weights.beta)
@@ -135,9 +134,9 @@ def doubly_reparameterized(bound, model: Model, variables: Variables, batch: Min
 
 
 def wake(bound, model: Model, variables: Variables, batch: Minibatch):
-    """The bound with z as plain values: what p(x, z) climbs, q(z | x) left out.
+    """The bound with z held constant: p(x, z) maximises it, and q(z | x) has no gradient from it.
 
-    (The p(z) of a VampPrior is the encoder's, at its pseudo-inputs.)
+    (Except with a VampPrior, whose p(z) is the encoder's output for its pseudo-inputs.)
     """
     _, x_bd, label_b, weights = batch
     take = posterior_samples(model, batch.key, weights.num_samples)
@@ -151,7 +150,7 @@ def wake(bound, model: Model, variables: Variables, batch: Minibatch):
 
 
 def wake_wake(bound, model: Model, variables: Variables, batch: Minibatch):
-    """Reweighted wake-sleep, q by its wake phase: it climbs sum_k w_k log q(z_k | x).
+    """Reweighted wake-sleep, wake phase for q: it maximises sum_k w_k log q(z_k | x).
 
     References: Bornschein and Bengio 2015, equations 5 and 8.
     """
@@ -162,7 +161,7 @@ def wake_wake(bound, model: Model, variables: Variables, batch: Minibatch):
 
 
 def wake_sleep(bound, model: Model, variables: Variables, batch: Minibatch):
-    """Reweighted wake-sleep, q by its sleep phase: it climbs log q(z | x) of x, z ~ p(x, z).
+    """Reweighted wake-sleep, sleep phase for q: it maximises log q(z | x), x and z ~ p(x, z).
 
     References: Bornschein and Bengio 2015, equations 5 and 9; Hinton et al. 1995.
     """
@@ -187,14 +186,14 @@ OF_ANY_BOUND = {name: ESTIMATORS[name] for name in ("doubly_reparameterized", "r
 
 
 def gradient_key(estimators=OF_ANY_BOUND):
-    return choice(estimators, "reparameterized", "the estimator of its gradient")
+    return choice(estimators, "reparameterized", "the gradient estimator")
 
 
 def importance_loss(bound, model: Model, variables, key, x_bd, label_b, weights: Weights) -> Loss:
-    """loss = -mean_b of the bound, its gradient by the estimator that it names.
+    """loss = -mean_b bound, with the gradient estimator that the bound names.
 
-    In the Terms, the score is that bound at beta = 1; elbo, reconstruction and kl are means over
-    the samples.
+    In the Terms, the score is the bound at beta = 1; elbo, reconstruction and kl are means over the
+    samples.
     """
     batch = Minibatch(key, x_bd, label_b, weights)
     value, parts, trace = ESTIMATORS[bound.gradient](bound, model, variables, batch)
@@ -210,13 +209,13 @@ def importance_loss(bound, model: Model, variables, key, x_bd, label_b, weights:
 
 
 def gradient_needs(bound, config):
-    """What is wrong with the estimator."""
+    """What is wrong with the gradient estimator."""
     if bound.gradient != "reparameterized":
         yield from density_needs(bound.gradient, config)
 
 
 def no_other_bound(bound):
-    """encoder_bound of most."""
+    """The encoder_bound of most bounds: None."""
     return None
 
 
@@ -237,7 +236,7 @@ class IWAE:
 
 
 def groups_key():
-    return static(1, whole(1), "groups that the samples are in")
+    return static(1, whole(1), "groups into which the samples are split")
 
 
 def groups_needs(bound, config):
@@ -253,7 +252,7 @@ def groups_needs(bound, config):
 
 @section
 class MIWAE:
-    """The mean over m groups of log (m/k) sum w_k of the group.
+    """The mean over m groups of log (m/k) sum w_k, the sum over the k/m samples of a group.
 
     References: Rainforth et al. 2018, equation 9.
     """
@@ -272,13 +271,13 @@ class MIWAE:
         return jnp.mean(log_mean_exp(self.grouped(log_w_kb)), axis=0)
 
     def curvature(self, log_w_kb: LogWeights) -> LogWeights:
-        """w (1 - w) / m, the weights normalised in each group."""
+        """w (1 - w) / m, with the weights normalised in each group."""
         return spread(self.grouped(log_w_kb)).reshape(log_w_kb.shape) / self.num_groups
 
 
 @section
 class PIWAE:
-    """The IWAE's bound for the model, the MIWAE's for the encoder.
+    """The IWAE bound for the decoder and prior, the MIWAE bound for the encoder.
 
     References: Rainforth et al. 2018, section 4.
     """
@@ -307,7 +306,9 @@ class CIWAE:
     """
 
     gradient: str = gradient_key()
-    elbo_weight: float = traced(0.5, number(0, 1), "that of the ELBO beside the IWAE's bound")
+    elbo_weight: float = traced(
+        0.5, number(0, 1), "weight of the ELBO; the IWAE bound has the rest"
+    )
 
     infers_labels, is_unit_by_unit, terms = False, True, TERMS
     loss, needs, encoder_bound = importance_loss, gradient_needs, no_other_bound
@@ -320,8 +321,8 @@ class CIWAE:
         return (1 - self.elbo_weight) * spread(log_w_kb)
 
 
-# Where t times log w's way from its mean is below this, log mean exp loses its digits, and two
-# terms of its series have them.
+# Where |t (log w - mean log w)| is below this, log mean exp loses precision, and two terms of its
+# series are accurate.
 SMALL = 5e-3
 
 
@@ -333,7 +334,7 @@ class Renyi:
     """
 
     gradient: str = gradient_key()
-    alpha: float = traced(0.5, number(0), "its order; 0: the IWAE's bound, 1: the ELBO")
+    alpha: float = traced(0.5, number(0), "its order; 0: the IWAE bound, 1: the ELBO")
 
     infers_labels, is_unit_by_unit, terms = False, True, TERMS
     loss, needs, encoder_bound = importance_loss, gradient_needs, no_other_bound

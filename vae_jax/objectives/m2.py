@@ -1,4 +1,4 @@
-"""The semi-supervised bound: examples with a label, and examples without."""
+"""The semi-supervised bound, for examples with and without a label."""
 
 import math
 
@@ -14,17 +14,19 @@ from vae_jax.objectives.objective import TERMS, Loss, Weights
 
 @section
 class M2Bound:
-    """The bound on log p(x, y) of an example with a label, on log p(x) of one without.
+    """The bound on log p(x, y) of a labelled example, and on log p(x) of an unlabelled one.
 
-    With L(y) = E_q[log p(x | y, z)] - KL(q(z | x, y) || p(z)) + log p(y), p(y) uniform, it is L(y),
-    or sum_y q(y | x) (L(y) - log q(y | x)); the loss adds -log q(y | x) of the labelled ones, times
-    `classification_weight`. A label of -1 is none.
+    L(y) = E_q[log p(x | y, z)] - KL(q(z | x, y) || p(z)) + log p(y), with p(y) uniform, for a
+    labelled example; sum_y q(y | x) (L(y) - log q(y | x)) for an unlabelled one. The loss adds
+    `classification_weight` times the mean -log q(y | x) of the labelled ones. Label -1: unlabelled.
 
     References: Kingma, Rezende, Mohamed and Welling 2014, equations 6 to 9.
     """
 
     kl: str = kl_key()
-    classification_weight: float = traced(1.0, number(0), "of -log q(y | x) of labelled examples")
+    classification_weight: float = traced(
+        1.0, number(0), "weight of -log q(y | x) of labelled examples"
+    )
 
     infers_labels = is_unit_by_unit = True
     terms = TERMS
@@ -42,7 +44,7 @@ class M2Bound:
             return reconstruction(trace, x_bd), jnp.sum(kl_bu, axis=-1), trace
 
         num_classes = jax.eval_shape(of_class, 0)[2].y.shape[-1]
-        # The same noise for every class: their differences are what q(y | x) learns from.
+        # The same noise for every class: q(y | x) learns from the differences between classes.
         reconstruction_cb, kl_cb, traces = jax.vmap(of_class)(jnp.arange(num_classes))
         trace = jax.tree.map(lambda leaf: leaf[0], traces)
         log_q_bc = jax.nn.log_softmax(trace.y, axis=-1)
@@ -52,7 +54,7 @@ class M2Bound:
         weight_bc = jnp.where(is_known_b[:, None], known_bc, jnp.exp(log_q_bc))
         reconstruction_b = jnp.sum(weight_bc * reconstruction_cb.T, axis=-1)
         kl_z_b = jnp.sum(weight_bc * kl_cb.T, axis=-1)
-        # KL(q(y | x) || p(y)), or -log p(y) of a label that is known.
+        # KL(q(y | x) || p(y)), or -log p(y) if the label is known.
         negative_entropy_b = jnp.where(
             is_known_b, 0.0, jnp.sum(jnp.exp(log_q_bc) * log_q_bc, axis=-1)
         )

@@ -1,7 +1,7 @@
-"""What every objective takes and gives.
+"""The interface of objectives.
 
-A bound's section says whether it infers_labels, whether it is_unit_by_unit (no part of it sees
-latent units together), the names of its terms, and has
+The section of a bound has the attributes infers_labels, is_unit_by_unit (True if no part of it
+mixes latent units) and terms (their names), and the method
 
     loss(model, variables, key, x [b, d], y [b] or None, weights: Weights) -> Loss
 """
@@ -17,37 +17,37 @@ from vae_jax.models.model import Trace
 Scalar = Float[Array, ""] | float
 
 
-TERMS = ("elbo", "reconstruction", "kl")  # those of most
+TERMS = ("elbo", "reconstruction", "kl")  # the terms of most bounds
 
 
 class Terms(NamedTuple):
-    """What an objective says of each example, without the weights of its loss.
+    """The terms of the bound for each example, without the weights of the loss.
 
-    Records, tables and curves are made of these names.
+    Records, tables and curves use these names.
     """
 
-    score: Float[Array, " b"]  # what validation picks the best by: higher is better; nats
+    score: Float[Array, " b"]  # validation picks the best params by it: higher is better; nats
     parts: dict[str, Float[Array, " b"]]
 
 
 class Loss(NamedTuple):
-    """What is minimised, and what it is made of."""
+    """The loss to minimise, and the terms of its bound."""
 
     value: Float[Array, ""]
     terms: Terms
-    trace: Trace  # that regularisers look at
+    trace: Trace  # for the regularisers
 
 
 class Weights(NamedTuple):
-    """What an objective gives to its bound, at a step of the training."""
+    """What an objective passes to its bound at a training step."""
 
-    num_samples: int  # k, of q(z | x) for each example
-    beta: Scalar  # of the KL
+    num_samples: int  # k, samples of q(z | x) for each example
+    beta: Scalar  # weight of the KL
     step: Scalar
 
 
 class Player(NamedTuple):
-    """What an objective trains beside the model, by an Adam of its own."""
+    """A network that an objective trains beside the model, with its own Adam."""
 
     init: Callable[..., Any]  # key -> params
     learning_rate: Scalar
@@ -56,6 +56,6 @@ class Player(NamedTuple):
 
 
 def ramp(step: Scalar, over: Scalar):
-    """min(1, step / over): how far a number has risen; 1 where it does not take any steps."""
-    # Where it takes none, the ratio at step 0 is 1 / 1.
+    """min(1, step / over): the fraction of a linear rise over `over` steps; 1 if over is 0."""
+    # If over is 0, the ratio at step 0 is 1 / 1.
     return jnp.minimum(1.0, jnp.maximum(step, over == 0) / jnp.maximum(over, 1))

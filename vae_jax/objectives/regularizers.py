@@ -1,10 +1,10 @@
-"""What a loss may add to a bound: of a whole minibatch, in nats unless said.
+"""Terms added to the loss, computed from a whole minibatch; in nats unless stated otherwise.
 
 To add one, write its section, with a `weight`, and list it below. It is called as
 
     regularizer(key, model, variables, trace, x, y) -> Added
 
-and may have players(latent_size), which it trains by the second part of what it gives.
+and may have players(latent_size), which are trained with the loss `Added.of_players`.
 """
 
 import math
@@ -36,12 +36,12 @@ from vae_jax.probability.gaussian import Gaussian
 class Added(NamedTuple):
     """What a regulariser adds to the loss."""
 
-    value: Float[Array, ""]  # times its weight
-    of_players: Any = None  # the loss of its players alone; None: it has none
+    value: Float[Array, ""]  # before its weight
+    of_players: Any = None  # the loss of its players; None: no players
 
 
 def log_density_matrix(q: Gaussian, z_bl: Float[Array, "b l"]) -> Float[Array, "b b l"]:
-    """log q(z_i | x_j) of every sample i under every example's posterior j, by latent unit."""
+    """log q(z_i | x_j) of each sample i under the posterior of each example j, by latent unit."""
     shape = (len(z_bl), *q.mean.shape)
     each = Gaussian(*(jnp.broadcast_to(leaf[None], shape) for leaf in q))
     return gaussian.log_prob(each, jnp.broadcast_to(z_bl[:, None], shape))
@@ -59,15 +59,17 @@ def total_correlation(
 def weighted_log_weights(batch_size: int, dataset_size: int) -> Float[Array, "b b"]:
     """Minibatch-weighted sampling: every weight is 1 / (n b) (Chen et al. 2018, equation 5).
 
-    Each log density comes out low, by up to log n; so the total correlation, which takes l of
-    them from one, comes out high, by up to (l - 1) log n: of use as a loss, not as a number.
+    Each log density is too low, by up to log n. The total correlation, one of them minus l others,
+    can be too high by up to (l - 1) log n: useful as a loss, not as an estimate.
     """
     return jnp.full((batch_size, batch_size), -math.log(dataset_size * batch_size))
 
 
 def stratified_log_weights(batch_size: int, dataset_size: int) -> Float[Array, "b b"]:
-    """Minibatch-stratified sampling: an example itself counts 1 / n, each of the m = b - 1 others
-    1 / m, but one of them (n - m) / (n m) (Chen et al. 2018, appendix C.2).
+    """Minibatch-stratified sampling (Chen et al. 2018, appendix C.2).
+
+    The weight of an example itself is 1 / n, that of one other example is (n - m) / (n m), and that
+    of each remaining example is 1 / m; m = b - 1.
 
     Raises:
       ValueError: a batch of one, or larger than the data set.
@@ -85,7 +87,7 @@ def stratified_log_weights(batch_size: int, dataset_size: int) -> Float[Array, "
 
 
 def first_z(trace: Trace) -> Float[Array, "b l"]:
-    """The first sample of each q(z | x), all layers side by side."""
+    """The first sample of each q(z | x), all layers concatenated."""
     return joined(latents(trace))[0]
 
 
@@ -96,11 +98,11 @@ def own_gaussian(trace: Trace) -> Gaussian:
 
 
 def weight_key():
-    return traced(0.0, number(0), "how many times it is added", key="regularizer_weight")
+    return traced(0.0, number(0), "weight of the regulariser in the loss", key="regularizer_weight")
 
 
 def batch_needs(regularizer, config):
-    """What is wrong with any regulariser."""
+    """What is wrong with the choice of a regulariser."""
     if config.model.abilities.infers_labels:
         yield (
             f"{config.objective.regularizer_named()} is for models that do not infer labels, and "
@@ -114,7 +116,7 @@ def batch_needs(regularizer, config):
 
 
 def one_layer_needs(regularizer, config):
-    """And with one of a single layer."""
+    """The same, and that it is for models with one layer of latents."""
     yield from batch_needs(regularizer, config)
     if config.model.abilities.num_layers > 1:
         yield (
@@ -124,7 +126,7 @@ def one_layer_needs(regularizer, config):
 
 
 def diagonal_needs(regularizer, config):
-    """And with one of a diagonal Gaussian q(z | x)."""
+    """The same, and that it is for a diagonal Gaussian q(z | x)."""
     yield from one_layer_needs(regularizer, config)
     if config.model.abilities.posterior_type is not DiagonalGaussian:
         yield (
@@ -135,7 +137,7 @@ def diagonal_needs(regularizer, config):
 
 @section
 class NoRegularizer:
-    """None."""
+    """No regulariser."""
 
 
 @section
@@ -169,17 +171,17 @@ class TotalCorrelationStratified:
 
 
 def kernel(a_nl: Float[Array, "n l"], b_ml: Float[Array, "m l"]) -> Float[Array, "n m"]:
-    """c / (c + |a - b|^2), c = 2 l: what two samples of N(0, 1) have between them, on average."""
+    """c / (c + |a - b|^2), c = 2 l: the mean squared distance of two samples from N(0, 1)."""
     c = 2.0 * a_nl.shape[1]
-    # |a|^2 + |b|^2 - 2 ab: a product in place of n m l differences. Of digits it costs few, as c
-    # is there too, where z is within a hundred or so.
+    # |a|^2 + |b|^2 - 2 ab: a matrix product instead of n m l differences. The loss of precision is
+    # small next to c, as long as |z| is below about a hundred.
     a_n, b_m = (jnp.sum(jnp.square(z), axis=1) for z in (a_nl, b_ml))
     products = jnp.matmul(a_nl, b_ml.T, precision="highest")
     return c / (c + jnp.maximum(a_n[:, None] + b_m[None] - 2 * products, 0.0))
 
 
 def squared_mmd(a_nl: Float[Array, "n l"], b_ml: Float[Array, "m l"]) -> Float[Array, ""]:
-    """E[k(a, a')] + E[k(b, b')] - 2 E[k(a, b)], without pairs of a sample with itself: unbiased.
+    """E[k(a, a')] + E[k(b, b')] - 2 E[k(a, b)]; no sample is paired with itself: unbiased.
 
     References: Gretton et al. 2012, equation 3; the kernel: Tolstikhin et al. 2018.
     """
@@ -193,7 +195,7 @@ def squared_mmd(a_nl: Float[Array, "n l"], b_ml: Float[Array, "m l"]) -> Float[A
 
 @section
 class MMD:
-    """The squared maximum mean discrepancy of q(z) and p(z), no nats (InfoVAE); q climbs it alone.
+    """The squared maximum mean discrepancy of q(z) and p(z), not in nats (InfoVAE); trains q only.
 
     References: Zhao, Song and Ermon 2017, section 4.
     """
@@ -211,25 +213,25 @@ class MMD:
 
 
 def covariance(mean_bl: Float[Array, "b l"]) -> Float[Array, "l l"]:
-    """Over the batch."""
+    """The covariance over the batch."""
     centred = mean_bl - jnp.mean(mean_bl, axis=0, keepdims=True)
     return centred.T @ centred / len(mean_bl)
 
 
 def off_identity(covariance_ll: Float[Array, "l l"], diagonal_weight: float) -> Float[Array, ""]:
-    """sum_(i != j) C_ij^2 + diagonal_weight sum_i (C_ii - 1)^2, no nats."""
+    """sum_(i != j) C_ij^2 + diagonal_weight sum_i (C_ii - 1)^2, not in nats."""
     diagonal = jnp.diagonal(covariance_ll)
     off = jnp.sum(jnp.square(covariance_ll)) - jnp.sum(jnp.square(diagonal))
     return off + diagonal_weight * jnp.sum(jnp.square(diagonal - 1))
 
 
 def diagonal_weight_key():
-    return traced(1.0, number(0), "weight of the variances over that of the rest")
+    return traced(1.0, number(0), "weight of the variances relative to the covariances")
 
 
 @section
 class DipI:
-    """How far the covariance of the posterior means is from 1 (Kumar et al. 2018, equation 6)."""
+    """Distance of the posterior means' covariance from the identity (Kumar et al. 2018, eq. 6)."""
 
     weight: float = weight_key()
     diagonal_weight: float = diagonal_weight_key()
@@ -243,7 +245,7 @@ class DipI:
 
 @section
 class DipII:
-    """How far the covariance of z is from 1: that of the means, and the mean of the variances.
+    """Distance of the covariance of z (of the means, plus the mean variance) from the identity.
 
     References: Kumar et al. 2018, equation 7.
     """
@@ -261,30 +263,39 @@ class DipII:
 
 
 def shuffled(key: Key[Array, ""], z_bl: Float[Array, "b l"]) -> Float[Array, "b l"]:
-    """Each latent unit's samples in an order of their own: samples of prod_l q(z_l)."""
+    """Permutes each latent unit over the batch independently: samples of prod_l q(z_l)."""
     keys_l = jax.random.split(key, z_bl.shape[1])
     return jax.vmap(jax.random.permutation, in_axes=(0, 1), out_axes=1)(keys_l, z_bl)
 
 
 @section
 class TotalCorrelationAdversarial:
-    """E_q[log q(z) / prod_l q(z_l)], the ratio that of a discriminator (FactorVAE).
+    """E_q[log q(z) / prod_l q(z_l)], the log ratio given by a discriminator (FactorVAE).
 
     References: Kim and Mnih 2018, equation 3.
     """
 
     weight: float = weight_key()
     widths: tuple[int, ...] = static(
-        (256, 256), several(whole(1)), "hidden units, leaky ReLU", key="discriminator.widths"
+        (256, 256), several(whole(1)), "hidden units, with leaky ReLU", key="discriminator.widths"
     )
     learning_rate: float = traced(
-        1e-4, number(0, open_low=True), "of its own Adam", key="discriminator.learning_rate"
+        1e-4,
+        number(0, open_low=True),
+        "of the discriminator's Adam",
+        key="discriminator.learning_rate",
     )
     b1: float = traced(
-        0.5, number(0, 1, open_high=True), "decay of its first moment", key="discriminator.b1"
+        0.5,
+        number(0, 1, open_high=True),
+        "decay of its Adam's first moment",
+        key="discriminator.b1",
     )
     b2: float = traced(
-        0.9, number(0, 1, open_high=True), "decay of its second moment", key="discriminator.b2"
+        0.9,
+        number(0, 1, open_high=True),
+        "decay of its Adam's second moment",
+        key="discriminator.b2",
     )
 
     needs = one_layer_needs
@@ -298,7 +309,7 @@ class TotalCorrelationAdversarial:
         return {"discriminator": Player(init, self.learning_rate, self.b1, self.b2)}
 
     def log_ratio(self, variables: Variables, z_bl: Float[Array, "b l"]) -> Float[Array, " b"]:
-        """The discriminator's log q(z) / prod_l q(z_l)."""
+        """The discriminator's estimate of log q(z) / prod_l q(z_l)."""
         network = self.discriminator(z_bl.shape[1])
         return network.apply(variables["players"]["discriminator"], z_bl)[:, 0, 0]
 
@@ -310,7 +321,7 @@ class TotalCorrelationAdversarial:
     def own_loss(
         self, key: Key[Array, ""], variables: Variables, z_bl: Float[Array, "b l"]
     ) -> Float[Array, ""]:
-        """The cross entropy of telling z from `shuffled` z; its gradient is the discriminator's.
+        """The cross entropy of classifying z against `shuffled` z; it trains the discriminator.
 
         References: Kim and Mnih 2018, algorithm 2, with one batch for both.
         """

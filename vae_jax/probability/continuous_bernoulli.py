@@ -11,7 +11,7 @@ from vae_jax.probability.likelihood import bisect
 
 
 def log_sinhc(a: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
-    """log (sinh(a) / a), even in a; by its series where the quotient would lose its digits."""
+    """log (sinh(a) / a), even in a; by its series where the quotient would lose precision."""
     a = jnp.abs(a)
     small = a < 0.1
     safe = jnp.where(small, 1.0, a)
@@ -38,10 +38,10 @@ class ContinuousBernoulli(NamedTuple):
         return mean_of(self.logits)
 
     def sample(self, key: Key[Array, ""]) -> Float[Array, "*batch d"]:
-        """log(1 + u (e^eta - 1)) / eta of a uniform u; for eta > 0 by symmetry, 1 - x of -eta."""
+        """log(1 + u (e^eta - 1)) / eta, u uniform; for eta > 0, by symmetry, 1 - sample at -eta."""
         u = jax.random.uniform(key, self.logits.shape)
         eta = -jnp.abs(self.logits)
-        small = eta > -1e-6  # there x is u to the last digit
+        small = eta > -1e-6  # close to 0, x equals u in float32
         safe = jnp.where(small, -1.0, eta)
         falling = jnp.where(small, u, jnp.log1p(u * jnp.expm1(safe)) / safe)
         return jnp.where(self.logits > 0, 1 - falling, falling)

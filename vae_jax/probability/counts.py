@@ -1,4 +1,4 @@
-"""Likelihoods of counts n = 0, 1, 2, ..., which reach them as x = n / 255."""
+"""Likelihoods of counts n = 0, 1, 2, ..., given as x = n / 255."""
 
 from typing import ClassVar, NamedTuple
 
@@ -26,7 +26,7 @@ def log_mean_of(raw: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
 
 
 class Poisson(NamedTuple):
-    """Counts of a rate, independent over dimensions."""
+    """The Poisson distribution, independent over dimensions."""
 
     log_rate: Float[Array, "*batch d"]
 
@@ -60,7 +60,7 @@ class PoissonLikelihood:
 
 
 class NegativeBinomial(NamedTuple):
-    """Counts of a mean and of a variance mean + mean^2 / r, independent over dimensions."""
+    """Counts with variance mean + mean^2 / r, independent over dimensions."""
 
     log_mean: Float[Array, "*batch d"]
     log_r: Float[Array, "*batch d"]
@@ -81,7 +81,7 @@ class NegativeBinomial(NamedTuple):
         return jnp.exp(self.log_mean) / 255
 
     def sample(self, key: Key[Array, ""]) -> Float[Array, "*batch d"]:
-        """A Poisson sample whose rate is a gamma sample."""
+        """A Poisson sample, with a gamma sample as its rate."""
         rate_key, count_key = jax.random.split(key)
         r = jnp.exp(self.log_r)
         rate = jax.random.gamma(rate_key, r) * jnp.exp(self.log_mean - self.log_r)

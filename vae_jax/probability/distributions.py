@@ -3,7 +3,7 @@
 Each has, for z [k, b, l]: k samples, batch, latent units:
 
     sample(key, k)  -> z [k, b, l], its log density [k, b] in nats; differentiable
-    log_prob(z)     -> nats [k, b]; None where that is known of the distribution's own samples alone
+    log_prob(z)     -> nats [k, b]; None if the density is known only for its own samples
     mean()          -> E[z] [1, b, l]
 
 A latent unit whose mask is 0 is padding: it adds nothing to a density.
@@ -23,9 +23,9 @@ Samples = tuple[Float[Array, "k b l"], Float[Array, "k b"]]
 
 
 class DiagonalGaussian(NamedTuple):
-    """N(mean, scale^2), independent by latent unit; one for all samples, or one for each."""
+    """N(mean, scale^2), independent by latent unit; shared by all samples, or one per sample."""
 
-    mean_kbl: Float[Array, "k b l"]  # k: 1, or that of the samples
+    mean_kbl: Float[Array, "k b l"]  # k: 1, or the number of samples
     log_scale_kbl: Float[Array, "k b l"]
     mask_l: Float[Array, " l"] | None = None
 
@@ -37,7 +37,7 @@ class DiagonalGaussian(NamedTuple):
         k_own, batch_size, latent_size = self.mean_kbl.shape
         noise_kbl = gaussian.unit_normal(key, (max(k, k_own), batch_size), latent_size)
         z_kbl = self.mean_kbl + jnp.exp(self.log_scale_kbl) * noise_kbl
-        # In terms of the noise, the density needs no division by the scale.
+        # Written with the noise, the density needs no division by the scale.
         log_kbl = -0.5 * (jnp.square(noise_kbl) + gaussian.LOG_2PI) - self.log_scale_kbl
         return z_kbl, gaussian.sum_units(log_kbl, self.mask_l)
 
@@ -52,7 +52,7 @@ class DiagonalGaussian(NamedTuple):
 
 
 def diagonal_of(outputs: dict[str, Array], mask_l=None) -> DiagonalGaussian:
-    """Of an encoder's outputs [b, l], mean and log scale."""
+    """The diagonal Gaussian of an encoder's outputs [b, l], mean and log scale."""
     log_scale_bl = gaussian.clipped(outputs["log_scale"])
     return DiagonalGaussian(outputs["mean"][None], log_scale_bl[None], mask_l)
 
@@ -80,8 +80,8 @@ class StandardNormal:
 class FullGaussian(NamedTuple):
     """N(mean, L L^T), L lower triangular with a positive diagonal.
 
-    `log_prob` solves for the noise of a given z: it has the fewer digits, the larger L's entries
-    are beside its diagonal.
+    `log_prob` solves for the noise of a given z; it is less precise if entries of L are large
+    compared to its diagonal.
 
     References: Rezende, Mohamed and Wierstra 2014, section 4.3; Kingma and Welling 2019, section
     2.5.1.
@@ -93,7 +93,7 @@ class FullGaussian(NamedTuple):
 
     @property
     def factor_bll(self) -> Float[Array, "b l l"]:
-        """L. What a gradient puts above the diagonal of `lower_bll` is no part of it."""
+        """L. Entries of `lower_bll` above the diagonal, which a gradient may set, are ignored."""
         diagonal = jnp.eye(self.mean_bl.shape[-1])[None] * jnp.exp(self.log_scale_bl)[..., None]
         return jnp.tril(self.lower_bll, -1) + diagonal
 

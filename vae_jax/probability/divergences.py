@@ -1,4 +1,4 @@
-"""KL(q || p) in closed form, for the pairs of distributions that have one, by latent unit."""
+"""KL(q || p) of each latent unit, for the pairs of distributions with a closed form."""
 
 from collections.abc import Callable
 from typing import Any
@@ -13,12 +13,12 @@ from vae_jax.probability.gaussian import Gaussian
 
 
 def diagonal_to_standard_normal(q: DiagonalGaussian, p: StandardNormal) -> Float[Array, "k b l"]:
-    """Each unit's own (Kingma and Welling 2014, appendix B)."""
+    """The KL of each unit (Kingma and Welling 2014, appendix B)."""
     return gaussian.masked(gaussian.kl_to_standard_normal(Gaussian(*q[:2])), q.mask_l)
 
 
 def diagonal_to_diagonal(q: DiagonalGaussian, p: DiagonalGaussian) -> Float[Array, "k b l"]:
-    """Each unit's own."""
+    """The KL of each unit."""
     shape = jnp.broadcast_shapes(q.mean_kbl.shape, p.mean_kbl.shape)
     own, other = jax.tree.map(
         lambda leaf: jnp.broadcast_to(leaf, shape), (Gaussian(*q[:2]), Gaussian(*p[:2]))
@@ -45,6 +45,6 @@ KL_DIVERGENCES: dict[tuple[type, type], Callable] = {
 
 
 def kl_divergence(q: Any, p: Any) -> Float[Array, "k b l"] | None:
-    """KL(q || p) by latent unit, nats; None: it has no closed form."""
+    """KL(q || p) of each latent unit, nats; None if it has no closed form."""
     closed_form = KL_DIVERGENCES.get((type(q), type(p)))
     return None if closed_form is None else closed_form(q, p)

@@ -1,6 +1,6 @@
-"""Invertible maps between noise u and latent z, with the logarithm of their determinant.
+"""Invertible maps between noise u and latent z, with the log determinant of the Jacobian.
 
-Each starts near the identity, so that a flow may be laid over a model that already works.
+Each is initialised near the identity, so that a model with a flow starts like one without.
 """
 
 import functools
@@ -15,7 +15,7 @@ from jaxtyping import Array, Float, Key
 from vae_jax.checks import whole
 from vae_jax.keys import static
 
-# Log scales are bounded by this, softly, in each layer: a flow of a few layers can't overflow.
+# A smooth bound on the log scales of each layer: a flow of a few layers can't overflow.
 MAX_LOG_SCALE = 2.0
 
 
@@ -25,7 +25,7 @@ def flow_layers():
 
 
 def flow_width():
-    """The key of the size of their networks."""
+    """The key of the width of the networks in a flow."""
     return static(64, whole(1), "hidden units of each map's network", key="flow.width")
 
 
@@ -33,11 +33,11 @@ class FlowSpec(NamedTuple):
     """A flow's size."""
 
     layers: int = 4
-    width: int = 64  # hidden units of each layer's network, twice
+    width: int = 64  # hidden units in each of two hidden layers of a layer's network
 
 
 class Flow(NamedTuple):
-    """Both directions of a map. context [..., c]: what else its networks see, or None.
+    """Both directions of a map. context [..., c]: an extra input of its networks, or None.
 
     init:    (key, size, context_size) -> params.
     forward: (params, u [..., l], context) -> z [..., l], log |det dz/du| [...].
@@ -50,12 +50,12 @@ class Flow(NamedTuple):
 
 
 def bounded(raw: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
-    """A log scale of a network's output: the output itself where it is small."""
+    """A log scale from a network's output: bounded, and equal to the output near 0."""
     return MAX_LOG_SCALE * jnp.tanh(raw / MAX_LOG_SCALE)
 
 
 def network_init(key: Key[Array, ""], size: int, context_size: int, width: int) -> dict[str, Any]:
-    """A network of two hidden layers from l inputs to a shift and a log scale each, nearly 0."""
+    """A network with two hidden layers; per input, a shift and a log scale, both nearly 0."""
     keys = jax.random.split(key, 4)
 
     def dense(key, inputs, outputs, scale):
@@ -87,7 +87,7 @@ def network_apply(params, x, context, masks) -> tuple[Array, Array]:
 
 
 def layers_init(spec: FlowSpec) -> Callable:
-    """The `init` of a flow whose every layer has one network."""
+    """The `init` of a flow with one network in each layer."""
 
     def init(key, size, context_size):
         keys = jax.random.split(key, spec.layers)
@@ -101,10 +101,10 @@ UNMASKED = (1.0, 1.0, 1.0)  # the masks of a network that sees every input
 
 @functools.cache
 def coupling(spec: FlowSpec) -> Flow:
-    """Affine couplings: one half of the units is scaled and shifted by what the other half says.
+    """Affine couplings: a network of one half of the units scales and shifts the other half.
 
-    z_a = u_a, z_b = u_b exp(s(u_a)) + t(u_a); the halves, of even and odd units, change places from
-    layer to layer. Both directions take one pass.
+    z_a = u_a, z_b = u_b exp(s(u_a)) + t(u_a); the halves, even and odd units, swap roles in
+    each layer. Both directions take one pass.
 
     References: Dinh, Sohl-Dickstein and Bengio 2017, equations 4, 5 and 7.
     """
@@ -142,7 +142,7 @@ def coupling(spec: FlowSpec) -> Flow:
 
 
 def autoregressive_masks(size: int, width: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Masks under which output i sees the inputs before i alone (Germain et al. 2015, MADE)."""
+    """Masks with which output i depends only on inputs before i (Germain et al. 2015, MADE)."""
     degrees = np.arange(width) % max(size - 1, 1)  # a hidden unit sees inputs 0 to its degree
     inputs = np.arange(size)
     first = inputs[:, None] <= degrees[None]
@@ -154,7 +154,7 @@ def autoregressive_masks(size: int, width: int) -> tuple[np.ndarray, np.ndarray,
 
 
 def parallel(spec: FlowSpec, params, x, context):
-    """x_i exp(s_i(x_<i)) + t_i(x_<i) in each layer, the units in reverse from layer to layer."""
+    """x_i exp(s_i(x_<i)) + t_i(x_<i) in each layer; each layer reverses the order of units."""
     masks = autoregressive_masks(x.shape[-1], spec.width)
     log_det = jnp.zeros(x.shape[:-1])
     for own in params:
@@ -187,7 +187,7 @@ def sequential(spec: FlowSpec, params, y, context):
 
 @functools.cache
 def autoregressive(spec: FlowSpec) -> Flow:
-    """Its density takes one pass, its samples as many as there are units: fit for a prior.
+    """The density takes one pass, a sample one pass per unit: suited to a prior.
 
     References: Papamakarios, Pavlakou and Murray 2017, equations 3 to 6.
     """
@@ -200,9 +200,9 @@ def autoregressive(spec: FlowSpec) -> Flow:
 
 @functools.cache
 def inverse_autoregressive(spec: FlowSpec) -> Flow:
-    """Its samples take one pass, its density as many as there are units: fit for a posterior.
+    """A sample takes one pass, the density one pass per unit: suited to a posterior.
 
-    References: Kingma et al. 2016, equations 9 and 10, with an affine step for their gated one.
+    References: Kingma et al. 2016, equations 9 and 10, with affine, not gated steps.
     """
     return Flow(
         layers_init(spec),
@@ -214,10 +214,10 @@ def inverse_autoregressive(spec: FlowSpec) -> Flow:
 def planar_forward(
     u_kbl: Float[Array, "k b l"], raw: Float[Array, "b raw"], layers: int
 ) -> tuple[Float[Array, "k b l"], Float[Array, "k b"]]:
-    """z = u + v tanh(w . u + c) in each layer, (v, w, c) of each example's own 2 l + 1 numbers.
+    """z = u + v tanh(w . u + c) in each layer; each example has its own v, w, c (2 l + 1 numbers).
 
-    v is moved along w until w . v > -1, so that a layer is invertible (but where |w| < 1e-3 and
-    |v| > 1e3); w is bounded, so that no product of large numbers overflows. Returns z and
+    v is moved along w until w . v > -1, so that a layer is invertible (except where |w| < 1e-3
+    and |v| > 1e3); w is bounded, so that no product of large numbers overflows. Returns z and
     log |det dz/du|.
 
     References: Rezende and Mohamed 2015, equations 10 to 12 and appendix A.1.
@@ -230,7 +230,7 @@ def planar_forward(
         along_b = jnp.sum(w_bl * v_bl, axis=-1)
         wanted_b = -1 + jax.nn.softplus(along_b + INVERSE_SOFTPLUS_1)
         squared_b = jnp.sum(jnp.square(w_bl), axis=-1)
-        # Without w the layer is a shift, and v as it is.
+        # If w is 0, the layer is a shift and v is unchanged.
         step_b = jnp.where(squared_b > 0, wanted_b - along_b, 0.0) / jnp.maximum(squared_b, 1e-6)
         v_bl = v_bl + step_b[:, None] * w_bl
         bend_kb = jnp.tanh(jnp.sum(u_kbl * w_bl[None], axis=-1) + c_b[None])

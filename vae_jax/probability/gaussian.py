@@ -1,7 +1,7 @@
 """The diagonal Gaussian, as (mean, log scale).
 
-Every function is elementwise: one value a dimension, in nats, summed by the caller. Log scales
-are expected within +-MAX_LOG_SCALE, where every value and gradient is finite.
+The functions of distributions are elementwise, in nats; the caller sums over dimensions. Log scales
+must be within +-MAX_LOG_SCALE, where every value and gradient is finite.
 """
 
 import math
@@ -15,8 +15,8 @@ from vae_jax import threefry
 
 LOG_2PI = math.log(2 * math.pi)
 
-# exp(2 * 15) is a number whose square still fits in float32, so that no log scale of a network,
-# however large, makes a KL or its gradient overflow. Scales of 3e-7 and 3e6 lie beyond all use.
+# The square of exp(2 * 15) fits in float32, so that with clipped log scales no KL and no gradient
+# overflows. The scales 3e-7 and 3e6 are far beyond those in practice.
 MAX_LOG_SCALE = 15.0
 
 
@@ -28,7 +28,7 @@ class Gaussian(NamedTuple):
 
 
 def clipped(log_scale: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
-    """A log scale within +-MAX_LOG_SCALE."""
+    """The log scale, clipped to +-MAX_LOG_SCALE."""
     return jnp.clip(log_scale, -MAX_LOG_SCALE, MAX_LOG_SCALE)
 
 
@@ -51,7 +51,7 @@ def entropy(p: Gaussian) -> Float[Array, "*shape"]:
 def kl_divergence(q: Gaussian, p: Gaussian) -> Float[Array, "*shape"]:
     """KL(q || p) = (r^2 - 1) / 2 - log r + (shift / scale_p)^2 / 2, r = scale_q / scale_p.
 
-    Written with expm1, so that it keeps its digits where q is close to p.
+    Written with expm1, which is precise where q is close to p.
     """
     log_ratio = q.log_scale - p.log_scale
     shift = (q.mean - p.mean) * jnp.exp(-p.log_scale)
@@ -69,14 +69,14 @@ def kl_to_standard_normal(q: Gaussian) -> Float[Array, "*shape"]:
 def sum_units(
     term: Float[Array, "*shape l"], mask_l: Float[Array, " l"] | None
 ) -> Float[Array, "*shape"]:
-    """The sum over latent units of a value each, without those whose mask is 0; None: of all."""
+    """The sum over latent units, except those whose mask is 0; mask None: over all units."""
     return jnp.sum(masked(term, mask_l), axis=-1)
 
 
 def masked(
     units: Float[Array, "*shape l"], mask_l: Float[Array, " l"] | None
 ) -> Float[Array, "*shape l"]:
-    """A value each of the latent units, 0 where the mask is; None: as they are."""
+    """The values of the latent units, set to 0 where the mask is 0; mask None: unchanged."""
     if mask_l is None:
         return units
     return units * jax.lax.stop_gradient(mask_l).reshape((1,) * (units.ndim - 1) + (-1,))
@@ -85,7 +85,7 @@ def masked(
 def unit_normal(key: Key[Array, ""], shape: tuple[int, ...], size: int) -> Float[Array, "*shape l"]:
     """Standard normal noise [*shape, size] whose unit j depends on (key, j) alone, not on `size`.
 
-    A run with a small latent space is then the first units of a run with a large one.
+    A run with a small latent space then has the noise of the first units of a larger one.
     """
     keys_l = jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.arange(size))
     noise = jax.vmap(lambda k: threefry.normal(k, shape))(keys_l)

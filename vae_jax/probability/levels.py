@@ -1,4 +1,4 @@
-"""Likelihoods of whole numbers from 0 to 255, which reach them as x = n / 255."""
+"""Likelihoods of whole numbers n from 0 to 255, given as x = n / 255."""
 
 from typing import ClassVar, NamedTuple
 
@@ -22,7 +22,7 @@ def level_of(x: Float[Array, "*shape"]) -> Int[Array, "*shape"]:
 
 
 class Categorical(NamedTuple):
-    """Any probability of each level, independent over dimensions."""
+    """A categorical distribution over the levels, independent over dimensions."""
 
     logits: Float[Array, "*batch d 256"]
 
@@ -34,7 +34,7 @@ class Categorical(NamedTuple):
 
     def mean(self) -> Float[Array, "*batch d"]:
         """sum_n softmax(logits)_n n / 255."""
-        # In full float32: accelerators may round a product's factors.
+        # In full float32: accelerators may round the inputs of a matrix product.
         return jnp.matmul(
             jax.nn.softmax(self.logits, axis=-1),
             jnp.linspace(0.0, 1.0, LEVELS),
@@ -59,7 +59,7 @@ class CategoricalLikelihood:
         return Categorical(raw)
 
     def initial_bias(self, mean_d: Float[Array, " d"]) -> Float[Array, "d 256"]:
-        """The flattest logits with that mean: a slope times n / 255."""
+        """The logits of highest entropy with that mean: a slope times n / 255."""
 
         def logits_of(slope_d):
             return slope_d[:, None] * jnp.linspace(0.0, 1.0, LEVELS)[None]
@@ -73,16 +73,16 @@ class CategoricalLikelihood:
 def log_difference(
     low: Float[Array, "*shape"], gap: Float[Array, "*shape"]
 ) -> Float[Array, "*shape"]:
-    """log(sigmoid(low + gap) - sigmoid(low)), gap > 0, with its digits wherever `low` is.
+    """log(sigmoid(low + gap) - sigmoid(low)), gap > 0, precise for any `low`.
 
-    sigmoid(high) - sigmoid(low) = sigmoid(high) sigmoid(-low) (1 - e^(low - high)): the gap comes
-    as it is, since far out the difference of high and low has lost it.
+    sigmoid(high) - sigmoid(low) = sigmoid(high) sigmoid(-low) (1 - e^(low - high)): the gap is
+    an argument, since high - low loses precision if both are large.
     """
     return -softplus(-low - gap) - softplus(low) + jnp.log(-jnp.expm1(-gap))
 
 
 class Logistics(NamedTuple):
-    """A mixture of logistic distributions of x, cut into the 256 levels. Components come last."""
+    """A mixture of logistic distributions, discretised to 256 levels. The last axis: components."""
 
     log_weights: Float[Array, "*batch d c"]
     loc: Float[Array, "*batch d c"]
@@ -119,7 +119,7 @@ class Logistics(NamedTuple):
         return jnp.sum(jnp.exp(self.log_weights) * means, axis=-1)
 
     def sample(self, key: Key[Array, ""]) -> Float[Array, "*batch d"]:
-        """A component, a logistic sample of it, the nearest level."""
+        """Samples a component, then its logistic distribution, and rounds to the nearest level."""
         choice_key, noise_key = jax.random.split(key)
         choice = jax.random.categorical(choice_key, self.log_weights)[..., None]
         loc, log_scale = (
@@ -170,7 +170,7 @@ class DiscretizedLogisticMixture:
 
 
 def logistics_bias(likelihood, mean_d, apart_c, head) -> Array:
-    """Components with one scale, so far apart, and moved together to where they belong."""
+    """Components of equal scale with offsets `apart_c`, shifted together to the given mean."""
 
     def raw_of(centre_d):
         loc = centre_d[:, None] + apart_c[None]

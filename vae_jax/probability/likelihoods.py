@@ -1,4 +1,4 @@
-"""Likelihoods p(x | z): what the decoder's output means. To add one, write it and list it below."""
+"""Likelihoods p(x | z) of the decoder's output. To add one, write its section and list it below."""
 
 from typing import ClassVar, NamedTuple
 
@@ -20,18 +20,18 @@ from vae_jax.probability.levels import (
 )
 from vae_jax.probability.likelihood import inside, logit, softplus
 
-# A learned scale of x in 0 to 1 is far from both ends of 1e-3 to 1e3.
+# For x in 0 to 1, a learned scale is far from both limits, 1e-3 and 1e3.
 MAX_LOG_SCALE = 7.0
 
 
 def broadcast(p, x: Float[Array, "*batch d"]):
-    """The parameters of p, and x, of one shape."""
+    """The parameters of p, and x, broadcast to one shape."""
     shape = jnp.broadcast_shapes(p[0].shape, x.shape)
     return type(p)(*(jnp.broadcast_to(leaf, shape) for leaf in p)), jnp.broadcast_to(x, shape)
 
 
 def scale_key():
-    """The key of a scale that is fixed."""
+    """The key of a fixed scale."""
     right = number(0, open_low=True)
     return traced(1.0, right, "the scale, in units of x", key="likelihood_scale")
 
@@ -93,7 +93,7 @@ class Normal(NamedTuple):
 
 @section
 class GaussianLikelihood:
-    """sum_d log N(x; mean, scale^2), the mean the decoder's, the scale fixed."""
+    """sum_d log N(x; mean, scale^2), with the mean by the decoder and a fixed scale."""
 
     scale: float = scale_key()
 
@@ -112,9 +112,9 @@ class GaussianLikelihood:
 
 @section
 class GaussianSharedScale:
-    """sum_d log N(x; mean, scale^2), the scale one learned number.
+    """sum_d log N(x; mean, scale^2), with one learned scale for all pixels.
 
-    Its best value is the error of the means (Rybkin et al. 2021).
+    Its optimum is the root mean squared error of the means (Rybkin et al. 2021).
     """
 
     params_per_dim: ClassVar = 1
@@ -133,7 +133,7 @@ class GaussianSharedScale:
 
 @section
 class GaussianPixelScale:
-    """sum_d log N(x; mean, scale^2), both the decoder's."""
+    """sum_d log N(x; mean, scale^2), with mean and scale by the decoder."""
 
     params_per_dim: ClassVar = 2
     support: ClassVar = "real"
@@ -238,7 +238,7 @@ class BetaLikelihood:
         return {}
 
     def distribution(self, params, raw) -> Beta:
-        """Clipped to where the density is a number."""
+        """With both parameters clipped, so that the density is finite."""
         return Beta(
             jnp.clip(raw[..., 0], -MAX_BETA_LOGIT, MAX_BETA_LOGIT),
             jnp.clip(raw[..., 1], MIN_LOG_CONCENTRATION, MAX_LOG_CONCENTRATION),

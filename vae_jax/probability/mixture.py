@@ -1,4 +1,4 @@
-"""Mixtures of diagonal Gaussians: densities, samples, and samples that are differentiable."""
+"""Mixtures of diagonal Gaussians: densities, samples, and differentiable samples."""
 
 from typing import NamedTuple
 
@@ -11,14 +11,14 @@ from vae_jax.probability.gaussian import Gaussian
 
 
 class Mixture(NamedTuple):
-    """sum_c w_c N(mean_c, exp(log_scale_c)^2). Weights that sum to one are not asked for."""
+    """sum_c w_c N(mean_c, exp(log_scale_c)^2). The weights need not sum to one."""
 
     log_weights: Float[Array, "*batch c"]  # up to a constant
     components: Gaussian  # [*batch, c, l]
 
 
 def log_prob(p: Mixture, z: Float[Array, "*batch l"]) -> Float[Array, "*batch"]:
-    """log sum_c w_c N(z; mean_c, scale_c^2). A batch axis of p or z may be 1 where they differ."""
+    """log sum_c w_c N(z; mean_c, scale_c^2). Batch axes of size 1 are broadcast."""
     components = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, batch_shape(p, z)), p.components)
     z = jnp.broadcast_to(z[..., None, :], components.mean.shape)
     log_weights = jax.nn.log_softmax(p.log_weights, axis=-1)
@@ -29,7 +29,7 @@ def log_prob(p: Mixture, z: Float[Array, "*batch l"]) -> Float[Array, "*batch"]:
 
 
 def batch_shape(p: Mixture, z: Float[Array, "*batch l"]) -> tuple[int, ...]:
-    """The shape [*batch, c, l] that the components take beside z."""
+    """The shape [*batch, c, l] of the components broadcast against z."""
     shape = p.components.mean.shape
     return (*jnp.broadcast_shapes(shape[:-2], z.shape[:-1]), *shape[-2:])
 
@@ -48,7 +48,7 @@ def sample(key: Key[Array, ""], p: Mixture, n: int) -> Float[Array, "n *batch l"
 
 
 def reparameterize(key: Key[Array, ""], p: Mixture, n: int) -> Float[Array, "n *batch l"]:
-    """n samples whose gradient in p is that of the distribution: implicit reparameterisation.
+    """n samples, differentiable in p by implicit reparameterisation.
 
     With F(z_i | z_<i) the conditional distribution function of unit i, which is uniform whatever
     p is, dz_i = -dF(z_i | z_<i) / p(z_i | z_<i), from the first unit to the last.
@@ -78,7 +78,7 @@ def reparameterize(key: Key[Array, ""], p: Mixture, n: int) -> Float[Array, "n *
         log_density = jax.nn.logsumexp(
             conditional + gaussian.log_prob(component, at_sample), axis=-1
         )
-        # Far in a tail, where the density underflows, F does too: the quotient is kept finite.
+        # Far in a tail both the density and F underflow: the quotient is kept finite.
         density = jnp.exp(jnp.clip(jax.lax.stop_gradient(log_density), -60.0, 60.0))
         moved = distribution(sampled)
         z = sampled - (moved - jax.lax.stop_gradient(moved)) / density

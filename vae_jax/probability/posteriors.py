@@ -2,13 +2,13 @@
 
 A section has
 
-    distribution_type      that of q(z | x)
-    has_density            whether that has log q(z | x) of any z, not of its own samples alone
+    distribution_type      the type of q(z | x)
+    has_density            whether log q(z | x) is known for any z, not only for its own samples
     heads(latent_size)     the names and sizes of the encoder's outputs, each [b, size]
-    init(key, latent_size) params of its own, trained with the model; {} for most
+    init(key, latent_size) its own params, trained with the model; {} for most
     distribution(params, {head: output}, mask_l) -> q(z | x)
 
-Of outputs that are all 0, q(z | x) is nearly N(0, 1).
+If all outputs are 0, q(z | x) is nearly N(0, 1).
 """
 
 from dataclasses import dataclass, field
@@ -74,7 +74,7 @@ class Full:
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class Transformed:
-    """A Gaussian whose samples an inverse autoregressive flow takes on."""
+    """A Gaussian whose samples an inverse autoregressive flow transforms."""
 
     base: DiagonalGaussian
     context_bc: Float[Array, "b c"]
@@ -91,7 +91,7 @@ class Transformed:
         return z_kbl, log_qu_kb - log_det_kb
 
     def mean(self):
-        """Where the flow takes the mean of its noise."""
+        """The flow's output for the mean of its noise; not exactly E[z]."""
         flow = flows.inverse_autoregressive(FlowSpec(self.layers, self.context_bc.shape[-1]))
         return flow.forward(self.params, self.base.mean_kbl[0], self.context_bc)[0][None]
 
@@ -123,7 +123,7 @@ class InverseAutoregressive:
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class Bent:
-    """A Gaussian whose samples planar maps, each example's own, take on."""
+    """A Gaussian whose samples are transformed by planar maps, different for each example."""
 
     base: DiagonalGaussian
     maps: Float[Array, "b raw"]
@@ -137,13 +137,13 @@ class Bent:
         return z_kbl, log_qu_kb - log_det_kb
 
     def mean(self):
-        """Where the maps take the mean of the noise."""
+        """The output of the maps for the mean of the noise; not exactly E[z]."""
         return flows.planar_forward(self.base.mean_kbl, self.maps, self.layers)[0]
 
 
 @section
 class Planar:
-    """z = f_n(...f_1(mean + scale * noise)), each f an example's own u + v tanh(w . u + b).
+    """z = f_n(...f_1(mean + scale * noise)), f(u) = u + v tanh(w . u + b) with v, w, b by example.
 
     References: Rezende and Mohamed 2015, section 4.1.
     """

@@ -2,8 +2,9 @@
 
 A section has
 
-    distribution_type; whether its units can be masked
-    examples               how many training images its params start from
+    distribution_type      the type of p(z)
+    can_be_masked          whether its latent units can be masked
+    examples               the number of training images that its initial params take
     init(key, latent_size, num_classes, examples_nd) params, trained with the model
     distribution(params, encode, label_b, shape) -> p(z)
 
@@ -28,7 +29,7 @@ from vae_jax.probability.mixture import Mixture
 
 
 class Shape(NamedTuple):
-    """Of the z that a prior is of."""
+    """The shape of z under a prior."""
 
     batch_size: int
     latent_size: int
@@ -52,7 +53,7 @@ class StandardNormalPrior:
 
 @section
 class LearnedGaussian:
-    """N(mean, scale^2), learned; of a conditional model, one for each class: p(z | y).
+    """N(mean, scale^2), learned; in a conditional model, one for each class: p(z | y).
 
     References: Sohn, Lee and Yan 2015 (a prior that depends on the condition).
     """
@@ -120,7 +121,7 @@ class MixturePrior:
 class VampPrior:
     """p(z) = (1/c) sum_c q(z | u_c) of learned pseudo-inputs u_c [c, d] within 0 to 1.
 
-    They start as examples of the training set. Needs a diagonal Gaussian posterior.
+    They are initialised with examples of the training set. Needs a diagonal Gaussian posterior.
 
     References: Tomczak and Welling 2018, equation 9.
     """
@@ -187,7 +188,7 @@ class FlowPrior:
         return jnp.sum(-0.5 * (jnp.square(u_kbl) + gaussian.LOG_2PI), axis=-1)
 
     def mean(self):
-        """Where the flow takes the mean of its noise."""
+        """The flow's output for the mean of its noise; not exactly E[z]."""
         u_kbl = jnp.zeros((1, self.batch_size, self.latent_size))
         return self.flow.forward(self.params, u_kbl, None)[0]
 

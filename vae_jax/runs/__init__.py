@@ -1,1 +1,1 @@
-"""The host side: config, run folder, checkpoints, one run from command to figures."""
+"""The host side of one run: its folder and checkpoints, training and measuring."""

@@ -1,4 +1,4 @@
-"""Checkpoints by orbax: the last few, each holding every lane's state and its best params."""
+"""Orbax checkpoints: the newest few, each with the state and the best params of every lane."""
 
 import contextlib
 import logging
@@ -25,31 +25,31 @@ from vae_jax.training.streams import run_keys
 
 
 def alone() -> ocp.options.MultiprocessingOptions:
-    """Of a run over several processes the first one saves: orbax is not to wait for the others."""
+    """With several processes only the first one saves; orbax must not wait for the others."""
     several = jax.process_count() > 1
     return ocp.options.MultiprocessingOptions(active_processes={0} if several else None)
 
 
 class Best(NamedTuple):
-    """What evaluation takes of a State."""
+    """The part of a State that evaluation needs."""
 
     step: Int[Array, ""]
     variables: Variables
 
 
 class Progress(NamedTuple):
-    """What a run is at a step: host arrays with a leading axis of lanes."""
+    """All of a run at one step: host arrays with a leading axis of lanes."""
 
     state: State
-    best: Best  # each lane's own, by the validation bound
+    best: Best  # of each lane, chosen by its validation bound
     best_bound: np.ndarray  # [lanes], nats; -inf before the first validation
-    wall_seconds: np.ndarray  # [], spent on this run so far, over all its processes
+    wall_seconds: np.ndarray  # [], spent on this run so far, including earlier processes
 
 
 def template(spec: Spec, start: Start) -> Progress:
-    """The Progress of a run that has done nothing, zeros for its state; nothing is compiled.
+    """The Progress of a run before its first step, with zeros as its state; compiles nothing.
 
-    `spec`: of all lanes.
+    `spec` has a leading axis of lanes.
     """
     lanes = len(np.atleast_1d(spec.objective.beta))
     one = jax.tree.map(lambda leaf: leaf[0], spec)
@@ -59,12 +59,12 @@ def template(spec: Spec, start: Start) -> Progress:
 
 
 def best_of(state: State) -> Best:
-    """The part of a state that is kept of the best one."""
+    """The part of a state that is kept if the state is the best."""
     return Best(state.step, state.variables)
 
 
 def diverged_step(progress: Progress, lane: int) -> int | None:
-    """The step at which a lane diverged; None: it did not."""
+    """The step at which a lane diverged; None if it did not."""
     step = int(progress.state.diverged_step[lane])
     return step if step >= 0 else None
 
@@ -85,9 +85,9 @@ def checksum(progress: Progress) -> int:
 
 
 def better(progress: Progress, state: State, bound: np.ndarray) -> tuple[Best, np.ndarray]:
-    """Each lane's best: `state` where its validation bound [lanes] is the highest so far.
+    """The best of each lane: `state` if its validation bound [lanes] is the highest so far.
 
-    A lane that has diverged keeps the best it had.
+    A diverged lane keeps its old best.
     """
     improved = (bound > progress.best_bound) & (state.diverged_step < 0)  # False for NaN
 
@@ -99,9 +99,9 @@ def better(progress: Progress, state: State, bound: np.ndarray) -> tuple[Best, n
 
 
 class Checkpoints:
-    """The folder of checkpoints, to be used in a `with`; saving goes on in the background.
+    """The folder of checkpoints, a context manager; it saves in the background.
 
-    `keep`: how many of the newest stay; None: to read only, beside a run that may be saving.
+    `keep`: how many of the newest to keep; None: read only, as another process may be saving.
     """
 
     def __init__(self, folder: Path, keep: int | None):
@@ -128,7 +128,7 @@ class Checkpoints:
         return self
 
     def __exit__(self, kind, error, trace) -> None:
-        """Waits for what is being saved. An error on its way out is not replaced by another."""
+        """Waits for pending saves. If the block raised an error, no other error replaces it."""
         try:
             self.manager.close()
         except Exception as unsaved:
@@ -136,16 +136,16 @@ class Checkpoints:
                 raise self._not_written(unsaved) from unsaved
         finally:
             if self.failed or error is not None:
-                time.sleep(0.3)  # for the stragglers that `quiet_orbax` silences
+                time.sleep(0.3)  # for late errors, which `quiet_orbax` silences
             self.quiet.__exit__(None, None, None)
-            if self.failed:  # asyncio tells of the failed save's unread futures at the very end
+            if self.failed:  # at exit, asyncio logs the failed save's unread futures
                 logging.getLogger("asyncio").setLevel(logging.CRITICAL)
 
     def save(self, step: int, progress: Progress) -> None:
-        """Starts to save; waits for the save before. Arrays must not change afterwards.
+        """Waits for the previous save, then starts this one. The arrays must not change afterwards.
 
         Raises:
-          UserError: the disk did not take this one or the one before.
+          UserError: this or the previous checkpoint could not be written.
         """
         try:
             self.manager.save(
@@ -159,21 +159,21 @@ class Checkpoints:
             raise self._not_written(error) from error
 
     def wait(self) -> None:
-        """Until what was saved is on disk. Raises UserError if it could not be written."""
+        """Waits until all saves are on disk. Raises UserError if one could not be written."""
         try:
             self.manager.wait_until_finished()
         except Exception as error:
             raise self._not_written(error) from error
 
     def restore(self, template: Progress) -> Progress | None:
-        """The newest checkpoint that is whole, after a line for each newer one that is not.
+        """The newest intact checkpoint; None if there is no checkpoint.
 
-        `template` has its structure, shapes and types. None if there is no checkpoint. Damaged
-        checkpoints newer than the one returned are put aside, unless this is to read only.
+        `template` has its structure, shapes and types. For each newer checkpoint, all damaged, it
+        prints a line and, unless read only, renames the checkpoint.
 
         Raises:
-          UserError: there are checkpoints, but none is whole, or it is of another config; nothing
-            was touched.
+          UserError: there are checkpoints, but none is intact, or the intact one is of another
+            config; no file was changed.
         """
         damaged: dict[int, str] = {}
         for step in sorted(self.manager.all_steps(), reverse=True):
@@ -222,7 +222,7 @@ class Checkpoints:
 
 
 def refuse_other_shapes(folder: Path, found: Progress, template: Progress) -> None:
-    """Raises UserError if a checkpoint is whole and its arrays are not those of this config."""
+    """Raises UserError if the array shapes of an intact checkpoint do not fit this config."""
     pairs = zip(jax.tree.leaves_with_path(found), jax.tree.leaves(template), strict=True)
     for (path, leaf), wanted in pairs:
         if leaf.shape != wanted.shape:
@@ -234,10 +234,10 @@ def refuse_other_shapes(folder: Path, found: Progress, template: Progress) -> No
 
 @contextlib.contextmanager
 def quiet_orbax() -> Iterator[None]:
-    """Errors reach the user once, as raised.
+    """Silences what orbax prints about errors, so that the user sees each error once, as raised.
 
-    Orbax also logs them with their tracebacks; and as it reads and writes arrays side by side,
-    where one fails the others end later, find its event loop closed, and each prints one more.
+    Orbax also logs errors with their tracebacks. It reads and writes arrays concurrently: if one
+    fails, the others end later, find the event loop closed, and each prints another error.
     """
     loggers = [logging.getLogger("absl"), logging.getLogger("asyncio")]
     levels = [logger.level for logger in loggers]
@@ -259,7 +259,7 @@ def quiet_orbax() -> Iterator[None]:
 
 
 def cause(error: Exception) -> str:
-    """Why, in a few words: what the operating system said, if it did, or the first line."""
+    """The cause in a few words: the operating system's message, or the error's first line."""
     text = str(error)
     if number := re.search(r"os_error_code='(\d+)'", text):
         return os.strerror(int(number.group(1)))

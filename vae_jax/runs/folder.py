@@ -1,4 +1,4 @@
-"""The run folder: which file is where, and how each is written whole or not at all."""
+"""The run folder: the location of each file, and how to write a file completely or not at all."""
 
 import contextlib
 import csv
@@ -38,7 +38,7 @@ PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "ml-collection
 
 
 def write_text(path: Path, text: str) -> None:
-    """Writes the whole file or nothing of it: to a temporary name, then renamed."""
+    """Writes the file under a temporary name, then renames it: it is never half-written."""
     temporary = path.with_name(f".{path.name}.tmp")
     temporary.write_text(text)
     os.replace(temporary, path)
@@ -50,12 +50,12 @@ def write_json(path: Path, content: Any) -> None:
 
 
 def or_none(value: float) -> float | None:
-    """JSON has no NaN."""
+    """The value as a float, or None if it is not finite: JSON has no NaN."""
     return float(value) if math.isfinite(value) else None
 
 
 def read_json(path: Path) -> Any:
-    """Raises UserError if it can't be read."""
+    """The content of a JSON file. Raises UserError if it can't be read."""
     try:
         return json.loads(path.read_text())
     except (ValueError, OSError) as error:  # not JSON, not UTF-8, not there
@@ -66,7 +66,7 @@ def read_config(workdir: Path) -> Values:
     """The checked config of the run in `workdir`.
 
     Raises:
-      UserError: there is no run, or its config.json is not one of ours.
+      UserError: there is no run, or its config.json is not valid.
     """
     path = workdir / CONFIG
     if not path.exists():
@@ -81,7 +81,7 @@ def read_config(workdir: Path) -> Values:
 
 
 def refuse_other_config(workdir: Path, values: Values) -> None:
-    """Raises UserError if `workdir` holds another config's run, naming the keys that differ."""
+    """Raises UserError, naming the keys that differ, if `workdir` holds a run of another config."""
     if not (workdir / CONFIG).exists():
         if (workdir / METRICS).exists():
             raise UserError(f"{workdir} holds a run without its {CONFIG}; take another --workdir")
@@ -101,7 +101,7 @@ def refuse_sweep(workdir: Path) -> None:
 
 
 def refuse_other_data(workdir: Path, identity: dict[str, Any]) -> None:
-    """Raises UserError if the run in `workdir` began on data that were not these."""
+    """Raises UserError if the run in `workdir` was started with other data."""
     if not (workdir / ENVIRONMENT).exists():
         return
     different = differences(read_json(workdir / ENVIRONMENT).get("dataset", {}), identity)
@@ -113,18 +113,18 @@ def refuse_other_data(workdir: Path, identity: dict[str, Any]) -> None:
 
 
 class InUse(UserError):
-    """Another process holds the folder."""
+    """Another process has locked the folder."""
 
 
 @contextlib.contextmanager
 def locked(workdir: Path, *, wait: bool = False) -> Iterator[None]:
-    """Makes the folder, and holds it: no second process may write to it meanwhile.
+    """Makes the folder and locks it, so that no other process writes to it.
 
-    `wait`: until another process that holds it lets go.
+    `wait`: if another process has locked it, wait until that releases it.
 
     Raises:
-      UserError: it can't be written.
-      InUse: another process holds it.
+      UserError: the folder can't be written.
+      InUse: another process has locked it, and `wait` is False.
     """
     try:
         workdir.mkdir(parents=True, exist_ok=True)
@@ -135,7 +135,7 @@ def locked(workdir: Path, *, wait: bool = False) -> Iterator[None]:
         ) from error
     with lock:
         try:
-            # The kernel lets go of it when the process ends, however it ends.
+            # The kernel releases the lock when the process ends, even if it is killed.
             fcntl.flock(lock, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         except BlockingIOError as error:
             raise InUse(
@@ -145,14 +145,14 @@ def locked(workdir: Path, *, wait: bool = False) -> Iterator[None]:
 
 
 def start(workdir: Path, lanes: list[dict[str, Any]], dataset_identity: dict[str, Any]) -> None:
-    """Writes what is known before the first step, unless the run has been here."""
+    """Writes what is known before the first step, unless the folder already has checkpoints."""
     if not (workdir / CHECKPOINTS).exists():
         write_json(workdir / ENVIRONMENT, environment() | {"dataset": dataset_identity})
         write_lanes(workdir, lanes)
 
 
 def environment() -> dict[str, Any]:
-    """What a result depends on beside the config."""
+    """What a result depends on besides the config: versions, devices, command."""
     return {
         "format": FORMAT,
         "vae_jax": vae_jax.__version__,
@@ -166,7 +166,7 @@ def environment() -> dict[str, Any]:
 
 
 def commit() -> str | None:
-    """The commit of this code, "-dirty" behind it if changed; None where it is not a clone."""
+    """The commit of this code, with "-dirty" appended if changed; None if it is not a clone."""
     root = Path(vae_jax.__file__).parents[1]
     try:
         if not (root / ".git").exists():
@@ -178,7 +178,7 @@ def commit() -> str | None:
 
 
 def write_lanes(workdir: Path, lanes: list[dict[str, Any]]) -> None:
-    """A row a lane: lane, seed, every swept value, status, the step at which it diverged."""
+    """Writes lanes.csv, one row per lane: lane, seed, swept values, status, diverged_step."""
     table = io.StringIO()
     writer = csv.DictWriter(table, list(lanes[0]), lineterminator="\n")
     writer.writeheader()
@@ -187,7 +187,7 @@ def write_lanes(workdir: Path, lanes: list[dict[str, Any]]) -> None:
 
 
 def is_finished(workdir: Path) -> bool:
-    """Whether a run ended here: its results say so."""
+    """Whether the results in this folder say that its run is finished."""
     path = workdir / RESULTS
     return path.exists() and read_json(path).get("finished") is True
 
@@ -218,7 +218,7 @@ def row_line(row: dict[str, Any]) -> str:
 
 
 def cut_rows(workdir: Path, last_step: int) -> None:
-    """Takes out the rows past `last_step`, which a resumed run writes again."""
+    """Removes the rows after `last_step`, which a resumed run writes again."""
     rows = read_rows(workdir, last_step)
     write_text(workdir / METRICS, "".join(map(row_line, rows)))
 

@@ -1,6 +1,6 @@
-"""Run folders of earlier versions: what their files mean today.
+"""Converts the files of earlier versions' run folders to the current format.
 
-A folder's environment.json, and each checkpoint, say which FORMAT they are of; none: 1.
+A folder's environment.json and each checkpoint state their FORMAT; without one, it is 1.
 """
 
 from collections.abc import Callable
@@ -10,25 +10,25 @@ from vae_jax.keys import Values
 
 FORMAT = 2
 
-# Config keys that came later, with the value that means what was done before.
+# Config keys added since, with the value that reproduces the earlier behaviour.
 ADDED: dict[str, Any] = {
-    "evaluation.gaps.images": 100,  # metrics that there were not
+    "evaluation.gaps.images": 100,  # any value: these metrics did not exist
     "evaluation.gaps.steps": 500,
     "evaluation.samples.features": "",
 }
-# Config keys that changed: each takes a flat config of any age to what it means today.
+# Config keys whose meaning changed: each function converts a flat config of any earlier version.
 CHANGED: dict[str, Callable[[Values], Values]] = {}
 
 
 def config_of_today(flat: Values) -> Values:
-    """A folder's config, in today's keys."""
+    """The flat config of a folder, converted to the current keys."""
     for change in CHANGED.values():
         flat = change(flat)
     return ADDED | flat
 
 
 class StateOfFormat1(NamedTuple):
-    """State when there were no statistics, and a discriminator's params were beside the model's."""
+    """State without statistics, with a discriminator's params among those of the model."""
 
     step: Any
     params: Any
@@ -53,12 +53,12 @@ def params_of_format_1(variables: dict[str, Any]) -> dict[str, Any]:
 
 
 def variables_of_format_1(params: dict[str, Any], like: dict[str, Any]) -> dict[str, Any]:
-    """The variables that the params are; `like`: which of them are a player's."""
+    """Splits the params into the variables; `like` has the structure of the result."""
     return {part: {name: params[name] for name in own} for part, own in like.items()}
 
 
 def to_format_1(progress: Any) -> ProgressOfFormat1:
-    """A Progress as it was saved then."""
+    """A Progress in format 1."""
     state, best, *others = progress
     return ProgressOfFormat1(
         StateOfFormat1(
@@ -70,7 +70,7 @@ def to_format_1(progress: Any) -> ProgressOfFormat1:
 
 
 def from_format_1(saved: ProgressOfFormat1, like: Any) -> Any:
-    """A Progress of what was saved then; `like`: one of the same run."""
+    """A Progress from one saved in format 1; `like`: a Progress of the same run."""
     state, best, *others = saved
     variables = variables_of_format_1(state.params, like.state.variables)
     return like._replace(
@@ -89,11 +89,11 @@ def from_format_1(saved: ProgressOfFormat1, like: Any) -> Any:
 
 
 def same(progress: Any, like: Any = None) -> Any:
-    """Today's."""
+    """The current format needs no conversion."""
     return progress
 
 
-# By format: (a Progress as it was saved then, what was saved then as a Progress).
+# {format: (Progress -> its saved form, saved form and template -> Progress)}.
 PROGRESS: dict[int, tuple[Callable, Callable]] = {
     1: (to_format_1, from_format_1),
     FORMAT: (same, same),

@@ -1,4 +1,4 @@
-"""A trained run, from its folder."""
+"""Loads a trained run from its folder."""
 
 from vae_jax.errors import UserError
 from vae_jax.runs import folder
@@ -7,10 +7,10 @@ from vae_jax.runs.run import Run, make_start
 
 
 def load_progress(run: Run) -> Progress:
-    """The newest whole checkpoint of the run; says so if a newer one is damaged.
+    """The newest intact checkpoint of the run; prints a line for each newer, damaged one.
 
     Raises:
-      UserError: there is none, or the data are not those it began on.
+      UserError: there is none, or the run was started with other data.
     """
     folder.refuse_other_data(run.workdir, run.data.identity)
     at = run.workdir / folder.CHECKPOINTS

@@ -1,5 +1,6 @@
-"""Measuring the lanes of a run: the bound of a split, and metrics, each kept in the run folder once
-it is done.
+"""Measures the lanes of a run: the bound of a split, and metrics.
+
+The result of each metric is stored in the run folder.
 """
 
 import os
@@ -26,14 +27,14 @@ from vae_jax.runs.folder import or_none
 from vae_jax.runs.run import Run, evaluation_labels
 from vae_jax.training.step import State
 
-FOLDER = "evaluation"  # of the run folder: where what is measured is kept
+FOLDER = "evaluation"  # in the run folder: stores the measurements
 
-# Groups of examples side by side, to a call of the device: after each, the bar moves.
+# Groups of `at_once` examples per call of the device; the bar moves after each call.
 GROUPS = 4
 
 
 def evaluated_objective(run: Run) -> Objective:
-    """The lanes' objective, with as many samples as an evaluation takes."""
+    """The objective of the lanes, with evaluation.num_samples samples."""
     samples = run.config.evaluation.num_samples
     return replace(run.spec.objective, num_samples=samples)
 
@@ -41,7 +42,7 @@ def evaluated_objective(run: Run) -> Objective:
 def evaluate_state(run: Run, state: State | Best, split: Split) -> Terms:
     """The loss and terms [padded lanes, n] of a split at `state`, on the devices.
 
-    Dispatched, not waited for.
+    It is only dispatched: the result is not waited for.
     """
     objective, model, keys = shard_lanes(
         run.layout, (evaluated_objective(run), run.spec.model, run.keys.evaluation)
@@ -62,14 +63,14 @@ def evaluate_state(run: Run, state: State | Best, split: Split) -> Terms:
 
 
 def subject_of(run: Run) -> Subject:
-    """The run, as metrics see it."""
+    """The parts of the run that metrics need."""
     settings = tuple(lane.setting for lane in run.lanes)
     seed = run.config.dataset.binarization_seed
     return Subject(settings, run.data, run.spec.model, run.workdir / FOLDER, seed)
 
 
 def measurements(run: Run, best: Best) -> list[Numbers]:
-    """The numbers of each lane's best on the test set, of all metrics that the config names."""
+    """For each lane, the numbers of all chosen metrics, of its best on the test set."""
     lanes: list[Numbers] = [{} for _ in run.lanes]
     chosen = run.config.evaluation.metrics
     for name, metric in zip(run.values["evaluation.metrics"], chosen, strict=True):
@@ -80,7 +81,7 @@ def measurements(run: Run, best: Best) -> list[Numbers]:
 
 
 def measured(run: Run, best: Best, name: str, section: Any) -> list[Numbers]:
-    """One metric's numbers: those in the run folder, if their settings are these."""
+    """The numbers of one metric; taken from the run folder if stored there for equal settings."""
     subject = subject_of(run)
     metric = section.metric(subject)
     settings = {"metric": repr(section), "best_step": [int(step) for step in best.step]}
@@ -104,20 +105,20 @@ def measured(run: Run, best: Best, name: str, section: Any) -> list[Numbers]:
         temporary = at / f".{name}.tmp.npz"
         np.savez_compressed(temporary, **arrays)  # type: ignore[arg-type]
         os.replace(temporary, at / f"{name}.npz")
-        # Last: it is what says that the metric is done.
+        # Written last: this file marks the metric as done.
         folder.write_json(path, {"settings": settings, "lanes": lanes})
     return lanes
 
 
 def storable(number: Any) -> Any:
-    """A number, or a list of them, as JSON has it; a text as it is."""
+    """A number or a list of numbers, converted for JSON; a string unchanged."""
     if isinstance(number, list):
         return [storable(one) for one in number]
     return number if isinstance(number, str) else or_none(number)
 
 
 def kept_arrays(run: Run, name: str) -> Arrays:
-    """What a metric left in the run folder: [lanes, n, ...]."""
+    """The arrays that a metric stored in the run folder: [lanes, n, ...]."""
     with np.load(run.workdir / FOLDER / f"{name}.npz") as kept:
         return dict(kept)
 
@@ -125,11 +126,11 @@ def kept_arrays(run: Run, name: str) -> Arrays:
 def measure_split(
     run: Run, best: Best, name: str, section: Any, metric: Metric, model: ModelSpec
 ) -> Arrays:
-    """What the metric measures of the examples, under every lane: [lanes, n, ...]."""
+    """The metric's measurements of all examples for every lane: [lanes, n, ...]."""
     split = metric.inputs or run.data.test
     n = len(split.images)
     batch_size = min(GROUPS * metric.at_once or run.config.evaluation.batch_size, n)
-    # Noise of its own, whatever else is measured.
+    # The noise of a metric does not depend on which others are measured.
     keys = jax.vmap(jax.random.fold_in, (0, None))(
         run.keys.evaluation, np.uint32(zlib.crc32((metric.stream or name).encode()))
     )

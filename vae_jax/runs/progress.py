@@ -1,4 +1,4 @@
-"""What a run shows while it works: a bar in a terminal and, if asked for, TensorBoard."""
+"""What a run shows while it trains: a progress bar and, if chosen, TensorBoard events."""
 
 from pathlib import Path
 from typing import Any
@@ -8,12 +8,12 @@ from tqdm import tqdm
 from vae_jax.devices.processes import is_first
 from vae_jax.errors import UserError
 
-# What a row says beside its numbers.
+# The entries of a row that are not metrics.
 HEAD = ("lane", "seed", "step", "epoch", "split", "pseudo_likelihood")
 
 
 def bar(total_steps: int, first_step: int, label: str | None) -> tqdm:
-    """A bar of training steps; silent where stderr is not a terminal, but for the first process."""
+    """A bar of training steps, shown by the first process if stderr is a terminal."""
     return tqdm(
         desc=f"program {label}" if label else None,
         total=total_steps,
@@ -33,7 +33,7 @@ def describe(bar: tqdm, rows: list[dict[str, Any]], prefix: str) -> None:
 
 
 class TensorBoard:
-    """Writes each row of metrics as events, one folder a lane."""
+    """Writes each row of metrics as events, one folder per lane."""
 
     def __init__(self, folder: Path, first_step: int):
         try:

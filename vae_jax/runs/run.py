@@ -1,4 +1,4 @@
-"""From checked config values to a Run: dataset, lanes, what trains them."""
+"""Builds a Run from checked config values: dataset, lanes, spec, layout and random keys."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,14 +26,14 @@ from vae_jax.training.streams import RunKeys, lane_keys
 class Lane(NamedTuple):
     """One run inside a program."""
 
-    number: int  # in the whole run or sweep
+    number: int  # unique in the run or sweep
     seed: int
     setting: dict[str, Any]  # the swept keys and their values; {} outside a sweep
     values: Values  # its whole config
 
 
 class Run(NamedTuple):
-    """What one program trains; it stays the same from the first step to the last figure."""
+    """All lanes of one program, and what is constant from the first step to the last figure."""
 
     lanes: tuple[Lane, ...]
     workdir: Path
@@ -44,7 +44,7 @@ class Run(NamedTuple):
 
     @property
     def values(self) -> Values:
-        """The config; of LANE_KEYS (and a padded latent size), the first lane's."""
+        """The first lane's config; others differ only in LANE_KEYS (and the padded latent size)."""
         return self.lanes[0].values
 
     @property
@@ -58,15 +58,15 @@ class Run(NamedTuple):
 
     @property
     def pseudo(self) -> bool:
-        """Whether the "ELBO" is one of a pseudo-likelihood: of binary data, and these are not."""
+        """Whether the "ELBO" is a pseudo-likelihood's: the likelihood is for binary data only."""
         return self.spec.model.likelihood.support == "binary" and not self.data.binary
 
 
 def make_run(values: Values, workdir: Path) -> Run:
-    """The run of a checked config, a lane a seed. Touches no folder.
+    """The run of a checked config, one lane per seed. Writes to no folder.
 
     Raises:
-      UserError: the data can't be loaded, or do not go with the config.
+      UserError: the data can't be loaded, or do not fit the config.
     """
     lanes = [Lane(i, seed, {}, values) for i, seed in enumerate(values["training.seeds"])]
     return make_program(lanes, workdir, make_dataset(values))
@@ -75,13 +75,13 @@ def make_run(values: Values, workdir: Path) -> Run:
 def make_program(
     lanes: Sequence[Lane], workdir: Path, data: Dataset, padded_latent_size: int | None = None
 ) -> Run:
-    """The run of lanes whose configs differ in LANE_KEYS alone.
+    """The run of lanes whose configs differ only in LANE_KEYS.
 
-    With a `padded_latent_size`, every lane has that many latent units and those past its own
+    With `padded_latent_size`, every lane has that many latent units, and those beyond its own
     latent size are masked.
 
     Raises:
-      UserError: the data do not go with the config, or there are too few devices.
+      UserError: the data do not fit the config, or there are too few devices.
     """
     values = lanes[0].values
     refuse_data(make_config(values), data)
@@ -96,10 +96,10 @@ def make_program(
 
 
 def make_layout(values: Values, lanes: int) -> Layout:
-    """The lanes over all devices there are.
+    """The layout of the lanes over all available devices.
 
     Raises:
-      UserError: fewer devices than are to share a batch.
+      UserError: there are fewer devices than training.data_devices.
     """
     data_devices = values["training.data_devices"]
     if data_devices > jax.device_count():
@@ -111,7 +111,7 @@ def make_layout(values: Values, lanes: int) -> Layout:
 
 
 def lane_model(run: Run, variables: Variables, lane: int) -> tuple[Model, Variables]:
-    """The model of one lane and, of all lanes' variables, its own, cut to its latent size."""
+    """The model of one lane, and its part of all lanes' variables, without padded units."""
     model = make_model(lane_spec(run.lanes[lane].values, run.data).model)
     start = Start(examples_nd=first_examples(run))
     shapes = jax.eval_shape(lambda: model.init(jax.random.key(0), start))
@@ -127,7 +127,7 @@ def lane_model(run: Run, variables: Variables, lane: int) -> tuple[Model, Variab
 
 
 def first_examples(run: Run) -> np.ndarray | None:
-    """The training examples, scaled, that the first params take."""
+    """The scaled training images that the initial params take."""
     count = run.spec.model.abilities.examples
     return np.asarray(scale(jnp.asarray(run.data.train.images[:count]))) if count else None
 
@@ -136,7 +136,7 @@ def make_dataset(values: Values) -> Dataset:
     """Loads, splits and binarises the config's dataset.
 
     Raises:
-      UserError: it can't be loaded.
+      UserError: the dataset can't be loaded.
     """
     spec = make_config(values).dataset
     return dataset(
@@ -149,7 +149,7 @@ def make_dataset(values: Values) -> Dataset:
 
 
 def make_examples(run: Run) -> Examples:
-    """The training set as the program takes it."""
+    """The training set, as input of the program."""
     labels = run.data.train.labels if run.spec.model.abilities.reads_labels else None
     labels = None if labels is None else labels.astype(np.int32)
     if labels is None or not run.spec.training.labelled_per_batch:
@@ -158,7 +158,7 @@ def make_examples(run: Run) -> Examples:
 
 
 def evaluation_labels(run: Run, split: Split) -> np.ndarray | None:
-    """The labels that a conditional model is given; one that infers them is not."""
+    """The labels of a split for a conditional model; None if it reads none, or infers them."""
     able = run.spec.model.abilities
     if not able.reads_labels or able.infers_labels or split.labels is None:
         return None
@@ -166,18 +166,18 @@ def evaluation_labels(run: Run, split: Split) -> np.ndarray | None:
 
 
 def make_start(run: Run) -> Start:
-    """What the first params take from the training set."""
+    """What the initial params take from the training set."""
     from_data = run.config.model.output_bias_from_data
     return Start(mean_image(run.data.train) if from_data else None, first_examples(run))
 
 
 def on_devices(run: Run) -> tuple[Spec, Layout, RunKeys, Examples]:
-    """What `train_chunks` takes beside a state."""
+    """The arguments of `train_chunks` besides the state."""
     spec, keys = shard_lanes(run.layout, (run.spec, run.keys))
     return spec, run.layout, keys, replicate(run.layout, make_examples(run))
 
 
 def first_state(run: Run) -> State:
-    """Of all lanes, on the devices, before the first step."""
+    """The state of all lanes before the first step, on the devices."""
     spec, keys = shard_lanes(run.layout, (run.spec, run.keys))
     return init_lanes(spec, run.layout, keys, replicate(run.layout, make_start(run)))

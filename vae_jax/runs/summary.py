@@ -32,7 +32,7 @@ COLUMNS = {
 
 
 def results(run: Run, done: Progress) -> dict[str, Any]:
-    """The results of every lane's best on the test set."""
+    """The test-set results of the best of every lane."""
     best = shard_lanes(run.layout, done.best)
     terms = to_host(run.layout, evaluate_state(run, best, run.data.test))
     terms_kn = {name: term.astype(np.float64) for name, term in terms.items()}
@@ -76,7 +76,7 @@ def results(run: Run, done: Progress) -> dict[str, Any]:
 
 
 def summary(lanes: list[dict[str, Any]]) -> dict[str, Any]:
-    """Mean and standard error over lanes, those that diverged left out."""
+    """Mean and standard error over the lanes that have not diverged."""
     healthy = [lane for lane in lanes if lane["status"] != "diverged"]
     columns = {name: np.array([lane.get(name) for lane in healthy], float) for name in COLUMNS}
     return {
@@ -87,7 +87,7 @@ def summary(lanes: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def accuracy(run: Run, best: Best, lane: int) -> float | None:
-    """The fraction of test labels that a lane's classifier gets right; None: it has none."""
+    """The test accuracy of a lane's classifier; None if it has no classifier."""
     images, labels = run.data.test.images, run.data.test.labels
     if not run.spec.model.abilities.infers_labels or labels is None:
         return None

@@ -1,4 +1,4 @@
-"""Training a run: every lane in one program, from where the run was to its end."""
+"""Trains a run: every lane in one program, from its last checkpoint to its end."""
 
 import contextlib
 import math
@@ -30,13 +30,13 @@ from vae_jax.runs.run import Run, first_state, make_start, on_devices
 from vae_jax.training.loop import Chunk, train_chunks
 from vae_jax.training.step import Metrics, State
 
-DRAW_SECONDS = 60  # between two drawings of the training curves, while training
+DRAW_SECONDS = 60  # least time between two plots of the training curves
 
 
 class Pending(NamedTuple):
-    """What a chunk left on the devices, to be fetched while the next one runs."""
+    """The results of a chunk on the devices, to be fetched while the next chunk runs."""
 
-    step: int  # after its last
+    step: int  # the step count after the chunk
     num_steps: int
     metrics: Metrics
     diverged_step: Any  # [lanes]
@@ -59,12 +59,12 @@ def train_run(
     """Trains the run to its end, in a folder that is locked and started.
 
     Args:
-      began: the clock when work on it began.
-      label: what the bar says of a sweep's program.
+      began: time.monotonic() when work on the run began.
+      label: the name of a sweep's program, for the bar.
       draw: called after a validation, at most every DRAW_SECONDS.
 
     Raises:
-      Stopped: SIGTERM or SIGINT came; all that was done is saved.
+      Stopped: SIGTERM or SIGINT was received; the state is saved.
     """
     with contextlib.ExitStack() as stack:
         checkpoints = None
@@ -84,12 +84,12 @@ def train_run(
 
 
 def first_progress(run: Run, checkpoints: Checkpoints | None) -> tuple[State, Progress]:
-    """The state on the devices and the progress on the host: restored, or from the seeds."""
+    """The state on the devices and the progress on the host: restored, or initialised."""
     empty = template(run.spec, make_start(run))
     restored = checkpoints.restore(empty) if checkpoints else None
     if any_process(restored is not None):
         done = from_first(restored or empty)
-        # A jitted copy: the devices own the buffers that the first chunk is given to reuse.
+        # A jitted copy: the devices then own the buffers, which the first chunk reuses.
         return copied(shard_lanes(run.layout, done.state)), done
     state = first_state(run)
     host_state = to_host(run.layout, state)
@@ -97,7 +97,7 @@ def first_progress(run: Run, checkpoints: Checkpoints | None) -> tuple[State, Pr
 
 
 def introduce(run: Run, first_step: int, label: str | None) -> None:
-    """Says what is going to happen."""
+    """Prints what will be trained, and where."""
     if first_step:
         of = f"program {label}: " if label else ""
         print(f"{of}resuming at step {first_step} of {run.total_steps}", flush=True)
@@ -130,7 +130,7 @@ def train_lanes_to_end(
     label: str | None,
     draw: Callable[[Run], object],
 ) -> Progress:
-    """Dispatches each chunk, then logs and saves the one before: the device never waits."""
+    """Dispatches each chunk, then logs and saves the previous one: the device never waits."""
     first_step = int(done.state.step[0])
     tensorboard = None
     if run.values["log.tensorboard"] and is_first():
@@ -143,7 +143,7 @@ def train_lanes_to_end(
     drawn = time.monotonic()
 
     def settle(pending: Pending, done: Progress) -> Progress:
-        """Logs a chunk that has run and, if it validated, saves."""
+        """Logs a finished chunk and, if it was validated, saves a checkpoint."""
         pending = Pending(*pending[:2], *to_host(run.layout, pending[2:]))
         rows = train_rows(run, pending)
         if pending.validation is not None:
@@ -172,7 +172,7 @@ def train_lanes_to_end(
             if chunk is None:
                 break
             state = chunk.state
-            # Copies: the next chunk is given the state's own memory.
+            # Copies, as the next chunk reuses the memory of the state.
             diverged, snapshot, validation = copied(state.diverged_step), None, None
             if validates(run, chunk):
                 snapshot = copied(state)
@@ -205,7 +205,7 @@ def train_lanes_to_end(
 
 
 def save(run: Run, checkpoints: Checkpoints | None, done: Progress) -> None:
-    """A checkpoint, and the lanes' status beside it; in the first process alone."""
+    """Saves a checkpoint and lanes.csv; does nothing except in the first process."""
     if checkpoints:
         checkpoints.save(int(done.state.step[0]), done)
         folder.write_lanes(run.workdir, lane_rows(run, done))
@@ -239,7 +239,7 @@ def row(run: Run, lane: int, step: int, split: str, terms: dict[str, float]) -> 
 
 
 def train_rows(run: Run, pending: Pending) -> list[dict[str, Any]]:
-    """A row a lane: means over the chunk's examples, up to the step at which the lane diverged."""
+    """One row per lane: means over the chunk's examples, before the step that diverged."""
     metrics = pending.metrics
     rows = []
     for lane, count in enumerate(metrics.examples.astype(np.float64).sum(axis=1)):
@@ -253,7 +253,7 @@ def train_rows(run: Run, pending: Pending) -> list[dict[str, Any]]:
 
 
 def validation_rows(run: Run, pending: Pending) -> list[dict[str, Any]]:
-    """A row a lane that has not diverged: means over the validation set."""
+    """One row per lane that has not diverged: means over the validation set."""
     assert pending.validation is not None
     means = {n: term.astype(np.float64).mean(axis=1) for n, term in pending.validation.items()}
     return [
@@ -265,7 +265,7 @@ def validation_rows(run: Run, pending: Pending) -> list[dict[str, Any]]:
 
 @contextlib.contextmanager
 def stop_on_signal() -> Iterator[threading.Event]:
-    """Sets the event at the first SIGTERM or SIGINT; a second one acts as usual."""
+    """Sets the event at the first SIGTERM or SIGINT; a second one has its usual effect."""
     stop = threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield stop

@@ -1,1 +1,1 @@
-"""Many configs as few compiled programs, shared by any number of workers."""
+"""Trains many configs as few compiled programs, with any number of workers."""

@@ -1,4 +1,4 @@
-"""Compiling a run's programs ahead of its turn, and what they say of the memory they need."""
+"""Compiles a run's programs before they are needed, and estimates the memory of the run."""
 
 import math
 from typing import Any, NamedTuple
@@ -17,9 +17,9 @@ from vae_jax.runs.measure import evaluated_objective
 from vae_jax.runs.run import Run, evaluation_labels, make_examples, make_start
 from vae_jax.training.loop import init_lanes, order_lanes, train_lanes
 
-# Beside the state being trained: two snapshots on the devices, one on its way to the host and one
-# of the next chunk; on the host, the newest state and the best params, as they are, as they were,
-# and as they are being saved. The last two numbers are what sweeps of 32 to 75 lanes came to.
+# Besides the state being trained, the devices hold two snapshots: one that is copied to the host,
+# and one of the next chunk. The host holds the newest state and the best params, their previous
+# values, and copies being saved. HOST_COPIES and PROCESS were measured in sweeps of 32 to 75 lanes.
 SNAPSHOTS = 2
 HOST_COPIES = 7
 PROCESS = 1_000_000_000  # bytes of jax, its compiler, the data and the figures
@@ -30,12 +30,12 @@ class Memory(NamedTuple):
     """Bytes that a run needs."""
 
     device: int  # on every device
-    shared: int  # of them, what does not depend on the number of lanes
-    host: int  # for what is kept and saved there
+    shared: int  # the part of `device` that does not depend on the number of lanes
+    host: int  # for the states that the host keeps and saves
 
 
 def abstract(layout: Layout, tree: Any, spec: P, lanes: int | None = None) -> Any:
-    """What `shard_lanes` (to so many padded lanes) or `replicate` would give, without the data."""
+    """The shapes that `shard_lanes` (with `lanes` padded lanes) or `replicate` would give."""
     sharding = NamedSharding(layout.mesh, spec)
 
     def of(leaf):
@@ -46,9 +46,9 @@ def abstract(layout: Layout, tree: Any, spec: P, lanes: int | None = None) -> An
 
 
 def compile_run(run: Run) -> Memory:
-    """Compiles what the run will call, into the compilation cache, and says what memory it needs.
+    """Compiles the programs of a run into the compilation cache; returns the memory it needs.
 
-    The run's own calls trace it again and find it there.
+    The run itself traces them again and finds them in the cache.
     """
     layout, data = run.layout, run.data
     start = make_start(run)
@@ -102,7 +102,7 @@ def total(run: Run, memory: Memory) -> int:
 
 
 def parts_to_fit(run: Run, memory: Memory) -> int:
-    """In how many programs the run's lanes fit into memory; 1: as they are."""
+    """How many programs the run's lanes must be split into to fit into memory; 1: no split."""
     devices = run.layout.mesh.devices.size
     if run.layout.in_turn:  # devices and host share one memory
         needs = [(total(run, memory), memory.shared * devices + PROCESS, host_memory())]
@@ -118,6 +118,6 @@ def parts_to_fit(run: Run, memory: Memory) -> int:
 
 
 def out_of_memory(error: BaseException) -> bool:
-    """Whether XLA, or the host, said so."""
+    """Whether the error means that a device or the host is out of memory."""
     of_xla = isinstance(error, jax.errors.JaxRuntimeError) and "RESOURCE_EXHAUSTED" in str(error)
     return of_xla or isinstance(error, MemoryError)

@@ -1,6 +1,6 @@
-"""The language of sweeps: what a config file's `sweep(hyper)` writes.
+"""The functions that a config file's `sweep(hyper)` uses to define a sweep.
 
-Every function gives a list of override dicts, such as [{"objective.beta": 1.0}, ...]: one a config.
+Most return a list of override dicts, one per config, such as [{"objective.beta": 1.0}, ...].
 
     def sweep(hyper):
         return hyper.product(
@@ -22,7 +22,7 @@ Overrides = list[dict[str, Any]]
 
 
 class Uniform(NamedTuple):
-    """Numbers from low to high, all as likely."""
+    """The uniform distribution from low to high."""
 
     low: float
     high: float
@@ -33,7 +33,7 @@ class Uniform(NamedTuple):
 
 
 class LogUniform(NamedTuple):
-    """Numbers from low to high, above 0, whose logarithms are all as likely."""
+    """The log-uniform distribution from low to high, both above 0."""
 
     low: float
     high: float
@@ -44,12 +44,12 @@ class LogUniform(NamedTuple):
 
 
 class Choice(NamedTuple):
-    """One of the values, all as likely."""
+    """One of the values, with equal probability."""
 
     values: tuple[Any, ...]
 
     def at(self, fraction: float) -> Any:
-        """The value in that place of all values."""
+        """The value at this fraction of the list of values."""
         return self.values[int(fraction * len(self.values))]
 
 
@@ -62,7 +62,7 @@ def sweep(key: str, values: Iterable[Any]) -> Overrides:
 
 
 def fixed(key: str, value: Any) -> Overrides:
-    """One config: the same value in all that it is combined with."""
+    """One config; in a product, every config gets this value."""
     return [{key: value}]
 
 
@@ -72,7 +72,7 @@ def product(parts: Sequence[Overrides]) -> Overrides:
 
 
 def zipit(parts: Sequence[Overrides]) -> Overrides:
-    """The first of all parts together, the second of all together, and so on.
+    """Merges the first config of every part, then the second of every part, and so on.
 
     Raises:
       UserError: parts of different lengths.
@@ -84,18 +84,18 @@ def zipit(parts: Sequence[Overrides]) -> Overrides:
 
 
 def chainit(parts: Sequence[Overrides]) -> Overrides:
-    """The configs of one part after those of another."""
+    """The configs of all parts, one part after another."""
     return [dict(overrides) for part in parts for overrides in part]
 
 
 def sample(key: str, distribution: Distribution, n: int, seed: int) -> Overrides:
-    """n configs at random: the same ones for the same (key, seed)."""
+    """n configs with random values, which depend only on the distribution, key and seed."""
     fractions = np.random.default_rng([seed, zlib.crc32(key.encode())]).random(n)
     return [{key: distribution.at(float(fraction))} for fraction in fractions]
 
 
 def uniform(low: float, high: float) -> Uniform:
-    """Numbers from low to high.
+    """The uniform distribution from low to high.
 
     Raises:
       UserError: low is not below high.
@@ -106,7 +106,7 @@ def uniform(low: float, high: float) -> Uniform:
 
 
 def log_uniform(low: float, high: float) -> LogUniform:
-    """Numbers from low to high, above 0, evenly spread in their logarithm.
+    """The log-uniform distribution from low to high, both above 0.
 
     Raises:
       UserError: low is not above 0, or not below high.
@@ -119,10 +119,10 @@ def log_uniform(low: float, high: float) -> LogUniform:
 
 
 def choice(values: Iterable[Any]) -> Choice:
-    """One of the values.
+    """One of the values, with equal probability.
 
     Raises:
-      UserError: there are none.
+      UserError: there are no values.
     """
     values = tuple(values)
     if not values:
@@ -131,10 +131,10 @@ def choice(values: Iterable[Any]) -> Choice:
 
 
 def merged(parts: Iterable[dict[str, Any]]) -> dict[str, Any]:
-    """Their union.
+    """The union of dicts.
 
     Raises:
-      UserError: a key that two of them set.
+      UserError: two of them set the same key.
     """
     union: dict[str, Any] = {}
     for part in parts:

@@ -1,4 +1,4 @@
-"""Starting workers of a sweep: processes on this machine, or jobs of a SLURM cluster."""
+"""Starts the workers of a sweep: processes on this machine, or jobs of a SLURM cluster."""
 
 import importlib.util
 import os
@@ -14,7 +14,7 @@ from vae_jax.errors import Stopped, UserError
 
 
 class Slurm(NamedTuple):
-    """What each job asks SLURM for."""
+    """The resources that each job requests from SLURM."""
 
     partition: str | None
     minutes: int
@@ -22,10 +22,11 @@ class Slurm(NamedTuple):
 
 
 def launch_local(workdir: Path, workers: int) -> None:
-    """Runs so many workers as processes of this machine, and waits for them.
+    """Runs `workers` processes on this machine, and waits for them.
 
     Raises:
-      Stopped: SIGTERM or SIGINT came, and every worker has saved; or a worker was killed.
+      Stopped: SIGTERM or SIGINT was received; the workers were stopped.
+      UserError: a worker ended with a UserError.
     """
     command = [sys.executable, "-m", "vae_jax", "sweep", f"--workdir={workdir}", "--worker"]
     gpus = gpus_here()
@@ -38,7 +39,7 @@ def launch_local(workdir: Path, workers: int) -> None:
     def stop(number, frame):
         nonlocal stopped
         stopped = True
-        # Ctrl-C has reached the workers too, and a second signal would end them before they save.
+        # Ctrl-C also reaches the workers; a second signal would end them before they save.
         if number == signal.SIGTERM:
             for process in processes:
                 process.send_signal(signal.SIGTERM)
@@ -58,7 +59,7 @@ def launch_local(workdir: Path, workers: int) -> None:
 def worker_environment(
     environment: Mapping[str, str], worker: int, workers: int, gpus: list[str]
 ) -> dict[str, str]:
-    """A share of the machine for each worker: GPUs, each with its own, or cores."""
+    """The environment of a worker: its share of the GPUs, and of a GPU's memory if shared."""
     own = dict(environment)
     if gpus:
         own["CUDA_VISIBLE_DEVICES"] = ",".join(
@@ -71,7 +72,7 @@ def worker_environment(
 
 
 def gpus_here() -> list[str]:
-    """The NVIDIA GPUs that this process may use, without touching them."""
+    """The NVIDIA GPUs that this process may use; they are not initialised."""
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     if visible is not None:
         return [name for name in visible.split(",") if name]
@@ -82,12 +83,12 @@ def gpus_here() -> list[str]:
 
 
 def launch_slurm(workdir: Path, workers: int, slurm: Slurm, cluster: str | None = None) -> None:
-    """Submits so many jobs, each a worker, and waits for them.
+    """Submits `workers` jobs, each running one worker, and waits for them.
 
     `cluster`: None for SLURM; "local" runs the jobs as processes here, as tests do.
 
     Raises:
-      Stopped: a job did not come to its end.
+      Stopped: a job failed, or this command was interrupted while the jobs continue.
     """
     executor = slurm_executor(workdir, slurm, cluster)
     with executor.batch():
@@ -116,7 +117,7 @@ def refuse_without_slurm() -> None:
 
 
 def slurm_executor(workdir: Path, slurm: Slurm, cluster: str | None):
-    """submitit's executor, whose jobs log into the sweep's folder."""
+    """A submitit executor; its jobs write logs into the sweep's folder."""
     import submitit
 
     executor = submitit.AutoExecutor(folder=workdir / "slurm", cluster=cluster or "slurm")
@@ -129,7 +130,7 @@ def slurm_executor(workdir: Path, slurm: Slurm, cluster: str | None):
 
 
 def slurm_worker(workdir: str) -> None:
-    """A job: trains programs until no one is left that nobody trains."""
+    """A job: trains programs until each is finished or claimed by another worker."""
     from vae_jax.devices.setup import use_cache, use_cores
     from vae_jax.devices.watchdog import watched
     from vae_jax.sweeps.plan import Datasets

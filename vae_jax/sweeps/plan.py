@@ -1,4 +1,4 @@
-"""A sweep as programs: which configs there are, and which lanes share a compilation."""
+"""The plan of a sweep: its configs, and which lanes share a compiled program."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -31,7 +31,7 @@ class Program(NamedTuple):
 
     name: str
     lanes: tuple[int, ...]  # their numbers in the sweep
-    padded_latent_size: int | None  # that of the largest lane, where they differ
+    padded_latent_size: int | None  # the largest of the lanes' latent sizes; None if all are equal
 
 
 class Sweep(NamedTuple):
@@ -40,7 +40,7 @@ class Sweep(NamedTuple):
     workdir: Path
     base: Values
     settings: tuple[dict[str, Any], ...]  # the overrides of each config
-    swept: tuple[str, ...]  # the keys whose value is not the same everywhere, as they were written
+    swept: tuple[str, ...]  # the keys with more than one value, in the order of the settings
     programs: tuple[Program, ...]
 
     @property
@@ -72,27 +72,27 @@ class Datasets:
 
 
 def swept_keys(base: Values, settings: Sequence[dict[str, Any]]) -> tuple[str, ...]:
-    """The keys of the settings whose value is not the same in all."""
+    """The keys in the settings that have more than one value."""
     different = differing([base | setting for setting in settings])
     written = dict.fromkeys(key for setting in settings for key in setting)
     return tuple(key for key in written if key in different)
 
 
 def differing(configs: Sequence[Values]) -> list[str]:
-    """The keys whose value is not the same in all configs."""
+    """The keys that have more than one value in the configs."""
     return [key for key in KEYS if any(c[key] != configs[0][key] for c in configs)]
 
 
 def shown(setting: dict[str, Any]) -> str:
-    """A setting in a line."""
+    """A setting, as one line of text."""
     return ", ".join(f"{key}={value}" for key, value in setting.items()) or "the config as it is"
 
 
 def checked_settings(base: Values, overrides: Any, data: Datasets) -> tuple[dict[str, Any], ...]:
-    """The overrides of every config, each checked as if it were run alone, types normalised.
+    """The overrides of every config, checked as for a single run, with normalised types.
 
     Raises:
-      UserError: the first mistake in any of them, named; no config at all; the same one twice.
+      UserError: the first config with a mistake; no config at all; the same config twice.
     """
     if not isinstance(overrides, list) or not all(isinstance(o, dict) for o in overrides):
         raise UserError("sweep(hyper) should return what hyper's functions give: a list of dicts")
@@ -116,7 +116,7 @@ def checked_settings(base: Values, overrides: Any, data: Datasets) -> tuple[dict
 
 
 def checked(base: Values, override: dict[str, Any], *, idle_allowed: bool = False) -> Values:
-    """Raises UserError if `override` can't be swept over."""
+    """The checked config with `override`. Raises UserError if a key can't be swept over."""
     for key in override:
         if key not in KEYS:
             raise unknown_key(key)
@@ -128,7 +128,7 @@ def checked(base: Values, override: dict[str, Any], *, idle_allowed: bool = Fals
 
 
 def make_sweep(base: Values, overrides: Any, workdir: Path, data: Datasets) -> Sweep:
-    """The plan of a sweep: lanes grouped by program, each of at most `sweep.max_lanes`.
+    """The plan of a sweep: lanes grouped into programs of at most `sweep.max_lanes` lanes.
 
     Raises:
       UserError: a mistake in any config.
@@ -152,19 +152,19 @@ def make_sweep(base: Values, overrides: Any, workdir: Path, data: Datasets) -> S
 
 
 def program_key(values: Values, pad_latents: bool) -> tuple:
-    """What the lanes of one program have in common."""
+    """The values that all lanes of one program share, as a key for grouping."""
     own = LANE_KEYS | ({"model.latent_size"} if pad_latents and can_be_padded(values) else set())
     return tuple((key, value) for key, value in values.items() if key not in own)
 
 
 def can_be_padded(values: Values) -> bool:
-    """Whether a masked latent unit leaves no trace: not where units are seen together."""
+    """Whether masked latent units have no effect: no part of the config mixes latent units."""
     config = make_config(values)
     return config.model.abilities.can_be_masked and config.objective.is_unit_by_unit
 
 
 def program_run(sweep: Sweep, program: Program, data: Datasets) -> Run:
-    """What is trained in one program of the sweep."""
+    """The run of one program of the sweep."""
     lanes = [sweep.lane(number) for number in program.lanes]
     return make_program(
         lanes, sweep.folder(program), data.of(lanes[0].values), program.padded_latent_size
@@ -172,7 +172,7 @@ def program_run(sweep: Sweep, program: Program, data: Datasets) -> Run:
 
 
 def split(sweep: Sweep, program: Program, parts: int) -> Sweep:
-    """The sweep with one program's lanes in several programs."""
+    """The sweep, with the lanes of one program divided among `parts` programs."""
     pieces = [
         Program(f"{program.name}{chr(ord('a') + i)}", tuple(lanes.tolist()), program[2])
         for i, lanes in enumerate(np.array_split(program.lanes, min(parts, 26)))
@@ -238,7 +238,7 @@ def refuse_other_sweep(there: Sweep, here: Sweep) -> None:
 
 
 def runs_in(workdir: Path) -> list[Run]:
-    """The runs of a folder: a sweep's programs, or the one there is."""
+    """The runs in a folder: the programs of a sweep, or a single run."""
     if not is_sweep(workdir):
         return [make_run(folder.read_config(workdir), workdir)]
     sweep, data = read_sweep(workdir), Datasets()

@@ -1,4 +1,4 @@
-"""The records of a whole sweep, gathered from its programs' folders."""
+"""The records of a whole sweep, collected from the folders of its programs."""
 
 import csv
 from collections.abc import Sequence
@@ -9,13 +9,13 @@ from vae_jax.runs import folder
 from vae_jax.runs.summary import summary
 from vae_jax.sweeps.plan import Program, Sweep
 
-ERROR = "error.txt"  # in a program's folder: the traceback of what it raised
+ERROR = "error.txt"  # in a program's folder: the traceback of its exception
 
 
 def collect(sweep: Sweep, *, finished: bool = False) -> dict[str, Any]:
-    """Writes lanes.csv, metrics.jsonl and results.json of the sweep as it now stands.
+    """Writes lanes.csv, metrics.jsonl and results.json for the current sweep; returns the results.
 
-    To be called by one process at a time. Returns the results.
+    Only one process may call it at a time.
     """
     lane_rows, lines, results = [], [], []
     for program in sweep.programs:
@@ -49,7 +49,7 @@ def collect(sweep: Sweep, *, finished: bool = False) -> dict[str, Any]:
 
 
 def program_rows(sweep: Sweep, program: Program) -> list[dict[str, Any]]:
-    """The rows of lanes.csv: those the program wrote last, or that it waits or has failed."""
+    """The program's rows for lanes.csv, with its last status, or "waiting" or "failed"."""
     at = sweep.folder(program)
     written = {}
     if (at / folder.LANES).exists():
@@ -72,14 +72,14 @@ def program_rows(sweep: Sweep, program: Program) -> list[dict[str, Any]]:
 
 
 def failures(sweep: Sweep) -> list[Path]:
-    """The tracebacks of the programs that raised."""
+    """The traceback files of the failed programs."""
     return [path for program in sweep.programs if (path := sweep.folder(program) / ERROR).exists()]
 
 
 def pooled(
     lanes: list[dict[str, Any]], keys: Sequence[str]
 ) -> list[tuple[dict[str, Any], list[dict[str, Any]]]]:
-    """Lanes with the same values of the keys, in the order of the first of each."""
+    """Groups lanes by the values of the keys: (values, lanes), in order of first appearance."""
     groups: dict[str, tuple[dict[str, Any], list[dict[str, Any]]]] = {}
     for lane in lanes:
         values = {key: lane[key] for key in keys}

@@ -1,4 +1,4 @@
-"""A worker of a sweep: claims one program after another, trains it, and records how it ended."""
+"""A worker of a sweep: claims one program after another, trains it, and records its result."""
 
 import contextlib
 import time
@@ -24,7 +24,7 @@ from vae_jax.sweeps.plan import (
 )
 from vae_jax.sweeps.records import ERROR, collect
 
-POLL_SECONDS = 1.0  # between two looks at what other workers have left
+POLL_SECONDS = 1.0  # between two checks for programs that other workers left unfinished
 
 
 def is_open(sweep: Sweep, program: Program, began: float) -> bool:
@@ -37,13 +37,13 @@ def is_open(sweep: Sweep, program: Program, began: float) -> bool:
 
 
 def work(workdir: Path, data: Datasets, *, wait: bool) -> None:
-    """Trains one program after another until none is left that no one else trains.
+    """Trains programs until each is finished, failed, or claimed by another worker.
 
-    `wait`: then waits for the others, to take over what they leave behind.
+    `wait`: then waits for the other workers, and takes over programs that they leave unfinished.
 
     Raises:
-      Stopped: SIGTERM or SIGINT came; all that was done is saved.
-      UserError: a full disk, a damaged checkpoint.
+      Stopped: SIGTERM or SIGINT was received; the state is saved.
+      UserError: for example, a full disk or a damaged checkpoint.
     """
     began = time.time()
     with Precompiler(data) as ahead:
@@ -66,9 +66,9 @@ def work(workdir: Path, data: Datasets, *, wait: bool) -> None:
 
 @contextlib.contextmanager
 def claimed(sweep: Sweep, program: Program, began: float) -> Iterator[Sweep | None]:
-    """The sweep as it now stands, the program held by this process; None: it is not to be had.
+    """Locks a program and gives the current sweep; None if the program is locked or not open.
 
-    The kernel lets go of it when the process ends, however it ends.
+    The kernel releases the lock when the process ends, even if it is killed.
     """
     with contextlib.ExitStack() as stack:
         try:
@@ -81,7 +81,7 @@ def claimed(sweep: Sweep, program: Program, began: float) -> Iterator[Sweep | No
 
 
 class Precompiler:
-    """Compiles the program after the one that is being trained, in the background."""
+    """Compiles the next program in the background, while another is trained."""
 
     def __init__(self, data: Datasets):
         self.data = data
@@ -92,20 +92,20 @@ class Precompiler:
         return self
 
     def __exit__(self, kind, error, trace) -> None:
-        self.pool.shutdown(wait=False, cancel_futures=True)  # what is being compiled ends or not
+        self.pool.shutdown(wait=False, cancel_futures=True)  # does not wait for a compilation
 
     def start(self, program: Program, run: Run) -> None:
         if program not in self.started:
             self.started[program] = self.pool.submit(compile_run, run)
 
     def memory(self, program: Program, run: Run) -> Memory:
-        """What the program's run needs, once it is compiled."""
+        """The memory that the program's run needs; waits until it is compiled."""
         self.start(program, run)
         return self.started[program].result()
 
 
 def train_program(sweep: Sweep, program: Program, later: list[Program], ahead: Precompiler) -> None:
-    """Trains and measures a program; if it does not fit into memory, divides it instead."""
+    """Trains and measures a program, or divides it if it does not fit into memory."""
     at = sweep.folder(program)
     began = time.monotonic()
     try:
@@ -138,13 +138,13 @@ def train_program(sweep: Sweep, program: Program, later: list[Program], ahead: P
 
 
 def record(sweep: Sweep) -> None:
-    """Brings the sweep's records up to date."""
+    """Updates the records of the sweep."""
     with folder.locked(sweep.workdir, wait=True):
         collect(read_sweep(sweep.workdir))
 
 
 def divide(sweep: Sweep, program: Program, parts: int) -> None:
-    """Puts several programs in one's place."""
+    """Replaces a program by several programs with fewer lanes each."""
     with folder.locked(sweep.workdir, wait=True):
         divided = split(read_sweep(sweep.workdir), program, parts)
         write_sweep(divided)

@@ -32,11 +32,11 @@ def train_chunk(
     examples: Examples,
     num_steps: Int[Array, ""],
 ) -> tuple[State, Metrics]:
-    """`num_steps` steps of one lane, at most `spec.chunk_steps`, all inside one epoch, whose
-    order of the training set is `order`.
+    """`num_steps` steps of one lane: at most `spec.chunk_steps`, all in one epoch.
 
-    Returns the state and each step's Metrics [chunk_steps], zero past num_steps. The number of
-    steps is traced, so that an epoch's last, shorter chunk is the same program.
+    `order` is the order of the training set in that epoch. Returns the state and the Metrics of
+    each step [chunk_steps], zero after num_steps. The number of steps is traced, so that the
+    shorter last chunk of an epoch uses the same program.
     """
     batch_of = partial(minibatch, spec, keys, examples, order)
     first = batch_of(state.step)
@@ -44,8 +44,8 @@ def train_chunk(
     history = Metrics(totals=dict.fromkeys(metric_names(spec), zeros), examples=zeros)
 
     def body(i, carry):
-        # The next step's minibatch does not wait for this step: it is made on a core that a
-        # product leaves idle, and carried, XLA makes it once, not again wherever x is read.
+        # The next minibatch does not depend on this step, so a core left idle by a matrix product
+        # can make it. As it is carried, XLA makes it once, not again wherever x is read.
         state, batch, history = carry
         ahead = batch_of(state.step + 1)
         state, metrics = train_step(spec, state, keys, batch)
@@ -63,7 +63,7 @@ def init_lanes(
     keys: RunKeys,
     start: Start,
 ) -> State:
-    """`init_state` of every lane: spec, keys and the result have a leading axis of lanes."""
+    """`init_state` for every lane; spec, keys and the result have a leading axis of lanes."""
     return map_lanes(layout, init_state, (spec, keys), (start,))
 
 
@@ -76,7 +76,7 @@ def epoch_order(spec: Spec, keys: RunKeys, epoch: Int[Array, ""]) -> Int[Array, 
 def order_lanes(
     spec: Spec, layout: Layout, keys: RunKeys, epoch: Int[Array, ""]
 ) -> Int[Array, "lane n"]:
-    """`epoch_order` of every lane. Once an epoch: on a CPU it takes as long as several steps."""
+    """`epoch_order` for every lane; called once per epoch, as on a CPU it costs several steps."""
     return map_lanes(layout, epoch_order, (spec, keys), (epoch,))
 
 
@@ -90,21 +90,21 @@ def train_lanes(
     examples: Examples,
     num_steps: Int[Array, ""],
 ) -> tuple[State, Metrics]:
-    """`train_chunk` of every lane; the examples and the number of steps are shared.
+    """`train_chunk` for every lane; the lanes share the examples and the number of steps.
 
-    Metrics are [lane, chunk_steps]. The memory of `state` is reused: keep a copy of what you need.
+    Metrics are [lane, chunk_steps]. The memory of `state` is reused: copy what you need before.
     """
     per_lane, shared = (spec, state, keys, order), (examples, num_steps)
     return map_lanes(layout, train_chunk, per_lane, shared)
 
 
 class Chunk(NamedTuple):
-    """What one call of the program left on the devices; it is never over the end of an epoch."""
+    """The result of one call of the program, on the devices; it never spans two epochs."""
 
     epoch: int
-    step: int  # after the last of the chunk
+    step: int  # the step count after the chunk
     num_steps: int
-    state: State  # the next call is given its memory: copy what you need before that
+    state: State  # the next call reuses its memory: copy what you need before that
     metrics: Metrics  # [lane, chunk_steps]
 
     def ends_epoch(self, spec: Spec) -> bool:
@@ -121,9 +121,9 @@ def train_chunks(
     first_step: int = 0,
     total_steps: int,
 ) -> Iterator[Chunk]:
-    """Trains all lanes from `first_step` to `total_steps`, a call of the program at a time.
+    """Trains all lanes from `first_step` to `total_steps`; each yield follows one call.
 
-    A call is dispatched, not waited for.
+    A call is only dispatched; the generator does not wait for its result.
     """
     step, order_epoch, order = first_step, -1, None
     while step < total_steps:

@@ -1,8 +1,8 @@
-"""Optimisers and learning-rate schedules whose every number is traced, one value a lane.
+"""Optimisers and learning-rate schedules; all their numbers are traced, one value per lane.
 
-To add one, write its section and list it: an optimiser has transformation(), which gives the
-direction to go against, before the learning rate; a schedule, called with the step, gives the
-fraction of the learning rate in force.
+To add one, write its section and list it. An optimiser has transformation(), which gives the
+update direction; it is multiplied by the learning rate and subtracted. A schedule maps the step to
+a factor on the learning rate.
 """
 
 import math
@@ -31,9 +31,9 @@ def eps_key():
 
 
 def scale_by_adam(b1, b2, eps) -> optax.GradientTransformation:
-    """optax's, its two corrections of bias moved out of the pass over the params.
+    """optax.scale_by_adam with both bias corrections computed once, not for each param.
 
-    There one division is left of three: (m / c1) / (sqrt(v / c2) + eps) is
+    This leaves one division per param instead of three: (m / c1) / (sqrt(v / c2) + eps) is
     (sqrt(c2) / c1) m / (sqrt(v) + sqrt(c2) eps), c = 1 - b^t.
 
     References: Kingma and Ba 2015, section 2.
@@ -65,7 +65,7 @@ class Adam:
 
 @section
 class AdaMax:
-    """Adam with the largest gradient for the second moment (Kingma and Ba 2015, section 7)."""
+    """Adam with a decayed maximum as second moment (Kingma and Ba 2015, section 7)."""
 
     b1: float = b1_key()
     b2: float = b2_key()
@@ -82,7 +82,7 @@ class AdamW:
     b1: float = b1_key()
     b2: float = b2_key()
     eps: float = eps_key()
-    weight_decay: float = traced(0.0, number(0), "decoupled")
+    weight_decay: float = traced(0.0, number(0), "decoupled from the gradient")
 
     def transformation(self):
         adam = scale_by_adam(self.b1, self.b2, self.eps)
@@ -102,9 +102,9 @@ class RMSProp:
 
 @section
 class SGD:
-    """Gradient descent, with momentum if asked for."""
+    """Stochastic gradient descent, with optional momentum."""
 
-    momentum: float = traced(0.0, number(0, 1, open_high=True), "of the gradient before")
+    momentum: float = traced(0.0, number(0, 1, open_high=True), "the momentum coefficient")
 
     def transformation(self):
         return optax.trace(self.momentum)
@@ -122,7 +122,7 @@ class Constant:
 class Cosine:
     """f + (1 - f) (1 + cos(pi step / total)) / 2 (Loshchilov and Hutter 2017, without restarts)."""
 
-    final_fraction: float = traced(0.0, number(0, 1), "of the learning rate, at the end")
+    final_fraction: float = traced(0.0, number(0, 1), "final fraction of the learning rate")
     total_steps: Any = fact(lambda facts: facts.total_steps, is_static=False)
 
     def __call__(self, step: Int[Array, ""]) -> Float[Array, ""]:
@@ -136,7 +136,7 @@ class Stepwise:
     """decay_factor ** (boundaries passed)."""
 
     boundaries: Any = traced((), increasing, "epochs at which the learning rate falls", to=in_steps)
-    decay_factor: float = traced(0.1, number(0, 1, open_low=True), "what it is multiplied by there")
+    decay_factor: float = traced(0.1, number(0, 1, open_low=True), "factor on it at each boundary")
 
     def __call__(self, step: Int[Array, ""]) -> Float[Array, ""]:
         return self.decay_factor ** jnp.sum(step >= self.boundaries)
@@ -150,10 +150,8 @@ SCHEDULES = {"constant": Constant, "cosine": Cosine, "stepwise": Stepwise}
 class Optimizer:
     """The config's section `optimizer`."""
 
-    rule: Any = family(OPTIMIZERS, "adam", "how params move", key="name")
-    learning_rate: float = traced(
-        1e-3, number(0, open_low=True), "of each step, before the schedule"
-    )
+    rule: Any = family(OPTIMIZERS, "adam", "the optimiser of the model", key="name")
+    learning_rate: float = traced(1e-3, number(0, open_low=True), "step size, before the schedule")
     max_grad_norm: float = traced(
         0.0,
         number(0),
@@ -164,17 +162,17 @@ class Optimizer:
 
 
 def adam(learning_rate, b1, b2) -> Optimizer:
-    """Adam alone: no schedule, no clipping. In the units of a program."""
+    """Adam without schedule or clipping, in the units of a program."""
     return Optimizer(Adam(b1, b2), learning_rate, math.inf, Constant())
 
 
 def global_norm(gradients) -> Float[Array, ""]:
-    """The Euclidean norm of all gradients together; infinite or NaN if any of them is."""
+    """The Euclidean norm of all gradients together; infinite or NaN if any gradient is."""
     return jnp.sqrt(sum(jnp.sum(jnp.square(g)) for g in jax.tree.leaves(gradients)))
 
 
 def init(optimizer: Optimizer, params):
-    """The optimiser's first state: arrays only."""
+    """The initial state of the optimiser: arrays only."""
     return optimizer.rule.transformation().init(params)
 
 
@@ -187,15 +185,14 @@ def update(
     params,
     step: Int[Array, ""],
 ):
-    """One step: clip, find the direction, go `learning rate * schedule` along it.
+    """One step: clip the gradients, get the direction, subtract learning rate * schedule of it.
 
-    Returns (params, opt_state). `norm` is the gradients' global norm. A step that is not `taken`
-    leaves the params as they are, and to the optimiser it was one of zero gradients, whatever
-    theirs were.
+    Returns (params, opt_state). `norm` is the global norm of the gradients. A step that is not
+    `taken` leaves the params unchanged and updates opt_state with zero gradients.
     """
     clip = jnp.minimum(1.0, optimizer.max_grad_norm / jnp.maximum(norm, 1e-30))
-    # Chosen here, not between old and new params and moments: XLA then reads the new moments for
-    # the params' update, where it would compute them again from copies of the old.
+    # `taken` acts on the gradients and the rate, not by a choice between old and new values: then
+    # XLA updates the params from the new moments, and does not recompute those from old copies.
     gradients = jax.tree.map(lambda g: jnp.where(taken, clip * g, 0.0), gradients)
     transformation = optimizer.rule.transformation()
     direction, opt_state = transformation.update(gradients, opt_state, params)

@@ -1,4 +1,4 @@
-"""A program: what is static is its structure, what is traced its leaves, one value a lane."""
+"""The spec of a program: static values form its structure, traced values are its leaves."""
 
 from dataclasses import dataclass, field
 
@@ -17,10 +17,10 @@ class Training:
 
     num_epochs: int = host(10, whole(1), "passes over the training set")
     batch_size: int = static(
-        128, whole(1), "examples; an epoch leaves out what does not fill a batch"
+        128, whole(1), "examples; an epoch leaves out an incomplete last batch"
     )
     seeds: tuple[int, ...] = host(
-        (0,), seeds, "each is a lane: a run of its own in the one compiled program"
+        (0,), seeds, "each is a lane: a separate run in the same compiled program"
     )
     data_devices: int = static(
         1, whole(1), "devices that share each batch; the others take other lanes"
@@ -28,10 +28,10 @@ class Training:
     labelled_per_batch: int = static(
         0,
         whole(0),
-        "examples of a batch picked from those with a label; of a model that infers them",
+        "examples per batch picked from the labelled ones; for a model that infers labels",
     )
     lanes_at_once: int = host(
-        0, whole(0), "that a device computes side by side; 0: on a CPU in turn, elsewhere all"
+        0, whole(0), "lanes that a device computes at once; 0: one on a CPU, all on other devices"
     )
 
     def needs_of_data(self, config, data):
@@ -67,9 +67,9 @@ def fixed():
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class Spec:
-    """All that a program is made of, beside its data and keys: sections in its units.
+    """What defines a program besides its data and random keys: sections in its units (steps).
 
-    Two specs of one structure share a compilation.
+    Specs of equal structure share a compilation.
     """
 
     model: ModelSpec
@@ -77,10 +77,10 @@ class Spec:
     optimizer: Optimizer  # of the model's params
     training: Training
     train_size: int = fixed()  # training examples
-    dynamic: bool = fixed()  # whether every minibatch is binarised anew
-    chunk_steps: int = fixed()  # the most steps one call of the program takes
+    dynamic: bool = fixed()  # whether each minibatch is binarised with new samples
+    chunk_steps: int = fixed()  # the most steps in one call of the program
 
     @property
     def steps_per_epoch(self) -> int:
-        """Whole minibatches in an epoch; which examples are left over differs by epoch."""
+        """Full minibatches in an epoch; the examples left out differ between epochs."""
         return self.train_size // self.training.batch_size

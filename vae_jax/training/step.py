@@ -17,42 +17,42 @@ from vae_jax.training.optimizer import Optimizer, adam
 from vae_jax.training.spec import Spec
 from vae_jax.training.streams import RunKeys, step_keys
 
-MODEL = "model"  # the player that the model's params are
+MODEL = "model"  # the model's own name among the players
 
 
 class State(NamedTuple):
-    """All that a run carries from step to step: arrays only."""
+    """The state of a run between two steps: arrays only."""
 
     step: Int[Array, ""]
     variables: Variables
-    opt_state: dict[str, Any]  # by player: the model, and what an objective trains beside it
+    opt_state: dict[str, Any]  # by player: the model, and those that the objective trains
     diverged_step: Int[Array, ""]  # the step whose loss or gradient was not finite; -1: none
 
 
 class Examples(NamedTuple):
-    """The training set, on the device as it is stored."""
+    """The training set on the device, in its stored type."""
 
     images: Shaped[Array | np.ndarray, "n d"]  # uint8, or float32
-    labels: Int[Array | np.ndarray, " n"] | None = None  # where the model reads them; -1: unknown
-    labelled: Int[Array | np.ndarray, " m"] | None = None  # where they are known, to be picked from
+    labels: Int[Array | np.ndarray, " n"] | None = None  # None if the model reads none; -1: unknown
+    labelled: Int[Array | np.ndarray, " m"] | None = None  # indices of the labelled examples
 
 
 class Batch(NamedTuple):
-    """What one step is taken on."""
+    """The minibatch of one step."""
 
     x_bd: Float[Array, "b d"]  # in [0, 1]
     label_b: Int[Array, " b"] | None  # -1: unknown
 
 
 class Metrics(NamedTuple):
-    """Sums over examples, in nats, and how many: 0 for a step that was not taken."""
+    """Sums over examples, in nats, and the number of examples; 0 if the step was not taken."""
 
     totals: dict[str, Float[Array, ""]]  # "loss", "bound" (the score) and the objective's terms
     examples: Float[Array, ""]
 
 
 def metric_names(spec: Spec) -> tuple[str, ...]:
-    """The names of a step's metrics: its loss, its bound, and what that is made of."""
+    """The names of a step's metrics: its loss, its bound, and the terms of the bound."""
     return ("loss", "bound", *spec.objective.bound.terms, *spec.model.abilities.losses)
 
 
@@ -60,7 +60,7 @@ def init_state(spec: Spec, keys: RunKeys, start: Start) -> State:
     """The state before the first step."""
     model = make_model(spec.model)
     variables = model.init(keys.init, start)
-    # A key of its own for each player, none of them the model's.
+    # Each player has its own key, different from the model's.
     players = spec.objective.players(spec.model.latent_size).items()
     variables["players"] = {
         name: player.init(jax.random.fold_in(keys.init, i))
@@ -75,12 +75,12 @@ def init_state(spec: Spec, keys: RunKeys, start: Start) -> State:
 
 
 def params_by_player(variables: Variables) -> dict[str, Any]:
-    """What each optimiser trains."""
+    """The params that each optimiser trains."""
     return {MODEL: variables["params"], **variables["players"]}
 
 
 def with_params(variables: Variables, params: dict[str, Any]) -> Variables:
-    """The variables with other params, by player."""
+    """The variables with new params, given by player."""
     players = {name: own for name, own in params.items() if name != MODEL}
     return variables | {"params": params[MODEL], "players": players}
 
@@ -97,8 +97,8 @@ def updated(
 ) -> tuple[dict[str, Any], dict[str, Any], Bool[Array, ""]]:
     """The params and optimiser states after one step, by player, and whether it was taken.
 
-    It is where all was healthy before and the gradients are finite, and their product with the
-    learning rate: of an update itself, only that can overflow.
+    A step is taken if the lane is healthy and if the gradients, and their product with the learning
+    rate, are finite. That product is the only part of an update that can overflow.
     """
     optimizers = optimizers_of(spec)
     norms = {name: optimizer.global_norm(own) for name, own in gradients.items()}
@@ -121,7 +121,7 @@ def updated(
 def minibatch(
     spec: Spec, keys: RunKeys, examples: Examples, order: Int[Array, " n"], step: Int[Array, ""]
 ) -> Batch:
-    """A step's, `order` being that of its epoch: gathered, scaled and, if dynamic, binarised."""
+    """The minibatch of a step: gathered by its epoch's `order`, scaled, binarised if dynamic."""
     streams, training = step_keys(keys, step), spec.training
     start = (step % spec.steps_per_epoch) * training.batch_size
     rows = jax.lax.dynamic_slice(order, (start,), (training.batch_size,))
@@ -137,10 +137,10 @@ def minibatch(
 
 
 def train_step(spec: Spec, state: State, keys: RunKeys, batch: Batch) -> tuple[State, Metrics]:
-    """One step of one lane, on the step's minibatch.
+    """One step of one lane, on its minibatch.
 
-    A step whose loss or gradient is not finite is not taken: the lane keeps its last finite
-    variables from there on, and `diverged_step` says where.
+    A step with a loss or gradient that is not finite is not taken, nor is any later step: the lane
+    keeps its last finite variables, and `diverged_step` is the number of that step.
     """
     key = step_keys(keys, state.step).objective
     model, batch_size = make_model(spec.model), spec.training.batch_size

@@ -1,4 +1,4 @@
-"""Every random stream of a run, derived from its one key, so that nothing random is stored."""
+"""All random streams of a run, derived from its seed, so that no random state is stored."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -12,9 +12,9 @@ class RunKeys(NamedTuple):
     """The named streams of a run."""
 
     init: Key[Array, ""]  # initial weights
-    order: Key[Array, ""]  # minibatch order: fold in the epoch
-    step: Key[Array, ""]  # what a training step samples: fold in the step
-    evaluation: Key[Array, ""]  # what an evaluation samples: the same every time
+    order: Key[Array, ""]  # the order of the examples: fold in the epoch
+    step: Key[Array, ""]  # the samples of a training step: fold in the step
+    evaluation: Key[Array, ""]  # the samples of an evaluation: the same every time
 
 
 class StepKeys(NamedTuple):
@@ -36,5 +36,5 @@ def lane_keys(seeds: Sequence[int]) -> RunKeys:
 
 
 def step_keys(keys: RunKeys, step) -> StepKeys:
-    """The streams of one step: a function of (run, step) alone."""
+    """The streams of one step; they depend only on the run's keys and the step."""
     return StepKeys(*jax.random.split(jax.random.fold_in(keys.step, step), len(StepKeys._fields)))

@@ -1,4 +1,4 @@
-"""Metrics that are log p(x), or lean on it."""
+"""Metrics that estimate log p(x), or are based on it."""
 
 from typing import ClassVar
 
@@ -89,7 +89,7 @@ class Nll:
 def nll_active_summary(arrays: Arrays, subject: Subject) -> Numbers:
     """-log p(x) of the model without the latent units that are not active (Burda et al. 2015).
 
-    They are at 0 for the decoder, and their KL is 0.
+    The decoder sees 0 for inactive units, and their KL is 0.
     """
     log_likelihood_n = arrays["log_likelihood"].astype(np.float64)
     return {

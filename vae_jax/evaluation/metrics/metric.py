@@ -1,6 +1,6 @@
-"""What a metric is.
+"""The interface of metrics.
 
-A metric's section holds its keys. It has columns, which of its numbers the tables show, and
+The section of a metric holds its keys. It has `columns`, the numbers that tables show, and
 metric(subject) -> Metric.
 """
 
@@ -15,7 +15,7 @@ from vae_jax.data.dataset import Dataset, Split
 from vae_jax.models import ModelSpec
 
 Arrays = dict[str, np.ndarray]  # [lanes, n, ...], an entry an example
-Numbers = dict[str, Any]  # of a lane, for results.json; a list: of its latent units
+Numbers = dict[str, Any]  # of a lane, for results.json; a list holds one number per latent unit
 
 
 class Column(NamedTuple):
@@ -37,16 +37,16 @@ class Subject(NamedTuple):
 
 
 class Metric(NamedTuple):
-    """What is measured of each example, and what that comes to.
+    """How to measure each example, and how to summarise the measurements.
 
     measure: (section, model, variables, key, x [1, d], y [1] or None) -> {name: [1, ...]}.
     summary: (the arrays of all lanes and examples, subject) -> each lane's numbers.
-    cost:    what an example takes, in words.
-    at_once: examples side by side on a device; 0: a batch of the evaluation's.
+    cost:    the cost of an example, in words.
+    at_once: examples measured in parallel on a device; 0: evaluation.batch_size.
     inputs:  the examples; None: the test set.
-    stream:  the metric whose noise it takes; "": its own.
+    stream:  the metric whose noise it shares; "": its own noise.
     after:   metrics that are measured first.
-    model:   (subject, {metric: arrays} of `after`) -> that of the model that is measured.
+    model:   (subject, {metric: arrays} of `after`) -> the spec of the model to measure.
     """
 
     measure: Callable[..., dict[str, Any]]
@@ -62,7 +62,7 @@ class Metric(NamedTuple):
 def lane_by_lane(
     summary: Callable[[Arrays, Subject], Numbers],
 ) -> Callable[[Arrays, Subject], list[Numbers]]:
-    """The summary of all lanes, of one that sees a lane's arrays [n, ...] alone."""
+    """A summary of all lanes, from a summary of the arrays [n, ...] of one lane."""
 
     def of_all(arrays: Arrays, subject: Subject) -> list[Numbers]:
         lanes = range(len(subject.settings))
@@ -72,7 +72,7 @@ def lane_by_lane(
 
 
 def standard_error(values_n: np.ndarray) -> float:
-    """Of the mean, from the values' own spread; NaN for fewer than two."""
+    """The standard error of the mean of the values; NaN for fewer than two."""
     if len(values_n) < 2:
         return np.nan
     return float(np.std(values_n, ddof=1) / np.sqrt(len(values_n)))
@@ -91,7 +91,7 @@ def package_needs(name: str, package: str, distribution: str) -> Iterator[str]:
 
 
 def latents_needs(name: str, config: Any) -> Iterator[str]:
-    """What is wrong with a metric by samples of z alone."""
+    """What is wrong with a metric that samples only z, not labels."""
     if config.model.abilities.infers_labels:
         yield (
             f"evaluation.metrics = {name!r} is by samples of z alone, and {config.model.named()} "
@@ -100,7 +100,7 @@ def latents_needs(name: str, config: Any) -> Iterator[str]:
 
 
 def likelihood_needs(name: str, config: Any, data: Dataset) -> Iterator[str]:
-    """What is wrong with log p(x) of data that the likelihood is not of."""
+    """What is wrong with log p(x) of data outside the support of the likelihood."""
     pseudo = config.model.likelihood.support == "binary" and not data.binary
     if pseudo and not config.evaluation.allow_pseudo_likelihood:
         likelihood = config.model.likelihood_name
