@@ -239,7 +239,10 @@ class DipI:
     needs = batch_needs
 
     def __call__(self, key, model, variables, trace: Trace, x_bd, label_b) -> Added:
-        mean_bl = posterior_mean(model, variables, x_bd, label_b)
+        if len(trace.layers) == 1:  # a second trace would cost the encoder's gradient again
+            mean_bl = trace.layers[0].q.mean()[0]
+        else:
+            mean_bl = posterior_mean(model, variables, x_bd, label_b)
         return Added(off_identity(covariance(mean_bl), self.diagonal_weight))
 
 
