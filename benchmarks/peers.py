@@ -13,7 +13,7 @@ import io
 import logging
 import math
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 from typing import Any
 
@@ -86,7 +86,8 @@ def pytorch(work: Work, images: np.ndarray, compiled: bool = False) -> Iterator[
     model = VAE().to(device)
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
     grey = torch.from_numpy(images).to(device).float() / 255
-    loss_of, update = model, optimizer.step
+    loss_of: Callable[..., Any] = model
+    update: Callable[..., Any] = optimizer.step
     if compiled:
         mode = "reduce-overhead" if device == "cuda" else "default"
         loss_of, update = torch.compile(model, mode=mode), torch.compile(optimizer.step)
