@@ -59,8 +59,8 @@ def total_correlation(
 def weighted_log_weights(batch_size: int, dataset_size: int) -> Float[Array, "b b"]:
     """Minibatch-weighted sampling: every weight is 1 / (n b) (Chen et al. 2018, equation 5).
 
-    Each log density is too low, by up to log n. The total correlation, one of them minus l others,
-    can be too high by up to (l - 1) log n: useful as a loss, not as an estimate.
+    Each log density is too low, by about log n. The total correlation, one of them minus l others,
+    is then too high, by about (l - 1) log n: useful as a loss, not as an estimate.
     """
     return jnp.full((batch_size, batch_size), -math.log(dataset_size * batch_size))
 
