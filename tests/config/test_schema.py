@@ -12,7 +12,10 @@ from vae_jax.config.build import make_config, make_spec
 from vae_jax.config.check import check
 from vae_jax.config.needs import refuse_data
 from vae_jax.config.schema import KEYS, differences, flatten, nest
+from vae_jax.data import DATASETS
 from vae_jax.errors import UserError
+from vae_jax.networks import NETWORKS
+from vae_jax.objectives import OBJECTIVES
 from vae_jax.runs.run import make_dataset
 
 FOLDER = Path(configs.__path__[0])
@@ -87,12 +90,12 @@ WRONG = [
     ("training.seeds", (), "at least one seed"),
     ("training.seeds", (1, 2, 1), "1 is there twice"),
     ("training.seeds", (2**32,), r"training.seeds\[0\] = 4294967296 should be below 2\*\*32"),
-    ("dataset.name", "cifar", "'cifar' is unknown; known: arrays, mnist, sprites, tfds"),
+    ("dataset.name", "cifar", f"'cifar' is unknown; known: {', '.join(sorted(DATASETS))}"),
     ("dataset.binarization", "yes", "known: dynamic, none, static, threshold"),
-    ("model.encoder.name", "cnn", "known: conv, gated_mlp, mlp, residual_mlp, resnet"),
+    ("model.encoder.name", "cnn", f"known: {', '.join(sorted(NETWORKS))}"),
     ("model.encoder.activation", "rleu", "known: elu, gelu"),
     ("model.likelihood", "gauss", "known: bernoulli"),
-    ("objective.name", "elob", "known: ciwae, elbo, iwae, m2, miwae, piwae, renyi"),
+    ("objective.name", "elob", f"known: {', '.join(sorted(OBJECTIVES))}"),
     ("optimizer.name", "adm", "known: adam, adamax, adamw, rmsprop, sgd"),
     ("log.tensorboard", 1, "True or False"),
     ("dataset.name", 3, "a text"),
