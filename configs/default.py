@@ -150,7 +150,7 @@ def get_config() -> ConfigDict:
     config.evaluation.metrics = ("elbo",)
     # nll, nll_active, ais, gaps: samples for each example's log p(x)
     config.evaluation.num_importance_samples = 5_000
-    # nll, nll_active, ais, gaps: of them side by side; does not change the result
+    # nll, nll_active, ais, gaps: samples computed at once; does not change the result
     config.evaluation.draws_at_once = 2_000
     config.evaluation.ais = ConfigDict()
     config.evaluation.ais.images = 100  # ais: the first of the test set
@@ -159,10 +159,10 @@ def get_config() -> ConfigDict:
     config.evaluation.ais.leapfrog_steps = 10  # ais: gradients of each move
     config.evaluation.gaps = ConfigDict()
     config.evaluation.gaps.images = 100  # gaps: the first of the test set
-    config.evaluation.gaps.steps = 500  # gaps: of Adam, ten samples each
+    config.evaluation.gaps.steps = 500  # gaps: steps of Adam, with ten samples each
     config.evaluation.samples = ConfigDict()
-    # samples: the .npz of a feature space of another run, for numbers to compare; "": one is
-    # trained
+    # samples: the features.npz of another run, to make scores comparable; "": trains a feature
+    # space
     config.evaluation.samples.features = ""
     # Whether log p(x) may be measured of grey values in a Bernoulli
     config.evaluation.allow_pseudo_likelihood = False
