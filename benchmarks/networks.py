@@ -1,4 +1,4 @@
-"""What does a network's lane cost, in turn and side by side?
+"""What does a lane of each network cost, with lanes one after another and side by side?
 
     python -m benchmarks networks
 

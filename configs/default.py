@@ -17,12 +17,12 @@ def get_config() -> ConfigDict:
 
     config.dataset = ConfigDict()
     config.dataset.name = "mnist"  # where the images are from: arrays, mnist, sprites, tfds
-    config.dataset.path = ""  # arrays, tfds: the .npz; its data folder; "": TFDS's own
+    config.dataset.path = ""  # arrays, tfds: the .npz file; its data folder; "": TFDS's own
     config.dataset.tfds_name = ""  # tfds: its name there, such as "fashion_mnist"
     config.dataset.validation_size = 5_000  # images, taken from the end of the training set
     config.dataset.binarization = "dynamic"  # of grey values: dynamic, static, threshold, none
-    config.dataset.binarization_seed = 0  # the key of what is sampled once
-    # Training labels that are known, as many a class; 0: all; for models that infer
+    config.dataset.binarization_seed = 0  # the seed of all that is sampled once
+    # Known training labels, equally many of each class; 0: all; for models that infer labels
     config.dataset.num_labels = 0
 
     config.model = ConfigDict()

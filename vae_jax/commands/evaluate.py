@@ -53,7 +53,7 @@ def evaluation_values(workdir: Path, config: Mapping[str, Any]) -> Values:
 
 
 def evaluate_best(run: Run, done: Progress) -> None:
-    """Draws the figures, writes results.json, and prints the table, for every lane's best params."""
+    """Draws figures, writes results.json, and prints the table, for each lane's best params."""
     found = results(run, done)
     if is_first():
         found |= summary(found["lanes"])

@@ -57,7 +57,7 @@ def reconstructions(path: Path, inputs: np.ndarray, outputs: np.ndarray, *, titl
 
 
 def hardest(path: Path, images: np.ndarray, nll_n: np.ndarray, *, title: str) -> None:
-    """images [rows, columns, height, width, channels] of highest nll [n], nats, in falling order."""
+    """images [rows, columns, height, width, channels] of highest nll [n], nats, highest first."""
     fig = style.figure(5, 0.49 * len(images) + 1.1, title)
     axes = fig.subplots()
     show(axes, images)

@@ -11,7 +11,7 @@ def principal_components(codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The codes [n, l] projected on their first two principal components [n, 2], and the fraction
     of the variance that each component explains [2]."""
     centred = codes - codes.mean(axis=0)
-    variances, directions_ll = np.linalg.eigh(centred.T @ centred)  # the smallest first
+    variances, directions_ll = np.linalg.eigh(centred.T @ centred)  # the smallest variance first
     explained = variances[::-1][:2] / max(variances.sum(), 1e-30)
     return centred @ directions_ll[:, ::-1][:, :2], explained
 
@@ -20,7 +20,7 @@ def latent_space(path: Path, codes: np.ndarray, labels: np.ndarray | None, *, ti
     """A scatter plot of posterior means [n, l] by label; projects more than two units onto two."""
     names = ["latent unit 0", "latent unit 1"]
     if codes.shape[1] == 1:
-        # Offsets by multiples of the golden ratio, so that points do not hide one another.
+        # Vertical offsets by the golden ratio, modulo 1, so that points do not hide one another.
         spread = (np.arange(len(codes)) * 0.6180339887) % 1
         codes, names = np.column_stack([codes[:, 0], spread]), ["latent unit 0", "(only spread)"]
     elif codes.shape[1] != 2:

@@ -7,7 +7,7 @@ from vae_jax.figures import style
 
 
 def training_curves(path: Path, rows: list[dict[str, Any]], *, title: str, prefix: str) -> None:
-    """The rows of metrics.jsonl: a panel for each term, a colour for each lane; validation is bold.
+    """Rows of metrics.jsonl: a panel a term, a colour a lane; train is thin, validation bold.
 
     `prefix` is written before the name of the bound ("pseudo-" if it bounds no likelihood).
     """
