@@ -10,8 +10,8 @@ reached; seconds from the start of the process to the end of the first step; the
 and the last loss, which shows that the same thing was trained. Then it times the command line
 itself. The numbers are also written as JSON under benchmarks/results/, named by benchmark, machine
 and time. It takes about an hour on two cores (12 minutes a round). As a machine may be shared and
-noisy, an epoch's time is the median over EPOCHS epochs after a first one, then the least of the
-rounds.
+noisy, an epoch's time is the least over the rounds of the median over EPOCHS epochs, without the
+first epoch.
 
     --works=NAME,...     of systems.WORKS        --rounds=5
     --systems=NAME,...   of systems.SYSTEMS, beside vae_jax

@@ -3,8 +3,8 @@
     python -m benchmarks startup
 
 runs `vae-jax train --config=configs/default.py` with an empty compilation cache, and again with the
-cache that this leaves. It also runs the stages of that start one after another, in a
-separate process. Each time is the least of ROUNDS. Writes JSON under benchmarks/results/. Takes three
+cache that this leaves. It also runs the stages of that start one after another, in a separate
+process. Each time is the least of ROUNDS. Writes JSON under benchmarks/results/. Takes three
 minutes on two cores.
 
 What was found is in docs/speed.md.

@@ -19,8 +19,8 @@ PAIRS = 1_000_000  # the number of distances in memory at a time
 class SampleQuality(NamedTuple):
     """A point's ball is closed and reaches to its k-th nearest other point of its own set.
 
-    For two large sets of equal size from one distribution, the expected density is 1 and the
-    expected coverage 1 - 2^-k. For two equal sets they are 1 + 1/k, without ties, and 1.
+    For two sets of equal size from one distribution, the expected density is 1, and the expected
+    coverage is 1 - 2^-k in the limit. For identical sets they are 1 + 1/k, without ties, and 1.
     """
 
     precision: float  # the fraction of generated points that lie in the ball of a real one
@@ -108,7 +108,7 @@ def squared_radii(points_nf: Float[np.ndarray, "n f"], neighbours: int) -> Float
     """The squared distance of each point to its k-th nearest other point."""
     radius_n = np.empty(len(points_nf))
     for rows, squared_bn in squared_distances(points_nf, points_nf):
-        squared_bn.partition(neighbours, axis=1)  # index 0: the point itself
+        squared_bn.partition(neighbours, axis=1)  # number 0 is the point itself
         radius_n[rows] = squared_bn[:, neighbours]
     return radius_n
 

@@ -7,7 +7,7 @@ from vae_jax.figures import style
 
 
 def training_curves(path: Path, rows: list[dict[str, Any]], *, title: str, prefix: str) -> None:
-    """Rows of metrics.jsonl: a panel a term, a colour a lane; train is thin, validation bold.
+    """Rows of metrics.jsonl: one panel per term, one colour per lane; train thin, validation bold.
 
     `prefix` is written before the name of the bound ("pseudo-" if it bounds no likelihood).
     """

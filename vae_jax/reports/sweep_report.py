@@ -32,8 +32,7 @@ def report(workdir: Path, where: Sequence[str] = (), by: Sequence[str] = ()) -> 
     Args:
       workdir: the run folder.
       where: "key=value" of swept keys; only lanes with these values are used.
-      by: the swept keys that separate settings, over the others lanes are pooled; none: all that
-        differ.
+      by: keys that separate settings; lanes are pooled over the others; none: all that differ.
 
     Raises:
       UserError: there are no results, a key was not swept, or no lane has such a value.
