@@ -46,7 +46,7 @@ def use_cache(wanted: bool = True) -> None:
 def remove_oldest(folder: Path, most: int) -> None:
     """Removes the oldest files, until the others have at most `most` bytes.
 
-    Stops without an error where another process removes or forbids a file at the same time.
+    Ignores the errors that come if another process removes or forbids a file at the same time.
     """
     with contextlib.suppress(OSError):
         entries = [(path.stat(), path) for path in folder.iterdir() if path.is_file()]
