@@ -1,1 +1,1 @@
-"""Speed, measured: this code beside others, and beside the machine."""
+"""Measures speed: this code compared with others, and with what the machine can do."""

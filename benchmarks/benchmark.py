@@ -1,49 +1,51 @@
-"""How fast is this code beside the same model written plainly elsewhere, and beside the machine?
+"""How fast is this code, compared with the same model in other code, and with the machine's floor?
 
     pip install -e '.[benchmark]' && python -m benchmarks
 
-trains the VAE of each Work of systems.py in each system there that takes it and is installed (this
-code; the peers of peers.py), every one in a process of its own, in turn, `--rounds` times over, and
-prints milliseconds a step, seconds an epoch where that is all 55,000 images, the ratio to this
-code, the part of the machine's floor (ceilings.py) that is reached, seconds from the start of the
-process to the end of the first step, the host's peak memory, and the last loss, so that a reader
-sees that the same thing was trained; then what the command line itself takes. Leaves the same as
-JSON under benchmarks/results/, named by benchmark, machine and time.
-About an hour on two cores (12 minutes a round). A machine may be shared and noisy: an epoch's time
-is the median over EPOCHS epochs after a first one, and the least of that over the rounds.
+trains the VAE of each Work of systems.py in each system there that supports it and is installed
+(this code, and the peers of peers.py). Each trains in a process of its own, one after another, and
+all of this is done `--rounds` times. It prints milliseconds per step; seconds per epoch, if that is
+all 55,000 images; the ratio to this code; the fraction of the machine's floor (ceilings.py) that is
+reached; seconds from the start of the process to the end of the first step; the host's peak memory;
+and the last loss, which shows that the same thing was trained. Then it times the command line
+itself. The numbers are also written as JSON under benchmarks/results/, named by benchmark, machine
+and time. It takes about an hour on two cores (12 minutes a round). As a machine may be shared and
+noisy, an epoch's time is the least over the rounds of the median over EPOCHS epochs, without the
+first epoch.
 
     --works=NAME,...     of systems.WORKS        --rounds=5
     --systems=NAME,...   of systems.SYSTEMS, beside vae_jax
-    --compare=FILE       such JSON: lists the ratios, ours to a peer's time and to that of our
+    --compare=FILE       such JSON: lists the ratios, of our time to a peer's and to that of our
                          products alone, that are over 15% greater now; exit code 1 if any
 
-`python -m benchmarks sweep`, `objectives`, `networks`, `evaluation` and `startup` are
-those of the files beside this one.
+`python -m benchmarks sweep`, `objectives`, `networks`, `evaluation` and `startup` run the
+benchmarks in the files of these names.
 
 What was found (the numbers are in docs/speed.md): five matrix products take three quarters of
-a step of 784-400-20, and every system calls them at about the same rate on a CPU. The rest was
-found with jax.profiler, which on a CPU names every operation and its core, and taken out in this
+a step of 784-400-20, and every system runs them at about the same rate on a CPU. jax.profiler,
+which on a CPU names every operation and its core, showed the other costs. They were removed in this
 order (parts of a step at 784-400-20, batch 128, and at 784-512-2, batch 50; machine there):
 
 - 7% and 10%: a `where` between old and new params and moments, for lanes that diverge, made XLA
-  copy the moments and compute them twice. What is chosen now is the gradient and the rate.
+  copy the moments and compute them twice. Now the `where` is on the gradient and the rate.
 - 5% and 4%: jax's random bits are loops of small passes on a CPU. As one expression (threefry.py)
-  they are a third of that, but only where x is carried from one step to the next: else XLA makes it
-  anew in each of the four places that read it. A minibatch made ahead also fills idle cores.
-- 2% and 4%: one product for both heads of the encoder; thin products reach 70 GFLOP/s of 210.
-- 1% and 4%: one division a parameter in Adam's pass, where there were three.
+  they take a third of the time, but only if x is carried from one step to the next. Otherwise XLA
+  computes x again in each of the four places that read it. A minibatch made ahead also fills idle
+  cores.
+- 2% and 4%: one product for both heads of the encoder; thin products reach 70 of 210 GFLOP/s.
+- 1% and 4%: one division per parameter in Adam's pass, instead of three.
 - 1% and 2%: the order of the training set was sorted for every chunk of steps (22 ms).
-- Before: sampling two pixels a random word, 8%; a single lane without vmap, up to a third; one
-  batch axis in the decoder, not two, which XLA transposed.
-- A transposed convolution as one product of windows, not sixteen shifted sums: a quarter of a
-  convolutional step.
+- Before: sampling two pixels from each random word, 8%; a single lane without vmap, up to a third;
+  one batch axis in the decoder instead of two, which XLA transposed.
+- A transposed convolution as one product of windows, instead of sixteen shifted sums: a quarter of
+  a convolutional step.
 
-Tried to no effect: other layouts of the products (a transposed weight is 30% faster backward at
-batch 20, and as much slower forward), optimisation barriers (XLA removes them before it fuses),
-half as many hashes for the pixels, jax's `rbg` keys (JAX_DEFAULT_PRNG_IMPL=rbg works, takes 8%
-longer on a CPU, and a lane under vmap is then not the run alone). Left alone: the gradient's norm,
-which all of Adam waits for, is 3 to 8% of a step at batch 50 and 20; without it a lane could not be
-kept at its last finite params.
+Without effect: other layouts of the products (a transposed weight is 30% faster backward at batch
+20, and as much slower forward), optimisation barriers (XLA removes them before it fuses), half as
+many hashes for the pixels, jax's `rbg` keys (JAX_DEFAULT_PRNG_IMPL=rbg works but takes 8% longer on
+a CPU, and a lane under vmap then differs from the same run alone). Not removed: the gradient's
+norm, which all of Adam waits for. It is 3 to 8% of a step at batch 50 and 20, but without it a lane
+could not be kept at its last finite params.
 """
 
 import json

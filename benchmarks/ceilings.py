@@ -1,10 +1,11 @@
 """How fast could a step of a Work be on this machine?
 
-Its floor is the time of its products at the rate of the machine's best product, and after that the
-time of what elementwise work can't avoid moving, at the rate that memory, or the cache that it fits
-in, gives. Nothing reaches it: products of a minibatch are thin, and the rest of a step (random
-numbers, exp, activations) is not free. A second, softer floor is the products alone as XLA runs
-them, one after another, at the work's own sizes.
+A lower limit of its time, the floor, is the sum of two times. The first is that of its matrix
+products, at the rate of the machine's best product. The second is that of the data that elementwise
+work has to move, at the rate of memory, or of the cache that the data fit in. No code reaches this
+floor: products of a minibatch are thin, and the rest of a step (random numbers, exp, activations)
+takes time too. A second, softer floor is the time of the products alone, as XLA runs them, one
+after another, at the work's own sizes.
 """
 
 import json

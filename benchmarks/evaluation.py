@@ -1,11 +1,12 @@
-"""What does a likelihood by 5,000 samples cost beside the matrix products that it needs?
+"""What does a likelihood with 5,000 samples cost, compared with the matrix products it needs?
 
     python -m benchmarks evaluation
 
 times importance sampling of IMAGES test images of MNIST under the IWAE's model (784-200-200-50), as
-`vae-jax evaluate` does it, and the same number of decodings' matrix products alone, in turn, ROUNDS
-times over in one process; prints the least of both, their ratio, what 10,000 images take at that
-rate, and the peak memory. Leaves JSON under benchmarks/results/. About two minutes on two cores.
+`vae-jax evaluate` does it, and the matrix products alone of equally many decodings. Both run in
+turn, ROUNDS times, in one process. Prints the least time of both, their ratio, the time of 10,000
+images at that rate, and the peak memory. Writes JSON under benchmarks/results/. Takes about two
+minutes on two cores.
 """
 
 import resource

@@ -1,4 +1,4 @@
-"""The machine that a benchmark ran on, and the file that it leaves."""
+"""Describes the machine that a benchmark runs on, and writes the benchmark's file."""
 
 import json
 import os

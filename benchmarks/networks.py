@@ -1,11 +1,11 @@
-"""What does a network's lane cost, in turn and side by side?
+"""What does a lane of each network cost, with lanes one after another and side by side?
 
     python -m benchmarks networks
 
 times a step of four lanes with each network (two layers of 400 units; convolutions to 16 and 32
 channels; 28 x 28, 20 latent units, batch 128) on one device, with `training.lanes_at_once` of 1, 2
-and 4, and prints milliseconds a step and lane. Leaves JSON under benchmarks/results/. About nine
-minutes on two cores.
+and 4, and prints milliseconds per step and lane. Writes JSON under benchmarks/results/. Takes about
+nine minutes on two cores.
 """
 
 from benchmarks.machine import leave

@@ -1,12 +1,12 @@
-"""What does each objective cost beside the plain ELBO?
+"""What does each objective cost, compared with the plain ELBO?
 
     python -m benchmarks objectives
 
 times a step of `configs/default.py` (784-400-20, batch 128, one lane) with each objective,
-estimator and regulariser in turn, ROUNDS times over in one process, and prints the least, and its
-ratio to the plain ELBO; then the IWAE at k = 50 (784-200-200-50, batch 20, as in its paper) beside
-the matrix products that it can't do without, timed alone. Leaves JSON under benchmarks/results/.
-About five minutes on two cores.
+estimator and regulariser in turn, ROUNDS times, in one process, and prints the least time and its
+ratio to the plain ELBO's. Then it compares the IWAE at k = 50 (784-200-200-50, batch 20, as in its
+paper) with the matrix products that it needs, timed alone. Writes JSON under benchmarks/results/.
+Takes about five minutes on two cores.
 """
 
 import sys

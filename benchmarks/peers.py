@@ -1,11 +1,11 @@
-"""Other ways to train the VAE of a Work, each written plainly, as its own examples are.
+"""Other ways to train the VAE of a Work, each written plainly, like the library's own examples.
 
-A peer is a System: (work, grey images [n, 784] uint8) -> mean losses, the first of one step alone,
-then one of each epoch, for as long as it is asked. All do the same: the images on the device, each
-minibatch binarised anew, `num_samples` samples of z, Adam with learning rate 1e-3, the order
-shuffled every epoch, what does not fill a batch left out. The weights start as each library starts
-them, so that losses agree to a nat or two, no better. What a peer does differently, its docstring
-says.
+A peer is a System: (work, grey images [n, 784] uint8) -> an endless iterator of mean losses, first
+of one step alone, then of each epoch. All do the same: the images are on the device, each minibatch
+is binarised anew, z has `num_samples` samples, Adam has learning rate 1e-3, the order is shuffled
+every epoch, and images that do not fill a batch are left out. Each library initialises the weights
+in its own way, so losses agree only to a nat or two. A peer's docstring says what it does
+differently.
 """
 
 import contextlib

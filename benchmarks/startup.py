@@ -1,11 +1,11 @@
-"""What lies between the command and the first training step?
+"""What takes time between the command and the first training step?
 
     python -m benchmarks startup
 
-runs `vae-jax train --config=configs/default.py` with an empty compilation cache and with the one
-that it leaves, and beside it what that start is made of, one stage after another in a process of
-its own; the least of ROUNDS of each. Leaves JSON under benchmarks/results/. Three minutes on
-two cores.
+runs `vae-jax train --config=configs/default.py` with an empty compilation cache, and again with the
+cache that this leaves. It also runs the stages of that start one after another, in a separate
+process. Each time is the least of ROUNDS. Writes JSON under benchmarks/results/. Takes three
+minutes on two cores.
 
 What was found is in docs/speed.md.
 """

@@ -1,14 +1,14 @@
-"""Is a sweep as one program faster than a process for each of its configs?
+"""Is a sweep as one program faster than one process for each config?
 
     python -m benchmarks sweep
 
-First what a lane costs: seconds an epoch of one run alone, and a lane's share of it with several
-lanes in one program. Then a sweep of CONFIGS configs for one epoch, as a user would launch it: one
-`vae-jax train` after another; as many at a time as there are cores; and one `vae-jax sweep`, which
-has all of it in one program. Every way starts without a compiled program on disk; for the
-processes, once with the compilation cache (all but the first then find their program there) and
-once without, which is what a codebase without one does. Leaves JSON under benchmarks/results/.
-About 15 minutes on two cores.
+It first measures what a lane costs: seconds per epoch of one run alone, and per lane with several
+lanes in one program. Then it runs a sweep of CONFIGS configs for one epoch, as a user would launch
+it: one `vae-jax train` after another; as many at a time as there are cores; and one `vae-jax
+sweep`, with all configs in one program. Each starts without compiled programs on disk. The separate
+processes run once with the compilation cache (all but the first then find their program there) and
+once without, as in a codebase that has no such cache. Writes JSON under benchmarks/results/. Takes
+about 15 minutes on two cores.
 """
 
 import os

@@ -1,7 +1,7 @@
 """The systems that benchmarks compare, each measured in a process of its own.
 
-A system trains the VAE of a Work on grey images and gives one mean loss after another: the first of
-one step alone, then those of epochs, for as long as it is asked.
+A system trains the VAE of a Work on grey images. It yields mean losses without end: first that of
+one step alone, then that of each epoch.
 """
 
 import importlib.util

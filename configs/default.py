@@ -17,12 +17,12 @@ def get_config() -> ConfigDict:
 
     config.dataset = ConfigDict()
     config.dataset.name = "mnist"  # where the images are from: arrays, mnist, sprites, tfds
-    config.dataset.path = ""  # arrays, tfds: the .npz; its data folder; "": TFDS's own
+    config.dataset.path = ""  # arrays, tfds: the .npz file; its data folder; "": TFDS's own
     config.dataset.tfds_name = ""  # tfds: its name there, such as "fashion_mnist"
     config.dataset.validation_size = 5_000  # images, taken from the end of the training set
     config.dataset.binarization = "dynamic"  # of grey values: dynamic, static, threshold, none
-    config.dataset.binarization_seed = 0  # the key of what is sampled once
-    # Training labels that are known, as many a class; 0: all; for models that infer
+    config.dataset.binarization_seed = 0  # the seed of all that is sampled once
+    # Known training labels, equally many of each class; 0: all; for models that infer labels
     config.dataset.num_labels = 0
 
     config.model = ConfigDict()
@@ -150,7 +150,7 @@ def get_config() -> ConfigDict:
     config.evaluation.metrics = ("elbo",)
     # nll, nll_active, ais, gaps: samples for each example's log p(x)
     config.evaluation.num_importance_samples = 5_000
-    # nll, nll_active, ais, gaps: of them side by side; does not change the result
+    # nll, nll_active, ais, gaps: samples computed at once; does not change the result
     config.evaluation.draws_at_once = 2_000
     config.evaluation.ais = ConfigDict()
     config.evaluation.ais.images = 100  # ais: the first of the test set
@@ -159,10 +159,10 @@ def get_config() -> ConfigDict:
     config.evaluation.ais.leapfrog_steps = 10  # ais: gradients of each move
     config.evaluation.gaps = ConfigDict()
     config.evaluation.gaps.images = 100  # gaps: the first of the test set
-    config.evaluation.gaps.steps = 500  # gaps: of Adam, ten samples each
+    config.evaluation.gaps.steps = 500  # gaps: steps of Adam, with ten samples each
     config.evaluation.samples = ConfigDict()
-    # samples: the .npz of a feature space of another run, for numbers to compare; "": one is
-    # trained
+    # samples: the features.npz of another run, to make scores comparable; "": trains a feature
+    # space
     config.evaluation.samples.features = ""
     # Whether log p(x) may be measured of grey values in a Bernoulli
     config.evaluation.allow_pseudo_likelihood = False

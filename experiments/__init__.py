@@ -1,1 +1,1 @@
-"""Studies, one a file: question, command, expected time, what was found."""
+"""Studies, one in each file: its question, command, expected time, and what was found."""

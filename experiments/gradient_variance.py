@@ -1,26 +1,28 @@
-"""Which estimator's gradient is the best, early in training and late?
+"""Which estimator has the best gradient, early in training and late?
 
     python -m experiments.gradient_variance --workdir=runs/gradient_variance
 
-trains one VAE (784-200-200-50, tanh, batch 100, by the ELBO) and stops after `--steps`; there, with
-the params and one minibatch held fixed (the first validation images, the same each time), every
-estimator that fits the model gives `--gradients` independent gradients. All are those of the bound
-itself (beta 1), with K samples of z an example, so that each passes the decoder as often. Of every
-estimator, for the encoder's params and the decoder's:
+trains one VAE (784-200-200-50, tanh, batch 100, with the ELBO) and pauses at each of `--steps`. At
+these steps the params and one minibatch (always the first validation images) are held fixed, and
+every estimator that fits the model gives `--gradients` independent gradients. All are gradients of
+the bound itself (beta 1) with K samples of z for each example, so all decode equally often. For
+every estimator, the encoder's params and the decoder's have:
 
 - variance: E|g - E g|^2, the trace of the gradient's covariance;
-- SNR, signal-to-noise ratio: the mean over parameters of |mean g| / std g, those whose std is 0
-  left out (weights of pixels that are never on). Noise alone has sqrt(2 / (pi gradients)), not 0;
-- p: whether its mean is that of the bound's first estimator, by Welch's t along DIRECTIONS random
-  unit vectors, corrected for directions and steps (Bonferroni): p < 0.001 is a bias.
+- SNR, signal-to-noise ratio: the mean over parameters of |mean g| / std g, without those whose std
+  is 0 (weights of pixels that are never on). Pure noise has sqrt(2 / (pi gradients)), not 0;
+- p: tests whether the mean equals that of the bound's first estimator, by Welch's t along
+  DIRECTIONS random unit vectors, corrected for directions and steps (Bonferroni). p < 0.001 is a
+  bias.
 
-miwae has its K samples in two groups; piwae is the encoder of that and the decoder of the iwae. The
-encoder of wake_wake and wake_sleep climbs another objective than the bound: p should be small, and
-is marked *. With --config=FILE, the run of that config's first seed instead. About three minutes.
+miwae has its K samples in two groups; piwae combines miwae's encoder gradient with iwae's decoder
+gradient. The encoders of wake_wake and wake_sleep maximise another objective than the bound: their
+p should be small, and is marked *. --config=FILE trains that config's first seed instead. It takes
+about three minutes.
 
-What was found (2:34 with nothing compiled before; two shared cores of an AMD EPYC, jax 0.10.2,
-2026-11-24; 200 gradients each; eight of the variances, measured again by other keys, moved by at
-most 3%):
+What was found (in 2:34 without compiled programs; two shared cores of an AMD EPYC, jax 0.10.2,
+2026-11-24; 200 gradients each; eight of the variances, measured again with other keys, changed by
+at most 3%):
 
                                      variance (SNR) of the encoder's gradient
                                   step 0        step 100      step 5,000
@@ -34,16 +36,17 @@ most 3%):
     miwae, reparameterized        102 (1.4)     147 (0.6)     237 (0.9)
       doubly_reparameterized      39 (2.3)      60 (1.0)      82 (1.6)
 
-- The closed-form KL wins at the start (a fourth of sticking_the_landing's variance); from step 100
-  on sticking_the_landing has the least, 2.2 times less at step 5,000. A sampled KL without it is
-  never better than either.
-- doubly_reparameterized has 2.4 to 3.3 times less variance than reparameterized of the same bound,
-  and 1.5 to 1.8 times the SNR. A tighter bound has the worse encoder gradient: elbo, miwae, iwae.
-- The decoder's gradient is the same whatever the encoder's: at step 5,000 19.5 (4.8) of the elbo,
-  38 (3.2) of miwae, 60 (2.4) of the iwae.
-- No bias in 50 tests of unbiased estimators (the least p 0.016, where one in 50 is expected).
-  The test can tell: wake_wake has p < 1e-15 at each step; and sticking_the_landing of the iwae,
-  which a config refuses as biased, put in by hand had p = 3e-7 at step 100, 1e-27 at 5,000.
+- At the start the closed-form KL is best (a fourth of sticking_the_landing's variance). From step
+  100 on sticking_the_landing has the least variance, 2.2 times less at step 5,000. A sampled KL
+  without sticking_the_landing is never better than either.
+- doubly_reparameterized has 2.4 to 3.3 times less variance than reparameterized on the same bound,
+  and 1.5 to 1.8 times its SNR. The tighter the bound (elbo, miwae, iwae), the worse the encoder's
+  gradient.
+- The decoder's gradient does not depend on the encoder's estimator. At step 5,000 its variance
+  (SNR) is 19.5 (4.8) for the elbo, 38 (3.2) for miwae and 60 (2.4) for the iwae.
+- 50 tests of unbiased estimators found no bias (the least p is 0.016; one in 50 is expected).
+  The test does detect bias: wake_wake has p < 1e-15 at each step. sticking_the_landing with the
+  iwae, which a config refuses as biased, was put in by hand: p = 3e-7 at step 100, 1e-27 at 5,000.
 """
 
 import sys

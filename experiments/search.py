@@ -1,14 +1,14 @@
-"""Which hyperparameters are best? A search that proposes lanes, a batch of them to a program.
+"""Which hyperparameters are best? A search that proposes lanes, one program for each batch.
 
     pip install -e '.[search]'
     python -m experiments.search --config=configs/search.py --workdir=runs/search
 
 The config file's `search(hyper)` gives the space: {key: distribution}. Optuna's tree-structured
-Parzen estimator (Bergstra et al. 2011) proposes `--lanes` settings at a time; they are trained as
-one sweep, every setting with every seed, and their validation ELBO, the mean over seeds of each
-lane's best, is told to it; `--batches` times. All of it is in the workdir, optuna's journal too:
-the same command goes on with a search that was stopped or killed, and with a higher --batches,
-with one that had ended.
+Parzen estimator (Bergstra et al. 2011) proposes `--lanes` settings at a time. They are trained as
+one sweep, every setting with every seed. The estimator is then given each setting's validation
+ELBO, the mean over seeds of each lane's best. This is repeated `--batches` times. Everything is in
+the workdir, with optuna's journal: the same command continues a search that was stopped or killed,
+and with a higher --batches one that had ended.
 """
 
 import csv

@@ -1,15 +1,15 @@
-"""How many seconds does it take to a test nll?
+"""How many seconds does it take to reach a given test nll?
 
     python -m experiments.time_to_nll --config=configs/mnist_fast.py --workdir=runs/time_to_nll
 
 trains the config's seeds as one program, without the compilation cache, and keeps every epoch's
-params with the seconds since the process began: imports, data and compilation count. Then, off the
-clock, it measures -log p(x) of the test set by `evaluation.num_importance_samples` samples, for as
-many epochs as it takes to find, by bisection, the first that is below each of LEVELS (from epoch to
-epoch the nll falls, but for its noise). Prints a table and leaves it as `time_to_nll.json` in the
-workdir.
+params with the seconds since the process began; imports, data and compilation count. Afterwards,
+not timed, it finds the first epoch below each of LEVELS by bisection, as the nll falls with the
+epochs, except for noise. The nll is -log p(x) of the test set with
+`evaluation.num_importance_samples` samples. Prints a table and writes it to `time_to_nll.json` in
+the workdir.
 
-`--images=1000` measures that many images of the test set, evenly spaced, in place of all.
+`--images=1000` measures 1,000 evenly spaced images of the test set instead of all.
 What was found is in the header of `configs/mnist_fast.py`.
 """
 

@@ -60,10 +60,10 @@ exit codes: 0 done; 2 a mistake in the command, config, data or folder; 1 anythi
 
 
 class Command(NamedTuple):
-    """What a verb was given."""
+    """The arguments of a verb."""
 
     config: ConfigDict
-    names: dict[str, Any]  # what else the config file defines, such as sweep(hyper)
+    names: dict[str, Any]  # all names that the config file defines, such as sweep
     workdir: Path
     flags: flags.FlagValues
 
@@ -94,13 +94,13 @@ def parse(
     config_of: Callable[[Path], ConfigDict] | None = None,
     define: Callable[[flags.FlagValues], None] = lambda values: None,
 ) -> Command:
-    """The flags; `define` adds a verb's own.
+    """Parses the flags; `define` adds those of the verb.
 
-    `config_of(workdir)` is where the config comes from if there is no --config=FILE; None: it
-    must be there.
+    Without --config=FILE, the config is `config_of(workdir)`; if that is None, the flag is
+    required.
 
     Raises:
-      UserError: an unknown flag or key, a value of the wrong type, a file that can't be loaded.
+      UserError: an unknown flag or key, a value of the wrong type, or a file that can't be loaded.
     """
     overrides = [a for a in arguments if re.match(r"--?(no)?config\.", a)]
     own = flags.FlagValues()
@@ -140,11 +140,11 @@ def config_from_file(path: str) -> tuple[ConfigDict, dict[str, Any]]:
     """What `get_config()` of a Python file returns, and all names that the file defines.
 
     Raises:
-      UserError: no such file, or it fails: with its last line that was reached.
+      UserError: there is no such file, or it raises; the message names the last line reached.
     """
     if not Path(path).is_file():
         raise UserError(f"--config={path} does not exist; configs/ holds the ones there are")
-    # Configs import one another: `from configs import default` finds the folder that they are in.
+    # Configs import one another: `from configs import default` has to find their folder.
     sys.path += map(str, Path(path).absolute().parents[1:3])
     with blamed_on(path):
         module = runpy.run_path(path)
@@ -156,7 +156,7 @@ def config_from_file(path: str) -> tuple[ConfigDict, dict[str, Any]]:
 
 @contextlib.contextmanager
 def blamed_on(path: str) -> Iterator[None]:
-    """Raises UserError for whatever a config file raises, with its last line that was reached."""
+    """Turns whatever a config file raises into a UserError that names the last line reached."""
     try:
         yield
     except Exception as error:
@@ -171,7 +171,7 @@ def blamed_on(path: str) -> Iterator[None]:
 
 
 def unknown_override(overrides: list[str], config: ConfigDict) -> UserError:
-    """Names the first override whose key the config does not have, and the nearest key it has."""
+    """Names the first override whose key is not in the config, and the most similar key that is."""
     from vae_jax.config.schema import flatten, unknown_key
 
     known = flatten(config)
@@ -185,7 +185,7 @@ def one_line(error: BaseException) -> str:
 
 @contextlib.contextmanager
 def jax_started(command: Command) -> Iterator[None]:
-    """Tells jax what it should know before its first computation, and watches what it compiles."""
+    """Configures jax before its first computation, and watches its compilations."""
     from vae_jax.devices.setup import use_cache, use_cores
     from vae_jax.devices.watchdog import watched
 
@@ -235,7 +235,7 @@ def sweep(arguments: Sequence[str]) -> None:
 
 
 def plan_and_run(command: Command) -> None:
-    """The sweep that a command asks for."""
+    """Plans and runs the sweep that a command asks for."""
     own = command.flags
     from vae_jax.commands.sweep import sweep as run
     from vae_jax.config.check import check
@@ -275,7 +275,7 @@ def list_families(arguments: Sequence[str]) -> None:
     print(default_text() if arguments else listing(), end="" if arguments else "\n")
 
 
-# What the operating system refuses and the user can mend.
+# Errors of the operating system that the user can fix.
 REFUSALS = {
     errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS,
     errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR,
@@ -296,7 +296,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not arguments or {"--help", "-h", "-help", "help"} & set(arguments):
         print(HELP, end="")
         return 0 if arguments else 2
-    # As `python -m` does: configs are files of the folder one works in, and import one another.
+    # As `python -m` does: configs are files in the current folder, and import one another.
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
     verb, *rest = arguments
@@ -304,13 +304,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def answered(command: Callable[[], None]) -> int:
-    """Runs a command; the exit code, after a line on stderr for what a user can act on."""
+    """Runs a command and returns the exit code; errors that a user can fix get a line on stderr."""
     try:
         command()
     except UserError as error:
         print(f"vae-jax: {error}", file=sys.stderr)
         return 2
-    except BrokenPipeError:  # whoever read what is printed has gone
+    except BrokenPipeError:  # the reader of stdout has closed it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except OSError as error:

@@ -1,1 +1,1 @@
-"""What each verb of the command line does."""
+"""The action of each verb of the command line."""

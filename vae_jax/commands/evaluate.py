@@ -1,4 +1,4 @@
-"""`vae-jax evaluate`: each lane's best on the test set, as results, figures and a table."""
+"""`vae-jax evaluate`: results, figures and a table of each lane's best params on the test set."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -22,7 +22,7 @@ from vae_jax.sweeps.records import collect
 
 
 def evaluate(workdir: Path, config: Mapping[str, Any]) -> None:
-    """Evaluates the run or sweep in `workdir` again; `config` is its own but for evaluation.*.
+    """Evaluates the run or sweep in `workdir` again; in `config` only evaluation.* may be new.
 
     Raises:
       UserError: a mistake in the config or the folder; nothing was touched.
@@ -37,10 +37,10 @@ def evaluate(workdir: Path, config: Mapping[str, Any]) -> None:
 
 
 def evaluation_values(workdir: Path, config: Mapping[str, Any]) -> Values:
-    """The checked config to evaluate with: the folder's own, its `evaluation` section free.
+    """The checked config to evaluate with: the folder's, whose `evaluation` section may change.
 
     Raises:
-      UserError: a mistake in it.
+      UserError: a mistake in the config.
     """
     values = check(config)
     different = differences(folder.read_config(workdir), values)
@@ -53,18 +53,18 @@ def evaluation_values(workdir: Path, config: Mapping[str, Any]) -> Values:
 
 
 def evaluate_best(run: Run, done: Progress) -> None:
-    """Draws the figures, writes results.json, and prints the table of every lane's best."""
+    """Draws figures, writes results.json, and prints the table, for each lane's best params."""
     found = results(run, done)
     if is_first():
         found |= summary(found["lanes"])
         figures = draw_figures(run, done, found["lanes"])
-        # Last: it is what says that the run is finished.
+        # Last, because it marks the run as finished.
         folder.write_json(run.workdir / folder.RESULTS, found)
         print(table(run.workdir, found, figures))
 
 
 def evaluate_sweep(workdir: Path, values: Values) -> None:
-    """Evaluates every program that is done again."""
+    """Evaluates again every program that is done."""
     data, sweep = Datasets(), read_sweep(workdir)._replace(base=values)
     for program in sweep.programs:
         at = sweep.folder(program)

@@ -1,4 +1,4 @@
-"""`vae-jax sweep`: from the first program to the last, shared by any number of workers."""
+"""`vae-jax sweep`: trains all programs of a sweep, with any number of workers."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -38,19 +38,19 @@ def sweep(
     only_work: bool = False,
     launch: Callable[[Path], None] | None = None,
 ) -> None:
-    """Trains a sweep in `workdir`, or goes on with the one there, and leaves its records.
+    """Trains a sweep in `workdir`, or continues the one there, and writes its records.
 
     Args:
       workdir: the sweep's folder.
-      plan: what to train; None: what the folder says.
+      plan: what to train; None: the sweep in the folder.
       data: the datasets loaded so far.
       dry_run: print the plan, with the memory it needs, and touch nothing.
-      only_work: train programs, and leave plan, table and plots to another process.
+      only_work: only train programs; another process prints the plan and makes table and plots.
       launch: starts workers and waits for them; None: this process is the worker.
 
     Raises:
       UserError: the folder holds something else, or nothing.
-      Stopped: SIGTERM or SIGINT came; all that was done is saved.
+      Stopped: SIGTERM or SIGINT came; all work done is saved.
       Failed: some programs raised.
     """
     if plan is None:
@@ -74,7 +74,7 @@ def sweep(
 
 
 def described(sweep: Sweep, data: Datasets, *, with_memory: bool = False) -> str:
-    """The plan: a line a program, with what sets it apart from the others."""
+    """The plan: a line for each program, with how it differs from the others."""
     seeds, settings = len(sweep.base["training.seeds"]), len(sweep.settings)
     own_keys = differing([sweep.lane(program.lanes[0]).values for program in sweep.programs])
     rows = [["program", "lanes", "steps", *(["memory"] if with_memory else []), ""]]
@@ -108,11 +108,11 @@ def described(sweep: Sweep, data: Datasets, *, with_memory: bool = False) -> str
 
 
 def finish(workdir: Path, data: Datasets) -> None:
-    """The records, figures and table of a sweep whose programs have all ended.
+    """Makes the records, figures and table of a sweep whose programs have all ended.
 
     Raises:
-      Stopped: a worker ended before them.
-      Failed: some of them raised.
+      Stopped: a worker ended before its programs did.
+      Failed: some programs raised.
     """
     with folder.locked(workdir, wait=True):
         sweep = read_sweep(workdir)
@@ -123,7 +123,7 @@ def finish(workdir: Path, data: Datasets) -> None:
             report(workdir)
         left = results["programs"] - results["programs_done"] - len(failed)
         if not failed and not left:
-            collect(sweep, finished=True)  # last: it is what says that the sweep is finished
+            collect(sweep, finished=True)  # last: it marks the sweep as finished
     if left:
         raise Stopped(f"{left} of {len(sweep.programs)} programs are not done")
     if failed:
@@ -135,7 +135,7 @@ def finish(workdir: Path, data: Datasets) -> None:
 
 
 def draw_best_lane(sweep: Sweep, results: dict[str, Any], data: Datasets) -> None:
-    """The pictures of the lane that is best by validation."""
+    """Draws the figures of the lane that is best by validation."""
     for best in best_lanes(results["lanes"])[:1]:
         program = next(p for p in sweep.programs if p.name == best["program"])
         run = program_run(sweep, program, data)
@@ -144,7 +144,7 @@ def draw_best_lane(sweep: Sweep, results: dict[str, Any], data: Datasets) -> Non
 
 
 def open_sweep(sweep: Sweep) -> Sweep:
-    """Writes the sweep into its folder; if it is there already, the one there, as it stands.
+    """Writes the sweep into its folder, unless it is there already; returns the one there.
 
     Raises:
       UserError: the folder holds something else; nothing was touched.
@@ -158,7 +158,7 @@ def open_sweep(sweep: Sweep) -> Sweep:
         if not is_sweep(workdir):
             folder.write_json(workdir / folder.ENVIRONMENT, folder.environment())
             folder.write_json(workdir / folder.CONFIG, nest(sweep.base))
-            write_sweep(sweep)  # last: it is what says that there is a sweep
+            write_sweep(sweep)  # last: it marks the folder as a sweep
             collect(sweep)
         there = read_sweep(workdir)
         refuse_other_sweep(there, sweep)

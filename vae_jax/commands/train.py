@@ -17,11 +17,11 @@ from vae_jax.runs.train import lane_rows, train_run
 
 
 def train(config: Mapping[str, Any], workdir: Path) -> None:
-    """Trains `config` in `workdir`, or resumes it there, and leaves a run folder.
+    """Trains `config`, or resumes it, with `workdir` as its run folder.
 
     Raises:
       UserError: a mistake in the config, the data or the folder; nothing was touched.
-      Stopped: SIGTERM or SIGINT came; all that was done is saved.
+      Stopped: SIGTERM or SIGINT came; all work done is saved.
     """
     began = time.monotonic()
     values = check(config)
@@ -31,12 +31,12 @@ def train(config: Mapping[str, Any], workdir: Path) -> None:
         print(f"{workdir} holds a finished run of this config; there is nothing to do")
         return
     if values["log.tensorboard"]:
-        progress.TensorBoard(workdir, 0)  # refuses where its package is missing
+        progress.TensorBoard(workdir, 0)  # raises if its package is missing
     run = make_run(values, workdir)
     folder.refuse_other_data(workdir, run.data.identity)
     with folder.locked(workdir) if is_first() else contextlib.nullcontext():
         if is_first():
-            folder.refuse_other_config(workdir, values)  # another process may have come first
+            folder.refuse_other_config(workdir, values)  # another process may have been faster
             folder.start(workdir, lane_rows(run, None), run.data.identity)
             folder.write_json(workdir / folder.CONFIG, nest(values))
         done = train_run(run, began, draw=draw_training_curves)

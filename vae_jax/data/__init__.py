@@ -13,7 +13,7 @@ from vae_jax.keys import family, host, section
 class Arrays:
     """The user's own images, from an .npz file."""
 
-    path: str = host("", text, "the .npz")
+    path: str = host("", text, "the .npz file")
 
     def load(self) -> Source:
         return arrays.load(self.path)
@@ -29,7 +29,7 @@ class MNIST:
 
 @section
 class Sprites:
-    """Rendered shapes, with the factors that they are made of."""
+    """Rendered shapes, with the factors that they are made from."""
 
     def load(self) -> Source:
         return sprites.load()
@@ -58,11 +58,11 @@ class DatasetSpec:
     binarization: str = host(
         "dynamic", name_in(BINARIZATIONS), "of grey values", choices=BINARIZATIONS
     )
-    binarization_seed: int = host(0, seed, "the key of what is sampled once")
+    binarization_seed: int = host(0, seed, "the seed of all that is sampled once")
     num_labels: int = host(
         0,
         whole(0),
-        "training labels that are known, as many a class; 0: all; for models that infer",
+        "known training labels, equally many of each class; 0: all; for models that infer labels",
     )
 
     def needs(self, config):

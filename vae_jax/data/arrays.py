@@ -11,18 +11,18 @@ from vae_jax.errors import UserError
 REQUIRED = ("train_images", "test_images")
 OPTIONAL = ("train_labels", "test_labels")
 
-# What zipfile and zlib raise for damaged archives.
+# The errors that zipfile and zlib raise for damaged archives.
 BAD_ARCHIVE = (zipfile.BadZipFile, zlib.error, NotImplementedError)
 
 
 def load(path: str) -> Source:
-    """Reads `train_images`, `test_images` and, if there, `train_labels`, `test_labels`.
+    """Reads `train_images`, `test_images` and, if they exist, `train_labels`, `test_labels`.
 
     Images are [n, height, width] or [n, height, width, channels], uint8 or floats in [0, 1];
     labels are integers [n].
 
     Raises:
-      UserError: a file that can't be read, an array missing, a wrong shape, type or range.
+      UserError: the file can't be read, an array is missing, or a shape, type or range is wrong.
     """
     if not path:
         raise UserError("dataset.path is empty; dataset.name = 'arrays' needs the path of an .npz")

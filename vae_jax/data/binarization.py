@@ -1,4 +1,4 @@
-"""From grey values to the binary x of a Bernoulli likelihood."""
+"""Turns grey values into the binary x of a Bernoulli likelihood."""
 
 import jax
 import jax.numpy as jnp
@@ -7,7 +7,7 @@ from jaxtyping import Array, Float, Key
 
 from vae_jax import threefry
 
-# What happens to training images; for `dynamic`, validation and test images are binarised once.
+# These apply to training images; with `dynamic`, validation and test images are binarised once.
 BINARIZATIONS = {
     "dynamic": "training pixels sampled anew for each minibatch, on with their grey value's chance",
     "static": "each pixel sampled once",
@@ -19,15 +19,15 @@ BLOCK = 5_000  # images at a time, so that memory does not grow with the dataset
 
 
 def scale(images: Array) -> Float[Array, "b d"]:
-    """uint8 to float32 in [0, 1]; floats as they are."""
+    """Scales uint8 to float32 in [0, 1]; returns floats unchanged."""
     return images.astype(jnp.float32) / 255 if images.dtype == jnp.uint8 else images
 
 
 def sample(key: Key[Array, ""], grey_bd: Float[Array, "b d"]) -> Float[Array, "b d"]:
-    """0. or 1., each 1. with the chance of its grey value (Salakhutdinov and Murray 2008).
+    """Samples 0. or 1.: 1. with probability grey value (Salakhutdinov and Murray 2008).
 
-    The chance is within 2^-16 of the grey value, and exact for 0 and 1: a pixel takes 16 random
-    bits, two pixels a word, so that half as many words are hashed.
+    The probability is within 2^-16 of the grey value, and exact for 0 and 1. A pixel takes 16
+    random bits, so two pixels share a word, and half as many words are hashed.
     """
     b, d = grey_bd.shape
     words = threefry.bits(key, (b, (d + 1) // 2))
@@ -37,12 +37,12 @@ def sample(key: Key[Array, ""], grey_bd: Float[Array, "b d"]) -> Float[Array, "b
 
 @jax.jit
 def sample_block(key: Key[Array, ""], images: Array) -> Array:
-    """Stored images [b, d], their pixels sampled, as uint8 0 or 255."""
+    """Samples the pixels of stored images [b, d]: uint8 0 or 255."""
     return 255 * sample(key, scale(images)).astype(jnp.uint8)
 
 
 def sampled_once(key: Key[Array, ""], images: np.ndarray) -> np.ndarray:
-    """Images [n, d], their pixels sampled, as uint8 0 or 255. A function of (key, images) alone."""
+    """Samples the pixels of images [n, d]: uint8 0 or 255. Depends on (key, images) alone."""
     blocks = [
         np.asarray(sample_block(jax.random.fold_in(key, start), images[start : start + BLOCK]))
         for start in range(0, len(images), BLOCK)
@@ -51,6 +51,6 @@ def sampled_once(key: Key[Array, ""], images: np.ndarray) -> np.ndarray:
 
 
 def thresholded(images: np.ndarray) -> np.ndarray:
-    """uint8 0 or 255: 255 where the grey value is above one half."""
+    """Thresholds images to uint8: 255 where the grey value is above one half, else 0."""
     half = 127 if images.dtype == np.uint8 else 0.5
     return np.where(images > half, 255, 0).astype(np.uint8)

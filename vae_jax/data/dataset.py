@@ -1,4 +1,4 @@
-"""A dataset ready for training: three splits of flattened images, and what identifies them."""
+"""A dataset ready for training: three splits of flattened images, and their identity."""
 
 import math
 from typing import Any, NamedTuple
@@ -12,9 +12,9 @@ from vae_jax.errors import UserError
 
 
 class Split(NamedTuple):
-    """images [n, d], uint8 or float32; labels [n] or None, -1 where one is hidden.
+    """images [n, d], uint8 or float32; labels [n], -1 where one is hidden, or None.
 
-    factors [n, f]: what each image was made of, or None.
+    factors [n, f]: the factors that each image was made from, or None.
     """
 
     images: np.ndarray
@@ -25,12 +25,12 @@ class Split(NamedTuple):
 class Dataset(NamedTuple):
     """Three splits, d = height * width * channels.
 
-    dynamic:  whether training images are still grey, to be binarised anew for every minibatch.
+    dynamic:  whether training images are still grey and are binarised anew for every minibatch.
     binary:   whether every x that a model sees is 0 or 1.
-    in_unit:  whether every one lies in 0 to 1.
-    num_classes: labels of the training set are below it; 0: there are none.
-    identity: what a result must be compared with equal values of: name, sizes, binarisation,
-              checksum, key.
+    in_unit:  whether every x that a model sees lies in 0 to 1.
+    num_classes: labels of the training set are below it; 0 if there are no labels.
+    identity: name, sizes, binarisation, checksum, key: results can be compared only if all of
+              these are equal.
     """
 
     train: Split
@@ -54,11 +54,11 @@ def dataset(
 ) -> Dataset:
     """Splits and binarises `source`. The validation set is the end of the training set.
 
-    With `num_labels`, so many training labels stay, as many of each class; the others are hidden.
+    `num_labels` > 0 keeps that many training labels, equally many of each class; hides the rest.
 
     Raises:
-      UserError: a validation set that leaves no training images; data beyond 0 to 1 that are to be
-        binarised; labels that are to be hidden and are not there, or not so many of a class.
+      UserError: the validation set leaves no training images; data beyond 0 to 1 are to be
+        binarised; labels are to be hidden, but there are none, or too few of a class.
     """
     in_unit = all(in_range(images) for images in (source.train_images, source.test_images))
     if binarization != "none" and not in_unit:
@@ -126,10 +126,10 @@ def in_range(images: np.ndarray) -> bool:
 
 
 def some_hidden(labels: np.ndarray | None, num_labels: int, seed: int, name: str) -> np.ndarray:
-    """The labels, -1 but for `num_labels` of them, picked by the seed, as many of each class."""
+    """The labels, all but `num_labels` set to -1; the seed picks equally many of each class."""
     if labels is None or labels.max() < 0:
         raise UserError(f"dataset.num_labels = {num_labels} needs labels, and {name} has none")
-    classes = np.unique(labels[labels >= 0])  # -1: hidden already
+    classes = np.unique(labels[labels >= 0])  # -1 is hidden already
     each, left = divmod(num_labels, len(classes))
     if left:
         raise UserError(

@@ -11,7 +11,7 @@ from vae_jax.errors import UserError
 
 FOLDER = Path(__file__).parent / "mnist_files"
 
-# The sums of the original files.
+# The checksums of the original files.
 SHA256 = {
     "train-images-idx3-ubyte": "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609",
     "train-labels-idx1-ubyte": "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c",
@@ -21,7 +21,7 @@ SHA256 = {
 
 
 def read_idx(path: Path) -> np.ndarray:
-    """The unsigned bytes of one gzipped IDX file, in its own shape, its checksum verified.
+    """The unsigned bytes of one gzipped IDX file in its own shape; verifies its checksum.
 
     Raises:
       UserError: the file is missing, or is not the original.

@@ -11,17 +11,17 @@ from vae_jax.errors import UserError
 class Source(NamedTuple):
     """Images [n, height, width, channels], uint8 or float32; labels [n] or None."""
 
-    name: str  # what results call it
+    name: str  # the name in results
     train_images: np.ndarray
     train_labels: np.ndarray | None
     test_images: np.ndarray
     test_labels: np.ndarray | None
-    train_factors: np.ndarray | None = None  # [n, f], whole numbers: what each image was made of
+    train_factors: np.ndarray | None = None  # [n, f]: whole numbers that made each image
     test_factors: np.ndarray | None = None
 
 
 def checksum(source: Source) -> str:
-    """The sha256 of every array's type, shape and bytes: two sources are equal if theirs are."""
+    """The sha256 of every array's type, shape and bytes; equal only for equal sources."""
     digest = hashlib.sha256()
     for array in source[1:]:
         if array is not None:
@@ -34,7 +34,7 @@ def checked_images(images: np.ndarray, where: str) -> np.ndarray:
     """`images` as [n, height, width, channels], uint8 or float32.
 
     Raises:
-      UserError: any other shape or type, or no numbers; `where` names the array.
+      UserError: another shape or type, or a value that is not finite; `where` names the array.
     """
     if images.ndim == 3:
         images = images[..., None]
@@ -75,7 +75,7 @@ def checked_source(
     test_labels: np.ndarray | None,
     name: str,
 ) -> Source:
-    """A Source of arrays from outside, each checked; errors name it."""
+    """A Source of arrays from outside, each checked; errors name the source."""
     train_images = checked_images(train_images, f"{name}: train_images")
     test_images = checked_images(test_images, f"{name}: test_images")
     if train_images.shape[1:] != test_images.shape[1:]:

@@ -10,8 +10,8 @@ def load(name: str, data_dir: str) -> Source:
     """The `train` and `test` splits of the dataset `name`, from `data_dir` (empty: TFDS's own).
 
     Raises:
-      UserError: an unknown dataset, one that is not prepared, or one without those splits or
-        without the features `image` and, if labelled, `label`.
+      UserError: the dataset is unknown, is not prepared, or lacks those splits or the features
+        `image` and, if labelled, `label`.
     """
     if not name:
         raise UserError(

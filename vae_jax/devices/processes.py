@@ -1,4 +1,4 @@
-"""One run over several processes: every process computes, the first one writes."""
+"""One run over several processes: all of them compute, and only the first one writes."""
 
 import os
 from typing import Any, NamedTuple
@@ -11,7 +11,7 @@ from vae_jax.errors import UserError
 
 
 class Processes(NamedTuple):
-    """Flags: where the first process listens, how many there are, and which one this is."""
+    """Flags: the address of the first process, the number of processes, and this one's index."""
 
     coordinator: str | None
     num_processes: int | None
@@ -21,10 +21,10 @@ class Processes(NamedTuple):
 def initialize(processes: Processes) -> None:
     """Joins the other processes, if the flags or the environment of a SLURM step ask for it.
 
-    To be called before anything is computed.
+    Call it before anything is computed.
 
     Raises:
-      UserError: only some of the three flags.
+      UserError: only some of the three flags are given.
     """
     coordinator, number, own = processes
     if coordinator is not None and number is not None and own is not None:
@@ -43,7 +43,7 @@ def initialize(processes: Processes) -> None:
 
 
 def _join(*processes) -> None:
-    # On a CPU, two computations side by side may exchange each other's messages.
+    # On a CPU, two concurrent computations may receive each other's messages.
     jax.config.update("jax_cpu_enable_async_dispatch", False)
     jax.distributed.initialize(*processes)
 
@@ -54,14 +54,14 @@ def is_first() -> bool:
 
 
 def any_process(flag: bool) -> bool:
-    """Whether the flag is set in any process; all must ask at the same point."""
+    """Whether the flag is set in any process; all must call this at the same point."""
     if jax.process_count() == 1:
         return flag
     return bool(np.any(multihost_utils.process_allgather(np.array(flag))))
 
 
 def from_first(tree: Any) -> Any:
-    """The first process's host arrays; the others give arrays of the same shapes and types."""
+    """The host arrays of the first process; the others pass arrays of equal shapes and types."""
     if jax.process_count() == 1:
         return tree
     return jax.tree.map(np.asarray, multihost_utils.broadcast_one_to_all(tree))

@@ -1,4 +1,4 @@
-"""What jax is told before its first computation, and how much memory there is."""
+"""Configures jax before its first computation, and tells how much memory there is."""
 
 import contextlib
 import os
@@ -14,21 +14,21 @@ CACHE_BYTES = 2_000_000_000
 def use_cores() -> None:
     """Makes every core a device of its own, so that lanes run side by side on a CPU.
 
-    They share one pool of threads: a lane that is alone has all of it.
+    The devices share one pool of threads, so a lane that runs alone uses all of it.
     """
     told = "xla_force_host_platform_device_count" in os.environ.get("XLA_FLAGS", "")
     if told or "JAX_NUM_CPU_DEVICES" in os.environ:
         return
-    with contextlib.suppress(RuntimeError):  # jax has computed already
+    with contextlib.suppress(RuntimeError):  # raised if jax has already computed
         jax.config.update("jax_num_cpu_devices", len(os.sched_getaffinity(0)))
 
 
 def use_cache(wanted: bool = True) -> None:
     """Keeps compiled programs on disk: in JAX_COMPILATION_CACHE_DIR, or the user's cache folder.
 
-    In the latter at most CACHE_BYTES stay. jax's thresholds are lowered: with them, it would not
-    keep a program that compiles in seconds. Not `wanted`: neither here nor in processes that this
-    one starts.
+    The user's cache folder is reduced to CACHE_BYTES first. jax's thresholds are lowered, as by
+    default it does not keep fast compilations. If not `wanted`, neither this process nor those
+    that it starts use a cache.
     """
     if not wanted:
         os.environ["JAX_ENABLE_COMPILATION_CACHE"] = "0"
@@ -44,9 +44,9 @@ def use_cache(wanted: bool = True) -> None:
 
 
 def remove_oldest(folder: Path, most: int) -> None:
-    """Removes the files that were written first, until the others have `most` bytes or fewer.
+    """Removes the oldest files, until the others have at most `most` bytes.
 
-    What another process removes or forbids at the same time is left to it.
+    Ignores the errors that come if another process removes or forbids a file at the same time.
     """
     with contextlib.suppress(OSError):
         entries = [(path.stat(), path) for path in folder.iterdir() if path.is_file()]
@@ -59,9 +59,9 @@ def remove_oldest(folder: Path, most: int) -> None:
 
 
 def host_memory() -> int:
-    """Bytes of memory that this process may use: the machine's, or its control group's."""
+    """Bytes of memory that this process may use: the machine's, or its control group's limit."""
     machine = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    with contextlib.suppress(OSError, ValueError):  # no such file, or "max"
+    with contextlib.suppress(OSError, ValueError):  # there is no such file, or it says "max"
         return min(machine, int(Path("/sys/fs/cgroup/memory.max").read_text()))
     return machine
 

@@ -1,7 +1,7 @@
-"""Watches over compilations: says which one takes long, and lets a signal end the process in one.
+"""Watches compilations: reports long ones, and lets a signal end the process during one.
 
-XLA compiles outside of Python, where no signal handler is run before it is done: a thread hears the
-signal in the meantime.
+XLA compiles outside of Python, and no signal handler runs until it is done. So a thread receives
+the signal in the meantime.
 """
 
 import contextlib
@@ -19,14 +19,14 @@ from typing import NamedTuple
 import jax
 from tqdm import tqdm
 
-EVENT = "/jax/core/compile/backend_compile_duration"  # jax's name of a compilation
-FIRST_SECONDS = 30.0  # of a compilation, before a line says so; the next line after twice as long
-GRACE_SECONDS = 5.0  # for a compilation to end by itself, once a signal has come
+EVENT = "/jax/core/compile/backend_compile_duration"  # jax's name for a compilation
+FIRST_SECONDS = 30.0  # of compiling, before the first line; the next comes after twice as long
+GRACE_SECONDS = 5.0  # that a compilation has to end by itself after a signal
 POLL_SECONDS = 0.5
 
 
 class Compilation(NamedTuple):
-    """One that is under way."""
+    """A compilation that is under way."""
 
     name: str
     began: float  # time.monotonic()
@@ -37,7 +37,7 @@ _under_way: dict[int | None, Compilation] = {}  # by thread
 
 @functools.cache
 def listen() -> None:
-    """Has jax say when a compilation begins and ends."""
+    """Makes jax report when a compilation begins and ends."""
 
     def begin(event: str, value: float | int, **named: str | int) -> None:
         if event == EVENT:
@@ -54,13 +54,13 @@ def listen() -> None:
 
 @contextlib.contextmanager
 def watched() -> Iterator[None]:
-    """Inside, a compilation that takes long is named on stderr, and SIGINT and SIGTERM end the
-    process in the middle of one, with exit code 1: GRACE_SECONDS after the first, or at the second.
+    """Inside, long compilations are named on stderr, and SIGINT and SIGTERM end the process even
+    during one, with exit code 1: GRACE_SECONDS after the first signal, or at the second.
 
-    Nothing is lost but what was computed since the last checkpoint, as by a SIGKILL.
+    Only what was computed since the last checkpoint is lost, as with a SIGKILL.
     """
     if threading.current_thread() is not threading.main_thread():
-        yield  # no other thread may ask for signals
+        yield  # only the main thread may ask for signals
         return
     listen()
     reader, writer = os.pipe()
@@ -75,22 +75,22 @@ def watched() -> Iterator[None]:
 
 
 class Watch(threading.Thread):
-    """Hears signals from a pipe, and looks at what is being compiled."""
+    """Reads signals from a pipe, and checks what is being compiled."""
 
     def __init__(self, reader: int):
         super().__init__(name="watchdog", daemon=True)
         self.reader = reader
         self.signals = 0
-        self.told = 0.0  # when the first came
-        self.due: dict[Compilation, float] = {}  # the seconds after which a line is next written
+        self.told = 0.0  # when the first signal came
+        self.due: dict[Compilation, float] = {}  # at how many seconds the next line is due
 
     def run(self) -> None:
         while self.hears():
             self.speak()
             self.end_if_stuck()
         os.close(self.reader)
-        # Python waits for its threads: one that compiles ahead would keep a process that was told
-        # to stop.
+        # Python waits for its threads, so one that compiles ahead would keep a process alive that
+        # was told to stop.
         over = time.monotonic()
         while self.signals and _under_way:
             time.sleep(POLL_SECONDS)
@@ -98,7 +98,7 @@ class Watch(threading.Thread):
                 leave()
 
     def hears(self) -> bool:
-        """Waits for signals a while; False once the pipe is closed."""
+        """Waits for signals for POLL_SECONDS; returns False once the pipe is closed."""
         if not select.select([self.reader], [], [], POLL_SECONDS)[0]:
             return True
         numbers = os.read(self.reader, 64)
@@ -109,7 +109,7 @@ class Watch(threading.Thread):
         return bool(numbers)
 
     def speak(self) -> None:
-        """A line for each compilation that takes long."""
+        """Writes a line for each long compilation."""
         for compilation in list(_under_way.values()):
             seconds = time.monotonic() - compilation.began
             if seconds >= self.due.get(compilation, FIRST_SECONDS):
@@ -117,7 +117,7 @@ class Watch(threading.Thread):
                 say(f"compiling {compilation.name}: {seconds:.0f} s so far; Ctrl-C stops")
 
     def end_if_stuck(self) -> None:
-        """Ends the process if a signal waits for the main thread to compile."""
+        """Ends the process if a signal has to wait because the main thread compiles."""
         own = _under_way.get(threading.main_thread().ident)
         if not (own and self.signals):
             return
@@ -131,13 +131,13 @@ class Watch(threading.Thread):
 
 
 def leave() -> None:
-    """Ends the process at once, with what it has printed."""
+    """Ends the process at once, after flushing stdout."""
     with contextlib.suppress(OSError, ValueError):
         sys.stdout.flush()
     os._exit(1)
 
 
 def say(line: str) -> None:
-    """A line on stderr, above a bar of progress if there is one."""
+    """Writes a line on stderr, above the progress bar if there is one."""
     tqdm.write(f"vae-jax: {line}", file=sys.stderr)
     sys.stderr.flush()

@@ -1,6 +1,6 @@
-"""Scores of codes [n, l] against the factors [n, f], whole numbers, that their images were made of.
+"""Scores of codes [n, l] against the factors [n, f], whole numbers, that made their images.
 
-All are between 0 and 1, the higher the better, and do not change with the order or sign of units.
+All are between 0 and 1, and higher is better. They do not depend on the order or sign of units.
 """
 
 import numpy as np
@@ -8,7 +8,7 @@ from jaxtyping import Float, Int
 
 from vae_jax.evaluation.latents import ACTIVE, activity
 
-BINS = 20  # of each code, equally wide (Locatello et al. 2019); more where a factor has more values
+BINS = 20  # equal-width bins of a code (Locatello et al. 2019); more if a factor has more values
 
 
 def standardised(values_nc: Float[np.ndarray, "n c"]) -> Float[np.ndarray, "n c"]:
@@ -18,14 +18,14 @@ def standardised(values_nc: Float[np.ndarray, "n c"]) -> Float[np.ndarray, "n c"
 
 
 def in_bins(codes_nl: Float[np.ndarray, "n l"], bins: int) -> Int[np.ndarray, "n l"]:
-    """Each code as the number of its bin, the bins equally wide from its least to its largest."""
+    """The bin number of each code; its bins have equal width, from its minimum to its maximum."""
     low, high = codes_nl.min(axis=0), codes_nl.max(axis=0)
     width = np.where(high > low, high - low, 1.0)
     return np.minimum((bins * (codes_nl - low) / width).astype(int), bins - 1)
 
 
 def mutual_information(a_n: Int[np.ndarray, " n"], b_n: Int[np.ndarray, " n"]) -> float:
-    """I(a; b) of the joint histogram, in nats: high by about (values of a - 1)(of b - 1) / 2n."""
+    """I(a; b) of the joint histogram, nats; too high by about (values of a - 1)(of b - 1) / 2n."""
     joint = np.zeros((a_n.max() + 1, b_n.max() + 1))
     np.add.at(joint, (a_n, b_n), 1 / len(a_n))
     apart = joint.sum(axis=1, keepdims=True) * joint.sum(axis=0, keepdims=True)
@@ -34,10 +34,10 @@ def mutual_information(a_n: Int[np.ndarray, " n"], b_n: Int[np.ndarray, " n"]) -
 
 
 def information(a_n: Int[np.ndarray, " n"], b_n: Int[np.ndarray, " n"]) -> float:
-    """I(a; b) less its bias, in nats; 0 where independent ones have as much by chance.
+    """I(a; b) minus its bias, in nats; 0 where it is no more than independent a and b can have.
 
-    The bias is (pairs of values - values of a - values of b + 1) / 2n, of those that occur; of
-    independent ones, 2 n I is about chi-squared.
+    The bias is (pairs of values - values of a - values of b + 1) / 2n, where only values and pairs
+    that occur are counted. For independent a and b, 2 n I is about chi-squared.
 
     References: Miller 1955, Note on the bias of information estimates.
     """
@@ -54,13 +54,13 @@ def information(a_n: Int[np.ndarray, " n"], b_n: Int[np.ndarray, " n"]) -> float
 def information_matrix(
     codes_nl: Float[np.ndarray, "n l"], factors_nf: Int[np.ndarray, "n f"]
 ) -> Float[np.ndarray, "l f"]:
-    """`information` of every code and factor, codes in `BINS` or as many as a factor's values."""
+    """`information` of every code and factor; bins: `BINS`, or a factor's values if more."""
     binned_nl = in_bins(codes_nl, max(BINS, int(factors_nf.max()) + 1))
     return np.array([[information(c, f) for f in factors_nf.T] for c in binned_nl.T])
 
 
 def largest_gap(score_lf: Float[np.ndarray, "l f"]) -> Float[np.ndarray, " f"]:
-    """Of each factor, the largest score of a code less the second largest."""
+    """For each factor, the largest score of a code minus the second largest."""
     sorted_lf = np.sort(score_lf, axis=0)
     return sorted_lf[-1] - (sorted_lf[-2] if len(sorted_lf) > 1 else 0.0)
 
@@ -68,9 +68,9 @@ def largest_gap(score_lf: Float[np.ndarray, "l f"]) -> Float[np.ndarray, " f"]:
 def mutual_information_gap(
     codes_nl: Float[np.ndarray, "n l"], factors_nf: Int[np.ndarray, "n f"]
 ) -> float:
-    """mean over factors of (the largest - the second largest I(code; factor)) / H(factor).
+    """mean over factors of (largest - second largest I(code; factor)) / H(factor).
 
-    References: Chen et al. 2018, equation 6; on binned posterior means, as Locatello et al. 2019.
+    References: Chen et al. 2018, equation 6; Locatello et al. 2019, for binned posterior means.
     """
     gap_f = largest_gap(information_matrix(codes_nl, factors_nf))
     entropy_f = np.array([information(f, f) for f in factors_nf.T])
@@ -78,14 +78,14 @@ def mutual_information_gap(
 
 
 def sap(codes_nl: Float[np.ndarray, "n l"], factors_nf: Int[np.ndarray, "n f"]) -> float:
-    """mean over factors of the largest - the second largest R^2 (separated predictability).
+    """mean over factors of (largest - second largest R^2): separated attribute predictability.
 
-    R^2 is that of the linear regression of a factor on one code, their squared correlation: the
-    paper's score of ordered factors, nothing to tune and nothing random. The paper takes the
-    balanced accuracy of thresholds for categories, Locatello et al. 2019 the accuracy of a linear
-    SVM for all, of which a perfect code has no more than 1 - chance. Here a category counts as its
-    number: a code that has the categories in another order scores less than 1. A unit that is not
-    active has R^2 0.
+    R^2 of the linear regression of a factor on one code is their squared correlation. It is the
+    paper's score for ordered factors, with nothing to tune and nothing random. For categories, the
+    paper uses the balanced accuracy of thresholds. Locatello et al. 2019 use the accuracy of a
+    linear SVM for all factors, where even a perfect code scores at most 1 - chance. Here a category
+    counts as its number: a code with the categories in another order scores less than 1. A unit
+    that is not active has R^2 0.
 
     References: Kumar et al. 2018, section 3.
     """
@@ -95,9 +95,9 @@ def sap(codes_nl: Float[np.ndarray, "n l"], factors_nf: Int[np.ndarray, "n f"]) 
 
 
 def modularity(codes_nl: Float[np.ndarray, "n l"], factors_nf: Int[np.ndarray, "n f"]) -> float:
-    """mean over codes of 1 - sum of its squared I but the largest / (largest^2 (factors - 1)).
+    """mean over codes of 1 - (sum of I^2 except the largest) / (largest I^2 (factors - 1)).
 
-    A code that knows nothing of any factor counts 0.
+    A code without information on any factor counts 0.
 
     References: Ridgeway and Mozer 2018, equation 2.
     """
@@ -117,10 +117,10 @@ def factor_vae_score(
 ) -> float:
     """How often the code that varies least tells which factor was held fixed.
 
-    A vote: a factor, one of its values, `examples` images that have it, and the code of the least
-    variance among them, over its variance in all. The classifier that takes each code's most
-    frequent factor is made of half of the votes and scored on the other. Units that are not
-    active take no part. The images are picked from those there are, not made anew.
+    A vote picks a factor, one of its values, and `examples` images that have it; it records the
+    code whose variance among these, divided by its variance over all images, is least. A classifier
+    that maps each code to its most frequent factor is fitted to half of the votes and scored on the
+    other half. Only active units are used. Images are picked from the given ones, not made anew.
 
     References: Kim and Mnih 2018, section 4.
     """

@@ -1,8 +1,8 @@
-"""Scores of codes [n, l] by what a classifier or a forest learns from them: the labels [n] of their
-images, or the factors [n, f] that these were made of.
+"""Scores of codes [n, l]: how well a classifier or a forest predicts from them the labels [n] of
+their images, or the factors [n, f] that the images were made from.
 
-Labels and factors are whole numbers. All scores are between 0 and 1, the higher the better, and do
-not change with the sign of units, nor with their order but for a forest's or solver's randomness.
+Labels and factors are whole numbers. All scores are between 0 and 1, and higher is better. They do
+not depend on the sign of units, nor on their order, except for a forest's or solver's randomness.
 They need scikit-learn.
 """
 
@@ -16,14 +16,14 @@ from vae_jax.evaluation.disentanglement import standardised
 from vae_jax.evaluation.latents import ACTIVE, activity
 
 NEIGHBOURS = 5
-ROWS = 5_000  # of codes and factors, at most: half to learn from, half to be scored on
-TREES = 50  # of a forest, one forest a factor
-WEAK = 1e4  # 1 / penalty of the classifiers that tell up to tens of neighbouring values apart
-ITERATIONS = 5_000  # of the classifiers' solver, at most
+ROWS = 5_000  # the most rows of codes and factors: half to fit, half to score
+TREES = 50  # in a forest; there is one forest for each factor
+WEAK = 1e4  # 1 / penalty: weak, to tell tens of neighbouring values of a factor apart
+ITERATIONS = 5_000  # the most iterations of the classifiers' solver
 
 
 class DCI(NamedTuple):
-    """The three scores."""
+    """Disentanglement, completeness and informativeness."""
 
     disentanglement: float
     completeness: float
@@ -31,7 +31,7 @@ class DCI(NamedTuple):
 
 
 class Halves(NamedTuple):
-    """Rows [h] to learn from and others [t] to be scored on, codes of mean 0 and variance 1."""
+    """Rows [h] to fit and rows [t] to score on; the codes have mean 0 and variance 1."""
 
     codes_hl: Float[np.ndarray, "h l"]
     factors_hf: Int[np.ndarray, "h f"]
@@ -40,7 +40,7 @@ class Halves(NamedTuple):
 
 
 def scikit_learn() -> Any:
-    """The package, with the modules that are used here.
+    """The package scikit-learn, with the modules that are used here.
 
     Raises:
       UserError: it is not installed.
@@ -65,7 +65,7 @@ def neighbour_accuracy(
     test_codes_ml: Float[np.ndarray, "m l"],
     test_labels_m: Int[np.ndarray, " m"],
 ) -> float:
-    """The fraction of test labels that most of the 5 nearest codes have; of a tie, the lowest.
+    """The accuracy of a 5-nearest-neighbour classifier; a tied vote goes to the lowest label.
 
     Raises:
       UserError: scikit-learn is not installed, or there are fewer codes than neighbours.
@@ -85,8 +85,8 @@ def linear_accuracy(
 ) -> float:
     """The fraction of test labels that a linear classifier gets right.
 
-    A logistic regression of standardised codes, with an L2 penalty of weight 1 on the sum over
-    examples, which for thousands of them is next to none.
+    It is a logistic regression on standardised codes. Its L2 penalty of weight 1 is added to the
+    loss summed over examples, so it is negligible for thousands of them.
 
     Raises:
       UserError: scikit-learn is not installed.
@@ -104,7 +104,7 @@ def linear_accuracy(
 def halves(
     seed: int, codes_nl: Float[np.ndarray, "n l"], factors_nf: Int[np.ndarray, "n f"]
 ) -> Halves:
-    """Two halves of the rows in random order, of `ROWS` of them if there are more."""
+    """The rows in random order, `ROWS` at most, in two halves."""
     rows = np.random.default_rng(seed).permutation(len(codes_nl))[:ROWS]
     learn, test = np.array_split(rows, 2)
     codes_nl = standardised(codes_nl)
@@ -112,7 +112,7 @@ def halves(
 
 
 def evenness(weights_rc: Float[np.ndarray, "r c"]) -> Float[np.ndarray, " r"]:
-    """H of each row's shares / log c: 0 where one has all, 1 where all have the same or nothing."""
+    """H(a row's shares) / log c: 0 if one entry has all; 1 if all are equal, or the row is zero."""
     total_r = weights_rc.sum(axis=1)
     share_rc = weights_rc / np.where(total_r > 0, total_r, 1.0)[:, None]
     entropy_r = -np.sum(share_rc * np.log(np.where(share_rc > 0, share_rc, 1.0)), axis=1)
@@ -126,19 +126,20 @@ def disentanglement(importance_lf: Float[np.ndarray, "l f"]) -> float:
 
 
 def completeness(importance_lf: Float[np.ndarray, "l f"]) -> float:
-    """mean over factors of 1 - H(code | factor) / log l; one that no code predicts counts 0."""
+    """mean over factors of 1 - H(code | factor) / log l; 0 for a factor that no code predicts."""
     return float(np.mean(1 - evenness(importance_lf.T)))
 
 
 def dci(seed: int, codes_nl: Float[np.ndarray, "n l"], factors_nf: Int[np.ndarray, "n f"]) -> DCI:
     """Disentanglement, completeness and informativeness.
 
-    A random forest predicts each factor's number from all codes; a code's importance is the
-    variance that splits on it take away, as shares of a factor's, averaged over trees.
-    Informativeness is the mean over factors of R^2 on the other half of the rows, 0 if below; the
-    paper gives the root of 1 - R^2, an error, Locatello et al. 2019 the accuracy of boosted trees.
-    Trees predict a category from a code in whatever order that has them. A factor that cannot be
-    predicted has its importance spread over all codes, and lowers the first two scores too.
+    A random forest predicts each factor's number from all codes. A code's importance for a factor
+    is the share of the variance reduction that is due to splits on it, averaged over trees.
+    Informativeness is the mean over factors of R^2 on the other half of the rows, clipped at 0. The
+    paper reports an error instead, the root of 1 - R^2; Locatello et al. 2019 report the accuracy
+    of boosted trees. Trees can predict a category from a code in which the categories have any
+    order. A factor that cannot be predicted spreads its importance over all codes, so it lowers
+    the first two scores too.
 
     References: Eastwood and Williams 2018, section 2.
     """
@@ -160,12 +161,12 @@ def dci(seed: int, codes_nl: Float[np.ndarray, "n l"], factors_nf: Int[np.ndarra
 def explicitness(
     seed: int, codes_nl: Float[np.ndarray, "n l"], factors_nf: Int[np.ndarray, "n f"]
 ) -> float:
-    """mean over factors, of the mean over values, of 2 (AUC - 1/2): each value against the rest.
+    """mean over factors of the mean over their values of 2 (AUC - 1/2), one value against the rest.
 
-    AUC is the area under the ROC curve, on the other half of the rows, of the value's probability
-    in a multinomial logistic regression of the factor on all codes. The paper fits a logistic
-    regression for each value: that has a straight boundary, and cannot single out the middle ones
-    of values that lie along a line. Any rotation of the codes has the same explicitness.
+    A multinomial logistic regression of the factor on all codes gives each value's probability;
+    AUC is the area under its ROC curve on the other half of the rows. The paper fits one logistic
+    regression for each value instead: its boundary is straight, so if the values lie along a line,
+    it cannot separate a middle value from the rest. Rotating the codes does not change the score.
 
     References: Ridgeway and Mozer 2018, section 3.
     """
@@ -196,13 +197,14 @@ def beta_vae_score(
     votes: int = 800,
     pairs: int = 64,
 ) -> float:
-    """How often a linear classifier tells which factor the images of many pairs have in common.
+    """The accuracy of a linear classifier that tells which factor the images of pairs share.
 
-    A vote: a factor, `pairs` pairs of images, the two of each alike in it, and the mean over pairs
-    of |difference| of each code, over its spread among votes. Logistic regression learns from half
-    of the votes and is scored on the other: plain accuracy, chance 1 / factors. Units that are not
-    active take no part; without any, the score is chance. The images are picked from those there
-    are, not made anew. A rotated code can score 1 too: the classifier weighs all codes.
+    A vote picks a factor and `pairs` pairs of images, both images of a pair with the same value of
+    it. Its features are each code's mean |difference| over the pairs, standardised over votes. A
+    logistic regression is fitted to half of the votes and scored on the other half, by plain
+    accuracy; chance is 1 / factors. Only active units are used; if there are none, the score is
+    chance. Images are picked from the given ones, not rendered anew. Rotated codes can score 1 too,
+    as the classifier weighs all codes.
 
     References: Higgins et al. 2017, section 3.
     """

@@ -1,9 +1,9 @@
-"""Which of several models is the most disentangled, told without factors."""
+"""Ranks models by disentanglement without knowing the factors."""
 
 import numpy as np
 from jaxtyping import Float
 
-INFORMATIVE = 0.01  # nats, the mean KL of a unit (Duan et al. 2020)
+INFORMATIVE = 0.01  # nats: a unit with a greater mean KL is informative (Duan et al. 2020)
 
 
 def standard_ranks(codes_nl: Float[np.ndarray, "n l"]) -> Float[np.ndarray, "n l"]:
@@ -19,7 +19,7 @@ def standard_ranks(codes_nl: Float[np.ndarray, "n l"]) -> Float[np.ndarray, "n l
 def relative_strength(similarity_ab: Float[np.ndarray, "a b"]) -> float:
     """(sum_b max_a R^2 / sum_a R + sum_a max_b R^2 / sum_b R) / (number of a + number of b).
 
-    1 where every unit has one partner that it equals and is like no other; 0 without units.
+    1 if every unit equals one unit of the other model and is unlike the rest; 0 without units.
     """
     total = 0.0
     for axis in (0, 1):
@@ -32,19 +32,19 @@ def relative_strength(similarity_ab: Float[np.ndarray, "a b"]) -> float:
 def udr(
     codes_knl: Float[np.ndarray, "k n l"], kl_kl: Float[np.ndarray, "k l"]
 ) -> Float[np.ndarray, " k"]:
-    """Unsupervised disentanglement ranking: of each model, how alike the others have it.
+    """Unsupervised disentanglement ranking: how similar each model's units are to other models'.
 
-    The median over the other models of `relative_strength` of R(a, b), the absolute Spearman
-    correlation (the paper's other choice is the lasso's coefficients) of the two models' units, of
-    those alone that are informative: with a mean KL above 0.01 nats. A model without any scores 0.
-    To be compared are models of the same hyperparameters and other seeds.
+    A model's score is the median over the other models of `relative_strength` of R(a, b), the
+    absolute Spearman correlation of the two models' units (the paper's other choice is the
+    coefficients of a lasso). Only informative units count, those with a mean KL above 0.01 nats; a
+    model without any scores 0. Compare models with the same hyperparameters and different seeds.
 
     Args:
       codes_knl: posterior means of the same n images.
       kl_kl: the mean KL of each unit, nats.
 
     Raises:
-      ValueError: there is one model alone.
+      ValueError: there is only one model.
 
     References: Duan et al. 2020, Unsupervised model selection for variational disentangled
       representation learning.

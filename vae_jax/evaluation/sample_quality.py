@@ -1,7 +1,7 @@
-"""How made samples compare with real ones, both as features [n, f]: as sets, and as Gaussians.
+"""Compares generated with real images by their features [n, f]: as sets, and as Gaussians.
 
-Every score depends on the feature space, on how many samples there are and, but for the Fréchet
-distance, on the number of neighbours: only numbers with equal ones of these can be compared.
+Every score depends on the feature space, on the number of images and, except for the Fréchet
+distance, on the number of neighbours. Compare only scores for which all of these are equal.
 """
 
 from collections.abc import Iterator
@@ -12,21 +12,21 @@ from jaxtyping import Float
 
 from vae_jax.errors import UserError
 
-NEIGHBOURS = 5  # as Naeem et al.; Kynkäänniemi et al. take 3
-PAIRS = 1_000_000  # whose distances are in memory at a time
+NEIGHBOURS = 5  # as in Naeem et al.; Kynkäänniemi et al. use 3
+PAIRS = 1_000_000  # the number of distances in memory at a time
 
 
 class SampleQuality(NamedTuple):
-    """A ball is that of a sample to its k-th nearest other of its own set, the rim included.
+    """A point's ball is closed and reaches to its k-th nearest other point of its own set.
 
-    For sets of one distribution, as many of each, the expected density is 1 and the expected
-    coverage 1 - 2^-k in the limit; for equal sets they are 1 + 1/k, where there are no ties, and 1.
+    For two sets of equal size from one distribution, the expected density is 1, and the expected
+    coverage is 1 - 2^-k in the limit. For identical sets they are 1 + 1/k, without ties, and 1.
     """
 
-    precision: float  # of the made samples, how many lie in the ball of a real one
-    recall: float  # of the real samples, how many lie in the ball of a made one
-    density: float  # of a made sample, how many real balls it lies in, over k
-    coverage: float  # of the real samples, how many have a made one in their ball
+    precision: float  # the fraction of generated points that lie in the ball of a real one
+    recall: float  # the fraction of real points that lie in the ball of a generated one
+    density: float  # the mean number of real balls that a generated point lies in, over k
+    coverage: float  # the fraction of real points that have a generated one in their ball
     frechet_distance: float  # of the Gaussians with the sets' means and covariances
 
 
@@ -35,12 +35,12 @@ def sample_quality(
     made_mf: Float[np.ndarray, "m f"],
     neighbours: int = NEIGHBOURS,
 ) -> SampleQuality:
-    """Precision and recall, density and coverage, with k = `neighbours`; the Fréchet distance.
+    """Precision, recall, density and coverage with k = `neighbours`, and the Fréchet distance.
 
-    All are NaN where a feature is not finite.
+    All are NaN if any feature is not finite.
 
     Raises:
-      UserError: a set has not more samples than `neighbours`.
+      UserError: a set has no more points than `neighbours`.
 
     References: Kynkäänniemi et al. 2019, Improved Precision and Recall Metric for Assessing
     Generative Models; Naeem et al. 2020, Reliable Fidelity and Diversity Metrics for Generative
@@ -55,7 +55,7 @@ def sample_quality(
         return SampleQuality(*5 * [np.nan])
     real, made = on_a_grid(real_nf, made_mf)
     real_radius_n, made_radius_m = squared_radii(real, neighbours), squared_radii(made, neighbours)
-    balls_m = np.zeros(len(made), int)  # how many real balls each made sample lies in
+    balls_m = np.zeros(len(made), int)  # how many real balls each generated point lies in
     recalled, covered = 0, 0
     for rows, squared_bm in squared_distances(real, made):
         in_real_bm = squared_bm <= real_radius_n[rows, None]
@@ -74,14 +74,15 @@ def sample_quality(
 def on_a_grid(
     real_nf: Float[np.ndarray, "n f"], made_mf: Float[np.ndarray, "m f"]
 ) -> tuple[Float[np.ndarray, "n f"], Float[np.ndarray, "m f"]]:
-    """Both sets about their common mean, in whole steps: of 64 features, 2^-22 of the largest.
+    """Both sets, centred on their common mean, rounded to a grid, in units of its step.
 
-    Float64 then holds every sum of |a|^2 + |b|^2 - 2 ab exactly: equal samples have distance 0,
-    and ties are ties, whatever the order and the blocks.
+    With 64 features the step is about 2^-22 of the largest value. Float64 then computes
+    |a|^2 + |b|^2 - 2 ab exactly: equal points have distance 0, and ties stay ties, whatever the
+    order and the blocks.
     """
     points = np.concatenate([real_nf, made_mf]).astype(np.float64)
     mean_f = points.mean(axis=0)
-    # |point| <= 2^bits steps, and one for rounding: |a - b|^2 <= 4 f (2^bits + 1)^2 <= 2^53.
+    # |point| <= 2^bits + 1 steps, the 1 for rounding: |a - b|^2 <= 4 f (2^bits + 1)^2 <= 2^53.
     bits = (50 - (points.shape[1] - 1).bit_length()) // 2
     # A power of 2, so that whole numbers stay whole.
     step = 2.0 ** (np.frexp(np.abs(points - mean_f).max())[1] - bits)
@@ -92,7 +93,7 @@ def on_a_grid(
 def squared_distances(
     a_nf: Float[np.ndarray, "n f"], b_mf: Float[np.ndarray, "m f"]
 ) -> Iterator[tuple[slice, Float[np.ndarray, "b m"]]]:
-    """|a - b|^2 of every pair, for some rows of a at a time."""
+    """|a - b|^2 of every pair, for a block of rows of a at a time."""
     a_n, b_m = (np.square(points).sum(axis=1) for points in (a_nf, b_mf))
     size = max(1, PAIRS // len(b_mf))
     for start in range(0, len(a_nf), size):
@@ -104,10 +105,10 @@ def squared_distances(
 
 
 def squared_radii(points_nf: Float[np.ndarray, "n f"], neighbours: int) -> Float[np.ndarray, " n"]:
-    """The squared distance of each to its k-th nearest other."""
+    """The squared distance of each point to its k-th nearest other point."""
     radius_n = np.empty(len(points_nf))
     for rows, squared_bn in squared_distances(points_nf, points_nf):
-        squared_bn.partition(neighbours, axis=1)  # itself, at distance 0, is before the k-th
+        squared_bn.partition(neighbours, axis=1)  # number 0 is the point itself
         radius_n[rows] = squared_bn[:, neighbours]
     return radius_n
 
@@ -115,11 +116,11 @@ def squared_radii(points_nf: Float[np.ndarray, "n f"], neighbours: int) -> Float
 def frechet_distance(real_nf: Float[np.ndarray, "n f"], made_mf: Float[np.ndarray, "m f"]) -> float:
     """`frechet_of_moments` of both sets' means and (unbiased) covariances.
 
-    In a feature space of our own it has other units than in Inception's: not to be compared with
-    an FID. It comes out high, the more so the fewer the samples.
+    Features here are not Inception's, so do not compare it with an FID. The estimate is biased
+    upwards, the more so the fewer the points.
 
     Raises:
-      UserError: a set of fewer than two samples.
+      UserError: a set has fewer than two points.
     """
     if min(len(real_nf), len(made_mf)) < 2:
         raise UserError(
@@ -151,7 +152,7 @@ def frechet_of_moments(
     Rule, equation 6.
     """
     # With S = A A^T, S' = B B^T: S S' has the nonzero eigenvalues of (A^T B)(A^T B)^T. So the trace
-    # of its root is the sum of the singular values of A^T B, and no small number is rooted.
+    # of its root is the sum of the singular values of A^T B, without the root of a small number.
     overlap = np.linalg.svd(root(covariance_ff).T @ root(other_covariance_ff), compute_uv=False)
     between = np.square(mean_f - other_mean_f).sum()
     within = np.trace(covariance_ff) + np.trace(other_covariance_ff) - 2 * overlap.sum()
@@ -159,6 +160,6 @@ def frechet_of_moments(
 
 
 def root(covariance_ff: Float[np.ndarray, "f f"]) -> Float[np.ndarray, "f f"]:
-    """A such that A A^T is the covariance, which may be singular."""
+    """A matrix A such that A A^T is the covariance, which may be singular."""
     value_f, vector_ff = np.linalg.eigh(covariance_ff)
     return vector_ff * np.sqrt(np.maximum(value_f, 0.0))

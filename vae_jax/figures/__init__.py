@@ -1,1 +1,1 @@
-"""Plots, drawn from arrays and records alone, never recomputing. Each function writes one PNG."""
+"""Plots of given arrays and records; nothing is recomputed. Each function writes one PNG."""

@@ -1,4 +1,4 @@
-"""What gradient estimators are worth."""
+"""Plots the quality of gradient estimators."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -22,14 +22,14 @@ def gradients(
     floor: float,
     title: str,
 ) -> None:
-    """Variance and signal-to-noise ratio against the training step, a line an estimator.
+    """Variance and signal-to-noise ratio against the training step, one line for each estimator.
 
     Args:
-      steps: after which it was measured, increasing; side by side.
-      estimators: (bound, gradient) of each; a bound's lines are dashed alike.
-      variance: {part of the params: [estimator, step]}, a row of panels each.
+      steps: the training steps at which it was measured, increasing, drawn at equal distances.
+      estimators: (bound, gradient) of each; lines of one bound have the same dashes.
+      variance: {part of the params: [estimator, step]}; each part is a row of panels.
       signal_to_noise: the same.
-      floor: the ratio that noise alone has.
+      floor: the signal-to-noise ratio of pure noise.
     """
     parts, places = list(variance), range(len(steps))
     fig = style.figure(10.5, 0.8 + 3.2 * len(parts), title)
@@ -47,7 +47,7 @@ def gradients(
             ):
                 axes.plot(
                     places,
-                    # A logarithm has no place for 0.
+                    # A logarithmic axis cannot show 0.
                     np.where(value_s > 0, value_s, np.nan),
                     color=style.COLOURS[i % len(style.COLOURS)],
                     linestyle=STYLES[bounds.index(bound) % len(STYLES)],

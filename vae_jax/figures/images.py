@@ -8,7 +8,7 @@ from vae_jax.figures import style
 
 
 def tiled(images: np.ndarray, gap: int = 1) -> np.ndarray:
-    """[rows, columns, height, width, channels] in [0, 1] to one image, white between the tiles."""
+    """Images [rows, columns, height, width, channels] in [0, 1] as one, with white gaps."""
     rows, columns, height, width, channels = images.shape
     canvas = np.ones((rows * (height + gap) - gap, columns * (width + gap) - gap, channels))
     for i in range(rows):
@@ -19,7 +19,7 @@ def tiled(images: np.ndarray, gap: int = 1) -> np.ndarray:
 
 
 def show(axes, images: np.ndarray, extent=None) -> None:
-    """Draws a grid of grey or colour images; other numbers of channels: their mean."""
+    """Draws a grid of grey or colour images; other numbers of channels are averaged."""
     canvas = np.clip(tiled(images), 0, 1)
     if canvas.shape[-1] != 3:
         canvas = canvas.mean(axis=-1)
@@ -57,7 +57,7 @@ def reconstructions(path: Path, inputs: np.ndarray, outputs: np.ndarray, *, titl
 
 
 def hardest(path: Path, images: np.ndarray, nll_n: np.ndarray, *, title: str) -> None:
-    """images [rows, columns, height, width, channels] of the highest nll [n], nats, falling."""
+    """images [rows, columns, height, width, channels] of highest nll [n], nats, highest first."""
     fig = style.figure(5, 0.49 * len(images) + 1.1, title)
     axes = fig.subplots()
     show(axes, images)
@@ -87,9 +87,9 @@ def manifold(path: Path, images: np.ndarray, values: np.ndarray, *, title: str) 
 def traversals(
     path: Path, images: np.ndarray, units: list[int], values: np.ndarray, *, title: str
 ) -> None:
-    """images [units, values, height, width, channels]: one unit of z changed, the rest kept.
+    """images [units, values, height, width, channels]: one unit of z varies, the rest is fixed.
 
-    Units come in the order given: the most active first.
+    Units are in the given order: the most active first.
     """
     fig = style.figure(6, 0.49 * len(units) + 1.1, title)
     axes = fig.subplots()

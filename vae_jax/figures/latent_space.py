@@ -1,4 +1,4 @@
-"""Where the encoder puts the test set."""
+"""Plots the codes of the test set."""
 
 from pathlib import Path
 
@@ -8,19 +8,19 @@ from vae_jax.figures import style
 
 
 def principal_components(codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """codes [n, l] projected on their first two principal components [n, 2], and the fraction of
-    the variance that each explains [2]."""
+    """The codes [n, l] projected on their first two principal components [n, 2], and the fraction
+    of the variance that each component explains [2]."""
     centred = codes - codes.mean(axis=0)
-    variances, directions_ll = np.linalg.eigh(centred.T @ centred)  # the smallest first
+    variances, directions_ll = np.linalg.eigh(centred.T @ centred)  # the smallest variance first
     explained = variances[::-1][:2] / max(variances.sum(), 1e-30)
     return centred @ directions_ll[:, ::-1][:, :2], explained
 
 
 def latent_space(path: Path, codes: np.ndarray, labels: np.ndarray | None, *, title: str) -> None:
-    """A scatter of posterior means [n, l] by label; more than two units are projected on two."""
+    """A scatter plot of posterior means [n, l] by label; projects more than two units onto two."""
     names = ["latent unit 0", "latent unit 1"]
     if codes.shape[1] == 1:
-        # Spread out by the index, golden ratio apart, so that points do not hide one another.
+        # Vertical offsets by the golden ratio, modulo 1, so that points do not hide one another.
         spread = (np.arange(len(codes)) * 0.6180339887) % 1
         codes, names = np.column_stack([codes[:, 0], spread]), ["latent unit 0", "(only spread)"]
     elif codes.shape[1] != 2:
@@ -39,7 +39,7 @@ def latent_space(path: Path, codes: np.ndarray, labels: np.ndarray | None, *, ti
             chosen[:, 0], chosen[:, 1], s=3, color=colour, label=label, linewidths=0, alpha=0.7
         )
         if label is not None and len(classes) <= 20:
-            # The label itself at the class's median: colour is not the only way to tell.
+            # The label at the class's median, so that classes are not told apart by colour alone.
             axes.annotate(
                 str(label), np.median(chosen, axis=0), ha="center", va="center", weight="bold",
                 bbox={"boxstyle": "round,pad=0.15", "fc": "white", "ec": colour, "alpha": 0.85},
@@ -56,9 +56,9 @@ def latent_space(path: Path, codes: np.ndarray, labels: np.ndarray | None, *, ti
 def aggregate_posterior(
     path: Path, posterior_n2: np.ndarray, prior_n2: np.ndarray, units: list[int], *, title: str
 ) -> None:
-    """Samples of q(z | x), one a test image, beside as many of p(z): two latent units, or one.
+    """One sample of q(z | x) for each test image, beside as many of p(z), in one or two units.
 
-    posterior_n2, prior_n2: [n, 2], or [n, 1]; units: which those are.
+    posterior_n2, prior_n2: [n, 2] or [n, 1]; units: the indices of these latent units.
     """
     fig = style.figure(9, 3.4 if len(units) == 1 else 4.8, title)
     panels = [("q(z), the test images' posteriors", posterior_n2, style.COLOURS[0])]

@@ -1,4 +1,4 @@
-"""What an evaluation measured."""
+"""Plots of what an evaluation measured."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,14 +18,14 @@ def likelihood(
     title: str,
     prefix: str,
 ) -> None:
-    """-log p(x) against the number of samples, a line a lane; and one lane's examples.
+    """-log p(x) against the number of samples, a line for each lane; and of one lane's examples.
 
     Args:
       num_samples_j: numbers of samples of z.
-      curve_kj: the mean nll by so many samples, nats, a row a lane.
-      seeds: the lanes'.
-      nll_n: of each test example of the lane in the title, nats.
-      prefix: stands before the name ("pseudo-" where it is no likelihood).
+      curve_kj: the mean nll with that many samples, nats, a row for each lane.
+      seeds: the seeds of the lanes.
+      nll_n: the nll of each test example in the lane of the title, nats.
+      prefix: written before the name ("pseudo-" if it is no likelihood).
     """
     fig = style.figure(9, 3.6, title)
     left, right = fig.subplots(1, 2)
@@ -53,7 +53,7 @@ def latent_units(
 ) -> None:
     """Each unit's activity (the variance of its posterior mean) and mean KL, the most active first.
 
-    kl_l: nats; None: not known by unit. active: the activity from which a unit counts as that.
+    kl_l: nats; None: not known by unit. active: units with a greater activity count as active.
     """
     fig = style.figure(7, 3.4, title)
     order = np.argsort(-activity_l, kind="stable")
@@ -85,9 +85,9 @@ def rate_distortion(
 ) -> None:
     """Each lane's rate (its KL) and distortion (-reconstruction), nats, by name of its setting.
 
-    Of many settings, without their names.
+    If there are many settings, their names are left out.
 
-    The ELBO is the same along each dashed line (Alemi et al. 2018, section 3).
+    The ELBO is constant along each dashed line (Alemi et al. 2018, section 3).
     """
     named = 1 < len(groups) <= 2 * len(style.COLOURS)
     fig = style.figure(7.5 if named else 6, 4.4, title)
@@ -100,12 +100,12 @@ def rate_distortion(
         )
     (left, right), (low, high) = axes.get_xlim(), axes.get_ylim()
     step = style.round_step((right - left + high - low) / 6)
-    first = np.ceil((left + low + 0.05 * (high - low)) / step)  # a corner has no room for a label
+    first = np.ceil((left + low + 0.05 * (high - low)) / step)  # no label fits in a corner
     for total in np.arange(first, (right + high) / step) * step:
         axes.plot(
             [left, right], [total - left, total - right], "--", color="0.7", linewidth=0.7, zorder=0
         )
-        # Where the line meets the left or the upper edge.
+        # The label is where the line meets the left or the upper edge.
         x = max(left, total - high)
         axes.annotate(
             f"{prefix}ELBO {-total:g}", (x, total - x), (4, -2), textcoords="offset points",

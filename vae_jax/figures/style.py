@@ -1,4 +1,4 @@
-"""What all figures share: colours, sizes, and how a file is written."""
+"""What all figures share: colours, sizes, and how files are written."""
 
 import math
 import os
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-# Paul Tol's "muted" scheme: ten colours that colour-blind readers tell apart.
+# Paul Tol's "muted" scheme: ten colours that colour-blind readers can tell apart.
 COLOURS = (
     "#332288", "#88CCEE", "#44AA99", "#117733", "#999933",
     "#DDCC77", "#CC6677", "#882255", "#AA4499", "#888888",
@@ -18,27 +18,27 @@ COLOURS = (
 
 
 def figure(width: float, height: float, title: str) -> "Figure":
-    """An empty figure of that many inches, titled."""
-    from matplotlib.figure import Figure  # 0.4 s, which training's first step need not wait for
+    """An empty figure with a title; width and height are in inches."""
+    from matplotlib.figure import Figure  # takes 0.4 s: not before the first training step
 
     fig = Figure(figsize=(width, height), layout="constrained")
-    longest = int(13 * width)  # characters of that size
+    longest = int(13 * width)  # characters of size 9
     lines = [part for line in title.split("\n") for part in textwrap.wrap(line, longest)]
     fig.suptitle("\n".join(lines), fontsize=9)
     return fig
 
 
 def save(fig: "Figure", path: Path) -> None:
-    """Writes a PNG under a temporary name and renames it; makes its folder."""
+    """Makes the folder, writes a PNG under a temporary name, and renames it."""
     path.parent.mkdir(exist_ok=True)
     temporary = path.with_name(f".{path.name}.tmp")
-    # Without the Software entry, equal figures are equal files.
+    # Without the Software entry, equal figures give equal files.
     fig.savefig(temporary, format="png", dpi=110, metadata={"Software": None})
     os.replace(temporary, path)
 
 
 def panels(rows: Iterable[dict[str, Any]]) -> dict[str, str]:
-    """What is plotted of such rows, and its name: the bound, "ELBO" where it is that itself."""
+    """{column to plot: its name}; the bound is named "ELBO" if it is the ELBO itself."""
     is_elbo = all(row["bound"] == row["elbo"] for row in rows)
     return {
         "bound": "ELBO" if is_elbo else "bound",
@@ -48,6 +48,6 @@ def panels(rows: Iterable[dict[str, Any]]) -> dict[str, str]:
 
 
 def round_step(about: float) -> float:
-    """1, 2 or 5 times a power of ten: the least that is not below `about`."""
+    """The least number not below `about` that is 1, 2 or 5 times a power of ten."""
     power = 10.0 ** math.floor(math.log10(max(about, 1e-30)))
     return next(n * power for n in (1, 2, 5, 10) if n * power >= 0.999 * about)

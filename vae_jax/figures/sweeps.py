@@ -1,4 +1,4 @@
-"""What a sweep found: a metric against what was swept."""
+"""Plots of what a sweep found: metrics against the swept values."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,20 +17,20 @@ class Point(NamedTuple):
 
     values: dict[str, Any]
     mean: dict[str, float]
-    se: dict[str, float | None]  # None: one lane alone
+    se: dict[str, float | None]  # None for a single lane
 
 
 def text(value: Any) -> str:
-    """A swept value, short."""
+    """A short text for a swept value."""
     if isinstance(value, (list, tuple)):
         return "-".join(map(text, value)) or "none"
     return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
 def place(axis, values: Sequence[Any]) -> tuple[list[float], bool]:
-    """Where each value goes on an axis: numbers where they are, anything else side by side.
+    """The place of each value on an axis, and whether the values are numbers.
 
-    And whether they are numbers.
+    Numbers are placed by their value, anything else side by side.
     """
     distinct = list(dict.fromkeys(map(repr, values)))
     numeric = all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in values)
@@ -51,13 +51,13 @@ def place(axis, values: Sequence[Any]) -> tuple[list[float], bool]:
 
 
 def far_apart(values: list[float], logarithmic: bool) -> bool:
-    """Whether each value can have its label, in order, without touching its neighbours."""
+    """Whether the labels of the values, in increasing order, fit without touching."""
     at = np.log(values) if logarithmic else np.array(values)
     return len(at) < 2 or float(np.min(np.diff(at))) >= (at[-1] - at[0]) / 8
 
 
 def independent(points: list[Point], key: str) -> list[str]:
-    """The other keys that take several values at one value of `key`."""
+    """The other keys that have several values at the same value of `key`."""
     others = [other for other in points[0].values if other != key]
     seen: dict[tuple[str, str], set[str]] = {}
     for point in points:
@@ -68,12 +68,12 @@ def independent(points: list[Point], key: str) -> list[str]:
 
 
 def against_key(path: Path, points: list[Point], key: str, *, title: str, prefix: str) -> None:
-    """Each term against one key with error bars, a line for each setting of the others."""
+    """Each term against one key, with error bars; a line for each setting of the other keys."""
     others = independent(points, key)
     lines: dict[tuple[str, ...], list[Point]] = {}
     for point in points:
         lines.setdefault(tuple(f"{o} {text(point.values[o])}" for o in others), []).append(point)
-    scattered = len(lines) > MOST_LINES  # as in a random search
+    scattered = len(lines) > MOST_LINES  # as for a random search
     fig = style.figure(11, 3.8, title)
     panels = style.panels([p.mean for p in points])
     for axes, (metric, name) in zip(fig.subplots(1, len(panels)), panels.items(), strict=True):
@@ -102,7 +102,7 @@ def against_key(path: Path, points: list[Point], key: str, *, title: str, prefix
 
 
 def heat_map(path: Path, points: list[Point], *, title: str, prefix: str) -> None:
-    """The mean bound over the two keys of the points."""
+    """The mean bound of each point, over a grid of the two swept keys."""
     row_key, column_key = points[0].values
 
     def in_order(key: str) -> list[Any]:
@@ -132,7 +132,7 @@ def heat_map(path: Path, points: list[Point], *, title: str, prefix: str) -> Non
 
 
 def curves(path: Path, settings: dict[str, list[list[dict]]], *, title: str, prefix: str) -> None:
-    """Validation against epochs: for each setting, the mean of its lanes and a band over them.
+    """Validation terms against epochs: each setting's mean over its lanes, and their range.
 
     settings: {label: the validation rows of each of its lanes}.
     """

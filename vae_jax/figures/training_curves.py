@@ -1,4 +1,4 @@
-"""How a run went."""
+"""Plots the training of a run."""
 
 from pathlib import Path
 from typing import Any
@@ -7,9 +7,9 @@ from vae_jax.figures import style
 
 
 def training_curves(path: Path, rows: list[dict[str, Any]], *, title: str, prefix: str) -> None:
-    """The rows of metrics.jsonl: one panel a term, one colour a lane, thin train, bold validation.
+    """Rows of metrics.jsonl: one panel per term, one colour per lane; train thin, validation bold.
 
-    `prefix` stands before the name of the bound ("pseudo-" where it is none).
+    `prefix` is written before the name of the bound ("pseudo-" if it bounds no likelihood).
     """
     fig = style.figure(11, 3.6, title)
     lanes = sorted({(row["lane"], row["seed"]) for row in rows})
@@ -35,7 +35,7 @@ def training_curves(path: Path, rows: list[dict[str, Any]], *, title: str, prefi
         axes.set_xlabel("epoch")
         axes.set_ylabel(f"{prefix if metric != 'kl' else ''}{name} (nats per example)")
         axes.grid(alpha=0.3)
-        # The first steps' values would flatten all the rest.
+        # The values of the first steps would flatten all the rest.
         settled = [r[metric] for r in rows if r["epoch"] >= 1 and r[metric] is not None]
         if settled:
             margin = 0.1 * (max(settled) - min(settled)) + 1e-3

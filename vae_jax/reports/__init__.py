@@ -1,1 +1,1 @@
-"""What a run or sweep found, as tables and figures, from its records."""
+"""Tables and figures of what a run or sweep found, made from its records."""

@@ -1,4 +1,4 @@
-"""Which figures a run gets: the arrays of its best lane, handed to `figures/`."""
+"""Chooses the figures of a run, and gives the arrays of its best lane to `figures/`."""
 
 from functools import partial
 from pathlib import Path
@@ -45,7 +45,7 @@ FIGURES = (
     "interpolations", "aggregate_posterior", "rate_distortion", "likelihood", "hardest",
     "latent_units",
 )  # fmt: skip
-# What a title says only where it is something else.
+# A title names these values only if they differ from the usual ones here.
 USUAL = {
     "model.name": "vae",
     "model.likelihood": "bernoulli",
@@ -60,9 +60,9 @@ INTERPOLATED, INTERPOLATION = 6, np.linspace(0, 1, 11, dtype=np.float32)  # pair
 
 
 def draw_figures(run: Run, done: Progress, lanes: list[dict[str, Any]]) -> list[Path]:
-    """Draws every figure, most of the lane with the best validation ELBO; returns their paths.
+    """Draws every figure, most for the lane with the best validation ELBO; returns their paths.
 
-    lanes: the results of each.
+    lanes: the results of each lane.
     """
     at = run.workdir / folder.FIGURES
     draw_training_curves(run)
@@ -80,13 +80,13 @@ def draw_figures(run: Run, done: Progress, lanes: list[dict[str, Any]]) -> list[
 
 
 def existing_figures(workdir: Path) -> list[Path]:
-    """The figures of a run that are there."""
+    """The paths of the run's figures that exist."""
     paths = [workdir / folder.FIGURES / f"{name}.png" for name in FIGURES]
     return [path for path in paths if path.exists()]
 
 
 def draw_training_curves(run: Run) -> None:
-    """Draws every row so far."""
+    """Draws the training curves of all rows so far."""
     rows = folder.read_rows(run.workdir)
     seeds = ", ".join(str(lane.seed) for lane in run.lanes)
     last_step = max((row["step"] for row in rows), default=0)
@@ -99,7 +99,7 @@ def draw_training_curves(run: Run) -> None:
 
 
 def draw_measurements(run: Run, done: Progress, lane: int, at: Path) -> None:
-    """The figures of what the evaluation measured, if it did; `lane` is the one shown closely."""
+    """Draws what the evaluation measured, if anything; `lane` is the one shown in detail."""
     wanted = run.values["evaluation.metrics"]
     title = title_of(run, done, lane)
     if "nll" in wanted:
@@ -135,9 +135,9 @@ def draw_measurements(run: Run, done: Progress, lane: int, at: Path) -> None:
 def draw_rate_distortion(
     path: Path, groups: dict[str, list[dict[str, Any]]], *, title: str, prefix: str
 ) -> list[Path]:
-    """A point a lane, of results by the name of their setting; of a single lane, nothing.
+    """Draws a point for each lane; draws nothing for a single lane. Returns the paths drawn.
 
-    Returns what was drawn.
+    groups: the results of the lanes, by the name of their setting.
     """
     points = {
         name: [
@@ -160,7 +160,7 @@ def title_of(run: Run, done: Progress, lane: int) -> str:
 
 
 def draw_lane(run: Run, done: Progress, lane: int, at: Path) -> None:
-    """The figures of one lane's best, in the folder `at`."""
+    """Draws the figures of one lane's best params, in the folder `at`."""
     model, variables = lane_model(run, done.best.variables, lane)
     variables = jax.tree.map(jnp.asarray, variables)
     values, data = run.lanes[lane].values, run.data
@@ -169,7 +169,7 @@ def draw_lane(run: Run, done: Progress, lane: int, at: Path) -> None:
     sizes = layer_sizes(model, variables, np.zeros(1, int) if num_classes else None)
     labels = data.test.labels if num_classes else None
     title = title_of(run, done, lane)
-    # The same pictures at every evaluation.
+    # A fixed key, so that every evaluation draws the same pictures.
     key = jax.random.key(values["dataset.binarization_seed"])
 
     def images(x, rows: int) -> np.ndarray:
@@ -181,7 +181,7 @@ def draw_lane(run: Run, done: Progress, lane: int, at: Path) -> None:
 
     @jax.jit
     def sample_both(index, x, label_b):
-        """A sample of each q(z | x), and as many of the prior."""
+        """One sample of each q(z | x), and equally many of the prior."""
         keys = jax.random.split(jax.random.fold_in(key, index))
         take = posterior_samples(model, keys[0], 1)
         trace = model.trace(variables, take, scale(x), label_b)
@@ -193,7 +193,7 @@ def draw_lane(run: Run, done: Progress, lane: int, at: Path) -> None:
         return decode(model, variables, z, sizes, label_b)
 
     def decoded(z: np.ndarray, label: int) -> np.ndarray:
-        """Of z [n, l], all with one label."""
+        """The decoded z [n, l], all with the same label."""
         return decode_all(z, np.full(len(z), label) if num_classes else None)
 
     batch = values["evaluation.batch_size"]
@@ -211,7 +211,7 @@ def draw_lane(run: Run, done: Progress, lane: int, at: Path) -> None:
         reconstructions(
             at / "reconstructions.png", images(inputs, 2), images(outputs, 2), title=title
         )
-    # A row of ten a class, where there are classes.
+    # If there are classes, a row of ten for each.
     rows = np.repeat(np.arange(num_classes), 10)[:100] if num_classes else None
     number = 100 if rows is None else len(rows)
     generated = jax.jit(partial(generate, model), static_argnums=2)(variables, key, number, rows)
@@ -224,7 +224,7 @@ def draw_lane(run: Run, done: Progress, lane: int, at: Path) -> None:
         plane = images(decoded(grid, 0), MANIFOLD_SIDE)
         manifold(at / "manifold.png", plane, quantiles, title=title)
 
-    # The most active units: those whose posterior means spread most over the data.
+    # The most active units: their posterior means have the largest variance over the data.
     activity_l = np.var(codes[:, :latent_size], axis=0)
     units = [int(unit) for unit in np.argsort(-activity_l)[:TRAVERSED_UNITS]]
     z = np.tile(codes[0], (len(units), len(TRAVERSAL), 1))
@@ -243,7 +243,7 @@ def draw_lane(run: Run, done: Progress, lane: int, at: Path) -> None:
     if pairs:
         start, end = codes[:pairs, None], codes[pairs : 2 * pairs, None]
         along = (1 - INTERPOLATION)[None, :, None] * start + INTERPOLATION[None, :, None] * end
-        # Of a conditional model, each line with the label that it starts from.
+        # In a conditional model, each line keeps the label of its starting image.
         label = None if labels is None else np.repeat(labels[:pairs], len(INTERPOLATION))
         between = decode_all(along.reshape(-1, codes.shape[1]), label)
         interpolations(at / "interpolations.png", images(between, pairs), title=title)

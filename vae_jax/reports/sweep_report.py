@@ -1,4 +1,4 @@
-"""What a finished run or sweep found, as a table and plots, from its records alone."""
+"""A table and plots of what a finished run or sweep found, made from its records alone."""
 
 import ast
 from collections.abc import Sequence
@@ -31,13 +31,13 @@ def report(workdir: Path, where: Sequence[str] = (), by: Sequence[str] = ()) -> 
 
     Args:
       workdir: the run folder.
-      where: "key=value" of swept keys: only lanes that have them.
-      by: the swept keys to tell apart, other lanes pooled; none: all that differ.
+      where: "key=value" of swept keys; only lanes with these values are used.
+      by: keys that separate settings; lanes are pooled over the others; none: all that differ.
 
     Raises:
-      UserError: no results; a key that was not swept; no lane with such a value.
+      UserError: there are no results, a key was not swept, or no lane has such a value.
     """
-    folder.read_config(workdir)  # a run is there
+    folder.read_config(workdir)  # raises if there is no run
     if not (workdir / folder.RESULTS).exists():
         raise UserError(f"{workdir} has no results yet; train it first")
     results = folder.read_json(workdir / folder.RESULTS)
@@ -56,7 +56,7 @@ def report(workdir: Path, where: Sequence[str] = (), by: Sequence[str] = ()) -> 
 
 
 def known(key: str, swept: list[str]) -> str:
-    """The key. Raises UserError if it was not swept."""
+    """Returns the key. Raises UserError if it was not swept."""
     if key not in swept:
         if not swept:
             raise UserError(f"nothing was swept here but seeds; {key!r} can't be asked for")
@@ -68,7 +68,7 @@ def known(key: str, swept: list[str]) -> str:
 
 
 def selected(results: dict[str, Any], where: Sequence[str]) -> list[dict[str, Any]]:
-    """The lanes that have every "key=value"."""
+    """The lanes that satisfy every "key=value"."""
     lanes = results["lanes"]
     if not lanes:
         raise UserError("no program of the sweep is finished yet")
@@ -86,7 +86,7 @@ def selected(results: dict[str, Any], where: Sequence[str]) -> list[dict[str, An
 
 
 def is_meant(value: Any, written: str) -> bool:
-    """Whether what a user wrote means this value of a lane."""
+    """Whether the text that a user wrote means this value of a lane."""
     try:
         literal = ast.literal_eval(written)
     except (ValueError, SyntaxError):
@@ -103,7 +103,7 @@ def shown(value: Any) -> str:
 
 
 def points(lanes: list[dict[str, Any]], keys: list[str]) -> list[Point]:
-    """What is plotted: the settings of which a lane has not diverged."""
+    """The points to plot: one for each setting with a lane that has not diverged."""
     found = []
     for values, own in pooled(lanes, keys):
         of = summary(own)
@@ -113,7 +113,7 @@ def points(lanes: list[dict[str, Any]], keys: list[str]) -> list[Point]:
 
 
 def in_order(groups: list[tuple[dict[str, Any], list]]) -> list[tuple[dict[str, Any], list]]:
-    """Sorted key by key: numbers by size, anything else as it was written."""
+    """The groups sorted key by key: numbers by size, other values in order of first appearance."""
     first: dict[str, int] = {}
 
     def rank(value: Any) -> float:
@@ -132,7 +132,7 @@ def sweep_table(
     keys: list[str],
     where: Sequence[str],
 ) -> str:
-    """A row a setting: mean ± standard error over its lanes; then the best lanes."""
+    """A row for each setting, mean ± standard error over its lanes; then the best lanes."""
     done, programs, swept = (results[name] for name in ("programs_done", "programs", "swept"))
     pseudo = "pseudo-" if results["pseudo_likelihood"] else ""
     groups = in_order(pooled(lanes, keys))
@@ -214,7 +214,7 @@ def draw(
     keys: list[str],
     where: Sequence[str],
 ) -> list[Path]:
-    """Every plot of these lanes, told apart by the keys; returns their paths."""
+    """Draws every plot of these lanes, which the keys separate into settings; returns the paths."""
     at = workdir / folder.FIGURES
     prefix = "pseudo-" if results["pseudo_likelihood"] else ""
     condition = "".join(f"_where_{c.replace('/', '-')}" for c in where)
@@ -245,7 +245,7 @@ def draw(
 def draw_curves(
     path: Path, workdir: Path, lanes: list[dict], keys: list[str], prefix: str, name: str
 ) -> None:
-    """The curves of each setting, or of the best by validation where there are many."""
+    """Draws each setting's curves; if there are many, only those of the best by validation."""
     rows: dict[int, list[dict]] = {}
     for row in folder.read_rows(workdir):
         if row["split"] == "validation":

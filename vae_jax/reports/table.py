@@ -7,12 +7,12 @@ from typing import Any
 from vae_jax.runs import folder
 from vae_jax.runs.summary import ALWAYS, COLUMNS
 
-WIDTH = 84  # characters of a table's columns, beside the lane's own
-TRUSTED = 0.01  # of the images may have a single sample that dominates
+WIDTH = 84  # characters of a table's columns, without those that identify the lane
+TRUSTED = 0.01  # the greatest accepted fraction of images with one dominating sample
 
 
 def shown_metrics(lanes: list[dict[str, Any]]) -> list[str]:
-    """The COLUMNS that there are, without the bound where it is the ELBO itself."""
+    """The COLUMNS that have values, without the bound if it is the ELBO itself."""
     there = [
         name
         for name in COLUMNS
@@ -24,18 +24,18 @@ def shown_metrics(lanes: list[dict[str, Any]]) -> list[str]:
 
 
 def column(name: str, pseudo: str) -> str:
-    """The head of a metric's column."""
+    """The heading of a metric's column."""
     shown = name.replace("bits_per_dim", "bits/dim")
     return f"{pseudo}{shown}" if COLUMNS[name].of_likelihood else shown
 
 
 def cells(numbers: dict[str, float | None], names: list[str]) -> list[str]:
-    """Those metrics as they are printed."""
+    """The printed values of these metrics."""
     return ["-" if (v := numbers.get(n)) is None else f"{v:.{COLUMNS[n].digits}f}" for n in names]
 
 
 def blocks(names: list[str], narrowest: int = 8) -> list[list[str]]:
-    """The columns in as many tables as fit a screen, one below the other."""
+    """Divides the columns into tables, one below the other, that fit the width of a screen."""
     found: list[list[str]] = [[]]
     for name in names:
         widths = [max(narrowest, len(n)) + 2 for n in (*found[-1], name)]
@@ -46,7 +46,7 @@ def blocks(names: list[str], narrowest: int = 8) -> list[list[str]]:
 
 
 def table(workdir: Path, results: dict[str, Any], figures: list[Path]) -> str:
-    """What a person reads at the end: the lanes, their mean, and where each thing is."""
+    """The final table for people: the lanes, their mean, and where the files are."""
     pseudo = "pseudo-" if results["pseudo_likelihood"] else ""
     identity = results["dataset"]
     lines = [

@@ -38,12 +38,12 @@ from vae_jax.models.model import posterior_means
 from vae_jax.probability.distributions import DiagonalGaussian, StandardNormal
 from vae_jax.probability.gaussian import Gaussian
 
-SURGERY_SAMPLES = 2_000  # of z, each against all examples
-PROBED = 10_000  # training images, at most, that a probe learns from
+SURGERY_SAMPLES = 2_000  # samples of z, each compared with all examples
+PROBED = 10_000  # the most training images that a probe is fitted to
 
 
 def latents_measure(settings, model, variables, key, x_bd, label_b):
-    """Posterior means, and KLs by latent unit."""
+    """Posterior means, and the KL of each latent unit."""
     found = latents(model, variables, x_bd, label_b)._asdict()
     return {name: leaf for name, leaf in found.items() if leaf is not None}
 
@@ -75,13 +75,13 @@ class LatentsMetric:
 
 
 def probed_rows(subject: Subject) -> np.ndarray:
-    """The training examples, all with a label, that a probe learns from."""
-    assert subject.data.train.labels is not None  # needs_of_data refuses data without
+    """The rows of the labelled training examples that a probe is fitted to."""
+    assert subject.data.train.labels is not None  # needs_of_data refuses other data
     return np.flatnonzero(subject.data.train.labels >= 0)[:PROBED]
 
 
 def probe_labels(subject: Subject) -> np.ndarray:
-    """Theirs, and after them the test set's."""
+    """The labels of those training examples, then those of the test set."""
     train, test = subject.data.train, subject.data.test
     assert train.labels is not None
     assert test.labels is not None
@@ -89,7 +89,7 @@ def probe_labels(subject: Subject) -> np.ndarray:
 
 
 def probe_examples(subject: Subject) -> Split:
-    """Those training examples, binarised once where training does it anew, and the test set's."""
+    """Those training examples, then the test set; dynamic data are binarised once."""
     images = subject.data.train.images[probed_rows(subject)]
     if subject.data.dynamic:
         images = sampled_once(jax.random.key(subject.seed), images)
@@ -102,7 +102,7 @@ def mean_measure(settings, model, variables, key, x_bd, label_b):
 
 
 def probes_summary(arrays: Arrays, subject: Subject) -> Numbers:
-    """How often a neighbour's label, or a linear classifier of the codes, is right."""
+    """The accuracy on labels of a nearest-neighbour and a linear classifier of the codes."""
     labels = probe_labels(subject)
     fitted = len(labels) - len(subject.data.test.images)
     split = (arrays["mean"][:fitted], labels[:fitted], arrays["mean"][fitted:], labels[fitted:])
@@ -114,7 +114,7 @@ def probes_summary(arrays: Arrays, subject: Subject) -> Numbers:
 
 @section
 class Probes:
-    """How often a neighbour's label, or a linear classifier of the codes, is right."""
+    """The accuracy on labels of a nearest-neighbour and a linear classifier of the codes."""
 
     columns: ClassVar = (Column("neighbour_accuracy", 3), Column("linear_accuracy", 3))
 
@@ -138,12 +138,12 @@ class Probes:
 
 
 def disentanglement_summary(arrays: Arrays, subject: Subject) -> list[Numbers]:
-    """Scores of the posterior means against the factors that the images were made of.
+    """Scores of the posterior means against the factors that the images were made from.
 
-    And without these, udr: how alike the lanes of the same setting and other seeds have them.
+    udr needs no factors: it is how similar lanes of the same setting and other seeds are.
     """
     factors_nf = subject.data.test.factors
-    assert factors_nf is not None  # needs_of_data refuses data without
+    assert factors_nf is not None  # needs_of_data refuses other data
     lanes: list[Numbers] = []
     for mean_nl in arrays["mean"]:
         codes_nl = mean_nl.astype(np.float64)
@@ -181,7 +181,7 @@ SCORES = (
 
 @section
 class Disentanglement:
-    """Scores of the posterior means against the factors that the images were made of."""
+    """Scores of the posterior means against the factors that the images were made from."""
 
     columns: ClassVar = tuple(Column(name, 3) for name in SCORES)
 
@@ -204,20 +204,20 @@ class Disentanglement:
 
 
 def surgery_measure(settings, model, variables, key, x_bd, label_b):
-    """The diagonal q(z | x)."""
+    """The mean and log scale of the diagonal q(z | x)."""
     (layer,) = model.trace(variables, posterior_means, x_bd, label_b).layers
     return {"mean": layer.q.mean_kbl[0], "log_scale": layer.q.log_scale_kbl[0]}
 
 
 def surgery_summary(arrays: Arrays, subject: Subject) -> Numbers:
-    """The mean KL in three parts, with their Monte Carlo errors."""
+    """The mean KL split into three parts, with their Monte Carlo errors."""
     q = Gaussian(jnp.asarray(arrays["mean"]), jnp.asarray(arrays["log_scale"]))
     return surgery(jax.random.key(0), q, SURGERY_SAMPLES)._asdict()
 
 
 @section
 class SurgeryMetric:
-    """The mean KL in three parts, with their Monte Carlo errors."""
+    """The mean KL split into three parts, with their Monte Carlo errors."""
 
     columns: ClassVar = (
         Column("mutual_information"),

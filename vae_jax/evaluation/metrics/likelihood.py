@@ -30,7 +30,7 @@ from vae_jax.evaluation.metrics.metric import (
 from vae_jax.keys import host, replace, section, static
 from vae_jax.models import ModelSpec
 
-DOMINATES = 0.5  # of the weight, in one sample
+DOMINATES = 0.5  # the share of the total weight above which a single sample dominates
 
 
 def samples_key():
@@ -38,7 +38,7 @@ def samples_key():
 
 
 def at_once_key():
-    doc = "of them side by side; does not change the result"
+    doc = "samples computed at once; does not change the result"
     return host(2_000, whole(1), doc, key="draws_at_once")
 
 
@@ -51,14 +51,14 @@ def nll_measure(settings, model, variables, key, x_bd, label_b):
 def nll_summary(arrays: Arrays, subject: Subject) -> Numbers:
     """-log p(x) by importance sampling.
 
-    Means over examples; nll_se: the standard error of the mean, over examples.
+    Values are means over examples; nll_se is the standard error of the mean nll.
     """
     log_likelihood_n = arrays["log_likelihood"].astype(np.float64)
     return {
         "nll": -log_likelihood_n.mean(),
         "nll_se": standard_error(log_likelihood_n),
         "effective_sample_size": arrays["effective_sample_size"].mean(dtype=np.float64),
-        "dominated": np.mean(arrays["largest_weight"] > DOMINATES),  # a fraction of examples
+        "dominated": np.mean(arrays["largest_weight"] > DOMINATES),  # a fraction of the examples
     }
 
 
@@ -87,7 +87,7 @@ class Nll:
 
 
 def nll_active_summary(arrays: Arrays, subject: Subject) -> Numbers:
-    """-log p(x) of the model without the latent units that are not active (Burda et al. 2015).
+    """-log p(x) of the model with its active latent units alone (Burda et al. 2015).
 
     The decoder sees 0 for inactive units, and their KL is 0.
     """
@@ -99,7 +99,7 @@ def nll_active_summary(arrays: Arrays, subject: Subject) -> Numbers:
 
 
 def only_active(subject: Subject, kept: dict[str, Arrays]) -> ModelSpec:
-    """The lanes' own, every latent unit that is not active masked."""
+    """The lanes' own models, with every inactive latent unit masked."""
     mean_knl = kept["latents"]["mean"]
     mask_kl = np.array([activity(mean_nl) > ACTIVE for mean_nl in mean_knl], np.float32)
     return replace(subject.model, latent_mask=mask_kl)
@@ -107,7 +107,7 @@ def only_active(subject: Subject, kept: dict[str, Arrays]) -> ModelSpec:
 
 @section
 class NllActive:
-    """-log p(x) of the model without the latent units that are not active (Burda et al. 2015)."""
+    """-log p(x) of the model with its active latent units alone (Burda et al. 2015)."""
 
     num_importance_samples: int = samples_key()
     samples_at_once: int = at_once_key()
@@ -118,7 +118,7 @@ class NllActive:
         plain = Nll(self.num_importance_samples, self.samples_at_once).metric(subject)
         return plain._replace(
             summary=lane_by_lane(nll_active_summary),
-            stream="nll",  # so that the two differ by the units alone
+            stream="nll",  # the same samples: the two nlls differ by the units alone
             after=("latents",),
             model=only_active,
         )
@@ -136,7 +136,7 @@ class NllActive:
 
 
 def ais_measure(settings, model, variables, key, x_bd, label_b):
-    """Of an image, both estimates of log p(x); and the bracket of an image of the model's own."""
+    """Both estimates of log p(x) of an image, and the bounds for a generated image."""
     keys = jax.random.split(key, 3)
     spec, k = settings.annealing, settings.num_importance_samples
     found = annealed_importance_sampling(model, variables, keys[0], x_bd, spec, label_b)
@@ -150,10 +150,10 @@ def ais_measure(settings, model, variables, key, x_bd, label_b):
 
 
 def ais_summary(arrays: Arrays, subject: Subject) -> Numbers:
-    """-log p(x) of some images by annealed importance sampling, and how far off that can be.
+    """-log p(x) of some images by annealed importance sampling, and how large its error can be.
 
-    Means over images; ais_gap: upper - lower bound of log p(x) of simulated images;
-    importance_gap: nll by importance sampling - by annealed, of the same images.
+    Values are means over images. ais_gap: upper - lower bound on log p(x) of simulated images.
+    importance_gap: nll by importance sampling - nll by annealing, of the same images.
     """
     log_likelihood_n = arrays["log_likelihood"].astype(np.float64)
     gap_n = (arrays["upper"] - arrays["lower"]).astype(np.float64)
@@ -172,7 +172,7 @@ def ais_summary(arrays: Arrays, subject: Subject) -> Numbers:
 
 @section
 class Ais:
-    """-log p(x) of some images by annealed importance sampling, and how far off that can be."""
+    """-log p(x) of some images by annealed importance sampling, and how large its error can be."""
 
     images: int = static(100, whole(1), "the first of the test set", key="ais.images")
     chains: int = static(16, whole(1), "for each image", key="ais.chains")
@@ -212,14 +212,14 @@ class Ais:
 
 
 def gaps_measure(settings, model, variables, key, x_bd, label_b):
-    """Both ELBOs and log p(x)."""
+    """The ELBO, the optimised ELBO and log p(x)."""
     return gaps(model, variables, key, x_bd, settings.search, label_b)._asdict()
 
 
 def gaps_summary(arrays: Arrays, subject: Subject) -> Numbers:
-    """What the family of q(z | x) costs of log p(x), and what the encoder's choice of it does.
+    """How far the ELBO is below log p(x) due to the family of q(z | x), and due to the encoder.
 
-    Means over some images, nats; both are 0 where q(z | x) is the true posterior.
+    Values are means over some images, nats. Both are 0 if q(z | x) is the true posterior.
     """
     elbo_n, optimized_n, log_likelihood_n = (
         arrays[name].astype(np.float64) for name in ("elbo", "optimized_elbo", "log_likelihood")
@@ -235,10 +235,10 @@ def gaps_summary(arrays: Arrays, subject: Subject) -> Numbers:
 
 @section
 class GapsMetric:
-    """What the family of q(z | x) costs of log p(x), and what the encoder's choice of it does."""
+    """How far the ELBO is below log p(x) due to the family of q(z | x), and due to the encoder."""
 
     images: int = static(100, whole(1), "the first of the test set", key="gaps.images")
-    steps: int = static(500, whole(1), "of Adam, ten samples each", key="gaps.steps")
+    steps: int = static(500, whole(1), "steps of Adam, with ten samples each", key="gaps.steps")
     num_importance_samples: int = samples_key()
     samples_at_once: int = at_once_key()
 

@@ -1,4 +1,4 @@
-"""The metric of what the model generates."""
+"""The metric that judges generated images."""
 
 import math
 from functools import partial
@@ -25,19 +25,19 @@ from vae_jax.models.model import sample_prior
 
 
 def samples_measure(settings, model, variables, key, x_bd, label_b):
-    """An x that the model makes; x itself has no part in it."""
+    """One generated x for each example; x_bd itself is not used."""
     z_key, x_key = jax.random.split(key)
     return {"made": sample_prior(model, variables, z_key, 1, label_b).x.sample(x_key)[0]}
 
 
 def samples_uint8_measure(settings, model, variables, key, x_bd, label_b):
-    """And stored as the data are."""
+    """One generated x for each example, as uint8 like the stored data."""
     made_bd = samples_measure(settings, model, variables, key, x_bd, label_b)["made"]
     return {"made": jnp.clip(jnp.round(255 * made_bd), 0, 255).astype(jnp.uint8)}
 
 
 def feature_space(given: str, subject: Subject) -> FeatureSpace:
-    """The one in the file `given`, or one trained on this run's training set, and kept."""
+    """The one in the file `given`; if "", one trained on this run's training set, and saved."""
     data = subject.data
     path = subject.folder / "features.npz"
     if given or path.exists():
@@ -56,7 +56,7 @@ def feature_space(given: str, subject: Subject) -> FeatureSpace:
 
 
 def samples_summary(given: str, arrays: Arrays, subject: Subject) -> list[Numbers]:
-    """As many made images as the test set has, beside it, in a space of features trained here."""
+    """Compares the test set with as many generated images, in a feature space."""
     space = feature_space(given, subject)
     real_nf, name = features.features(space, subject.data.test.images), features.checksum(space)
     return [
@@ -68,12 +68,12 @@ def samples_summary(given: str, arrays: Arrays, subject: Subject) -> list[Number
 
 @section
 class Samples:
-    """As many made images as the test set has, beside it, in a space of features trained here."""
+    """Compares the test set with as many generated images, in a feature space."""
 
     features: str = static(
         "",
         text,
-        'the .npz of a feature space of another run, for numbers to compare; "": one is trained',
+        'the features.npz of another run, to make scores comparable; "": trains a feature space',
         key="samples.features",
     )
 
@@ -98,5 +98,5 @@ class Samples:
 
     def needs_of_data(self, config, data):
         if self.features:
-            features.load(self.features, data.image_shape)  # refuses others
+            features.load(self.features, data.image_shape)  # raises if it does not fit
         return iter(())
