@@ -9,7 +9,7 @@ from vae_jax import threefry
 
 # These apply to training images; with `dynamic`, validation and test images are binarised once.
 BINARIZATIONS = {
-    "dynamic": "training pixels sampled anew for each minibatch, on with their grey value's chance",
+    "dynamic": "each minibatch samples the training pixels anew: 1 with probability grey value",
     "static": "each pixel sampled once",
     "threshold": "a pixel is on if it is above one half",
     "none": "grey values as they are",
