@@ -57,7 +57,7 @@ def vae_jax(work: Work, images: np.ndarray, lanes: int = 1) -> Iterator[float]:
             state = chunk.state
         yield float(sum(totals) / sum(examples))
         # The second loss is of the rest of the first epoch, so that all others are of whole ones.
-        first, end = end, end - end % spec.steps_per_epoch + spec.steps_per_epoch
+        first, end = end, (end // spec.steps_per_epoch + 1) * spec.steps_per_epoch
 
 
 def vae_jax_4_lanes(work: Work, images: np.ndarray) -> Iterator[float]:

@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 
 from vae_jax import cli
+from vae_jax.data import DATASETS
+from vae_jax.networks import NETWORKS
 from vae_jax.runs import folder
 
 REPOSITORY = Path(__file__).parents[1]
@@ -76,11 +78,11 @@ CASES = {
     ),
     "unknown dataset": (
         ["train", SMOKE, "--workdir=WORKDIR", "--config.dataset.name=cifar"],
-        "unknown; known: arrays, ",
+        f"'cifar' is unknown; known: {', '.join(sorted(DATASETS))}",
     ),
     "unknown network": (
         ["train", SMOKE, "--workdir=WORKDIR", "--config.model.encoder.name=cnn"],
-        "unknown; known: conv, ",
+        f"'cnn' is unknown; known: {', '.join(sorted(NETWORKS))}",
     ),
     "unknown likelihood": (
         ["train", SMOKE, "--workdir=WORKDIR", "--config.model.likelihood=gauss"],

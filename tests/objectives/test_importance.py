@@ -18,21 +18,15 @@ from tests.objectives.exact import (
     terms_and_gradient,
     value_and_terms,
 )
+from tests.objectives.rows import ROWS
 from vae_jax.models.model import given, latents, log_joint, log_posterior, posterior_samples
 from vae_jax.objectives.elbo import Elbo
 from vae_jax.objectives.importance import BOUNDS, ESTIMATORS, IWAE, Renyi
 
-K, GROUPS = 4, 2
+K = 4
 MANY = 20_000  # samples
 X_LINEAR = exact.linear_data()
 
-# Numbers of the bounds that are not at an end of their range; a bound without a row: its defaults.
-NUMBERS = {
-    "ciwae": {"elbo_weight": 0.2},
-    "miwae": {"num_groups": GROUPS},
-    "piwae": {"num_groups": GROUPS},
-    "renyi": {"alpha": 0.3},
-}
 # One estimator serves them all, by their values and curvatures: of these two, where the encoder's
 # bound is another or the order is between, that is seen in every run.
 SOME = [
@@ -42,7 +36,7 @@ SOME = [
 
 
 def bound_of(name, num_samples=K, beta=1.0, **choices):
-    return objective(BOUNDS[name](**NUMBERS.get(name, {}) | choices), num_samples, beta=beta)
+    return objective(BOUNDS[name](**ROWS[name].numbers | choices), num_samples, beta=beta)
 
 
 def iwae(num_samples, gradient="reparameterized"):
@@ -111,7 +105,7 @@ def test_one_sample_makes_it_the_elbo(name):
 
     elbo = terms(objective(Elbo(kl="sampled"))).parts["elbo"]
     # One sample is one group; and Renyi's of order 1, beside the others' own numbers.
-    own = {"num_groups": 1} if "num_groups" in NUMBERS.get(name, {}) else {}
+    own = {"num_groups": 1} if "num_groups" in ROWS[name].numbers else {}
     own |= {"alpha": 1.0} if name == "renyi" else {}
     found = terms(bound_of(name, 1, **own))
     np.testing.assert_allclose(found.score, elbo, rtol=1e-5)

@@ -10,6 +10,7 @@ import pytest
 from tests.conftest import mlp_spec
 from tests.objectives import exact
 from tests.objectives.exact import flat, objective, terms_and_gradient, value_and_terms
+from tests.objectives.rows import DOUBLY, ROWS
 from vae_jax.keys import replace
 from vae_jax.models import ModelSpec
 from vae_jax.models.m2 import M2
@@ -20,20 +21,6 @@ from vae_jax.objectives.regularizers import REGULARIZERS
 
 X_BD = np.random.default_rng(1).integers(0, 2, (6, 30)).astype(np.float32)
 LABELS = np.array([0, 1, 2, -1, -1, -1])
-
-# What each objective can be: its estimators, and the choices that they ask for.
-LANDING = {"gradient": "sticking_the_landing", "kl": "sampled"}
-DOUBLY = {"gradient": "doubly_reparameterized"}
-ROWS = {
-    "elbo": [{}, {"kl": "sampled"}, LANDING],
-    "iwae": [{}, DOUBLY, {"gradient": "wake_wake"}, {"gradient": "wake_sleep"}],
-    "miwae": [{}, DOUBLY],
-    "ciwae": [{}, DOUBLY],
-    "piwae": [{}, DOUBLY],
-    "renyi": [{}, DOUBLY],
-    "m2": [{}, {"kl": "sampled"}],
-}
-
 
 SLOW = pytest.mark.slow
 
@@ -57,8 +44,8 @@ def table(is_seen):
             id="-".join([name, *choices.values()]),
             marks=() if is_seen(name, choices) else SLOW,
         )
-        for name, rows in ROWS.items()
-        for choices in rows
+        for name, row in ROWS.items()
+        for choices in row.choices
     ]
 
 
