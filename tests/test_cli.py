@@ -50,7 +50,14 @@ CASES = {
     "no config": (["train", "--workdir=WORKDIR"], "--config is missing"),
     "unknown flag": (["train", SMOKE, "--workdri=WORKDIR"], "'workdri'"),
     "stray word": (["train", SMOKE, "--workdir=WORKDIR", "5"], "unexpected argument '5'"),
-    "no such config": (["train", "--config=mnits.py", "--workdir=WORKDIR"], "does not exist"),
+    "no such config": (
+        ["train", "--config=mnits.py", "--workdir=WORKDIR"],
+        "--config=mnits.py does not exist; there are: default, mnist,",
+    ),
+    "a name that is not UTF-8": (
+        ["train", SMOKE, "--workdir=WORKDIR/\udcff"],
+        "/\\udcff is not UTF-8, and files could not be named so; rename it",
+    ),
     "unknown key": (
         ["train", SMOKE, "--workdir=WORKDIR", "--config.training.bacth_size=4"],
         "'training.bacth_size'; did you mean 'training.batch_size'",
@@ -362,8 +369,65 @@ def test_help_is_something_to_act_on(capsys):
     assert cli.main([]) == 2
 
 
-def test_the_working_folder_is_on_the_path_as_with_python_m(monkeypatch, tmp_path):
-    monkeypatch.setattr(sys, "path", [p for p in sys.path if Path(p or os.getcwd()) != REPOSITORY])
-    cli.main(["--help", "train"])
+def test_the_current_folder_comes_last_on_the_path(monkeypatch, tmp_path):
+    """Config files import from it, and no file there hides a library."""
+    monkeypatch.setattr(sys, "path", ["", str(REPOSITORY), *sys.path])
     cli.main(["train", f"--workdir={tmp_path}"])
-    assert str(REPOSITORY) in sys.path
+    assert sys.path[-1] == str(REPOSITORY)
+    assert not {"", str(REPOSITORY)} & set(sys.path[:-1])
+
+
+def parsed(*arguments: str) -> cli.Command:
+    return cli.parse(arguments)
+
+
+def test_of_a_key_that_is_given_twice_the_last_counts(tmp_path):
+    command = parsed(
+        SMOKE,
+        f"--workdir={tmp_path}",
+        "--config.model.encoder.widths=512",
+        "--config.training.seeds=1,2",
+        "--config.model.encoder.widths=256,128",
+        "--config.training.seeds=3",
+        "--config.model.latent_size=3",
+        "--config.model.latent_size=4",
+    )
+    assert command.config.model.encoder.widths == (256, 128)
+    assert command.config.training.seeds == (3,)
+    assert command.config.model.latent_size == 4
+
+
+def test_the_user_s_home_is_meant_by_a_tilde(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "mine.py").write_text("from configs.smoke import get_config\n")
+    command = parsed("--config=~/mine.py", "--workdir=~/runs/x")
+    assert command.workdir == tmp_path / "runs" / "x"
+
+
+def test_the_package_s_configs_are_found_from_anywhere(tmp_path):
+    """By name, and by `from configs import ...` in a file of one's own, in a process of its own."""
+    (tmp_path / "mine.py").write_text(
+        "from configs import default, own\n\n\ndef get_config():\n"
+        "    config = default.get_config()\n    config.model.latent_size = own.SIZE\n"
+        "    return config\n"
+    )
+    (tmp_path / "configs").mkdir()
+    (tmp_path / "configs" / "own.py").write_text("SIZE = 11\n")
+    code = f"""
+import sys
+from vae_jax import cli
+sys.path[:] = [p for p in sys.path if p not in ("", {str(REPOSITORY)!r})]
+for name in ("mine.py", "mnist_20d", "configs/mnist.py", "sweeps/latent_size"):
+    print(cli.config_from_file(name)[0].model.latent_size)
+"""
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+    command = [sys.executable, "-c", code]
+    said = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert said.stdout.split() == ["11", "20", "2", "20"], said.stderr
+
+
+def test_letters_that_a_stream_does_not_have(tmp_path, monkeypatch):
+    with open(tmp_path / "out", "w", encoding="ascii") as stream:
+        monkeypatch.setattr(sys, "stdout", stream)
+        assert cli.answered(lambda: (cli.prepare([]), print("0.3 ± 0.1 → 4"))) == 0
+    assert (tmp_path / "out").read_text() == "0.3 +- 0.1 ? 4\n"

@@ -1,7 +1,9 @@
 """The command line: `vae-jax VERB FLAGS`, the same as `python -m vae_jax VERB FLAGS`."""
 
+import codecs
 import contextlib
 import errno
+import io
 import os
 import re
 import runpy
@@ -10,6 +12,7 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
+from types import ModuleType
 from typing import Any, NamedTuple
 
 from absl import flags
@@ -59,6 +62,10 @@ exit codes: 0 done; 2 a mistake in the command, config, data or folder; 1 anythi
 """
 
 
+OVERRIDE = r"--?(no)?config\."  # how a flag begins that overrides a config key
+PACKAGED = Path(__file__).parent / "configs"  # the configs that an installed package brings
+
+
 class Command(NamedTuple):
     """The arguments of a verb."""
 
@@ -102,7 +109,7 @@ def parse(
     Raises:
       UserError: an unknown flag or key, a value of the wrong type, or a file that can't be loaded.
     """
-    overrides = [a for a in arguments if re.match(r"--?(no)?config\.", a)]
+    overrides = [a for a in arguments if re.match(OVERRIDE, a)]
     own = flags.FlagValues()
     flags.DEFINE_string("workdir", "", "the run folder", flag_values=own)
     flags.DEFINE_string("config", "", "the config file", flag_values=own)
@@ -116,7 +123,7 @@ def parse(
         raise UserError(f"unexpected argument {extra[0]!r}; flags look like --workdir=runs/mnist")
     if not own.workdir:
         raise UserError("--workdir is missing: the run folder, such as --workdir=runs/mnist")
-    workdir = Path(own.workdir)
+    workdir = Path(own.workdir).expanduser()
     names: dict[str, Any] = {}
     if own.config:
         config, names = config_from_file(own.config)
@@ -125,7 +132,8 @@ def parse(
     else:
         config = config_of(workdir)
     values = flags.FlagValues()
-    argv = ["vae-jax", *overrides]
+    # Of a key that is given twice the last counts; absl would join the members of two tuples.
+    argv = ["vae-jax", *{overridden(override): override for override in overrides}.values()]
     try:
         config_flags.DEFINE_config_dict("config", config, flag_values=values, sys_argv=argv)
         values(argv)
@@ -142,16 +150,41 @@ def config_from_file(path: str) -> tuple[ConfigDict, dict[str, Any]]:
     Raises:
       UserError: there is no such file, or it raises; the message names the last line reached.
     """
-    if not Path(path).is_file():
-        raise UserError(f"--config={path} does not exist; configs/ holds the ones there are")
-    # Configs import one another: `from configs import default` has to find their folder.
-    sys.path += map(str, Path(path).absolute().parents[1:3])
+    path = found_config(path)
+    make_configs_importable(path)
     with blamed_on(path):
         module = runpy.run_path(path)
         config = module["get_config"]() if "get_config" in module else None
     if not isinstance(config, ConfigDict):
         raise UserError(f"--config={path} should have a get_config() that returns a ConfigDict")
     return config, module
+
+
+def found_config(path: str) -> str:
+    """The config file that the user means: a path, or the name of one of the package's own.
+
+    Raises:
+      UserError: there is none.
+    """
+    path = os.path.expanduser(path)
+    if Path(path).is_file():
+        return path
+    name = path.removeprefix("configs/").removesuffix(".py")
+    names = [str(own.relative_to(PACKAGED).with_suffix("")) for own in PACKAGED.glob("**/*.py")]
+    names = sorted(name for name in names if not name.endswith("__init__"))
+    if name in names:
+        return str(PACKAGED / f"{name}.py")
+    raise UserError(f"--config={path} does not exist; there are: {', '.join(names)}")
+
+
+def make_configs_importable(path: str) -> None:
+    """Makes `from configs import default` work in the config file `path`, wherever it is.
+
+    It finds the files of the nearest folder `configs`, then those that the package brings.
+    """
+    near = [folder / "configs" for folder in Path(path).absolute().parents[:3]]
+    configs = sys.modules.setdefault("configs", ModuleType("configs"))
+    configs.__path__ = [str(folder) for folder in (*near, PACKAGED) if folder.is_dir()]
 
 
 @contextlib.contextmanager
@@ -175,8 +208,12 @@ def unknown_override(overrides: list[str], config: ConfigDict) -> UserError:
     from vae_jax.config.schema import flatten, unknown_key
 
     known = flatten(config)
-    keys = [re.sub(r"^--?(no)?config\.", "", override.split("=")[0]) for override in overrides]
-    return unknown_key(next(key for key in keys if key not in known))
+    return unknown_key(next(key for key in map(overridden, overrides) if key not in known))
+
+
+def overridden(override: str) -> str:
+    """The key that an override sets."""
+    return re.sub(OVERRIDE, "", override.split("=")[0], count=1)
 
 
 def one_line(error: BaseException) -> str:
@@ -184,14 +221,20 @@ def one_line(error: BaseException) -> str:
 
 
 @contextlib.contextmanager
-def jax_started(command: Command) -> Iterator[None]:
-    """Configures jax before its first computation, and watches its compilations."""
-    from vae_jax.devices.setup import use_cache, use_cores
+def jax_started(command: Command, join: Callable[[], None] = lambda: None) -> Iterator[None]:
+    """Configures jax before its first computation, and watches its compilations.
+
+    `join`: joins the other processes of the run.
+    """
+    from vae_jax.devices.setup import pin, refuse_without_devices, use_cache, use_cores
     from vae_jax.devices.watchdog import watched
 
+    pin()
     use_cores()
     use_cache(command.flags.cache)
     with watched():
+        join()
+        refuse_without_devices()
         yield
 
 
@@ -200,8 +243,8 @@ def train(arguments: Sequence[str]) -> None:
     from vae_jax.devices.processes import Processes, initialize
 
     own = command.flags
-    with jax_started(command):
-        initialize(Processes(own.coordinator, own.num_processes, own.process_id))
+    processes = Processes(own.coordinator, own.num_processes, own.process_id)
+    with jax_started(command, partial(initialize, processes)):
         from vae_jax.commands.train import train as run
 
         run(command.config, command.workdir)
@@ -296,11 +339,39 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not arguments or {"--help", "-h", "-help", "help"} & set(arguments):
         print(HELP, end="")
         return 0 if arguments else 2
-    # As `python -m` does: configs are files in the current folder, and import one another.
-    if os.getcwd() not in sys.path:
-        sys.path.insert(0, os.getcwd())
     verb, *rest = arguments
-    return answered(lambda: choose(VERBS, verb, "verb")(rest))
+
+    def command() -> None:
+        prepare(arguments)
+        choose(VERBS, verb, "verb")(rest)
+
+    return answered(command)
+
+
+def prepare(arguments: Sequence[str]) -> None:
+    """Makes the process independent of the user's encoding and of the current folder's files.
+
+    Raises:
+      UserError: an argument or the current folder has a name that is not UTF-8.
+    """
+    codecs.register_error("plain", plainly)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="plain")
+    here = os.getcwd()
+    for name in (*arguments, here):
+        if any("\ud800" <= letter <= "\udfff" for letter in name):
+            readable = name.encode(errors="backslashreplace").decode()
+            raise UserError(f"{readable} is not UTF-8, and files could not be named so; rename it")
+    # Config files import others of the current folder. It comes last, to hide no library.
+    sys.path[:] = [*(folder for folder in sys.path if folder not in ("", here)), here]
+
+
+def plainly(error: UnicodeError) -> tuple[str, int]:
+    """What stands for letters that the encoding of a stream does not have."""
+    assert isinstance(error, UnicodeEncodeError)
+    letters = error.object[error.start : error.end]
+    return "".join({"±": "+-"}.get(letter, "?") for letter in letters), error.end
 
 
 def answered(command: Callable[[], None]) -> int:

@@ -1,10 +1,22 @@
-"""The compilation cache: on unless told, and bounded."""
+"""What the environment may not change, and the compilation cache: on unless told, and bounded."""
 
 import os
 import subprocess
 import sys
+from pathlib import Path
 
-from vae_jax.devices.setup import remove_oldest
+import jax
+import pytest
+
+from vae_jax.devices.setup import (
+    PINNED,
+    cache_folder,
+    pin,
+    refuse_without_devices,
+    remove_oldest,
+    use_cache,
+)
+from vae_jax.errors import UserError
 
 CODE = (
     "import sys, jax; from vae_jax.devices.setup import use_cache; "
@@ -35,3 +47,54 @@ def test_the_oldest_are_removed_and_no_more_than_it_takes(tmp_path):
     remove_oldest(tmp_path, 25)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b"]
     remove_oldest(tmp_path / "none", 25)
+
+
+OTHER = {
+    "jax_enable_x64": True,
+    "jax_default_prng_impl": "rbg",
+    "jax_threefry_partitionable": False,
+    "jax_random_seed_offset": 3,
+}
+
+
+def test_the_environment_does_not_change_the_numbers():
+    wanted = {name: getattr(jax.config, name) for name in PINNED}
+    assert wanted == PINNED
+    try:
+        for name, value in OTHER.items():
+            jax.config.update(name, value)
+        pin()
+        assert {name: getattr(jax.config, name) for name in PINNED} == wanted
+    finally:
+        for name, value in wanted.items():
+            jax.config.update(name, value)
+
+
+def test_a_device_that_is_not_there_is_told(monkeypatch):
+    def not_there(value):
+        raise AssertionError
+
+    refuse_without_devices()
+    monkeypatch.setattr(jax, "device_put", not_there)
+    monkeypatch.setenv("JAX_PLATFORMS", "cuda")
+    with pytest.raises(UserError, match=r"JAX_PLATFORMS=cuda \(no such device\); unset it"):
+        refuse_without_devices()
+
+
+def test_without_a_home_folder_that_can_be_written_nothing_is_kept(monkeypatch, tmp_path, capsys):
+    for name in ("JAX_COMPILATION_CACHE_DIR", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(Path, "home", lambda: tmp_path)
+    assert cache_folder() == tmp_path / ".cache" / "vae_jax"
+
+    def homeless():
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "home", homeless)
+    assert cache_folder() is None
+    monkeypatch.setenv("XDG_CACHE_HOME", "/proc/nowhere")
+    assert cache_folder() is None
+    monkeypatch.setenv("JAX_ENABLE_COMPILATION_CACHE", "1")  # restored after this test
+    use_cache()
+    jax.config.update("jax_enable_compilation_cache", True)
+    assert capsys.readouterr().err.startswith("compiled programs can't be kept here; set JAX_")

@@ -2,13 +2,45 @@
 
 import contextlib
 import os
+import sys
 from pathlib import Path
 
 import jax
 
 from vae_jax.devices.lanes import Layout
+from vae_jax.errors import UserError
 
 CACHE_BYTES = 2_000_000_000
+# What results depend on, whatever the environment says.
+PINNED = {
+    "jax_enable_x64": False,
+    "jax_default_prng_impl": "threefry2x32",
+    "jax_threefry_partitionable": True,
+    "jax_random_seed_offset": 0,
+}
+
+
+def pin() -> None:
+    """Sets what results depend on: the environment must not change the numbers of a config."""
+    for name, value in PINNED.items():
+        jax.config.update(name, value)
+
+
+def refuse_without_devices() -> None:
+    """Raises UserError if jax cannot compute here, such as on a GPU that is not there."""
+    try:
+        jax.device_put(0).block_until_ready()
+    except Exception as error:  # AssertionError, RuntimeError, ...: by version and platform
+        reason = (str(error).strip().splitlines() or ["no such device"])[0]
+        told = [f"{name}={os.environ[name]}" for name in DEVICE_CHOICES if name in os.environ]
+        raise UserError(
+            f"jax cannot compute with {' '.join(told) or 'the devices of this machine'} "
+            f"({reason}); {'unset it' if told else 'JAX_PLATFORMS=cpu runs on the CPU'}"
+        ) from error
+
+
+# The environment's settings that choose devices.
+DEVICE_CHOICES = ("JAX_PLATFORMS", "JAX_DEFAULT_DEVICE", "JAX_NUM_CPU_DEVICES", "XLA_FLAGS")
 
 
 def use_cores() -> None:
@@ -27,20 +59,41 @@ def use_cache(wanted: bool = True) -> None:
     """Keeps compiled programs on disk: in JAX_COMPILATION_CACHE_DIR, or the user's cache folder.
 
     The user's cache folder is reduced to CACHE_BYTES first. jax's thresholds are lowered, as by
-    default it does not keep fast compilations. If not `wanted`, neither this process nor those
-    that it starts use a cache.
+    default it does not keep fast compilations. If not `wanted`, or if there is no cache folder
+    that can be written, neither this process nor those that it starts use a cache.
     """
+    folder = cache_folder() if wanted else None
+    if wanted and folder is None:
+        print(
+            "compiled programs can't be kept here; set JAX_COMPILATION_CACHE_DIR to a folder that "
+            "can be written",
+            file=sys.stderr,
+        )
+        wanted = False
     if not wanted:
         os.environ["JAX_ENABLE_COMPILATION_CACHE"] = "0"
         jax.config.update("jax_enable_compilation_cache", False)
         return
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
-        home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-        folder = Path(home) / "vae_jax"
+        assert folder is not None
         remove_oldest(folder, CACHE_BYTES)
         jax.config.update("jax_compilation_cache_dir", str(folder))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+
+
+def cache_folder() -> Path | None:
+    """The folder of compiled programs; None if it can't be written, or there is no home folder."""
+    told = os.environ.get("JAX_COMPILATION_CACHE_DIR")
+    if told and "://" in told:  # a bucket
+        return Path(told)
+    try:  # without HOME and an entry of the user, Path.home() raises RuntimeError
+        home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+        folder = Path(told) if told else home / "vae_jax"
+        folder.mkdir(parents=True, exist_ok=True)
+    except (OSError, RuntimeError):
+        return None
+    return folder if os.access(folder, os.W_OK | os.X_OK) else None
 
 
 def remove_oldest(folder: Path, most: int) -> None:

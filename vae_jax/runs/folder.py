@@ -123,7 +123,7 @@ def locked(workdir: Path, *, wait: bool = False) -> Iterator[None]:
     `wait`: if another process has locked it, wait until that releases it.
 
     Raises:
-      UserError: the folder can't be written.
+      UserError: the folder can't be written, or its file system has no locks.
       InUse: another process has locked it, and `wait` is False.
     """
     try:
@@ -140,6 +140,11 @@ def locked(workdir: Path, *, wait: bool = False) -> Iterator[None]:
         except BlockingIOError as error:
             raise InUse(
                 f"another process is working in {workdir}; wait for it or take another --workdir"
+            ) from error
+        except OSError as error:  # such as some network file systems
+            raise UserError(
+                f"the file system of {workdir} can't lock files ({error.strerror}); take a "
+                "--workdir on another one"
             ) from error
         yield
 

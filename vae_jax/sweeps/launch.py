@@ -131,11 +131,12 @@ def slurm_executor(workdir: Path, slurm: Slurm, cluster: str | None):
 
 def slurm_worker(workdir: str) -> None:
     """A job: trains programs until each is finished or claimed by another worker."""
-    from vae_jax.devices.setup import use_cache, use_cores
+    from vae_jax.devices.setup import pin, use_cache, use_cores
     from vae_jax.devices.watchdog import watched
     from vae_jax.sweeps.plan import Datasets
     from vae_jax.sweeps.worker import work
 
+    pin()
     use_cores()
     use_cache()
     with watched():
