@@ -17,10 +17,15 @@ def get_config() -> ConfigDict:
 
     config.dataset = ConfigDict()
     config.dataset.name = "mnist"  # where the images are from: arrays, mnist, sprites, tfds
-    config.dataset.path = ""  # arrays, tfds: the .npz file; its data folder; "": TFDS's own
+    # arrays, tfds: the .npz file, or a folder of image files; its data folder; "": TFDS's own
+    config.dataset.path = ""
+    # arrays: height, width that image files are cut to; (): as they are
+    config.dataset.image_size = ()
     config.dataset.tfds_name = ""  # tfds: its name there, such as "fashion_mnist"
-    config.dataset.validation_size = 5_000  # images, taken from the end of the training set
-    config.dataset.binarization = "dynamic"  # of grey values: dynamic, static, threshold, none
+    # Images, taken from the end of the training set; 0: 5,000, or a tenth of a small set
+    config.dataset.validation_size = 0
+    # Of grey values; auto: by what the images are: dynamic, static, threshold, none, auto
+    config.dataset.binarization = "auto"
     config.dataset.binarization_seed = 0  # the seed of all that is sampled once
     # Known training labels, equally many of each class; 0: all; for models that infer labels
     config.dataset.num_labels = 0
@@ -68,10 +73,10 @@ def get_config() -> ConfigDict:
     # resnet: of the features, before each activation of a block: none, group
     config.model.decoder.norm = "none"
     config.model.decoder.output_bias_from_data = False  # start it at the training set's pixel means
-    # p(x | z): bernoulli, beta, categorical, continuous_bernoulli, discretized_logistic,
-    # discretized_logistic_mixture, gaussian, gaussian_pixel_scale, gaussian_shared_scale, laplace,
-    # negative_binomial, poisson
-    config.model.likelihood = "bernoulli"
+    # p(x | z); auto: by what the images are: bernoulli, beta, categorical, continuous_bernoulli,
+    # discretized_logistic, discretized_logistic_mixture, gaussian, gaussian_pixel_scale,
+    # gaussian_shared_scale, laplace, negative_binomial, poisson, auto
+    config.model.likelihood = "auto"
     config.model.likelihood_scale = 1.0  # gaussian, laplace: the scale, in units of x
 
     config.objective = ConfigDict()
@@ -133,7 +138,8 @@ def get_config() -> ConfigDict:
 
     config.training = ConfigDict()
     config.training.num_epochs = 10  # passes over the training set
-    config.training.batch_size = 128  # examples; an epoch leaves out an incomplete last batch
+    # Examples, or all where there are fewer; an epoch leaves out an incomplete last batch
+    config.training.batch_size = 128
     config.training.seeds = (0,)  # each is a lane: a separate run in the same compiled program
     config.training.data_devices = 1  # devices that share each batch; the others take other lanes
     # Examples per batch picked from the labelled ones; for a model that infers labels

@@ -73,6 +73,8 @@ def values_of(npz, **changes):
         "dataset.name": "arrays",
         "dataset.path": str(npz),
         "dataset.validation_size": 50,
+        "dataset.binarization": "dynamic",
+        "model.likelihood": "bernoulli",
         "model.latent_size": 3,
         "model.encoder.widths": (8,),
         "model.decoder.widths": (8,),

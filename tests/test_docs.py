@@ -77,7 +77,7 @@ def place(folder_of_a_reader, monkeypatch):
     ]
     for module, name in nothing:
         monkeypatch.setattr(module, name, lambda *arguments, **named: None)
-    monkeypatch.setattr(cli, "jax_started", lambda command: contextlib.nullcontext())
+    monkeypatch.setattr(cli, "jax_started", lambda *_: contextlib.nullcontext())
 
 
 def vae_jax(arguments: list[str]) -> int:

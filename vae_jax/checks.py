@@ -6,6 +6,7 @@ UserError with a one-line message.
 
 import itertools
 import math
+import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -90,6 +91,11 @@ def text(key: str, value: Any) -> str:
     if not isinstance(value, str):
         raise wrong(key, value, "a text")
     return value
+
+
+def path(key: str, value: Any) -> str:
+    """A path, made absolute: a run folder is read from other current folders too. "" stays."""
+    return os.path.abspath(os.path.expanduser(value)) if text(key, value) else ""
 
 
 def flag(key: str, value: Any) -> bool:

@@ -49,6 +49,7 @@ PLAIN: dict[str, Any] = {
     "members": {},  # {allowed name: its section}
     "several": False,  # True: the value is a tuple of any number of members
     "to": None,  # (value, facts) -> the value in the units of the program
+    "by_data": None,  # the config's default, if that leaves the choice to the data
 }
 
 
@@ -75,9 +76,22 @@ def static(default: Any, check: Check, doc: str, key: str = "", choices: Mapping
     return _field(default, check=check, doc=doc, key=key, choices=choices)
 
 
-def host(default: Any, check: Check, doc: str, key: str = "", choices: Mapping = {}) -> Any:
-    """A key that no program depends on: it controls the host, or selects the data."""
-    return _field(default, host=True, check=check, doc=doc, key=key, choices=choices)
+def host(
+    default: Any,
+    check: Check,
+    doc: str,
+    key: str = "",
+    choices: Mapping = {},
+    by_data: Any = None,
+) -> Any:
+    """A key that no program depends on: it controls the host, or selects the data.
+
+    `by_data`: the value that leaves the choice to the data, and is the config's default. A section
+    has `default` instead.
+    """
+    return _field(
+        default, host=True, check=check, doc=doc, key=key, choices=choices, by_data=by_data
+    )
 
 
 def choice(choices: Mapping[str, Any], default: str, doc: str, key: str = "") -> Any:
@@ -99,10 +113,17 @@ def traced(
     return _field(default, static=False, check=check, doc=doc, key=key, to=to)
 
 
-def family(members: Mapping[str, type], default: str, doc: str, key: str = "") -> Any:
-    """A key that names one of `members`; the keys of a member stand beside it."""
+def family(
+    members: Mapping[str, type], default: str, doc: str, key: str = "", by_data: Any = None
+) -> Any:
+    """A key that names one of `members`; the keys of a member stand beside it.
+
+    `by_data`: as of `host`.
+    """
     check = name_in(members)
-    return _field(default, static=False, members=members, check=check, doc=doc, key=key)
+    return _field(
+        default, static=False, members=members, check=check, doc=doc, key=key, by_data=by_data
+    )
 
 
 def families(members: Mapping[str, type], default: tuple[str, ...], doc: str, key: str = "") -> Any:
@@ -184,6 +205,7 @@ class Key(NamedTuple):
     choices: Mapping[str, Any]  # {allowed name: section or description}; {}: any value
     is_family: bool
     readers: tuple[Reader, ...]
+    by_data: Any = None  # the value that leaves the choice to the data; None: there is none
 
 
 def keys_of(sections: Mapping[str, type]) -> dict[str, Key]:
@@ -199,18 +221,23 @@ def keys_of(sections: Mapping[str, type]) -> dict[str, Key]:
             meta = f.metadata
             if meta["check"] is None:
                 continue
-            name = name_of(f, at)
+            name, by_data = name_of(f, at), meta["by_data"]
+            choices = dict(meta["members"] or meta["choices"])
+            if choices and by_data is not None:
+                choices[by_data] = "by what the images are"
             key = Key(
-                meta["default"],
+                meta["default"] if by_data is None else by_data,
                 not meta["static"] and not meta["members"],
-                dict(meta["members"] or meta["choices"]),
+                choices,
                 bool(meta["members"]),
                 (),
+                by_data,
             )
             old = found.get(name, key)
             if old[:2] != key[:2]:
                 raise TypeError(f"{name} is declared twice, and not alike")
-            own = Reader(when, meta["check"], meta["doc"], tuple(key.choices))
+            check = meta["check"] if by_data is None else or_by_data(by_data, meta["check"])
+            own = Reader(when, check, meta["doc"], tuple(key.choices))
             readers = (*old.readers, own)
             found[name] = old._replace(choices={**old.choices, **key.choices}, readers=readers)
             for member, own in meta["members"].items():
@@ -219,6 +246,16 @@ def keys_of(sections: Mapping[str, type]) -> dict[str, Key]:
     for at, cls in sections.items():
         declare(cls, at, ())
     return found
+
+
+def or_by_data(by_data: Any, check: Check) -> Check:
+    """The check, which takes the value `by_data` too."""
+
+    def either(key, value):
+        same = type(value) is type(by_data) and value == by_data
+        return value if same else check(key, value)
+
+    return either
 
 
 def name_of(f: dataclasses.Field, at: str) -> str:
@@ -300,12 +337,15 @@ def written(value: Any) -> str:
 
 
 def build(cls: type[Section], values: Values, at: str) -> Section:
-    """A section with its checked values, in the units of the config."""
+    """A section with its checked values, in the units of the config.
+
+    Where a value leaves the choice to the data, the section has its own default.
+    """
     found: dict[str, Any] = {}
     for f in dataclasses.fields(cls):  # type: ignore[arg-type]
-        if f.metadata["check"] is None:
+        name, by_data = name_of(f, at), f.metadata["by_data"]
+        if f.metadata["check"] is None or (by_data is not None and values[name] == by_data):
             continue
-        name = name_of(f, at)
         value, members = values[name], f.metadata["members"]
         if members:
             parts = tuple(

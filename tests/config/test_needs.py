@@ -220,7 +220,11 @@ def floats(path, low=0.0, high=1.0):
 
 GREY = {"dataset.binarization": "none"}
 OF_DATA = [
-    (lambda p: floats(p, -1, 1), GREY, "'bernoulli' is for data in 0 to 1, and these go beyond"),
+    (
+        lambda p: floats(p, -1, 1),
+        GREY,
+        "'bernoulli' is for data in 0 to 1, and these are -1 to 0.796; give",
+    ),
     (
         lambda p: floats(p, 0, 2),
         {"model.likelihood": "beta", **GREY},
@@ -230,7 +234,7 @@ OF_DATA = [
     (
         floats,
         {"model.likelihood": "categorical", **GREY},
-        "floats: give them as uint8",
+        "floats, 0 to 0.[0-9]+: give them as uint8",
     ),
     (floats, {"model.likelihood": "poisson", **GREY}, "is for whole numbers, 0 to 255"),
     (lambda p: p, {"model.likelihood": "categorical"}, "binarization = 'dynamic' should be 'none'"),

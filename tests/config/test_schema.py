@@ -8,7 +8,7 @@ import pytest
 
 import configs
 from configs import default
-from vae_jax.config.build import make_config, make_spec
+from vae_jax.config.build import lane_spec, make_config, make_spec
 from vae_jax.config.check import check
 from vae_jax.config.needs import refuse_data
 from vae_jax.config.schema import KEYS, differences, flatten, nest
@@ -126,7 +126,12 @@ def test_unknown_and_missing_keys_are_told():
         check(nest(values))
 
 
-def test_a_batch_larger_than_the_data_is_refused(mnist):
+def test_a_batch_larger_than_the_data_is_all_of_them(mnist):
     values = check(default.get_config()) | {"training.batch_size": 55_001}
+    refuse_data(make_config(values), mnist)
+    spec = lane_spec(values, mnist)
+    assert spec.training.batch_size == 55_000
+    assert spec.steps_per_epoch == 1
+    values["training.data_devices"] = 11
     with pytest.raises(UserError, match=r"at most the 55000 training examples"):
         refuse_data(make_config(values), mnist)

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from vae_jax.data import arrays
+from vae_jax.data.source import kind
 from vae_jax.errors import UserError
 
 
@@ -40,7 +41,10 @@ def test_floats_and_bytes_with_and_without_channels_and_labels(tmp_path):
         ({"train_images": grey(shape=(3,))}, r"shape \(4, 3\); it should be \(n, height, width\)"),
         ({"train_images": np.zeros((0, 3, 5))}, "none of them zero"),
         ({"train_images": np.full((4, 3, 5), np.nan)}, "NaN or infinite"),
-        ({"train_images": grey().astype(np.int32)}, "holds int32; it should hold uint8"),
+        (
+            {"train_images": grey().astype(np.int32)},
+            "holds int32, 0 to 1; it should hold uint8, 0 to 255",
+        ),
         ({"test_images": grey(shape=(5, 3))}, r"\(3, 5, 1\) and test_images \(5, 3, 1\)"),
         ({"test_images": np.zeros((2, 3, 5), np.uint8)}, "both should have one type"),
         ({"train_labels": np.arange(3)}, r"integers of shape \(4,\)"),
@@ -69,5 +73,50 @@ def test_missing_arrays_files_and_damage_are_told(tmp_path):
         with pytest.raises(UserError, match=r"can't be read as an .npz"):
             arrays.load(path)
     np.save(tmp_path / "one.npy", grey())
-    with pytest.raises(UserError, match=r"can't be read as an .npz"):
+    with pytest.raises(UserError, match=r"one.npy holds one array.* numpy.savez"):
         arrays.load(str(tmp_path / "one.npy"))
+
+
+def levels(high, shape=(4, 3, 5)):
+    return (np.arange(np.prod(shape)) % (high + 1)).reshape(shape).astype(np.uint8)
+
+
+def test_images_that_are_binary_already_are_binary(tmp_path):
+    """uint8 of 0 and 1 is not nearly black, and booleans are images too."""
+    for pixels in (levels(1), levels(1).astype(bool), levels(1).astype(float)):
+        source = arrays.load(saved(tmp_path, train_images=pixels, test_images=pixels))
+        assert kind(source) == "binary"
+        scaled = source.train_images / (255 if source.train_images.dtype == np.uint8 else 1)
+        np.testing.assert_array_equal(scaled[..., 0], levels(1))
+    one = arrays.load(saved(tmp_path, train_images=levels(1), test_images=0 * levels(1)))
+    assert (one.train_images.max(), one.test_images.max()) == (255, 0)
+    assert kind(arrays.load(saved(tmp_path, train_images=levels(9), test_images=levels(9)))) == (
+        "levels"
+    )
+
+
+def test_channels_come_last(tmp_path):
+    images = levels(255, (4, 3, 8, 8))
+    with pytest.raises(UserError, match=r"\(4, 3, 8, 8\).*images.transpose\(0, 2, 3, 1\)"):
+        arrays.load(saved(tmp_path, train_images=images, test_images=images))
+    images = images.transpose(0, 2, 3, 1)
+    source = arrays.load(saved(tmp_path, train_images=images, test_images=images))
+    assert source.train_images.shape == (4, 8, 8, 3)
+
+
+def test_labels_that_are_names_or_whole_floats(tmp_path):
+    images = {"train_images": grey(), "test_images": grey(2)}
+    names = {"train_labels": np.array(list("bcab")), "test_labels": np.array(["c", "d"])}
+    source = arrays.load(saved(tmp_path, **images, **names))
+    np.testing.assert_array_equal(source.train_labels, [1, 2, 0, 1])
+    np.testing.assert_array_equal(source.test_labels, [2, 3])
+    floats = {"train_labels": np.array([1.0, 0, 2, 0]), "test_labels": np.array([True, False])}
+    source = arrays.load(saved(tmp_path, **images, **floats))
+    np.testing.assert_array_equal(source.train_labels, [1, 0, 2, 0])
+    assert source.test_labels is not None
+    assert source.test_labels.dtype == np.int64
+
+
+def test_a_float_that_float32_does_not_have(tmp_path):
+    with pytest.raises(UserError, match="finite in float32"):
+        arrays.load(saved(tmp_path, train_images=1e300 * grey(), test_images=grey(2)))

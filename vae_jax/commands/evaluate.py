@@ -22,7 +22,9 @@ from vae_jax.sweeps.records import collect
 
 
 def evaluate(workdir: Path, config: Mapping[str, Any]) -> None:
-    """Evaluates the run or sweep in `workdir` again; in `config` only evaluation.* may be new.
+    """Evaluates the run or sweep in `workdir` again.
+
+    In `config` only evaluation.* and the path of the data may be new.
 
     Raises:
       UserError: a mistake in the config or the folder; nothing was touched.
@@ -37,7 +39,7 @@ def evaluate(workdir: Path, config: Mapping[str, Any]) -> None:
 
 
 def evaluation_values(workdir: Path, config: Mapping[str, Any]) -> Values:
-    """The checked config to evaluate with: the folder's, whose `evaluation` section may change.
+    """The checked config to evaluate with: the folder's, with another section `evaluation` or path.
 
     Raises:
       UserError: a mistake in the config.
@@ -46,8 +48,8 @@ def evaluation_values(workdir: Path, config: Mapping[str, Any]) -> Values:
     different = differences(folder.read_config(workdir), values)
     if fixed := [line for line in different if not line.startswith("evaluation.")]:
         raise UserError(
-            f"evaluate can change evaluation.* only; the run in {workdir} has another "
-            f"config ({'; '.join(fixed)})"
+            f"evaluate can change evaluation.* and dataset.path only; the run in {workdir} has "
+            f"another config ({'; '.join(fixed)})"
         )
     return values
 

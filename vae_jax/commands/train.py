@@ -26,6 +26,7 @@ def train(config: Mapping[str, Any], workdir: Path) -> None:
     began = time.monotonic()
     values = check(config)
     folder.refuse_sweep(workdir)
+    values = folder.as_there(workdir, values)
     folder.refuse_other_config(workdir, values)
     if folder.is_finished(workdir):
         print(f"{workdir} holds a finished run of this config; there is nothing to do")
@@ -36,8 +37,8 @@ def train(config: Mapping[str, Any], workdir: Path) -> None:
     folder.refuse_other_data(workdir, run.data.identity)
     with folder.locked(workdir) if is_first() else contextlib.nullcontext():
         if is_first():
-            folder.refuse_other_config(workdir, values)  # another process may have been faster
+            folder.refuse_other_config(workdir, run.values)  # another process may have been faster
             folder.start(workdir, lane_rows(run, None), run.data.identity)
-            folder.write_json(workdir / folder.CONFIG, nest(values))
+            folder.write_json(workdir / folder.CONFIG, nest(run.values))
         done = train_run(run, began, draw=draw_training_curves)
         evaluate_best(run, done)

@@ -37,7 +37,7 @@ def make_config(values: Values) -> Config:
 def facts_of(config: Config, data: Dataset) -> Facts:
     """What a program needs to know about the data and the length of the run."""
     train_size = len(data.train.images)
-    steps_per_epoch = train_size // config.training.batch_size
+    steps_per_epoch = train_size // config.training.fitting(train_size).batch_size
     return Facts(
         image_shape=data.image_shape,
         num_classes=data.num_classes,
@@ -59,7 +59,7 @@ def lane_spec(values: Values, data: Dataset, padded_latent_size: int | None = No
         model=model,
         objective=resolve(config.objective, facts),
         optimizer=resolve(config.optimizer, facts),
-        training=resolve(config.training, facts),
+        training=resolve(config.training, facts).fitting(facts.train_size),
         train_size=facts.train_size,
         dynamic=data.dynamic,
         chunk_steps=min(config.log.every_steps, facts.steps_per_epoch),

@@ -49,6 +49,9 @@ SECTIONS: dict[str, Any] = {
     "log": Log,
 }
 KEYS = keys_of(SECTIONS)
+DATA_PATH = "dataset.path"
+# The keys that say where the images are from.
+SOURCE_KEYS = ("dataset.name", DATA_PATH, "dataset.image_size", "dataset.tfds_name")
 # The numbers that may differ between the lanes of one program.
 LANE_KEYS = frozenset(name for name, key in KEYS.items() if key.is_traced)
 
@@ -86,6 +89,9 @@ def nest(values: Values) -> dict[str, Any]:
 
 
 def differences(old: Values, new: Values) -> list[str]:
-    """A line for each key whose values differ."""
-    keys = [key for key in old | new if old.get(key) != new.get(key)]
+    """A line for each key whose values differ.
+
+    Not for the path of the data: they may be moved, and their checksum tells what they are.
+    """
+    keys = [key for key in old | new if key != DATA_PATH and old.get(key) != new.get(key)]
     return [f"{key}: {old.get(key)!r} there, {new.get(key)!r} here" for key in keys]

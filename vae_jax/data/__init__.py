@@ -1,27 +1,53 @@
-"""Datasets as arrays. To add one, write a section whose load() returns a Source, and list it."""
+"""Datasets as arrays. To add one, write a section whose load() returns a Source, and list it.
 
-from typing import Any
+Its `usual` is the binarisation and the likelihood that it is usually trained with, which a config
+has unless it says others; None: they are chosen by what the images are.
+"""
 
-from vae_jax.checks import name_in, seed, text, whole
-from vae_jax.data import arrays, mnist, sprites, tfds
+import os
+from typing import Any, ClassVar
+
+from vae_jax.checks import name_in, path, seed, several, text, whole
+from vae_jax.data import arrays, image_files, mnist, sprites, tfds
 from vae_jax.data.binarization import BINARIZATIONS
 from vae_jax.data.source import Source
+from vae_jax.errors import UserError
 from vae_jax.keys import family, host, section
+
+BINARIZED = ("dynamic", "bernoulli")
 
 
 @section
 class Arrays:
     """The user's own images, from an .npz file."""
 
-    path: str = host("", text, "the .npz file")
+    path: str = host("", path, "the .npz file, or a folder of image files")
+    image_size: tuple[int, ...] = host(
+        (), several(whole(1)), "height, width that image files are cut to; (): as they are"
+    )
+
+    usual: ClassVar = None
 
     def load(self) -> Source:
+        if os.path.isdir(self.path):
+            return image_files.load(self.path, self.image_size)
+        if self.image_size:
+            raise UserError(
+                f"dataset.image_size = {self.image_size} is for a folder of image files, and "
+                f"{self.path} is a file; it should be ()"
+            )
         return arrays.load(self.path)
+
+    def needs(self, config):
+        if len(self.image_size) not in (0, 2):
+            yield f"dataset.image_size = {self.image_size} should be (height, width), or ()"
 
 
 @section
 class MNIST:
     """The original MNIST, in the package."""
+
+    usual: ClassVar = BINARIZED
 
     def load(self) -> Source:
         return mnist.load()
@@ -30,6 +56,8 @@ class MNIST:
 @section
 class Sprites:
     """Rendered shapes, with the factors that they are made from."""
+
+    usual: ClassVar = BINARIZED
 
     def load(self) -> Source:
         return sprites.load()
@@ -40,7 +68,9 @@ class TFDS:
     """A dataset of tensorflow-datasets."""
 
     tfds_name: str = host("", text, 'its name there, such as "fashion_mnist"')
-    path: str = host("", text, 'its data folder; "": TFDS\'s own')
+    path: str = host("", path, 'its data folder; "": TFDS\'s own')
+
+    usual: ClassVar = None
 
     def load(self) -> Source:
         return tfds.load(self.tfds_name, self.path)
@@ -54,9 +84,18 @@ class DatasetSpec:
     """The config's section `dataset`."""
 
     source: Any = family(DATASETS, "mnist", "where the images are from", key="name")
-    validation_size: int = host(5_000, whole(1), "images, taken from the end of the training set")
+    validation_size: int = host(
+        5_000,
+        whole(1),
+        "images, taken from the end of the training set; 0: 5,000, or a tenth of a small set",
+        by_data=0,
+    )
     binarization: str = host(
-        "dynamic", name_in(BINARIZATIONS), "of grey values", choices=BINARIZATIONS
+        "dynamic",
+        name_in(BINARIZATIONS),
+        "of grey values; auto: by what the images are",
+        choices=BINARIZATIONS,
+        by_data="auto",
     )
     binarization_seed: int = host(0, seed, "the seed of all that is sampled once")
     num_labels: int = host(

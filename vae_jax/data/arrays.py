@@ -2,14 +2,21 @@
 
 import zipfile
 import zlib
+from pathlib import Path
 
 import numpy as np
 
-from vae_jax.data.source import Source, checked_source
+from vae_jax.data.source import Source, Unreadable, checked_source
 from vae_jax.errors import UserError
 
 REQUIRED = ("train_images", "test_images")
 OPTIONAL = ("train_labels", "test_labels")
+
+# How to make an .npz of one array.
+TO_NPZ = (
+    "it should be an .npz with training and test images: images = numpy.load({path!r}); "
+    "numpy.savez('mine.npz', train_images=images[:-100], test_images=images[-100:])"
+)
 
 # The errors that zipfile and zlib raise for damaged archives.
 BAD_ARCHIVE = (zipfile.BadZipFile, zlib.error, NotImplementedError)
@@ -19,11 +26,13 @@ def load(path: str) -> Source:
     """Reads `train_images`, `test_images` and, if they exist, `train_labels`, `test_labels`.
 
     Images are [n, height, width] or [n, height, width, channels], uint8 or floats in [0, 1];
-    labels are integers [n].
+    labels [n] are integers, or names.
 
     Raises:
       UserError: the file can't be read, an array is missing, or a shape, type or range is wrong.
     """
+    if path.endswith(".npy"):
+        raise UserError(f"{path} holds one array; {TO_NPZ.format(path=path)}")
     if not path:
         raise UserError("dataset.path is empty; dataset.name = 'arrays' needs the path of an .npz")
     try:
@@ -31,7 +40,7 @@ def load(path: str) -> Source:
             found = {name: npz[name] for name in (*REQUIRED, *OPTIONAL) if name in npz.files}
             names = ", ".join(npz.files)
     except (OSError, ValueError, EOFError, TypeError, *BAD_ARCHIVE) as error:
-        raise UserError(f"{path} can't be read as an .npz ({error})") from error
+        raise Unreadable(f"{path} can't be read as an .npz ({error})") from error
     for name in REQUIRED:
         if name not in found:
             raise UserError(
@@ -44,4 +53,4 @@ def load(path: str) -> Source:
         found["test_images"],
         found.get("test_labels"),
         name=path,
-    )
+    )._replace(name=Path(path).name)

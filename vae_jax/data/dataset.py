@@ -7,7 +7,7 @@ import jax
 import numpy as np
 
 from vae_jax.data.binarization import BLOCK, sampled_once, thresholded
-from vae_jax.data.source import Source, checksum
+from vae_jax.data.source import Source, checksum, is_binary
 from vae_jax.errors import UserError
 
 
@@ -94,6 +94,7 @@ def dataset(
 
     head, tail = slice(None, num_train), slice(num_train, None)
     labels = part(source.train_labels, head)
+    num_classes = 0 if source.train_labels is None else int(source.train_labels.max()) + 1
     if num_labels:
         labels = some_hidden(labels, num_labels, binarization_seed, source.name)
     return Dataset(
@@ -113,11 +114,45 @@ def dataset(
             "binarization": binarization,
             "binarization_seed": binarization_seed,
             "checksum": checksum(source),
+            "image_shape": list(image_shape),
+            "num_classes": num_classes,
             **({"num_labels": num_labels} if num_labels else {}),
         },
         in_unit=in_unit,
-        num_classes=0 if source.train_labels is None else int(source.train_labels.max()) + 1,
+        num_classes=num_classes,
     )
+
+
+def without_images(identity: dict[str, Any]) -> Dataset:
+    """A dataset of that identity whose images are all 0, and take no memory.
+
+    It stands for one that is gone, where its sizes are enough.
+    """
+    shape = height, width, channels = identity["image_shape"]
+    pixel = np.zeros((), np.uint8)
+
+    def split(size: int) -> Split:
+        return Split(np.broadcast_to(pixel, (size, math.prod(shape))), None)
+
+    return Dataset(
+        split(identity["train_size"]),
+        split(identity["validation_size"]),
+        split(identity["test_size"]),
+        (height, width, channels),
+        dynamic=identity["binarization"] == "dynamic",
+        binary=True,
+        identity=identity,
+        num_classes=identity["num_classes"],
+    )
+
+
+def other_data(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
+    """A line for each difference of two identities; none if they are the same data.
+
+    The name may change, as the data may be moved; earlier versions wrote fewer entries.
+    """
+    different = [key for key in old if key != "name" and old[key] != new.get(key)]
+    return [f"{key}: {old[key]!r} there, {new.get(key)!r} here" for key in different]
 
 
 def in_range(images: np.ndarray) -> bool:
@@ -147,11 +182,6 @@ def some_hidden(labels: np.ndarray | None, num_labels: int, seed: int, name: str
             )
         hidden[rng.choice(rows, each, replace=False)] = label
     return hidden
-
-
-def is_binary(images: np.ndarray) -> bool:
-    """Whether every scaled value is exactly 0 or 1."""
-    return bool(np.isin(images, (0, 255 if images.dtype == np.uint8 else 1)).all())
 
 
 def mean_image(split: Split) -> np.ndarray:

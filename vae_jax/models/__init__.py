@@ -16,6 +16,7 @@ from vae_jax.models.vae import VAE
 from vae_jax.networks import NETWORKS
 from vae_jax.probability.likelihoods import LIKELIHOODS
 
+DARK = 32  # uint8 images whose greatest value is below are taken for those of another scale
 MODELS = {"m2": M2, "two_layers": TwoLayers, "vae": VAE}
 
 
@@ -37,7 +38,9 @@ class ModelSpec:
         "start it at the training set's pixel means",
         key="decoder.output_bias_from_data",
     )
-    likelihood: Any = family(LIKELIHOODS, "bernoulli", "p(x | z)")
+    likelihood: Any = family(
+        LIKELIHOODS, "bernoulli", "p(x | z); auto: by what the images are", by_data="auto"
+    )
     image_shape: Any = fact(lambda facts: facts.image_shape)
     num_classes: Any = fact(lambda facts: facts.num_classes)
     latent_mask: Any = fact(is_static=False)  # [l], 1 for a unit in use, 0 for padding; None: all
@@ -57,14 +60,24 @@ class ModelSpec:
 
     def needs_of_data(self, config, data):
         head, support = f"model.likelihood = {self.likelihood_name!r}", self.likelihood.support
+        images = data.train.images
+        low, high = images.min(), images.max()
         if support in ("binary", "unit") and not data.in_unit:
             yield (
-                f"{head} is for data in 0 to 1, and these go beyond; scale them, or take a "
-                "likelihood of real numbers, such as 'gaussian_shared_scale'"
+                f"{head} is for data in 0 to 1, and these are {low:.3g} to {high:.3g}; give grey "
+                "levels as uint8, divide them by their greatest value, or take a likelihood of "
+                "real numbers, such as 'gaussian_shared_scale'"
             )
-        if support in ("levels", "counts") and data.train.images.dtype != np.uint8:
+        if support in ("levels", "counts") and images.dtype != np.uint8:
             yield (
-                f"{head} is for whole numbers, 0 to 255; these data are floats: give them as uint8"
+                f"{head} is for whole numbers, 0 to 255; these data are floats, {low:.3g} to "
+                f"{high:.3g}: give them as uint8"
+            )
+        if support != "counts" and images.dtype == np.uint8 and 1 < high < DARK:
+            yield (
+                f"the images are uint8, {low} to {high}, of shape {data.image_shape}; 255 is "
+                f"white, so all are nearly black; give them as floats (images / {high}) or scaled "
+                f"(images * {255 // high}); for counts, take model.likelihood = 'poisson'"
             )
         binarization = config.dataset.binarization
         if support in ("unit", "levels", "counts") and binarization != "none":
@@ -86,6 +99,13 @@ class ModelSpec:
         others = [own for own in (data.validation.labels, test) if own is not None]
         if train.min() < least or any(np.any(own < 0) for own in others):
             yield f"{reader} needs labels from 0 upwards, and the data have others"
+        known = np.unique(train[train >= 0])
+        if len(known) != data.num_classes:
+            yield (
+                f"{reader} needs labels that are numbered from 0 without gaps; these are "
+                f"{len(known)} classes, {known.min()} to {known.max()}: numpy.unique(labels, "
+                "return_inverse=True)[1] numbers them"
+            )
         if test.max() >= data.num_classes:
             yield (
                 f"{reader} needs labels that are in the training set; the test set has "

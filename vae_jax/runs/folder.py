@@ -19,7 +19,9 @@ import jax
 
 import vae_jax
 from vae_jax.config.check import check
+from vae_jax.config.decide import as_decided
 from vae_jax.config.schema import differences, flatten, nest
+from vae_jax.data.dataset import other_data
 from vae_jax.errors import UserError
 from vae_jax.keys import Values
 from vae_jax.runs.formats import FORMAT, config_of_today
@@ -81,7 +83,10 @@ def read_config(workdir: Path) -> Values:
 
 
 def refuse_other_config(workdir: Path, values: Values) -> None:
-    """Raises UserError, naming the keys that differ, if `workdir` holds a run of another config."""
+    """Raises UserError, naming the keys that differ, if `workdir` holds a run of another config.
+
+    The data may be elsewhere; `refuse_other_data` compares what they are.
+    """
     if not (workdir / CONFIG).exists():
         if (workdir / METRICS).exists():
             raise UserError(f"{workdir} holds a run without its {CONFIG}; take another --workdir")
@@ -94,6 +99,11 @@ def refuse_other_config(workdir: Path, values: Values) -> None:
         )
 
 
+def as_there(workdir: Path, values: Values) -> Values:
+    """The config, with the choices that it leaves to the data as the run in `workdir` made them."""
+    return as_decided(values, read_config(workdir)) if (workdir / CONFIG).exists() else values
+
+
 def refuse_sweep(workdir: Path) -> None:
     """Raises UserError if `workdir` holds a sweep."""
     if (workdir / SWEEP).exists():
@@ -104,7 +114,7 @@ def refuse_other_data(workdir: Path, identity: dict[str, Any]) -> None:
     """Raises UserError if the run in `workdir` was started with other data."""
     if not (workdir / ENVIRONMENT).exists():
         return
-    different = differences(read_json(workdir / ENVIRONMENT).get("dataset", {}), identity)
+    different = other_data(read_json(workdir / ENVIRONMENT).get("dataset", {}), identity)
     if different:
         raise UserError(
             f"the dataset is not the one that the run in {workdir} began on "

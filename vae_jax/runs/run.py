@@ -9,9 +9,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from vae_jax.config.build import Config, lane_spec, make_config, make_spec
+from vae_jax.config.decide import decided, undecided
 from vae_jax.config.needs import refuse_data
+from vae_jax.config.schema import SOURCE_KEYS
 from vae_jax.data.binarization import scale
 from vae_jax.data.dataset import Dataset, Split, dataset, mean_image
+from vae_jax.data.source import Source
 from vae_jax.devices.lanes import Layout, layout, replicate, shard_lanes
 from vae_jax.errors import UserError
 from vae_jax.keys import Values
@@ -62,14 +65,60 @@ class Run(NamedTuple):
         return self.spec.model.likelihood.support == "binary" and not self.data.binary
 
 
+class Datasets:
+    """Loads each dataset once."""
+
+    def __init__(self) -> None:
+        self._sources: dict[tuple, Source] = {}
+        self._loaded: dict[tuple, Dataset] = {}
+
+    def source(self, values: Values) -> Source:
+        """The config's images and labels as they are stored."""
+        section = make_config(values).dataset.source
+        key = tuple(values[name] for name in SOURCE_KEYS)
+        if key not in self._sources:
+            self._sources[key] = section.load()
+        return self._sources[key]
+
+    def decided(self, values: Values) -> Values:
+        """The config, with the choices that it leaves to its data made."""
+        return decided(values, self.source(values)) if undecided(values) else values
+
+    def of(self, values: Values) -> Dataset:
+        """The config's dataset, split and binarised.
+
+        Raises:
+          UserError: it can't be loaded.
+        """
+        spec = make_config(values).dataset
+        key = tuple((k, v) for k, v in values.items() if k.startswith("dataset."))
+        if key not in self._loaded:
+            self._loaded[key] = dataset(
+                self.source(values),
+                validation_size=spec.validation_size,
+                binarization=spec.binarization,
+                binarization_seed=spec.binarization_seed,
+                num_labels=spec.num_labels,
+            )
+        return self._loaded[key]
+
+
 def make_run(values: Values, workdir: Path) -> Run:
     """The run of a checked config, one lane per seed. Writes to no folder.
+
+    Its config has the choices made that this one leaves to the data.
 
     Raises:
       UserError: the data can't be loaded, or do not fit the config.
     """
-    lanes = [Lane(i, seed, {}, values) for i, seed in enumerate(values["training.seeds"])]
-    return make_program(lanes, workdir, make_dataset(values))
+    data = Datasets()
+    values = data.decided(values)
+    return make_program(lanes_of(values), workdir, data.of(values))
+
+
+def lanes_of(values: Values) -> list[Lane]:
+    """A lane for each seed of a config."""
+    return [Lane(i, seed, {}, values) for i, seed in enumerate(values["training.seeds"])]
 
 
 def make_program(
@@ -138,14 +187,7 @@ def make_dataset(values: Values) -> Dataset:
     Raises:
       UserError: the dataset can't be loaded.
     """
-    spec = make_config(values).dataset
-    return dataset(
-        spec.source.load(),
-        validation_size=spec.validation_size,
-        binarization=spec.binarization,
-        binarization_seed=spec.binarization_seed,
-        num_labels=spec.num_labels,
-    )
+    return Datasets().of(values)
 
 
 def make_examples(run: Run) -> Examples:

@@ -6,18 +6,21 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from vae_jax.checks import path
 from vae_jax.config.build import make_config
 from vae_jax.config.check import check
+from vae_jax.config.decide import as_decided
 from vae_jax.config.needs import refuse_data
-from vae_jax.config.schema import KEYS, LANE_KEYS, differences, nest, unknown_key
-from vae_jax.data.dataset import Dataset
+from vae_jax.config.schema import DATA_PATH, KEYS, LANE_KEYS, differences, nest, unknown_key
+from vae_jax.data.dataset import Dataset, without_images
 from vae_jax.errors import UserError
 from vae_jax.keys import Values
 from vae_jax.runs import folder
 from vae_jax.runs.run import (
+    Datasets,
     Lane,
     Run,
-    make_dataset,
+    lanes_of,
     make_layout,
     make_program,
     make_run,
@@ -32,6 +35,7 @@ class Program(NamedTuple):
     name: str
     lanes: tuple[int, ...]  # their numbers in the sweep
     padded_latent_size: int | None  # the largest of the lanes' latent sizes; None if all are equal
+    checksum: str | None = None  # of its dataset; None: not recorded, by an earlier version
 
 
 class Sweep(NamedTuple):
@@ -57,20 +61,6 @@ class Sweep(NamedTuple):
         return self.workdir / PROGRAMS / program.name
 
 
-class Datasets:
-    """Loads each dataset once."""
-
-    def __init__(self) -> None:
-        self._loaded: dict[tuple, Dataset] = {}
-
-    def of(self, values: Values) -> Dataset:
-        """The config's dataset."""
-        key = tuple((k, v) for k, v in values.items() if k.startswith("dataset."))
-        if key not in self._loaded:
-            self._loaded[key] = make_dataset(values)
-        return self._loaded[key]
-
-
 def swept_keys(base: Values, settings: Sequence[dict[str, Any]]) -> tuple[str, ...]:
     """The keys in the settings that have more than one value."""
     different = differing([base | setting for setting in settings])
@@ -88,8 +78,12 @@ def shown(setting: dict[str, Any]) -> str:
     return ", ".join(f"{key}={value}" for key, value in setting.items()) or "the config as it is"
 
 
-def checked_settings(base: Values, overrides: Any, data: Datasets) -> tuple[dict[str, Any], ...]:
-    """The overrides of every config, checked as for a single run, with normalised types.
+def checked_settings(
+    base: Values, overrides: Any, data: Datasets
+) -> tuple[Values, tuple[dict[str, Any], ...]]:
+    """The base config, and the overrides of every config, checked as for a single run.
+
+    Types are normalised, and choices made that the configs leave to their data.
 
     Raises:
       UserError: the first config with a mistake; no config at all; the same config twice.
@@ -99,11 +93,11 @@ def checked_settings(base: Values, overrides: Any, data: Datasets) -> tuple[dict
     if not overrides:
         raise UserError("the sweep is empty: sweep(hyper) gave no config")
     seen: dict[tuple, int] = {}
-    settings = []
+    configs = []
     for number, override in enumerate(overrides):
         name = f"config {number} of the sweep ({shown(override)})"
         try:
-            values = checked(base, override)
+            values = data.decided(checked(base, override))
             refuse_data(make_config(values), data.of(values))
             make_layout(values, lanes=1)
         except UserError as error:
@@ -111,8 +105,14 @@ def checked_settings(base: Values, overrides: Any, data: Datasets) -> tuple[dict
         same = seen.setdefault(tuple(values.items()), number)
         if same != number:
             raise UserError(f"{name} is config {same} once more; every config should be another")
-        settings.append({key: values[key] for key in override})
-    return tuple(settings)
+        configs.append(values)
+    # What the base leaves to the data is what was decided first; a setting says where it differs.
+    base = as_decided(base, configs[0])
+    settings = [
+        {key: values[key] for key in KEYS if key in override or values[key] != base[key]}
+        for override, values in zip(overrides, configs, strict=True)
+    ]
+    return base, tuple(settings)
 
 
 def checked(base: Values, override: dict[str, Any], *, idle_allowed: bool = False) -> Values:
@@ -133,7 +133,7 @@ def make_sweep(base: Values, overrides: Any, workdir: Path, data: Datasets) -> S
     Raises:
       UserError: a mistake in any config.
     """
-    settings = checked_settings(base, overrides, data)
+    base, settings = checked_settings(base, overrides, data)
     sweep = Sweep(workdir, base, settings, swept_keys(base, settings), ())
     padded = base["sweep.pad_latents"]
     groups: dict[tuple, list[Lane]] = {}
@@ -147,7 +147,8 @@ def make_sweep(base: Values, overrides: Any, workdir: Path, data: Datasets) -> S
         parts = -(-len(lanes) // base["sweep.max_lanes"])
         for part in np.array_split([lane.number for lane in lanes], parts):
             name = f"{len(programs):03d}"
-            programs.append(Program(name, tuple(part.tolist()), largest))
+            checksum = data.of(lanes[0].values).identity["checksum"]
+            programs.append(Program(name, tuple(part.tolist()), largest, checksum))
     return sweep._replace(programs=tuple(programs))
 
 
@@ -164,17 +165,36 @@ def can_be_padded(values: Values) -> bool:
 
 
 def program_run(sweep: Sweep, program: Program, data: Datasets) -> Run:
-    """The run of one program of the sweep."""
+    """The run of one program of the sweep.
+
+    Raises:
+      UserError: its data can't be loaded, or are not those that the sweep began with.
+    """
+    own = data.of(sweep.lane(program.lanes[0]).values)
+    refuse_other_checksum(sweep.workdir, program, own.identity)
+    return run_on(sweep, program, own)
+
+
+def run_on(sweep: Sweep, program: Program, data: Dataset) -> Run:
+    """The run of one program on these data."""
     lanes = [sweep.lane(number) for number in program.lanes]
-    return make_program(
-        lanes, sweep.folder(program), data.of(lanes[0].values), program.padded_latent_size
-    )
+    return make_program(lanes, sweep.folder(program), data, program.padded_latent_size)
+
+
+def refuse_other_checksum(workdir: Path, program: Program, identity: dict[str, Any]) -> None:
+    """Raises UserError if these are not the data that the program of the sweep began with."""
+    if program.checksum not in (None, identity["checksum"]):
+        raise UserError(
+            f"{identity['name']} holds other data than the sweep in {workdir} began with (checksum "
+            f"{program.checksum} there, {identity['checksum']} here); restore them, or take "
+            "another --workdir"
+        )
 
 
 def split(sweep: Sweep, program: Program, parts: int) -> Sweep:
     """The sweep, with the lanes of one program divided among `parts` programs."""
     pieces = [
-        Program(f"{program.name}{chr(ord('a') + i)}", tuple(lanes.tolist()), program[2])
+        program._replace(name=f"{program.name}{chr(ord('a') + i)}", lanes=tuple(lanes.tolist()))
         for i, lanes in enumerate(np.array_split(program.lanes, min(parts, 26)))
     ]
     at = sweep.programs.index(program)
@@ -202,7 +222,7 @@ def read_sweep(workdir: Path) -> Sweep:
             values = checked(base, setting, idle_allowed=True)
             settings.append({key: values[key] for key in setting})
         programs = [
-            Program(p["name"], tuple(p["lanes"]), p["padded_latent_size"])
+            Program(p["name"], tuple(p["lanes"]), p["padded_latent_size"], p.get("checksum"))
             for p in content["programs"]
         ]
     except (KeyError, TypeError, UserError) as error:
@@ -235,11 +255,45 @@ def refuse_other_sweep(there: Sweep, here: Sweep) -> None:
             f"{there.workdir} holds another sweep ({'; '.join(different[:5])}{more}); "
             "take another --workdir or the same sweep"
         )
+    checksums = {lane: program.checksum for program in here.programs for lane in program.lanes}
+    for program in there.programs:
+        identity = {"name": "the dataset", "checksum": checksums[program.lanes[0]]}
+        refuse_other_checksum(there.workdir, program, identity)
 
 
-def runs_in(workdir: Path) -> list[Run]:
-    """The runs in a folder: the programs of a sweep, or a single run."""
+def runs_in(workdir: Path, data_path: str | Path | None = None) -> list[Run]:
+    """The runs in a folder: the programs of a sweep, or a single run.
+
+    `data_path`: where the data are now; None: where the config says.
+    """
+    moved = {} if data_path is None else {DATA_PATH: path(DATA_PATH, str(data_path))}
     if not is_sweep(workdir):
-        return [make_run(folder.read_config(workdir), workdir)]
+        return [make_run(folder.read_config(workdir) | moved, workdir)]
     sweep, data = read_sweep(workdir), Datasets()
+    sweep = sweep._replace(base=sweep.base | moved)
     return [program_run(sweep, program, data) for program in sweep.programs]
+
+
+def runs_without_images(workdir: Path) -> list[Run]:
+    """The same, with images of zeros: for what needs the sizes of the data only.
+
+    Raises:
+      UserError: an earlier version of the folder, which does not hold these sizes.
+    """
+    if not is_sweep(workdir):
+        values = folder.read_config(workdir)
+        return [make_program(lanes_of(values), workdir, recorded_data(workdir))]
+    sweep = read_sweep(workdir)
+    return [
+        run_on(sweep, program, recorded_data(sweep.folder(program))) for program in sweep.programs
+    ]
+
+
+def recorded_data(workdir: Path) -> Dataset:
+    """A stand-in of the dataset that the run in a folder was trained on."""
+    identity = folder.read_json(workdir / folder.ENVIRONMENT)["dataset"]
+    if "image_shape" not in identity:
+        raise UserError(
+            f"{identity['name']} is gone, and {workdir} does not say the size of its images"
+        )
+    return without_images(identity)

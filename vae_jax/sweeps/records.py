@@ -7,7 +7,7 @@ from typing import Any
 
 from vae_jax.runs import folder
 from vae_jax.runs.summary import summary
-from vae_jax.sweeps.plan import Program, Sweep
+from vae_jax.sweeps.plan import Program, Sweep, refuse_other_checksum
 
 ERROR = "error.txt"  # in a program's folder: the traceback of its exception
 
@@ -16,6 +16,9 @@ def collect(sweep: Sweep, *, finished: bool = False) -> dict[str, Any]:
     """Writes lanes.csv, metrics.jsonl and results.json for the current sweep; returns the results.
 
     Only one process may call it at a time.
+
+    Raises:
+      UserError: the results of a program are of other data than the sweep began with.
     """
     lane_rows, lines, results = [], [], []
     for program in sweep.programs:
@@ -24,6 +27,7 @@ def collect(sweep: Sweep, *, finished: bool = False) -> dict[str, Any]:
         if folder.is_finished(at):
             lines.append((at / folder.METRICS).read_text())
             own = folder.read_json(at / folder.RESULTS)
+            refuse_other_checksum(sweep.workdir, program, own["dataset"])
             own["lanes"] = [lane | {"program": program.name} for lane in own["lanes"]]
             results.append(own)
     folder.write_lanes(sweep.workdir, sorted(lane_rows, key=lambda row: row["lane"]))

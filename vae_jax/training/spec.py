@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 import jax
 
 from vae_jax.checks import seeds, whole
-from vae_jax.keys import host, section, static
+from vae_jax.keys import host, replace, section, static
 from vae_jax.models import ModelSpec
 from vae_jax.objectives import Objective
 from vae_jax.training.optimizer import Optimizer
@@ -17,7 +17,9 @@ class Training:
 
     num_epochs: int = host(10, whole(1), "passes over the training set")
     batch_size: int = static(
-        128, whole(1), "examples; an epoch leaves out an incomplete last batch"
+        128,
+        whole(1),
+        "examples, or all where there are fewer; an epoch leaves out an incomplete last batch",
     )
     seeds: tuple[int, ...] = host(
         (0,), seeds, "each is a lane: a separate run in the same compiled program"
@@ -34,9 +36,14 @@ class Training:
         0, whole(0), "lanes that a device computes at once; 0: one on a CPU, all on other devices"
     )
 
+    def fitting(self, train_size: int) -> "Training":
+        """The section with a batch that is no larger than the training set."""
+        return replace(self, batch_size=min(self.batch_size, train_size))
+
     def needs_of_data(self, config, data):
         train_size = len(data.train.images)
-        if self.batch_size > train_size:
+        divided = self.data_devices > 1 or self.labelled_per_batch
+        if self.batch_size > train_size and divided:
             yield (
                 f"training.batch_size = {self.batch_size} should be at most the {train_size} "
                 "training examples there are"

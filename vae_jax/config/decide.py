@@ -1,0 +1,93 @@
+"""What a config leaves to its data: the binarisation, the likelihood, the size of the validation
+set.
+
+A run folder's config holds what was decided.
+"""
+
+from typing import Any
+
+from vae_jax.config.build import make_config
+from vae_jax.config.check import check
+from vae_jax.config.schema import KEYS, nest
+from vae_jax.data.source import Source, kind
+from vae_jax.errors import UserError
+from vae_jax.keys import Values
+from vae_jax.probability.likelihoods import LIKELIHOODS
+
+BINARIZATION, LIKELIHOOD = "dataset.binarization", "model.likelihood"
+VALIDATION_SIZE = "dataset.validation_size"
+AUTO = "auto"
+# {kind of images: the likelihood that suits them}.
+BY_KIND = {
+    "binary": "bernoulli",
+    "levels": "discretized_logistic",
+    "real": "gaussian_shared_scale",
+}
+MOST_VALIDATION, LEAST_PARTS = 5_000, 5  # that many images, if they are at most a fifth of all
+
+
+def undecided(values: Values) -> list[str]:
+    """The keys whose values leave the choice to the data."""
+    return [
+        name
+        for name, key in KEYS.items()
+        if key.by_data is not None and values[name] == key.by_data
+    ]
+
+
+def as_decided(values: Values, there: Values) -> Values:
+    """The config, with what was decided for the run of the config `there`."""
+    return values | {name: there[name] for name in undecided(values)}
+
+
+def decided(values: Values, source: Source) -> Values:
+    """The config, with the choices that it leaves to the data made.
+
+    Raises:
+      UserError: no likelihood suits these images as they are, or the choices don't go together.
+    """
+    left = undecided(values)
+    if not left:
+        return values
+    values = dict(values)
+    usual = make_config(values).dataset.source.usual
+    if BINARIZATION in left:
+        values[BINARIZATION] = binarization(values[LIKELIHOOD], usual, kind(source))
+    if LIKELIHOOD in left and usual:
+        values[LIKELIHOOD] = usual[1]
+    elif LIKELIHOOD in left:
+        values[LIKELIHOOD] = likelihood(values[BINARIZATION], source)
+    if VALIDATION_SIZE in left:
+        n = len(source.train_images)
+        values[VALIDATION_SIZE] = (
+            MOST_VALIDATION if n >= LEAST_PARTS * MOST_VALIDATION else max(1, n // 10)
+        )
+    return check(nest(values))
+
+
+def binarization(likelihood: str, usual: tuple[str, str] | None, kind: str) -> str:
+    """Binary images and likelihoods of other values need none."""
+    chosen: Any = LIKELIHOODS.get(likelihood)
+    binary = chosen is not None and chosen.support == "binary"
+    if usual and (binary or likelihood == AUTO):
+        return usual[0]
+    return "dynamic" if binary and kind != "binary" else "none"
+
+
+def likelihood(binarization: str, source: Source) -> str:
+    """The likelihood that suits the images.
+
+    Raises:
+      UserError: they look like grey levels that were made floats.
+    """
+    if binarization != "none":
+        return BY_KIND["binary"]
+    images = source.train_images
+    if kind(source) == "real" and images.max() > 1 and not (images % 1).any():
+        low, high = images.min(), images.max()
+        raise UserError(
+            f"{source.name}: the images are {images.dtype} of whole numbers, {low:g} to {high:g}; "
+            "grey levels should be uint8, 0 to 255 (images.astype(numpy.uint8)), or floats from 0 "
+            "to 1 (images / 255)"
+        )
+    return BY_KIND[kind(source)]
