@@ -155,6 +155,27 @@ def other_data(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
     return [f"{key}: {old[key]!r} there, {new.get(key)!r} here" for key in different]
 
 
+COLOURS = {1: "grey", 3: "colour"}
+
+
+def described(data: Dataset) -> str:
+    """How many images there are, of which size, and what the pixels that a model sees are."""
+    n = len(data.train.images) + len(data.validation.images)
+    height, width, channels = data.image_shape
+    kind = COLOURS.get(channels, f"{channels}-channel")
+    low, high = data.train.images.min(), data.train.images.max()
+    if data.binary:
+        pixels = "0 or 1" + ", sampled anew for every minibatch" * data.dynamic
+    elif data.train.images.dtype == np.uint8:
+        pixels = f"{low} to {high} of 255"
+    else:
+        pixels = f"{low:.3g} to {high:.3g}, real numbers"
+    return (
+        f"{n:,} {kind} images, {height} x {width}; {len(data.validation.images):,} kept for "
+        f"validation; pixels {pixels}"
+    )
+
+
 def in_range(images: np.ndarray) -> bool:
     """Whether every scaled value lies in 0 to 1."""
     return images.dtype == np.uint8 or bool(images.min() >= 0 and images.max() <= 1)

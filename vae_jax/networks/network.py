@@ -163,6 +163,16 @@ def context_of(context, rows: int, context_size: int):
     return context
 
 
+def refuse_other_images(x: Any, size: int) -> None:
+    """Raises TypeError unless x is [n, size], of real numbers."""
+    if jnp.ndim(x) != 2 or x.shape[1] != size or not jnp.issubdtype(x.dtype, jnp.floating):
+        raise TypeError(
+            f"x is {x.dtype} of shape {tuple(x.shape)}; it should be real numbers of shape "
+            f"(n, {size}): from vae_jax.data.binarization import scale; "
+            "x = scale(images.reshape(len(images), -1))"
+        )
+
+
 def encoder_of(
     module: nn.Module, image_shape: tuple[int, int, int], heads: Heads, context_size: int
 ) -> Encoder:
@@ -178,6 +188,7 @@ def encoder_of(
         return params | {head: mask_columns(params[head], mask_l) for head, _ in heads}
 
     def apply(params, x_bd, context=None):
+        refuse_other_images(x_bd, math.prod(image_shape))
         context = context_of(context, len(x_bd), context_size)
         return module.apply({"params": params}, x_bd, context)
 
