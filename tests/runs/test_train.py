@@ -211,6 +211,23 @@ def test_load_gives_the_best_lane_s_model(tiny_npz, tmp_path):
     assert generate(model, variables, jax.random.key(0), 4).shape == (4, 36)
     with pytest.raises(UserError, match=r"has no lane 2; it has 0 to 1"):
         load(tmp_path / "run", lane=2)
+    for wrong in (data.test.images[:5], x_bd.reshape(5, 6, 6)):
+        with pytest.raises(TypeError, match=r"of shape \(n, 36\): from vae_jax.data.* import"):
+            reconstruct(model, variables, wrong)
+    # The data may be elsewhere, or gone; not others.
+    moved = tiny_npz.rename(tmp_path / "moved.npz")
+    without = load(tmp_path / "run", lane=1)
+    assert without.data is None
+    np.testing.assert_array_equal(
+        reconstruct(without.model, without.variables, x_bd), reconstruct(model, variables, x_bd)
+    )
+    again = load(tmp_path / "run", data_path=moved)
+    assert again.data is not None
+    np.testing.assert_array_equal(again.data.test.images, data.test.images)
+    with np.load(moved) as npz:
+        np.savez(moved, train_images=npz["train_images"][::-1], test_images=npz["test_images"])
+    with pytest.raises(UserError, match="the dataset is not the one"):
+        load(tmp_path / "run", data_path=moved)
 
 
 def restored(workdir, values):

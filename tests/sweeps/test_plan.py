@@ -6,9 +6,10 @@ import pytest
 
 from tests.conftest import values_of, write_tiny_npz
 from vae_jax.config.build import lane_spec
-from vae_jax.config.schema import KEYS, LANE_KEYS
+from vae_jax.config.schema import KEYS, LANE_KEYS, nest
 from vae_jax.errors import UserError
 from vae_jax.keys import stack
+from vae_jax.runs import folder
 from vae_jax.runs.run import first_state, make_dataset, on_devices
 from vae_jax.sweeps import language as hyper
 from vae_jax.sweeps.plan import (
@@ -19,9 +20,11 @@ from vae_jax.sweeps.plan import (
     program_key,
     program_run,
     read_sweep,
+    refuse_other_sweep,
     split,
     write_sweep,
 )
+from vae_jax.sweeps.records import collect
 from vae_jax.training.loop import train_chunks, train_lanes
 
 # Keys that change the compiled program. A number that gets into this list is compiled anew for
@@ -70,6 +73,7 @@ STATIC = {
 HOST = {
     "dataset.name",
     "dataset.path",
+    "dataset.image_size",
     "dataset.tfds_name",
     "dataset.binarization_seed",
     "dataset.num_labels",
@@ -289,7 +293,10 @@ WRONG = {
     "seeds": ([{"training.seeds": (1,)}], "training.seeds can't be swept over"),
     "the sweep's own": ([{"sweep.max_lanes": 3}], "sweep.max_lanes can't be swept over"),
     "too many devices": ([{"training.data_devices": 10}], "at most the 8 cpu devices there are"),
-    "too large a batch": ([{"training.batch_size": 251}], "at most the 250 training examples"),
+    "too large a batch": (
+        [{"training.batch_size": 252, "training.data_devices": 2}],
+        "at most the 250 training examples",
+    ),
 }
 
 
@@ -304,3 +311,49 @@ def test_a_mistake_in_a_thousand_configs_is_found(tiny_npz):
     overrides = hyper.sweep("optimizer.learning_rate", [i / 1000 for i in range(999, -1, -1)])
     with pytest.raises(UserError, match=r"config 999 .*learning_rate = 0.0 should be"):
         checked_settings(values_of(tiny_npz), overrides, Datasets())
+
+
+def with_other_images(npz):
+    with np.load(npz) as there:
+        content = {name: there[name] for name in there.files}
+    np.savez(npz, **(content | {"test_images": content["test_images"][::-1]}))
+
+
+def test_a_sweep_knows_its_data_from_the_start(tiny_npz, tmp_path):
+    values, settings = values_of(tiny_npz), hyper.sweep("objective.beta", (1, 2))
+    plan = make_sweep(values, settings, tmp_path / "sweep", Datasets())
+    (tmp_path / "sweep").mkdir()
+    folder.write_json(tmp_path / "sweep" / folder.CONFIG, nest(plan.base))
+    write_sweep(plan)
+    before = tiny_npz.read_bytes()
+    with_other_images(tiny_npz)
+    there = read_sweep(plan.workdir)
+    with pytest.raises(UserError, match=r"tiny.npz holds other data than the sweep"):
+        program_run(there, there.programs[0], Datasets())
+    other = make_sweep(values, settings, plan.workdir, Datasets())
+    with pytest.raises(UserError, match=r"other data than the sweep .* restore them"):
+        refuse_other_sweep(there, other)
+    # Results that were found on the other data are never pooled with the rest.
+    at = there.folder(there.programs[0])
+    at.mkdir(parents=True)
+    identity = Datasets().of(values).identity
+    folder.write_json(at / folder.RESULTS, {"finished": True, "dataset": identity, "lanes": []})
+    (at / folder.METRICS).write_text("")
+    with pytest.raises(UserError, match=r"other data than the sweep"):
+        collect(there)
+    tiny_npz.write_bytes(before)
+    program_run(there, there.programs[0], Datasets())
+
+
+def test_what_a_sweep_leaves_to_its_data_is_decided_for_each_setting(tiny_npz, tmp_path):
+    values = values_of(tiny_npz) | {"dataset.binarization": "auto", "model.likelihood": "auto"}
+    kinds = hyper.sweep("model.likelihood", ("auto", "bernoulli", "gaussian"))
+    plan = make_sweep(values, kinds, tmp_path / "sweep", Datasets())
+    chosen = [
+        {**plan.base, **setting}["dataset.binarization"]
+        + " "
+        + {**plan.base, **setting}["model.likelihood"]
+        for setting in plan.settings
+    ]
+    assert chosen == ["none discretized_logistic", "dynamic bernoulli", "none gaussian"]
+    assert plan.swept == ("model.likelihood", "dataset.binarization")
