@@ -218,6 +218,12 @@ def floats(path, low=0.0, high=1.0):
     return rewritten(path, **scaled)
 
 
+def dark(path, white):
+    with np.load(path) as npz:
+        images = {p: (npz[p] * (white / 255)).astype(np.uint8) for p in npz.files if "images" in p}
+    return rewritten(path, **images)
+
+
 GREY = {"dataset.binarization": "none"}
 OF_DATA = [
     (
@@ -260,6 +266,16 @@ OF_DATA = [
         "the test set has 3, the training set 0 to 2",
     ),
     (
+        lambda p: rewritten(p, train_labels=3 * (np.arange(300) % 3)),
+        {"model.conditional": True},
+        r"from 0 without gaps; these are 3 classes, 0 to 6: numpy.unique\(labels, return_inverse",
+    ),
+    (
+        lambda p: dark(p, 17),
+        {},
+        r"uint8, 0 to 13, of shape \(6, 6, 1\); 255 is white, .*; give floats with 1 for white",
+    ),
+    (
         lambda p: rewritten(p, train_labels=np.arange(300) % 3 - 5),
         {"model.conditional": True},
         "needs labels from 0 upwards",
@@ -299,6 +315,11 @@ def test_data_that_do_not_go_with_the_model(tmp_path, change, changes, message):
         make_run(values, tmp_path / "run")
     assert "\n" not in str(error.value)
     assert not (tmp_path / "run").exists()
+
+
+def test_few_levels_are_counts_where_counts_are_asked_for(tmp_path):
+    values = values_of(dark(write_tiny_npz(tmp_path / "tiny.npz"), 17)) | GREY
+    make_run(values | {"model.likelihood": "poisson"}, tmp_path)
 
 
 def test_real_numbers_go_with_a_likelihood_of_real_numbers(tmp_path):

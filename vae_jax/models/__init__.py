@@ -76,8 +76,8 @@ class ModelSpec:
         if support != "counts" and images.dtype == np.uint8 and 1 < high < DARK:
             yield (
                 f"the images are uint8, {low} to {high}, of shape {data.image_shape}; 255 is "
-                f"white, so all are nearly black; give them as floats (images / {high}) or scaled "
-                f"(images * {255 // high}); for counts, take model.likelihood = 'poisson'"
+                "white, so all are nearly black; give floats with 1 for white, or scale white to "
+                "255; for counts, take model.likelihood = 'poisson'"
             )
         binarization = config.dataset.binarization
         if support in ("unit", "levels", "counts") and binarization != "none":
@@ -99,7 +99,8 @@ class ModelSpec:
         others = [own for own in (data.validation.labels, test) if own is not None]
         if train.min() < least or any(np.any(own < 0) for own in others):
             yield f"{reader} needs labels from 0 upwards, and the data have others"
-        known = np.unique(train[train >= 0])
+        known = np.unique(np.concatenate([train, data.validation.labels]))
+        known = known[known >= 0]
         if len(known) != data.num_classes:
             yield (
                 f"{reader} needs labels that are numbered from 0 without gaps; these are "
