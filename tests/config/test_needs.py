@@ -273,7 +273,7 @@ OF_DATA = [
     (
         lambda p: dark(p, 17),
         {},
-        r"uint8, 0 to 13, of shape \(6, 6, 1\); 255 is white, .*; give floats with 1 for white",
+        r"uint8, 0 to 15, of shape \(6, 6, 1\); 255 is white, .*; give floats with 1 for white",
     ),
     (
         lambda p: rewritten(p, train_labels=np.arange(300) % 3 - 5),
