@@ -167,7 +167,7 @@ def described(data: Dataset) -> str:
     if data.binary:
         pixels = "0 or 1" + ", sampled anew for every minibatch" * data.dynamic
     elif data.train.images.dtype == np.uint8:
-        pixels = f"{low} to {high} of 255"
+        pixels = f"{low} to {high}, levels of grey" if channels == 1 else f"{low} to {high}, levels"
     else:
         pixels = f"{low:.3g} to {high:.3g}, real numbers"
     return (
