@@ -1,3 +1,8 @@
+import os
+import subprocess
+import sys
+
+import matplotlib
 import numpy as np
 import pytest
 
@@ -12,7 +17,7 @@ from vae_jax.figures.images import (
 )
 from vae_jax.figures.latent_space import aggregate_posterior, latent_space, principal_components
 from vae_jax.figures.measurements import latent_units, likelihood, rate_distortion
-from vae_jax.figures.style import round_step
+from vae_jax.figures.style import dot_size, round_step
 from vae_jax.figures.training_curves import training_curves
 
 RNG = np.random.default_rng(0)
@@ -105,3 +110,39 @@ def test_each_figure_is_a_png_and_leaves_no_temporary_file(tmp_path, name):
     FIGURES[name](tmp_path / "figure.png")
     assert (tmp_path / "figure.png").read_bytes().startswith(b"\x89PNG")
     assert [path.name for path in tmp_path.iterdir()] == ["figure.png"]
+
+
+def test_the_user_s_settings_change_no_figure(tmp_path, monkeypatch):
+    """Nor does a backend that is not there, which every notebook sets."""
+    FIGURES["training curves"](tmp_path / "plain.png")
+    own = {"font.size": 30, "axes.facecolor": "red", "text.parse_math": True}
+    with matplotlib.rc_context(own):
+        FIGURES["training curves"](tmp_path / "other.png")
+        assert matplotlib.rcParams["font.size"] == 30
+    assert (tmp_path / "plain.png").read_bytes() == (tmp_path / "other.png").read_bytes()
+    code = (
+        "from pathlib import Path; from vae_jax.figures.training_curves import training_curves; "
+        f"training_curves(Path({str(tmp_path / 'notebook.png')!r}), [], title='', prefix='')"
+    )
+    environment = {**os.environ, "MPLBACKEND": "module://nowhere.backend_inline"}
+    subprocess.run([sys.executable, "-c", code], env=environment, check=True)
+    assert (tmp_path / "notebook.png").exists()
+
+
+def test_what_a_user_writes_is_no_mathematics(tmp_path):
+    """Half a formula is an error of matplotlib's where a text is taken for one."""
+    title = r"my $\foo$ data.npz, 5 $ and _x^"
+    training_curves(tmp_path / "figure.png", ROWS, title=title, prefix="$")
+    latent_space(
+        tmp_path / "figure.png",
+        RNG.normal(size=(9, 2)),
+        np.arange(9) % 2,
+        title=title,
+        class_names=("$\\a$", "$b"),
+        limit=4.0,
+    )
+
+
+@pytest.mark.parametrize(("n", "least", "most"), [(8, 30, 40), (10_000, 2.9, 3.1), (0, 39, 41)])
+def test_dots_are_seen_and_do_not_hide_one_another(n, least, most):
+    assert least <= dot_size(n) <= most

@@ -11,7 +11,7 @@ from vae_jax.errors import UserError
 from vae_jax.keys import Values
 from vae_jax.reports.run_figures import draw_figures
 from vae_jax.reports.sweep_report import report
-from vae_jax.reports.table import table
+from vae_jax.reports.table import figure_lines, table
 from vae_jax.runs import folder
 from vae_jax.runs.checkpoint import Progress
 from vae_jax.runs.load import load_progress
@@ -55,14 +55,13 @@ def evaluation_values(workdir: Path, config: Mapping[str, Any]) -> Values:
 
 
 def evaluate_best(run: Run, done: Progress) -> None:
-    """Draws figures, writes results.json, and prints the table, for each lane's best params."""
+    """Writes results.json, prints the table and draws figures, for each lane's best params."""
     found = results(run, done)
     if is_first():
         found |= summary(found["lanes"])
-        figures = draw_figures(run, done, found["lanes"])
-        # Last, because it marks the run as finished.
-        folder.write_json(run.workdir / folder.RESULTS, found)
-        print(table(run.workdir, found, figures))
+        folder.write_json(run.workdir / folder.RESULTS, found)  # it marks the run as finished
+        print(table(run.workdir, found), flush=True)
+        print(figure_lines(draw_figures(run, done, found["lanes"])))
 
 
 def evaluate_sweep(workdir: Path, values: Values) -> None:

@@ -9,6 +9,7 @@ import jax
 from vae_jax.config.schema import nest
 from vae_jax.errors import Failed, Stopped, UserError
 from vae_jax.figures.sweeps import text
+from vae_jax.reports.drawing import attempted
 from vae_jax.reports.run_figures import draw_lane
 from vae_jax.reports.sweep_report import best_lanes, report
 from vae_jax.reports.table import line
@@ -27,6 +28,7 @@ from vae_jax.sweeps.plan import (
 )
 from vae_jax.sweeps.records import collect, failures
 from vae_jax.sweeps.worker import work
+from vae_jax.words import count
 
 
 def sweep(
@@ -95,13 +97,12 @@ def described(sweep: Sweep, data: Datasets, *, with_memory: bool = False) -> str
                 what.append(f"will be divided into {parts} to fit into memory")
         rows.append([*cells, ", ".join(what)])
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]) - 1)]
-    count, programs = sweep.num_lanes, len(sweep.programs)
     swept = ", ".join(sweep.swept) or "seeds alone"
+    devices = count(jax.device_count(), f"{jax.devices()[0].platform} device")
     head = (
-        f"{count} lane{'s' * (count > 1)} in {programs} program{'s' * (programs > 1)}: "
-        f"{settings} setting{'s' * (settings > 1)} ({swept}) x {seeds} seed{'s' * (seeds > 1)}, "
-        f"on {jax.device_count()} {jax.devices()[0].platform} device"
-        f"{'s' * (jax.device_count() > 1)}; run folder: {sweep.workdir}"
+        f"{count(sweep.num_lanes, 'lane')} in {count(len(sweep.programs), 'program')}: "
+        f"{count(settings, 'setting')} ({swept}) x {count(seeds, 'seed')}, on {devices}; "
+        f"run folder: {sweep.workdir}"
     )
     lines = [f"{line(row[:-1], widths)}  {row[-1]}".rstrip() for row in rows]
     return "\n".join([head, *lines])
@@ -118,12 +119,13 @@ def finish(workdir: Path, data: Datasets) -> None:
         sweep = read_sweep(workdir)
         failed = failures(sweep)
         results = collect(sweep)
-        if results["lanes"]:
-            draw_best_lane(sweep, results, data)
-            report(workdir)
         left = results["programs"] - results["programs_done"] - len(failed)
         if not failed and not left:
-            collect(sweep, finished=True)  # last: it marks the sweep as finished
+            collect(sweep, finished=True)
+        # Printed and drawn after the record: nothing here costs a result.
+        if results["lanes"]:
+            report(workdir)
+            attempted("the best lane", draw_best_lane, sweep, results, data)
     if left:
         raise Stopped(f"{left} of {len(sweep.programs)} programs are not done")
     if failed:

@@ -3,6 +3,7 @@
 import contextlib
 import time
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from vae_jax.commands.evaluate import evaluate_best
 from vae_jax.config.check import check
 from vae_jax.config.schema import nest
 from vae_jax.devices.processes import is_first
+from vae_jax.reports.drawing import attempted
 from vae_jax.reports.run_figures import draw_training_curves
 from vae_jax.runs import folder, progress
 from vae_jax.runs.run import make_run
@@ -40,5 +42,7 @@ def train(config: Mapping[str, Any], workdir: Path) -> None:
             folder.refuse_other_config(workdir, run.values)  # another process may have been faster
             folder.start(workdir, lane_rows(run, None), run.data.identity)
             folder.write_json(workdir / folder.CONFIG, nest(run.values))
-        done = train_run(run, began, draw=draw_training_curves)
+        done = train_run(
+            run, began, draw=partial(attempted, "training curves", draw_training_curves)
+        )
         evaluate_best(run, done)

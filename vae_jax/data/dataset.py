@@ -29,6 +29,7 @@ class Dataset(NamedTuple):
     binary:   whether every x that a model sees is 0 or 1.
     in_unit:  whether every x that a model sees lies in 0 to 1.
     num_classes: labels of the training set are below it; 0 if there are no labels.
+    class_names: the names of the labels 0, 1, ...; () if they are not known.
     identity: name, sizes, binarisation, checksum, key: results can be compared only if all of
               these are equal.
     """
@@ -42,6 +43,7 @@ class Dataset(NamedTuple):
     identity: dict[str, Any]
     in_unit: bool = True
     num_classes: int = 0
+    class_names: tuple[str, ...] = ()
 
 
 def dataset(
@@ -120,6 +122,7 @@ def dataset(
         },
         in_unit=in_unit,
         num_classes=num_classes,
+        class_names=source.class_names,
     )
 
 

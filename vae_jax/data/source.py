@@ -20,6 +20,7 @@ class Source(NamedTuple):
     test_labels: np.ndarray | None
     train_factors: np.ndarray | None = None  # [n, f]: whole numbers that made each image
     test_factors: np.ndarray | None = None
+    class_names: tuple[str, ...] = ()  # of the labels 0, 1, ...; (): not known
 
 
 class Unreadable(UserError):
@@ -41,7 +42,7 @@ def is_binary(images: np.ndarray) -> bool:
 def checksum(source: Source) -> str:
     """The sha256 of every array's type, shape and bytes; equal only for equal sources."""
     digest = hashlib.sha256()
-    for array in source[1:]:
+    for array in source[1:7]:
         if array is not None:
             digest.update(f"{array.dtype.str}{array.shape}".encode())
             digest.update(np.ascontiguousarray(array).data)
@@ -148,11 +149,12 @@ def checked_source(
         )
     if train_images.dtype == np.uint8 and max(train_images.max(), test_images.max()) == 1:
         train_images, test_images = 255 * train_images, 255 * test_images
-    train_labels, test_labels, _ = numbered(train_labels, test_labels)
+    train_labels, test_labels, class_names = numbered(train_labels, test_labels)
     return Source(
         name,
         train_images,
         checked_labels(train_labels, len(train_images), f"{name}: train_labels"),
         test_images,
         checked_labels(test_labels, len(test_images), f"{name}: test_labels"),
+        class_names=class_names,
     )

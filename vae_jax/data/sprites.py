@@ -70,4 +70,5 @@ def load() -> Source:
     return Source(
         "sprites", render(train), train[:, 0], render(test), test[:, 0],
         train_factors=train, test_factors=test,
+        class_names=tuple(shape.__name__ for shape in SHAPES),
     )  # fmt: skip

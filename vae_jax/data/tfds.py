@@ -60,6 +60,7 @@ def load(name: str, data_dir: str) -> Source:
             ) from error
         has_labels = "label" in features
         labels[split] = np.array([e["label"] for e in examples]) if has_labels else None
+    names = getattr(features.get("label"), "names", None) or ()
     return checked_source(
         images["train"], labels["train"], images["test"], labels["test"], name=name
-    )
+    )._replace(class_names=tuple(names))

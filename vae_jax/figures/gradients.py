@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from matplotlib.ticker import LogFormatter
 
 from vae_jax.figures import style
 
@@ -12,6 +11,7 @@ STYLES = ("-", "--", ":", "-.")
 MARKERS = ("o", "s", "^", "D", "v")
 
 
+@style.own_style
 def gradients(
     path: Path,
     steps: Sequence[int],
@@ -56,9 +56,7 @@ def gradients(
                     linewidth=1.4,
                     label=f"{bound}, {gradient}" if axes is grid[0, 0] else None,
                 )
-            axes.set_yscale("log")
-            axes.yaxis.set_major_formatter("{x:g}")
-            axes.yaxis.set_minor_formatter(LogFormatter())
+            style.logarithmic(axes.yaxis)
             axes.tick_params(which="both", labelsize=8)
             axes.set_xticks(places, [f"{step:,}" for step in steps])
             axes.set_xlabel("training step (not to scale)")

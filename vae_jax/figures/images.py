@@ -31,6 +31,7 @@ def without_ticks(axes) -> None:
     axes.set_yticks([])
 
 
+@style.own_style
 def samples(path: Path, images: np.ndarray, *, title: str) -> None:
     """images [rows, columns, height, width, channels]: E[x | z] for z from the prior."""
     fig = style.figure(5, 5.4, title)
@@ -41,6 +42,7 @@ def samples(path: Path, images: np.ndarray, *, title: str) -> None:
     style.save(fig, path)
 
 
+@style.own_style
 def reconstructions(path: Path, inputs: np.ndarray, outputs: np.ndarray, *, title: str) -> None:
     """inputs and outputs [rows, columns, height, width, channels], drawn as alternating rows."""
     rows = inputs.shape[0]
@@ -56,6 +58,7 @@ def reconstructions(path: Path, inputs: np.ndarray, outputs: np.ndarray, *, titl
     style.save(fig, path)
 
 
+@style.own_style
 def hardest(path: Path, images: np.ndarray, nll_n: np.ndarray, *, title: str) -> None:
     """images [rows, columns, height, width, channels] of highest nll [n], nats, highest first."""
     fig = style.figure(5, 0.49 * len(images) + 1.1, title)
@@ -66,6 +69,7 @@ def hardest(path: Path, images: np.ndarray, nll_n: np.ndarray, *, title: str) ->
     style.save(fig, path)
 
 
+@style.own_style
 def manifold(path: Path, images: np.ndarray, values: np.ndarray, *, title: str) -> None:
     """images [n, n, height, width, channels] over a grid of two-dimensional z.
 
@@ -84,6 +88,7 @@ def manifold(path: Path, images: np.ndarray, values: np.ndarray, *, title: str) 
     style.save(fig, path)
 
 
+@style.own_style
 def traversals(
     path: Path, images: np.ndarray, units: list[int], values: np.ndarray, *, title: str
 ) -> None:
@@ -103,6 +108,7 @@ def traversals(
     style.save(fig, path)
 
 
+@style.own_style
 def interpolations(path: Path, images: np.ndarray, *, title: str) -> None:
     """images [pairs, steps, height, width, channels]: from one test image's code to another's."""
     rows, columns = images.shape[:2]

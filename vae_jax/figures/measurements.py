@@ -8,6 +8,7 @@ import numpy as np
 from vae_jax.figures import style
 
 
+@style.own_style
 def likelihood(
     path: Path,
     num_samples_j: Sequence[int],
@@ -34,7 +35,7 @@ def likelihood(
         left.plot(
             num_samples_j, curve_j, marker="o", markersize=3, color=colour, label=f"seed {seed}"
         )
-    left.set_xscale("log")
+    style.logarithmic(left.xaxis)
     left.set_xlabel("importance samples")
     left.set_ylabel(f"{prefix}nll (nats per example)")
     left.grid(alpha=0.3)
@@ -48,6 +49,7 @@ def likelihood(
     style.save(fig, path)
 
 
+@style.own_style
 def latent_units(
     path: Path, activity_l: np.ndarray, kl_l: np.ndarray | None, *, active: float, title: str
 ) -> None:
@@ -63,7 +65,7 @@ def latent_units(
     axes[0].axhline(
         active, color=style.COLOURS[6], linestyle="--", label=f"active above {active:g}"
     )
-    axes[0].set_yscale("log")
+    style.logarithmic(axes[0].yaxis)
     axes[0].set_ylabel("variance of the posterior mean")
     axes[0].legend(fontsize=7, frameon=False)
     if kl_l is not None:
@@ -76,6 +78,7 @@ def latent_units(
     style.save(fig, path)
 
 
+@style.own_style
 def rate_distortion(
     path: Path,
     groups: dict[str, list[tuple[float, float]]],

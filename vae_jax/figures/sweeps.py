@@ -37,7 +37,7 @@ def place(axis, values: Sequence[Any]) -> tuple[list[float], bool]:
     if numeric:
         low, high = min(values), max(values)
         if low > 0 and high >= 8 * low:
-            axis.axes.set_xscale("log")
+            style.logarithmic(axis)
         if far_apart(sorted(set(values)), axis.axes.get_xscale() == "log"):
             axis.set_ticks(sorted(set(values)), [text(v) for v in sorted(set(values))])
             axis.set_ticks([], minor=True)
@@ -67,6 +67,7 @@ def independent(points: list[Point], key: str) -> list[str]:
     return [o for o in others if any(len(v) > 1 for (_, other), v in seen.items() if other == o)]
 
 
+@style.own_style
 def against_key(path: Path, points: list[Point], key: str, *, title: str, prefix: str) -> None:
     """Each term against one key, with error bars; a line for each setting of the other keys."""
     others = independent(points, key)
@@ -101,6 +102,7 @@ def against_key(path: Path, points: list[Point], key: str, *, title: str, prefix
     style.save(fig, path)
 
 
+@style.own_style
 def heat_map(path: Path, points: list[Point], *, title: str, prefix: str) -> None:
     """The mean bound of each point, over a grid of the two swept keys."""
     row_key, column_key = points[0].values
@@ -131,6 +133,7 @@ def heat_map(path: Path, points: list[Point], *, title: str, prefix: str) -> Non
     style.save(fig, path)
 
 
+@style.own_style
 def curves(path: Path, settings: dict[str, list[list[dict]]], *, title: str, prefix: str) -> None:
     """Validation terms against epochs: each setting's mean over its lanes, and their range.
 

@@ -6,6 +6,7 @@ from typing import Any
 from vae_jax.figures import style
 
 
+@style.own_style
 def training_curves(path: Path, rows: list[dict[str, Any]], *, title: str, prefix: str) -> None:
     """Rows of metrics.jsonl: one panel per term, one colour per lane; train thin, validation bold.
 

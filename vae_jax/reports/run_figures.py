@@ -35,6 +35,7 @@ from vae_jax.models.model import (
     reconstruct,
     sample_prior,
 )
+from vae_jax.reports.drawing import attempted, drawn, writable
 from vae_jax.runs import folder
 from vae_jax.runs.checkpoint import Progress
 from vae_jax.runs.measure import kept_arrays
@@ -65,11 +66,13 @@ def draw_figures(run: Run, done: Progress, lanes: list[dict[str, Any]]) -> list[
     lanes: the results of each lane.
     """
     at = run.workdir / folder.FIGURES
-    draw_training_curves(run)
+    if not writable(run.workdir):
+        return existing_figures(run.workdir)
+    attempted("training curves", draw_training_curves, run)
     healthy = done.state.diverged_step < 0
     lane = int(np.argmax(np.where(healthy | ~healthy.any(), done.best_bound, -np.inf)))
-    draw_lane(run, done, lane, at)
-    draw_measurements(run, done, lane, at)
+    attempted(f"lane {lane}", draw_lane, run, done, lane, at)
+    attempted("what was measured", draw_measurements, run, done, lane, at)
     draw_rate_distortion(
         at / "rate_distortion.png",
         {f"seed {own['seed']}": [own] for own in lanes},
@@ -90,7 +93,8 @@ def draw_training_curves(run: Run) -> None:
     rows = folder.read_rows(run.workdir)
     seeds = ", ".join(str(lane.seed) for lane in run.lanes)
     last_step = max((row["step"] for row in rows), default=0)
-    training_curves(
+    drawn(
+        training_curves,
         run.workdir / folder.FIGURES / "training_curves.png",
         rows,
         title=f"{describe(run, 0)}, seeds {seeds}, to step {last_step}",
@@ -105,7 +109,8 @@ def draw_measurements(run: Run, done: Progress, lane: int, at: Path) -> None:
     if "nll" in wanted:
         kept = kept_arrays(run, "nll")
         nll_kn = -kept["log_likelihood"].astype(np.float64)
-        likelihood(
+        drawn(
+            likelihood,
             at / "likelihood.png",
             curve_samples(run.values["evaluation.num_importance_samples"]),
             -kept["curve"].mean(axis=1, dtype=np.float64),
@@ -118,7 +123,8 @@ def draw_measurements(run: Run, done: Progress, lane: int, at: Path) -> None:
             : min(50, len(nll_kn[lane])) // 10 * 10 or 1
         ]
         images = np.asarray(scale(jnp.asarray(run.data.test.images[worst])))
-        hardest(
+        drawn(
+            hardest,
             at / "hardest.png",
             images.reshape(-(-len(worst) // 10), -1, *run.data.image_shape),
             nll_kn[lane][worst],
@@ -127,8 +133,13 @@ def draw_measurements(run: Run, done: Progress, lane: int, at: Path) -> None:
     if "latents" in wanted:
         kept = kept_arrays(run, "latents")
         kl_l = kept["kl"][lane].mean(axis=0, dtype=np.float64) if "kl" in kept else None
-        latent_units(
-            at / "latent_units.png", activity(kept["mean"][lane]), kl_l, active=ACTIVE, title=title
+        drawn(
+            latent_units,
+            at / "latent_units.png",
+            activity(kept["mean"][lane]),
+            kl_l,
+            active=ACTIVE,
+            title=title,
         )
 
 
@@ -150,8 +161,7 @@ def draw_rate_distortion(
     points = {name: own for name, own in points.items() if own}
     if sum(map(len, points.values())) < 2:
         return []
-    rate_distortion(path, points, title=title, prefix=prefix)
-    return [path]
+    return drawn(rate_distortion, path, points, title=title, prefix=prefix)
 
 
 def title_of(run: Run, done: Progress, lane: int) -> str:
@@ -200,7 +210,20 @@ def draw_lane(run: Run, done: Progress, lane: int, at: Path) -> None:
     blocks = [slice(i, i + batch) for i in range(0, len(data.test.images), batch)]
     batches = [(data.test.images[b], None if labels is None else labels[b]) for b in blocks]
     codes = np.concatenate([encode(*batch) for batch in batches])
-    latent_space(at / "latent_space.png", codes, data.test.labels, title=title)
+    both = [sample_both(i, *batch) for i, batch in enumerate(batches)]
+    posterior_z, prior_z = (np.concatenate(parts) for parts in zip(*both, strict=True))
+    plane = codes.shape[1] == 2
+    # One scale for the codes, the samples of q(z | x) and those of the prior.
+    limit = 1.05 * max(float(np.abs(z).max()) for z in (codes, posterior_z, prior_z))
+    drawn(
+        latent_space,
+        at / "latent_space.png",
+        codes,
+        data.test.labels,
+        title=title,
+        class_names=data.class_names,
+        limit=limit if plane else None,
+    )
 
     count = min(20, len(codes)) // 2 * 2
     if count:
@@ -208,21 +231,25 @@ def draw_lane(run: Run, done: Progress, lane: int, at: Path) -> None:
         inputs = lane_spec(values, data).objective.corruption(key, inputs)
         shown_labels = None if labels is None else jnp.asarray(labels[:count])
         outputs = jax.jit(partial(reconstruct, model))(variables, inputs, shown_labels)
-        reconstructions(
-            at / "reconstructions.png", images(inputs, 2), images(outputs, 2), title=title
+        drawn(
+            reconstructions,
+            at / "reconstructions.png",
+            images(inputs, 2),
+            images(outputs, 2),
+            title=title,
         )
     # If there are classes, a row of ten for each.
     rows = np.repeat(np.arange(num_classes), 10)[:100] if num_classes else None
     number = 100 if rows is None else len(rows)
     generated = jax.jit(partial(generate, model), static_argnums=2)(variables, key, number, rows)
-    samples(at / "samples.png", images(generated, number // 10), title=title)
+    drawn(samples, at / "samples.png", images(generated, number // 10), title=title)
 
-    if codes.shape[1] == 2:
+    if plane:
         quantiles = np.asarray(norm.ppf(np.linspace(0.02, 0.98, MANIFOLD_SIDE)), np.float32)
         z1, z2 = np.meshgrid(quantiles, quantiles[::-1])
         grid = np.stack([z1, z2], axis=-1).reshape(-1, 2)
-        plane = images(decoded(grid, 0), MANIFOLD_SIDE)
-        manifold(at / "manifold.png", plane, quantiles, title=title)
+        decoded_grid = images(decoded(grid, 0), MANIFOLD_SIDE)
+        drawn(manifold, at / "manifold.png", decoded_grid, quantiles, title=title)
 
     # The most active units: their posterior means have the largest variance over the data.
     activity_l = np.var(codes[:, :latent_size], axis=0)
@@ -231,13 +258,23 @@ def draw_lane(run: Run, done: Progress, lane: int, at: Path) -> None:
     for i, unit in enumerate(units):
         z[i, :, unit] = TRAVERSAL
     traversed = decoded(z.reshape(-1, codes.shape[1]), 0 if labels is None else int(labels[0]))
-    traversals(at / "traversals.png", images(traversed, len(units)), units, TRAVERSAL, title=title)
+    drawn(
+        traversals,
+        at / "traversals.png",
+        images(traversed, len(units)),
+        units,
+        TRAVERSAL,
+        title=title,
+    )
 
-    both = [sample_both(i, *batch) for i, batch in enumerate(batches)]
-    posterior_z, prior_z = (np.concatenate(parts) for parts in zip(*both, strict=True))
-    shown = units[:2]
-    aggregate_posterior(
-        at / "aggregate_posterior.png", posterior_z[:, shown], prior_z[:, shown], shown, title=title
+    shown = sorted(units[:2])
+    drawn(
+        aggregate_posterior,
+        at / "aggregate_posterior.png",
+        posterior_z[:, shown],
+        prior_z[:, shown],
+        shown,
+        title=title,
     )
     pairs = min(INTERPOLATED, len(codes) // 2)
     if pairs:
@@ -246,7 +283,7 @@ def draw_lane(run: Run, done: Progress, lane: int, at: Path) -> None:
         # In a conditional model, each line keeps the label of its starting image.
         label = None if labels is None else np.repeat(labels[:pairs], len(INTERPOLATION))
         between = decode_all(along.reshape(-1, codes.shape[1]), label)
-        interpolations(at / "interpolations.png", images(between, pairs), title=title)
+        drawn(interpolations, at / "interpolations.png", images(between, pairs), title=title)
 
 
 def describe(run: Run, lane: int) -> str:
@@ -258,10 +295,10 @@ def describe(run: Run, lane: int) -> str:
         return f"{values[f'model.{side}.name']} {widths}".strip()
 
     pieces = [
-        f"{data.identity['name']} (binarisation {data.identity['binarization']})",
+        f"{Path(data.identity['name']).name} (binarisation {data.identity['binarization']})",
         f"{network('encoder')} / {values['model.latent_size']} / {network('decoder')}",
         *(values[key] for key, usual in USUAL.items() if values[key] != usual),
         f"{values['objective.name']}, beta {values['objective.beta']:g}",
-        f"batch {values['training.batch_size']}",
+        f"batch {run.spec.training.batch_size}",
     ]
     return ", ".join(pieces)

@@ -16,8 +16,18 @@ from vae_jax.figures.sweeps import (
     independent,
     text,
 )
+from vae_jax.reports.drawing import drawn, file_name, writable
 from vae_jax.reports.run_figures import draw_rate_distortion, existing_figures
-from vae_jax.reports.table import blocks, cells, column, line, shown_metrics, table
+from vae_jax.reports.table import (
+    blocks,
+    cells,
+    column,
+    dataset_name,
+    figure_lines,
+    line,
+    shown_metrics,
+    table,
+)
 from vae_jax.runs import folder
 from vae_jax.runs.summary import summary
 from vae_jax.sweeps.records import pooled
@@ -44,15 +54,16 @@ def report(workdir: Path, where: Sequence[str] = (), by: Sequence[str] = ()) -> 
     if "swept" not in results:
         if where or by:
             raise UserError(f"{workdir} holds a single run: --where and --by are for sweeps")
-        print(table(workdir, results, existing_figures(workdir)))
+        print(table(workdir, results))
+        print(figure_lines(existing_figures(workdir)))
         return
     lanes = selected(results, where)
     keys = [known(key, results["swept"]) for key in by] or [
         key for key in results["swept"] if len({repr(lane[key]) for lane in lanes}) > 1
     ]
-    figures = draw(workdir, results, lanes, keys, where)
-    print(sweep_table(workdir, results, lanes, keys, where))
-    print("\n".join(f"figure       {path}" for path in figures))
+    print(sweep_table(workdir, results, lanes, keys, where), flush=True)
+    if writable(workdir):
+        print(figure_lines(draw(workdir, results, lanes, keys, by, where)))
 
 
 def known(key: str, swept: list[str]) -> str:
@@ -197,49 +208,49 @@ def setting_of(lane: dict[str, Any], keys: Sequence[str]) -> str:
     return ", ".join(f"{key} {text(lane[key])}" for key in keys) or "the config as it is"
 
 
-def dataset_name(results: dict[str, Any]) -> str:
-    identity = results["dataset"]
-    if "several" in identity:
-        return "several datasets"
-    return (
-        f"{identity['name']} ({identity['test_size']} images, binarisation: "
-        f"{identity['binarization']})"
-    )
-
-
 def draw(
     workdir: Path,
     results: dict[str, Any],
     lanes: list[dict[str, Any]],
     keys: list[str],
+    by: Sequence[str],
     where: Sequence[str],
 ) -> list[Path]:
-    """Draws every plot of these lanes, which the keys separate into settings; returns the paths."""
+    """Draws every plot of these lanes, which the keys separate into settings; returns the paths.
+
+    A question's plots lie beside those of the whole sweep: `by` and `where` are in their names.
+    """
     at = workdir / folder.FIGURES
     prefix = "pseudo-" if results["pseudo_likelihood"] else ""
-    condition = "".join(f"_where_{c.replace('/', '-')}" for c in where)
+    condition = "".join(f"_where_{c}" for c in where)
+    question = "".join(f"_by_{key}" for key in by) + condition
     title = f"{dataset_name(results)}\nmean and standard error over lanes"
     title += f", {' and '.join(where)}" * bool(where)
     found = points(lanes, keys)
     if not found:
         return []
-    drawn = []
+    paths: list[Path] = []
     for key in keys:
-        drawn.append(at / f"by_{key}{condition}.png")
-        against_key(drawn[-1], found, key, title=title, prefix=prefix)
+        path = at / file_name(f"by_{key}{others(by, key)}{condition}")
+        paths += drawn(against_key, path, found, key, title=title, prefix=prefix)
     if len(keys) == 2 and independent(found, keys[0]):
-        drawn.append(at / f"heat_map_{keys[0]}_{keys[1]}{condition}.png")
-        heat_map(drawn[-1], found, title=title, prefix=prefix)
+        path = at / file_name(f"heat_map_{keys[0]}_{keys[1]}{condition}")
+        paths += drawn(heat_map, path, found, title=title, prefix=prefix)
     healthy = [lane for lane in lanes if lane["status"] != "diverged"]
-    drawn += draw_rate_distortion(
-        at / f"rate_distortion{condition}.png",
+    paths += draw_rate_distortion(
+        at / file_name(f"rate_distortion{question}"),
         {setting_of(values, keys): own for values, own in in_order(pooled(healthy, keys))},
         title=f"{dataset_name(results)}: a point a lane",
         prefix=prefix,
     )
-    drawn.append(at / f"training_curves{condition}.png")
-    draw_curves(drawn[-1], workdir, lanes, keys, prefix, dataset_name(results))
-    return drawn
+    path = at / file_name(f"training_curves{question}")
+    paths += drawn(draw_curves, path, workdir, lanes, keys, prefix, dataset_name(results))
+    return paths
+
+
+def others(by: Sequence[str], key: str) -> str:
+    """The other keys that were asked for, as a part of a file's name."""
+    return "".join(f"_{other}" for other in by if other != key)
 
 
 def draw_curves(

@@ -6,6 +6,7 @@ from typing import Any
 
 from vae_jax.runs import folder
 from vae_jax.runs.summary import ALWAYS, COLUMNS
+from vae_jax.words import count
 
 WIDTH = 84  # characters of a table's columns, without those that identify the lane
 TRUSTED = 0.01  # the greatest accepted fraction of images with one dominating sample
@@ -45,14 +46,17 @@ def blocks(names: list[str], narrowest: int = 8) -> list[list[str]]:
     return found
 
 
-def table(workdir: Path, results: dict[str, Any], figures: list[Path]) -> str:
+def figure_lines(figures: list[Path]) -> str:
+    """The lines that say where the figures are."""
+    return "\n".join(f"figure       {path}" for path in figures)
+
+
+def table(workdir: Path, results: dict[str, Any]) -> str:
     """The final table for people: the lanes, their mean, and where the files are."""
     pseudo = "pseudo-" if results["pseudo_likelihood"] else ""
-    identity = results["dataset"]
     lines = [
         *([] if results["finished"] else [f"unfinished: at step {results['step']}"]),
-        f"test set of {identity['name']} ({identity['test_size']} images, binarisation: "
-        f"{identity['binarization']}), nats per example, each lane's best by validation",
+        f"test set of {dataset_name(results)}, nats per example, each lane's best by validation",
     ]
     for metrics in blocks(shown_metrics(results["lanes"])):
         names = [column(name, pseudo) for name in metrics]
@@ -81,9 +85,19 @@ def table(workdir: Path, results: dict[str, Any], figures: list[Path]) -> str:
         f"results      {workdir / folder.RESULTS}",
         f"metrics      {workdir / folder.METRICS}",
         f"checkpoints  {workdir / folder.CHECKPOINTS}",
-        *(f"figure       {path}" for path in figures),
     ]
     return "\n".join(lines)
+
+
+def dataset_name(results: dict[str, Any]) -> str:
+    """The name of the dataset, how many test images it has, and how they are binarised."""
+    identity = results["dataset"]
+    if "several" in identity:
+        return "several datasets"
+    return (
+        f"{Path(identity['name']).name} ({count(identity['test_size'], 'image')}, binarisation: "
+        f"{identity['binarization']})"
+    )
 
 
 def line(parts: Sequence[str], widths: Sequence[int]) -> str:

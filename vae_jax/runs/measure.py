@@ -26,6 +26,7 @@ from vae_jax.runs.checkpoint import Best
 from vae_jax.runs.folder import or_none
 from vae_jax.runs.run import Run, evaluation_labels
 from vae_jax.training.step import State
+from vae_jax.words import count
 
 FOLDER = "evaluation"  # in the run folder: stores the measurements
 
@@ -148,7 +149,8 @@ def measure_split(
         batch_size=batch_size,
     )
     if is_first():
-        print(f"{name}: {len(run.lanes)} lanes x {n:,} images, each {metric.cost}", flush=True)
+        lanes, images = count(len(run.lanes), "lane"), count(n, "image")
+        print(f"{name}: {lanes} x {images}, each {metric.cost}", flush=True)
     parts = [
         to_host(run.layout, batch)
         for batch in tqdm(

@@ -30,6 +30,7 @@ from vae_jax.runs.measure import evaluate_state
 from vae_jax.runs.run import Run, first_state, make_start, on_devices
 from vae_jax.training.loop import Chunk, train_chunks
 from vae_jax.training.step import Metrics, State
+from vae_jax.words import count
 
 DRAW_SECONDS = 60  # least time between two plots of the training curves
 
@@ -104,12 +105,11 @@ def introduce(run: Run, first_step: int, label: str | None) -> None:
         print(f"{of}resuming at step {first_step} of {run.total_steps}", flush=True)
     if label:
         return
-    lanes, devices = len(run.lanes), run.layout.mesh.devices.size
+    devices = count(run.layout.mesh.devices.size, f"{jax.devices()[0].platform} device")
     print(
-        f"{run.data.identity['name']}: {lanes} lane{'s' * (lanes > 1)} in 1 program, "
-        f"{run.values['training.num_epochs']} epochs of {run.spec.steps_per_epoch} steps, "
-        f"on {devices} {jax.devices()[0].platform} device{'s' * (devices > 1)}; "
-        f"run folder: {run.workdir}",
+        f"{run.data.identity['name']}: {count(len(run.lanes), 'lane')} in 1 program, "
+        f"{count(run.values['training.num_epochs'], 'epoch')} of "
+        f"{count(run.spec.steps_per_epoch, 'step')}, on {devices}; run folder: {run.workdir}",
         flush=True,
     )
     if run.config.dataset.source.usual is None:  # the user's own images
@@ -245,10 +245,10 @@ def train_rows(run: Run, pending: Pending) -> list[dict[str, Any]]:
     """One row per lane: means over the chunk's examples, before the step that diverged."""
     metrics = pending.metrics
     rows = []
-    for lane, count in enumerate(metrics.examples.astype(np.float64).sum(axis=1)):
-        if count:
+    for lane, examples in enumerate(metrics.examples.astype(np.float64).sum(axis=1)):
+        if examples:
             means = {
-                name: total[lane].astype(np.float64).sum() / count
+                name: total[lane].astype(np.float64).sum() / examples
                 for name, total in metrics.totals.items()
             }
             rows.append(row(run, lane, pending.step, "train", means))

@@ -23,6 +23,7 @@ from vae_jax.sweeps.plan import (
     write_sweep,
 )
 from vae_jax.sweeps.records import ERROR, collect
+from vae_jax.words import count
 
 POLL_SECONDS = 1.0  # between two checks for programs that other workers left unfinished
 
@@ -133,7 +134,8 @@ def train_program(sweep: Sweep, program: Program, later: list[Program], ahead: P
         print(f"program {program.name} failed: {type(error).__name__}: {reason}", flush=True)
     else:
         seconds = time.monotonic() - began
-        print(f"program {program.name} done: {len(run.lanes)} lanes in {seconds:.0f} s", flush=True)
+        lanes = count(len(run.lanes), "lane")
+        print(f"program {program.name} done: {lanes} in {seconds:.0f} s", flush=True)
     record(sweep)
 
 
