@@ -25,6 +25,7 @@ from absl import flags
 from vae_jax import cli
 from vae_jax.commands.sweep import sweep
 from vae_jax.config.check import check
+from vae_jax.config.file import blamed_on
 from vae_jax.config.schema import differences, nest
 from vae_jax.devices.setup import use_cache, use_cores
 from vae_jax.errors import UserError
@@ -231,7 +232,7 @@ def run(arguments: Sequence[str]) -> None:
     use_cores()
     use_cache()
     data, base = Datasets(), check(command.config)
-    with cli.blamed_on(own.config):
+    with blamed_on(own.config):
         space = command.names["search"](hyper)
     space = checked_space(space, base, data)
     search(base, space, command.workdir, data, batches=own.batches, lanes=own.lanes)

@@ -417,10 +417,10 @@ def test_the_package_s_configs_are_found_from_anywhere(tmp_path):
     (tmp_path / "configs" / "own.py").write_text("SIZE = 11\n")
     code = f"""
 import sys
-from vae_jax import cli
+from vae_jax.config.file import config_from_file
 sys.path[:] = [p for p in sys.path if p not in ("", {str(REPOSITORY)!r})]
 for name in ("mine.py", "mnist_20d", "configs/mnist.py", "sweeps/latent_size"):
-    print(cli.config_from_file(name)[0].model.latent_size)
+    print(config_from_file(name)[0].model.latent_size)
 """
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
     command = [sys.executable, "-c", code]

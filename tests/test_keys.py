@@ -7,16 +7,14 @@ import numpy as np
 import pytest
 
 from vae_jax.checks import number, whole
+from vae_jax.config.declared import idle_problem, keys_of, normalised
 from vae_jax.errors import UserError
 from vae_jax.keys import (
     Facts,
     build,
     family,
     host,
-    idle_problem,
     in_steps,
-    keys_of,
-    normalised,
     resolve,
     section,
     stack,

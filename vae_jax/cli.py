@@ -6,18 +6,16 @@ import errno
 import io
 import os
 import re
-import runpy
 import sys
-import traceback
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from types import ModuleType
 from typing import Any, NamedTuple
 
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
+from vae_jax.config.file import blamed_on, config_from_file, one_line
 from vae_jax.errors import Failed, Stopped, UserError, choose
 
 HELP = """\
@@ -63,7 +61,6 @@ exit codes: 0 done; 2 a mistake in the command, config, data or folder; 1 anythi
 
 
 OVERRIDE = r"--?(no)?config\."  # how a flag begins that overrides a config key
-PACKAGED = Path(__file__).parent / "configs"  # the configs that an installed package brings
 
 
 class Command(NamedTuple):
@@ -144,65 +141,6 @@ def parse(
     return Command(config, names, workdir, own)
 
 
-def config_from_file(path: str) -> tuple[ConfigDict, dict[str, Any]]:
-    """What `get_config()` of a Python file returns, and all names that the file defines.
-
-    Raises:
-      UserError: there is no such file, or it raises; the message names the last line reached.
-    """
-    path = found_config(path)
-    make_configs_importable(path)
-    with blamed_on(path):
-        module = runpy.run_path(path)
-        config = module["get_config"]() if "get_config" in module else None
-    if not isinstance(config, ConfigDict):
-        raise UserError(f"--config={path} should have a get_config() that returns a ConfigDict")
-    return config, module
-
-
-def found_config(path: str) -> str:
-    """The config file that the user means: a path, or the name of one of the package's own.
-
-    Raises:
-      UserError: there is none.
-    """
-    path = os.path.expanduser(path)
-    if Path(path).is_file():
-        return path
-    name = path.removeprefix("configs/").removesuffix(".py")
-    names = [str(own.relative_to(PACKAGED).with_suffix("")) for own in PACKAGED.glob("**/*.py")]
-    names = sorted(name for name in names if not name.endswith("__init__"))
-    if name in names:
-        return str(PACKAGED / f"{name}.py")
-    raise UserError(f"--config={path} does not exist; there are: {', '.join(names)}")
-
-
-def make_configs_importable(path: str) -> None:
-    """Makes `from configs import default` work in the config file `path`, wherever it is.
-
-    It finds the files of the nearest folder `configs`, then those that the package brings.
-    """
-    near = [folder / "configs" for folder in Path(path).absolute().parents[:3]]
-    configs = sys.modules.setdefault("configs", ModuleType("configs"))
-    configs.__path__ = [str(folder) for folder in (*near, PACKAGED) if folder.is_dir()]
-
-
-@contextlib.contextmanager
-def blamed_on(path: str) -> Iterator[None]:
-    """Turns whatever a config file raises into a UserError that names the last line reached."""
-    try:
-        yield
-    except Exception as error:
-        reached = [
-            f.lineno for f in traceback.extract_tb(error.__traceback__) if f.filename == path
-        ]
-        line = error.lineno if isinstance(error, SyntaxError) else (reached or [1])[-1]
-        kind = "" if isinstance(error, UserError) else f"{type(error).__name__}: "
-        raise UserError(
-            f"--config={path} can't be loaded (line {line}: {kind}{one_line(error)})"
-        ) from error
-
-
 def unknown_override(overrides: list[str], config: ConfigDict) -> UserError:
     """Names the first override whose key is not in the config, and the most similar key that is."""
     from vae_jax.config.schema import flatten, unknown_key
@@ -214,10 +152,6 @@ def unknown_override(overrides: list[str], config: ConfigDict) -> UserError:
 def overridden(override: str) -> str:
     """The key that an override sets."""
     return re.sub(OVERRIDE, "", override.split("=")[0], count=1)
-
-
-def one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())
 
 
 @contextlib.contextmanager

@@ -8,9 +8,9 @@ import pytest
 from configs import default
 from tests.conftest import values_of, write_tiny_npz
 from vae_jax.config.check import check
+from vae_jax.config.declared import is_chosen
 from vae_jax.config.schema import KEYS, nest
 from vae_jax.errors import UserError
-from vae_jax.keys import is_chosen
 from vae_jax.runs.run import make_dataset, make_run
 
 REFUSED = [

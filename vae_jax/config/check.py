@@ -4,10 +4,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from vae_jax.config.build import make_config
+from vae_jax.config.declared import idle_problem, normalised
 from vae_jax.config.needs import refuse_combination
 from vae_jax.config.schema import KEYS, flatten, unknown_key
 from vae_jax.errors import UserError
-from vae_jax.keys import Values, idle_problem, normalised
+from vae_jax.keys import Values
 
 
 def check(config: Mapping[str, Any], *, idle_allowed: bool = False) -> Values:

@@ -5,8 +5,8 @@ import textwrap
 from collections.abc import Iterator
 from typing import Any
 
+from vae_jax.config.declared import Key
 from vae_jax.config.schema import KEYS
-from vae_jax.keys import Key
 
 WIDTH = 100
 HEAD = '''\

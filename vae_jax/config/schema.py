@@ -5,10 +5,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from vae_jax.checks import flag, whole
+from vae_jax.config.declared import keys_of
 from vae_jax.data import DatasetSpec
 from vae_jax.errors import UserError
 from vae_jax.evaluation.metrics import Evaluation
-from vae_jax.keys import Values, host, keys_of, section
+from vae_jax.keys import Values, host, section
 from vae_jax.models import ModelSpec
 from vae_jax.objectives import Objective
 from vae_jax.training.optimizer import Optimizer

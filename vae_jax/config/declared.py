@@ -1,0 +1,148 @@
+"""The keys that the sections declare, and how the values of a config are checked by them."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from vae_jax.checks import Check
+from vae_jax.errors import UserError
+from vae_jax.keys import Values, chosen_names, name_of
+
+
+class Reader(NamedTuple):
+    """A member that reads a key."""
+
+    when: tuple[tuple[str, str], ...]  # (family key, name) pairs that must all be chosen
+    check: Check
+    doc: str
+    choices: tuple[str, ...]  # the names that it allows; (): any value
+
+
+class Key(NamedTuple):
+    """A config key."""
+
+    default: Any
+    is_traced: bool
+    choices: Mapping[str, Any]  # {allowed name: section or description}; {}: any value
+    is_family: bool
+    readers: tuple[Reader, ...]
+    by_data: Any = None  # the value that leaves the choice to the data; None: there is none
+
+
+def keys_of(sections: Mapping[str, type]) -> dict[str, Key]:
+    """Every key of the sections and of their members, in the order of declaration.
+
+    Raises:
+      TypeError: two members declare a key with different defaults, or one static and one traced.
+    """
+    found: dict[str, Key] = {}
+
+    def declare(cls: type, at: str, when: tuple[tuple[str, str], ...]) -> None:
+        for f in dataclasses.fields(cls):
+            meta = f.metadata
+            if meta["check"] is None:
+                continue
+            name, by_data = name_of(f, at), meta["by_data"]
+            choices = dict(meta["members"] or meta["choices"])
+            if choices and by_data is not None:
+                choices[by_data] = "by what the images are"
+            key = Key(
+                meta["default"] if by_data is None else by_data,
+                not meta["static"] and not meta["members"],
+                choices,
+                bool(meta["members"]),
+                (),
+                by_data,
+            )
+            old = found.get(name, key)
+            if old[:2] != key[:2]:
+                raise TypeError(f"{name} is declared twice, and not alike")
+            check = meta["check"] if by_data is None else or_by_data(by_data, meta["check"])
+            own = Reader(when, check, meta["doc"], tuple(key.choices))
+            readers = (*old.readers, own)
+            found[name] = old._replace(choices={**old.choices, **key.choices}, readers=readers)
+            for member, own in meta["members"].items():
+                declare(own, name.rpartition(".")[0], (*when, (name, member)))
+
+    for at, cls in sections.items():
+        declare(cls, at, ())
+    return found
+
+
+def or_by_data(by_data: Any, check: Check) -> Check:
+    """The check, which takes the value `by_data` too."""
+
+    def either(key, value):
+        same = type(value) is type(by_data) and value == by_data
+        return value if same else check(key, value)
+
+    return either
+
+
+def is_chosen(when: tuple[tuple[str, str], ...], values: Values) -> bool:
+    return all(name in chosen_names(values[key]) for key, name in when)
+
+
+def normalised(keys: Mapping[str, Key], flat: Mapping[str, Any]) -> tuple[Values, list[str]]:
+    """The checked values, and the idle keys: those set although no chosen member reads them.
+
+    A key that no chosen member reads gets its default.
+
+    Raises:
+      UserError: an invalid value.
+    """
+    values: Values = {}
+    for name, key in keys.items():
+        if key.is_family and (readers := [r for r in key.readers if is_chosen(r.when, values)]):
+            values[name] = checked(readers[0], key, name, flat[name])
+        elif key.is_family:
+            values[name] = key.default
+    idle = []
+    for name, key in keys.items():
+        if readers := [r for r in key.readers if is_chosen(r.when, values)]:
+            for reader in readers:
+                values[name] = checked(reader, key, name, flat[name])
+        else:
+            values[name] = key.default
+            given = flat[name]
+            if (tuple(given) if isinstance(given, list) else given) != key.default:
+                idle.append(name)
+    return {name: values[name] for name in keys}, idle
+
+
+def checked(reader: Reader, key: Key, name: str, value: Any) -> Any:
+    """The value, checked by the reader.
+
+    Raises:
+      UserError: it is invalid, or it is a name that only other readers allow.
+    """
+    others = isinstance(value, str) and value in key.choices and value not in reader.choices
+    if others and reader.when:
+        family, member = reader.when[-1]
+        raise UserError(
+            f"{name} = {value!r} does not go with {family} = {member!r}; it should be "
+            f"{' or '.join(reader.choices)}"
+        )
+    return reader.check(name, value)
+
+
+def idle_problem(keys: Mapping[str, Key], values: Values, name: str, given: Any) -> str:
+    """The error message for an idle key: why it has no effect, and how to correct it."""
+    key = keys[name]
+    family, names = next(
+        (family, dict.fromkeys(r.when[i][1] for r in key.readers if len(r.when) > i))
+        for i in range(max(len(r.when) for r in key.readers))
+        for family in (key.readers[0].when[i][0],)
+        if not any(is_chosen(r.when[: i + 1], values) for r in key.readers)
+    )
+    readers = " or ".join(map(repr, names))
+    return (
+        f"{name} = {given!r} has no effect: it is for {family} = {readers}, and that is "
+        f"{values[family]!r}; leave it out, or set it to its default: "
+        f"--config.{name}={written(key.default)}"
+    )
+
+
+def written(value: Any) -> str:
+    """The value in the syntax of the command line."""
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
