@@ -125,7 +125,8 @@ def get_config() -> ConfigDict:
     config.optimizer.name = "adam"  # the optimiser of the model: adam, adamax, adamw, rmsprop, sgd
     config.optimizer.b1 = 0.9  # adam, adamax, adamw: decay of the first moment
     config.optimizer.b2 = 0.999  # adam, adamax, adamw, rmsprop: decay of the second moment
-    config.optimizer.eps = 1e-8  # adam, adamax, adamw, rmsprop: added to the denominator
+    # adam, adamax, adamw, rmsprop: added to the denominator; of rmsprop: added inside the root
+    config.optimizer.eps = 1e-8
     config.optimizer.weight_decay = 0.0  # adamw: decoupled from the gradient
     config.optimizer.momentum = 0.0  # sgd: the momentum coefficient
     config.optimizer.learning_rate = 1e-3  # step size, before the schedule
@@ -141,6 +142,7 @@ def get_config() -> ConfigDict:
     # Examples, or all where there are fewer; an epoch leaves out an incomplete last batch
     config.training.batch_size = 128
     config.training.seeds = (0,)  # each is a lane: a separate run in the same compiled program
+    config.training.keep = "best"  # which epoch's params are evaluated: best, last
     config.training.data_devices = 1  # devices that share each batch; the others take other lanes
     # Examples per batch picked from the labelled ones; for a model that infers labels
     config.training.labelled_per_batch = 0
@@ -150,7 +152,8 @@ def get_config() -> ConfigDict:
     config.evaluation = ConfigDict()
     config.evaluation.every_epochs = 1  # validation and a checkpoint, each so many epochs
     config.evaluation.batch_size = 1_000  # examples at a time; does not change the result
-    config.evaluation.num_samples = 1  # samples of q(z | x) for each example's bound
+    # Samples of q(z | x) for each example's bound; 0: objective.num_samples
+    config.evaluation.num_samples = 0
     # What is measured of the test set: elbo, nll, nll_active, ais, gaps, surgery, latents, probes,
     # disentanglement, samples
     config.evaluation.metrics = ("elbo",)

@@ -22,7 +22,9 @@ from vae_jax.models.model import (
     posterior_samples,
     reconstruct,
 )
+from vae_jax.models.vae import VAE
 from vae_jax.objectives.elbo import elbo_terms
+from vae_jax.probability.priors import LearnedGaussian
 
 RNG = np.random.default_rng(0)
 
@@ -165,3 +167,16 @@ def test_a_masked_model_is_the_model_of_the_units_that_are_left(widths):
 
     for tree in (variables, gradient(variables, masked, jax.random.key(1), x_bd)):
         jax.tree.map(nothing_outside, tree, own)
+
+
+def test_a_unit_that_is_left_out_is_at_its_prior_s_mean(small_spec):
+    """In a learned prior that is not 0."""
+    kind = VAE(prior=LearnedGaussian())
+    model = make_model(replace(small_spec, kind=kind))
+    variables = jax.device_get(model.init(jax.random.key(0)))
+    variables["params"]["prior"]["mean"] = np.array([[0.5, -1.0, 2.0, 0.3]], np.float32)
+    z_kbl = np.random.default_rng(0).normal(size=(2, 3, 4)).astype(np.float32)
+    without = make_model(replace(small_spec, kind=kind, latent_mask=np.float32([1, 1, 0, 1])))
+    x = without.trace(variables, given([z_kbl])).x.mean()
+    z_kbl[..., 2] = 2.0
+    np.testing.assert_allclose(x, model.trace(variables, given([z_kbl])).x.mean(), rtol=1e-5)

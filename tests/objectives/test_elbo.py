@@ -19,7 +19,9 @@ from tests.objectives.exact import (
     terms_and_gradient,
     value_and_terms,
 )
+from vae_jax.models import make_model
 from vae_jax.models.model import (
+    given,
     kl_by_unit,
     log_joint,
     log_posterior,
@@ -27,8 +29,15 @@ from vae_jax.models.model import (
     posterior_means,
     posterior_samples,
 )
-from vae_jax.objectives import weights_at
+from vae_jax.objectives import (
+    annealed_step,
+    is_the_bound,
+    loss,
+    validation_score,
+    weights_at,
+)
 from vae_jax.objectives.elbo import Elbo, elbo_terms
+from vae_jax.objectives.importance import IWAE
 
 X_BD = linear_data()
 SAMPLED = objective(Elbo(kl="sampled"))
@@ -216,3 +225,57 @@ def test_the_linear_model_is_the_one_it_is_said_to_be():
     np.testing.assert_allclose(
         np.einsum("nb,nl->bl", np.asarray(weights), points[:, 0]), mean, atol=1e-3
     )
+
+
+@pytest.mark.parametrize(
+    "own",
+    [
+        {},
+        {"beta": 4.0, "warmup_steps": 5.0},
+        {"bound": Elbo(free_bits=0.7, free_bits_group=2)},
+        {"bound": Elbo(capacity=3.0, capacity_steps=4.0), "beta": 9.0},
+        {"bound": IWAE(), "num_samples": 3, "beta": 2.0},
+    ],
+)
+def test_the_validation_score_is_the_objective_of_the_whole_split_at_its_end(small_spec, own):
+    """One batch of everything has that loss; the score is made of means of single examples."""
+    model, whole, total_steps = make_model(small_spec), objective(**own), 20
+    variables = jax.tree.map(lambda leaf: 3 * leaf, exact.variables_of(model))
+    x_bd = np.random.default_rng(0).integers(0, 2, (6, 30)).astype(np.float32)
+    z_kbl = jax.random.normal(jax.random.key(0), (whole.num_samples, 6, 4))
+
+    def at_the_end(x_bd, z_kbl):
+        def trace(variables, take, x_bd, label_b=None):
+            return model.trace(variables, given([z_kbl]), x_bd, label_b)
+
+        fixed, end = model._replace(trace=trace), total_steps - 1
+        return loss(whole, fixed, variables, jax.random.key(1), x_bd, None, end)
+
+    found = at_the_end(x_bd, z_kbl)
+    parts = [at_the_end(x_bd[i : i + 1], z_kbl[:, i : i + 1]) for i in range(6)]
+    means = {"loss": np.mean([part.value for part in parts])}
+    means["bound"] = np.mean([part.terms.score[0] for part in parts])
+    for name in parts[0].terms.parts:
+        means[name] = np.mean([part.terms.parts[name][0] for part in parts])
+    units = [part.terms.kl_bu for part in parts]
+    kl_u = None if units[0] is None else np.mean(units, axis=0)[0]
+    score = validation_score(whole, means, kl_u, total_steps)
+    assert score == pytest.approx(-float(found.value), rel=1e-4)
+    assert is_the_bound(whole, total_steps) == (own == {})
+    if own == {}:
+        assert score == means["bound"]
+
+
+@pytest.mark.parametrize(
+    ("own", "step"),
+    [
+        ({}, 0),
+        ({"warmup_steps": 30.0}, 30),
+        ({"warmup_steps": 300.0}, 100),
+        ({"warmup_steps": 10.0, "warmup_cycle": 25.0}, 85),
+        ({"bound": Elbo(capacity=2.0, capacity_steps=40.0), "warmup_steps": 3.0}, 40),
+        ({"bound": Elbo(capacity=0.0, capacity_steps=40.0)}, 0),
+    ],
+)
+def test_when_the_objective_is_annealed(own, step):
+    assert annealed_step(objective(**own), 100) == step

@@ -3,6 +3,8 @@
 import shutil
 import zlib
 from functools import partial
+from types import SimpleNamespace
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -19,14 +21,17 @@ from vae_jax.config.check import check
 from vae_jax.config.schema import flatten, nest
 from vae_jax.data import sprites
 from vae_jax.data.binarization import scale
+from vae_jax.data.dataset import Split
 from vae_jax.errors import UserError
 from vae_jax.evaluation import features
 from vae_jax.evaluation.importance_sampling import importance_sampling
 from vae_jax.evaluation.latents import active_units
-from vae_jax.evaluation.metrics import METRICS, likelihood
+from vae_jax.evaluation.metrics import METRICS, codes, likelihood
+from vae_jax.evaluation.metrics.metric import Subject, lane_by_lane
 from vae_jax.keys import replace
 from vae_jax.models import make_model
 from vae_jax.models.model import posterior_mean
+from vae_jax.reports.table import nll_warnings
 from vae_jax.runs import folder
 from vae_jax.runs import measure as measurements
 from vae_jax.sweeps.plan import runs_in
@@ -39,6 +44,10 @@ NLL = {
     "ais": {"images": 5, "chains": 2, "temperatures": 40, "leapfrog_steps": 2},
     "gaps": {"images": 6, "steps": 30},
 }
+
+
+class PowerCut(BaseException):
+    """What no code can catch."""
 
 
 @pytest.fixture(scope="module")
@@ -240,7 +249,13 @@ def test_weights_that_one_sample_dominates_are_told(copy, capsys, monkeypatch):
     workdir, config = copy
     monkeypatch.setattr(likelihood, "DOMINATES", 0.0)
     evaluate(workdir, with_metrics(config))
-    assert "in 100% of the images of lane 0 one sample has over half" in capsys.readouterr().out
+    assert (
+        "nll of lane 0 is an upper bound: in 100% of the images one sample has over half of the "
+        "weight; raise evaluation.num_importance_samples, or measure ais too"
+    ) in capsys.readouterr().out
+    known = {"lane": 1, "dominated": 0.5, "importance_gap": 0.123}
+    assert nll_warnings(known)[0].startswith("nll of lane 1 is an upper bound, by about 0.12 nats")
+    assert nll_warnings({"lane": 1, "dominated": 0.0}) == []
 
 
 def test_neither_batches_nor_what_else_is_measured_change_the_result(copy):
@@ -262,12 +277,12 @@ def test_what_is_measured_is_kept_until_params_or_settings_change(copy, monkeypa
     first = results_of(workdir)
 
     def measure_split(*arguments):
-        raise RuntimeError("measured again")
+        raise PowerCut("measured again")
 
     monkeypatch.setattr(measurements, "measure_split", measure_split)
     evaluate(workdir, with_metrics(config, batch_size=7))
     assert results_of(workdir)["lanes"] == first["lanes"]
-    with pytest.raises(RuntimeError, match="measured again"):
+    with pytest.raises(PowerCut, match="measured again"):
         evaluate(workdir, with_metrics(config, num_importance_samples=61))
 
 
@@ -279,15 +294,98 @@ def test_a_crash_half_way_keeps_what_is_done_and_leaves_the_results(copy, monkey
     def crash(run, best, name, *more):
         taken.append(name)
         if taken == ["nll", "latents"]:
-            raise RuntimeError("a power cut")
+            raise PowerCut("a power cut")
         return measure_split(run, best, name, *more)
 
     monkeypatch.setattr(measurements, "measure_split", crash)
-    with pytest.raises(RuntimeError, match="a power cut"):
+    with pytest.raises(PowerCut, match="a power cut"):
         evaluate(workdir, with_metrics(config))
     assert (workdir / folder.RESULTS).read_bytes() == before
     evaluate(workdir, with_metrics(config))
     assert taken == ["nll", "latents", "latents"]
+
+
+def test_evaluating_again_adds_to_what_was_measured(copy, monkeypatch):
+    workdir, config = copy
+    evaluate(workdir, with_metrics(config, metrics=("latents",)))
+    evaluate(workdir, with_metrics(config, metrics=("surgery",)))
+    found = results_of(workdir)
+    assert set(found["measured"]) == {"latents", "surgery"}
+    for lane in found["lanes"]:
+        assert {"active_units", "mutual_information"} <= lane.keys()
+    assert found["mean"]["active_units"] is not None
+    # Of other params it is not.
+    path = workdir / "evaluation" / "latents.json"
+    content = folder.read_json(path)
+    content["settings"]["best_step"] = [1, 1]
+    folder.write_json(path, content)
+    evaluate(workdir, with_metrics(config, metrics=("surgery",)))
+    assert set(results_of(workdir)["measured"]) == {"surgery"}
+
+
+def test_a_metric_that_fails_costs_its_columns_alone(copy, monkeypatch, capsys):
+    workdir, config = copy
+    measure_split = measurements.measure_split
+
+    def fails(run, best, name, *more):
+        if name == "nll":
+            raise ValueError("no\nroom")
+        return measure_split(run, best, name, *more)
+
+    monkeypatch.setattr(measurements, "measure_split", fails)
+    evaluate(workdir, with_metrics(config))
+    found = results_of(workdir)
+    assert found["not_measured"] == {"nll": "no room"}
+    assert "active_units" in found["lanes"][0]
+    assert "nll could not be measured: no room" in capsys.readouterr().out
+
+
+def few(npz, train=300, test=50):
+    with np.load(npz) as there:
+        content = {n: there[n][: train if n.startswith("train") else test] for n in there.files}
+    np.savez(npz, **content)
+    return npz
+
+
+@pytest.mark.parametrize(
+    ("metric", "sizes", "message"),
+    [
+        ("samples", {"test": 5}, r"5 nearest neighbours, and tiny.npz has 5 test images"),
+        ("probes", {"train": 54}, r"at least 5 labelled training images.* tiny.npz has 4, of"),
+    ],
+)
+def test_too_few_images_for_a_metric_are_told_before_anything_is_made(
+    tiny_npz, tmp_path, metric, sizes, message
+):
+    values = values_of(few(tiny_npz, **sizes), evaluation__metrics=(metric,))
+    with pytest.raises(UserError, match=message):
+        train.train(nest(values), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_padded_latent_units_are_no_units():
+    """Every summary of a padded lane is that of the lane alone."""
+    rng = np.random.default_rng(0)
+    factors = np.stack([np.arange(600) % 3, np.arange(600) // 3 % 4], axis=1)
+    mean = np.stack([factors[:, i] + 0.3 * rng.normal(size=600) for i in (0, 1)], axis=1)
+    alone = {"mean": mean, "log_scale": 0 * mean - 1, "kl": mean**2}
+    padded = {
+        name: np.pad(own[None], ((0, 0), (0, 0), (0, 6))).astype(np.float32)
+        for name, own in alone.items()
+    }
+    unpadded = {name: own[None].astype(np.float32) for name, own in alone.items()}
+    split = Split(np.zeros((600, 1), np.uint8), factors[:, 0], factors)
+    data: Any = SimpleNamespace(test=split, train=split)
+    subject = Subject(({},), (2,), data, None, None, 0)  # type: ignore[arg-type]
+    for summary in (
+        lane_by_lane(codes.latents_summary),
+        lane_by_lane(codes.surgery_summary),
+        codes.disentanglement_summary,
+    ):
+        assert summary(padded, subject) == summary(unpadded, subject)
+    found = lane_by_lane(codes.latents_summary)(padded, subject)[0]
+    assert (found["active_units"], found["collapsed_units"]) == (2, 0)
+    assert len(found["kl_by_unit"]) == len(found["activity"]) == 2
 
 
 def test_a_checkpoint_of_another_config_is_told(copy):

@@ -7,7 +7,9 @@ from jaxtyping import Array, Float, Key
 from vae_jax.models.model import Model, Variables
 from vae_jax.objectives import Objective, loss
 
-Terms = dict[str, Array]  # "loss", "bound" (the score) and the objective's terms, in nats
+# "loss", "bound" (the score) and the objective's terms, [..., n]; KL_BY_UNIT [..., n, u]; nats.
+Terms = dict[str, Array]
+KL_BY_UNIT = "kl_by_unit"
 
 
 def bound(
@@ -25,4 +27,5 @@ def bound(
     objective, step = settings
     found = loss(objective, model, variables, key, x_bd, label_b, step, regularized=False)
     terms = found.terms
-    return {"loss": found.value[None], "bound": terms.score, **terms.parts}
+    units = {} if terms.kl_bu is None else {KL_BY_UNIT: terms.kl_bu}
+    return {"loss": found.value[None], "bound": terms.score, **terms.parts, **units}

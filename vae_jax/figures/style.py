@@ -77,10 +77,16 @@ def save(fig: "Figure", path: Path) -> None:
 
 
 def panels(rows: Iterable[dict[str, Any]]) -> dict[str, str]:
-    """{column to plot: its name}; the bound is named "ELBO" if it is the ELBO itself."""
+    """{column to plot: its name}; the bound is named "ELBO" if it is the ELBO itself.
+
+    Where validation is of an objective that is not the bound, that is the first column.
+    """
+    rows = list(rows)
     is_elbo = all(row["bound"] == row["elbo"] for row in rows)
+    own = any("objective" in row for row in rows)
+    first = {"objective": "objective"} if own else {"bound": "ELBO" if is_elbo else "bound"}
     return {
-        "bound": "ELBO" if is_elbo else "bound",
+        **first,
         "reconstruction": "reconstruction",
         "kl": "KL",
     }

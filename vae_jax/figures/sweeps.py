@@ -141,11 +141,12 @@ def curves(path: Path, settings: dict[str, list[list[dict]]], *, title: str, pre
     """
     fig = style.figure(11, 3.8, title)
     panels = style.panels([row for lanes in settings.values() for lane in lanes for row in lane])
-    for axes, (metric, name) in zip(fig.subplots(1, len(panels)), panels.items(), strict=True):
+    all_axes = fig.subplots(1, len(panels))
+    for axes, (metric, name) in zip(all_axes, panels.items(), strict=True):
         for i, (label, lanes) in enumerate(settings.items()):
             by_epoch: dict[float, list[float]] = {}
             for row in (row for lane in lanes for row in lane):
-                if row[metric] is not None:
+                if row.get(metric) is not None:
                     by_epoch.setdefault(row["epoch"], []).append(row[metric])
             epochs = sorted(by_epoch)
             colour = style.COLOURS[i % len(style.COLOURS)]
@@ -157,7 +158,7 @@ def curves(path: Path, settings: dict[str, list[list[dict]]], *, title: str, pre
                 linewidth=1.5,
                 marker="o",
                 markersize=3,
-                label=label if metric == "bound" else None,
+                label=label if axes is all_axes[0] else None,
             )
             low, high = ([f(by_epoch[e]) for e in epochs] for f in (min, max))
             axes.fill_between(epochs, low, high, color=colour, alpha=0.2, linewidth=0)

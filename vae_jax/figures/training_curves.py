@@ -15,13 +15,14 @@ def training_curves(path: Path, rows: list[dict[str, Any]], *, title: str, prefi
     fig = style.figure(11, 3.6, title)
     lanes = sorted({(row["lane"], row["seed"]) for row in rows})
     panels = style.panels(rows)
-    for axes, (metric, name) in zip(fig.subplots(1, len(panels)), panels.items(), strict=True):
+    all_axes = fig.subplots(1, len(panels))
+    for axes, (metric, name) in zip(all_axes, panels.items(), strict=True):
         for lane, seed in lanes:
             for split, width in (("train", 0.8), ("validation", 1.8)):
                 points = [
                     (row["epoch"], row[metric])
                     for row in rows
-                    if row["lane"] == lane and row["split"] == split and row[metric] is not None
+                    if row["lane"] == lane and row["split"] == split and row.get(metric) is not None
                 ]
                 if points:
                     axes.plot(
@@ -31,13 +32,13 @@ def training_curves(path: Path, rows: list[dict[str, Any]], *, title: str, prefi
                         marker="o" if split == "validation" else None,
                         markersize=3,
                         alpha=1.0 if split == "validation" else 0.6,
-                        label=f"seed {seed}, {split}" if metric == "bound" else None,
+                        label=f"seed {seed}, {split}" if axes is all_axes[0] else None,
                     )
         axes.set_xlabel("epoch")
         axes.set_ylabel(f"{prefix if metric != 'kl' else ''}{name} (nats per example)")
         axes.grid(alpha=0.3)
         # The values of the first steps would flatten all the rest.
-        settled = [r[metric] for r in rows if r["epoch"] >= 1 and r[metric] is not None]
+        settled = [r[metric] for r in rows if r["epoch"] >= 1 and r.get(metric) is not None]
         if settled:
             margin = 0.1 * (max(settled) - min(settled)) + 1e-3
             axes.set_ylim(min(settled) - margin, max(settled) + margin)

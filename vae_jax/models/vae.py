@@ -72,8 +72,8 @@ def vae(spec, prior, posterior, num_classes: int) -> Model:
     """The model. Building it is cheap: nothing is computed until a function is called.
 
     A latent unit whose `spec.latent_mask` is 0 is padding: its q(z | x) is the standard normal, its
-    KL is 0, the decoder does not see it, and its weights and their gradients are 0. What remains is
-    the model of the other units.
+    KL is 0, the decoder sees its prior's mean, and its weights and their gradients are 0. What
+    remains is the model of the other units.
 
     With `num_classes` above 0, the encoder and the decoder are given the one-hot label.
     """
@@ -108,9 +108,12 @@ def vae(spec, prior, posterior, num_classes: int) -> Model:
         outputs = {head: gaussian.masked(output, mask_l) for head, output in outputs.items()}
         return posterior.distribution(params["posterior"], outputs, mask_l)
 
-    def decode(params, z_kbl: Float[Array, "k b l"], label_b):
+    def decode(params, z_kbl: Float[Array, "k b l"], label_b, p):
         # One batch axis: with two, XLA transposes the activations for the gradients of the weights.
         flat = gaussian.masked(z_kbl.reshape(-1, spec.latent_size), mask_l)
+        if mask_l is not None and isinstance(p, DiagonalGaussian):  # 0 is the mean of all others
+            mean_kbl = jnp.broadcast_to(jax.lax.stop_gradient(p.mean()), z_kbl.shape)
+            flat += gaussian.masked(mean_kbl.reshape(flat.shape), 1 - mask_l)
         raw = decoder.apply(params["decoder"], flat, context(label_b, len(z_kbl)))
         raw = raw.reshape(*z_kbl.shape[:2], *raw.shape[1:])
         return likelihood.distribution(params["likelihood"], raw)
@@ -128,6 +131,6 @@ def vae(spec, prior, posterior, num_classes: int) -> Model:
         p = prior.distribution(params["prior"], lambda x: encode(params, x), label_b, shape)
         z_kbl, log_q_kb = take(0, q, p)
         layer = Layer(z_kbl, log_q_kb, q, p)
-        return Trace((layer,), decode(params, z_kbl, label_b), stats=variables["stats"])
+        return Trace((layer,), decode(params, z_kbl, label_b, p), stats=variables["stats"])
 
     return Model(init, trace)

@@ -1,9 +1,11 @@
 """Training objectives. To add a bound, write its section and list it here or in BOUNDS."""
 
+import math
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Key
 
 from vae_jax.checks import number, whole
@@ -79,6 +81,41 @@ def weights_at(objective: Objective, step: Any) -> Weights:
     in_cycle = step - jnp.where(cycles > 0, cycles * objective.warmup_cycle, 0.0)
     beta = objective.beta * ramp(in_cycle, objective.warmup_steps)
     return Weights(objective.num_samples, beta, step)
+
+
+def validation_score(
+    objective: Objective, means: dict[str, float], kl_u: np.ndarray | None, total_steps: int
+) -> float:
+    """The objective of a whole split, as it is at the end of the run; higher is better, nats.
+
+    Without a beta, free bits and a capacity it is the bound. The regulariser is not in it: it is
+    defined for a batch.
+
+    Args:
+      means: each term's mean over the split; "loss" is that of single examples at the end.
+      kl_u: the mean KL of each latent unit; None if the bound does not tell it.
+    """
+    weights = weights_at(objective, total_steps - 1)
+    if hasattr(objective.bound, "validation_score"):
+        return objective.bound.validation_score(means, kl_u, weights)
+    return means["bound"] if weights.beta == 1 else -means["loss"]
+
+
+def is_the_bound(objective: Objective, total_steps: int) -> bool:
+    """Whether the objective is the bound itself at the end of the run."""
+    bound = objective.bound
+    constrained = getattr(bound, "free_bits", 0) > 0 or getattr(bound, "capacity", 0) > 0
+    return bool(weights_at(objective, total_steps - 1).beta == 1) and not constrained
+
+
+def annealed_step(objective: Objective, total_steps: int) -> float:
+    """The step from which on the objective is as at its end; at most `total_steps`."""
+    cycle = float(objective.warmup_cycle)
+    last_cycle = (math.ceil(total_steps / cycle) - 1) * cycle if math.isfinite(cycle) else 0.0
+    ends = [last_cycle + objective.warmup_steps] if objective.warmup_steps > 0 else [0.0]
+    if getattr(objective.bound, "capacity", 0) > 0:
+        ends.append(objective.bound.capacity_steps)
+    return min(float(max(ends)), total_steps)
 
 
 def loss(

@@ -4,6 +4,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Key
 
 from vae_jax.checks import number, whole
@@ -146,7 +147,21 @@ class Elbo:
         value = jnp.mean(-reconstruction_b) + weights.beta * away
         for own_b in trace.losses.values():
             value += jnp.mean(own_b)
-        return Loss(value, terms, trace)
+        return Loss(value, terms._replace(kl_bu=kl_bu), trace)
+
+    def validation_score(self, means: dict[str, float], kl_u: np.ndarray, weights: Weights):
+        """-loss of a whole split, whose mean terms these are, nats.
+
+        free_bits and the capacity are of the mean KL of the split, as they are of a batch's.
+        """
+        kl = means["kl"]
+        if self.free_bits > 0:
+            kl_g = kl_u.reshape(-1, self.free_bits_group or len(kl_u)).sum(axis=-1)
+            kl = np.maximum(kl_g, self.free_bits).sum()
+        capacity = float(self.capacity * ramp(weights.step, self.capacity_steps))
+        away = abs(kl - capacity) if capacity > 0 else kl
+        others = sum(means[name] for name in means if name not in (*TERMS, "loss", "bound"))
+        return means["bound"] - (float(weights.beta) * away - means["kl"]) - others
 
     def needs(self, config):
         yield from kl_needs(self.kl, config)

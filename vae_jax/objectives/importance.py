@@ -244,7 +244,7 @@ def groups_needs(bound, config):
     yield from gradient_needs(bound, config)
     for key, samples in (
         ("objective.num_samples", config.objective.num_samples),
-        ("evaluation.num_samples", config.evaluation.num_samples),
+        ("evaluation.num_samples", config.evaluation.num_samples or bound.num_groups),
     ):
         if samples % bound.num_groups:
             yield f"objective.num_groups = {bound.num_groups} should divide {key} = {samples}"

@@ -28,6 +28,7 @@ class Terms(NamedTuple):
 
     score: Float[Array, " b"]  # validation picks the best params by it: higher is better; nats
     parts: dict[str, Float[Array, " b"]]
+    kl_bu: Float[Array, "b u"] | None = None  # the KL of each unit, where a bound tells it
 
 
 class Loss(NamedTuple):

@@ -13,6 +13,7 @@ from vae_jax.config.build import lane_spec
 from vae_jax.data.binarization import scale
 from vae_jax.evaluation.importance_sampling import curve_samples
 from vae_jax.evaluation.latents import ACTIVE, activity
+from vae_jax.evaluation.metrics.metric import of_lane
 from vae_jax.figures.images import (
     hardest,
     interpolations,
@@ -38,7 +39,7 @@ from vae_jax.models.model import (
 from vae_jax.reports.drawing import attempted, drawn, writable
 from vae_jax.runs import folder
 from vae_jax.runs.checkpoint import Progress
-from vae_jax.runs.measure import kept_arrays
+from vae_jax.runs.measure import kept_arrays, subject_of
 from vae_jax.runs.run import Run, lane_model
 
 FIGURES = (
@@ -131,12 +132,12 @@ def draw_measurements(run: Run, done: Progress, lane: int, at: Path) -> None:
             title=title,
         )
     if "latents" in wanted:
-        kept = kept_arrays(run, "latents")
-        kl_l = kept["kl"][lane].mean(axis=0, dtype=np.float64) if "kl" in kept else None
+        kept = of_lane(kept_arrays(run, "latents"), subject_of(run), lane)
+        kl_l = kept["kl"].mean(axis=0, dtype=np.float64) if "kl" in kept else None
         drawn(
             latent_units,
             at / "latent_units.png",
-            activity(kept["mean"][lane]),
+            activity(kept["mean"]),
             kl_l,
             active=ACTIVE,
             title=title,

@@ -24,7 +24,9 @@ from vae_jax.reports.table import (
     column,
     dataset_name,
     figure_lines,
+    kept,
     line,
+    remarks,
     shown_metrics,
     table,
 )
@@ -151,7 +153,7 @@ def sweep_table(
     settings = groups if len(groups) <= MOST_ROWS else ranked[:MOST_ROWS]
     tables: list[str] = []
     for names in blocks(shown_metrics(lanes), narrowest=16):
-        rows = [[*keys, "lanes", *(column(name, pseudo) for name in names)]]
+        rows = [[*keys, "lanes", *(column(name, pseudo, results) for name in names)]]
         for values, own in settings:
             of = summary(own)
             numbers = [
@@ -165,7 +167,7 @@ def sweep_table(
     lines = [
         *([] if done == programs else [f"unfinished: {done} of {programs} programs so far"]),
         f"test set of {dataset_name(results)}, nats per example, mean ± standard error over lanes, "
-        f"each lane's best by validation{only}",
+        f"{kept(results)}{only}",
         *tables,
     ]
     if len(groups) > MOST_ROWS:
@@ -175,6 +177,7 @@ def sweep_table(
         lines.append(f"a row pools lanes that differ in {', '.join(hidden)}; --where narrows them")
     if pseudo:
         lines.append("grey values in a Bernoulli: a pseudo-likelihood, not to be put in a table")
+    lines += remarks(results)
     diverged = [lane for lane in lanes if lane["status"] == "diverged"]
     for lane in diverged[:10]:
         lines.append(

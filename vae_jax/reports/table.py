@@ -21,12 +21,38 @@ def shown_metrics(lanes: list[dict[str, Any]]) -> list[str]:
     ]
     if all(lane["bound"] == lane["elbo"] for lane in lanes):
         there.remove("bound")
+    if all(lane["bits_per_dim"] is None for lane in lanes):
+        there.remove("bits_per_dim")
     return there
 
 
-def column(name: str, pseudo: str) -> str:
+def kept(results: dict[str, Any]) -> str:
+    """Which epoch's params were evaluated."""
+    if results.get("kept") == "last":
+        return "each lane's last epoch"
+    if results.get("objective_is_bound", True):
+        return "each lane's best by validation"
+    return "each lane's best by validation of the objective as at its end"
+
+
+def images_of(lanes: list[dict[str, Any]]) -> dict[str, int]:
+    """{metric: the number of images}, of those that take fewer than the test set."""
+    return {
+        name: lane[f"{COLUMNS[name].images}"]
+        for lane in lanes
+        for name in COLUMNS
+        if COLUMNS[name].images and lane.get(COLUMNS[name].images) is not None
+    }
+
+
+def column(name: str, pseudo: str, results: dict[str, Any]) -> str:
     """The heading of a metric's column."""
     shown = name.replace("bits_per_dim", "bits/dim")
+    if name == "bound":
+        shown = results.get("bound") or shown
+    images = images_of(results.get("lanes", []))
+    if name in images:
+        shown += f"({images[name]:.0f})"
     return f"{pseudo}{shown}" if COLUMNS[name].of_likelihood else shown
 
 
@@ -56,10 +82,10 @@ def table(workdir: Path, results: dict[str, Any]) -> str:
     pseudo = "pseudo-" if results["pseudo_likelihood"] else ""
     lines = [
         *([] if results["finished"] else [f"unfinished: at step {results['step']}"]),
-        f"test set of {dataset_name(results)}, nats per example, each lane's best by validation",
+        f"test set of {dataset_name(results)}, nats per example, {kept(results)}",
     ]
     for metrics in blocks(shown_metrics(results["lanes"])):
-        names = [column(name, pseudo) for name in metrics]
+        names = [column(name, pseudo, results) for name in metrics]
         rows = [["lane", "seed", "status", "best epoch", *names]]
         for lane in results["lanes"]:
             head = (str(lane["lane"]), str(lane["seed"]), lane["status"])
@@ -71,12 +97,8 @@ def table(workdir: Path, results: dict[str, Any]) -> str:
         lines += ["  ".join(map(str.rjust, row, widths)) for row in rows]
     if results["pseudo_likelihood"]:
         lines.append("grey values in a Bernoulli: a pseudo-likelihood, not to be put in a table")
-    for lane in results["lanes"]:
-        if lane.get("dominated", 0) > TRUSTED:
-            lines.append(
-                f"nll: in {lane['dominated']:.0%} of the images of lane {lane['lane']} one sample "
-                "has over half of the weight: log p(x) is higher; take more samples, or ais"
-            )
+    lines += [warning for lane in results["lanes"] for warning in nll_warnings(lane)]
+    lines += remarks(results)
     diverged = [lane for lane in results["lanes"] if lane["status"] == "diverged"]
     for lane in diverged:
         lines.append(f"lane {lane['lane']} diverged at step {lane['diverged_step']}, left out")
@@ -98,6 +120,36 @@ def dataset_name(results: dict[str, Any]) -> str:
         f"{Path(identity['name']).name} ({count(identity['test_size'], 'image')}, binarisation: "
         f"{identity['binarization']})"
     )
+
+
+def remarks(results: dict[str, Any]) -> list[str]:
+    """What a reader of the numbers has to know."""
+    lines = []
+    if results.get("corruption", "none") != "none":
+        lines.append(
+            "elbo and kl are of corrupted inputs, as trained; latents, surgery and nll encode the "
+            "clean ones"
+        )
+    for name, reason in results.get("not_measured", {}).items():
+        lines.append(f"{name} could not be measured: {reason}")
+    return lines
+
+
+def nll_warnings(lane: dict[str, Any]) -> list[str]:
+    """A line, if the importance weights of a lane's nll can't be trusted."""
+    if lane.get("dominated", 0) <= TRUSTED:
+        return []
+    about = lane.get("importance_gap")
+    by = f", by about {about:.2f} nats (ais)" if about is not None else ""
+    more = (
+        "raise evaluation.num_importance_samples"
+        if about is not None
+        else "raise evaluation.num_importance_samples, or measure ais too"
+    )
+    return [
+        f"nll of lane {lane['lane']} is an upper bound{by}: in {lane['dominated']:.0%} of the "
+        f"images one sample has over half of the weight; {more}"
+    ]
 
 
 def line(parts: Sequence[str], widths: Sequence[int]) -> str:

@@ -41,8 +41,10 @@ class Progress(NamedTuple):
     """All of a run at one step: host arrays with a leading axis of lanes."""
 
     state: State
-    best: Best  # of each lane, chosen by its validation bound
-    best_bound: np.ndarray  # [lanes], nats; -inf before the first validation
+    best: Best  # of each lane, chosen by its objective on the validation set
+    # [lanes], nats: that objective, with the weights of its end; the bound itself, if it has none.
+    # -inf before the objective is annealed: until then the best is the newest.
+    best_bound: np.ndarray
     wall_seconds: np.ndarray  # [], spent on this run so far, including earlier processes
 
 
@@ -84,18 +86,27 @@ def checksum(progress: Progress) -> int:
     return crc
 
 
-def better(progress: Progress, state: State, bound: np.ndarray) -> tuple[Best, np.ndarray]:
-    """The best of each lane: `state` if its validation bound [lanes] is the highest so far.
+def better(
+    progress: Progress, state: State, score: np.ndarray, counts: np.ndarray, keep: str
+) -> tuple[Best, np.ndarray]:
+    """The best of each lane, and its score.
 
-    A diverged lane keeps its old best.
+    It is `state` if its score [lanes] is the highest of the epochs that count. Until one counts, it
+    is the newest. A diverged lane keeps its old best.
+
+    Args:
+      counts: [lanes], whether the objective is annealed.
+      keep: "best", or "last" for the newest.
     """
-    improved = (bound > progress.best_bound) & (state.diverged_step < 0)  # False for NaN
+    improved = score > progress.best_bound  # False for NaN
+    improved = (improved | ~counts | (keep == "last")) & (state.diverged_step < 0)
+    score = np.where(counts, score, -np.inf)
 
     def choose(new, old):
         return np.where(improved.reshape((-1,) + (1,) * (new.ndim - 1)), new, old)
 
     best = jax.tree.map(choose, best_of(state), progress.best)
-    return best, np.where(improved, bound, progress.best_bound)
+    return best, np.where(improved, score, progress.best_bound)
 
 
 class Checkpoints:

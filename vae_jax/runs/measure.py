@@ -5,7 +5,7 @@ The result of each metric is stored in the run folder.
 
 import os
 import zlib
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -35,24 +35,26 @@ GROUPS = 4
 
 
 def evaluated_objective(run: Run) -> Objective:
-    """The objective of the lanes, with evaluation.num_samples samples."""
-    samples = run.config.evaluation.num_samples
+    """The objective of the lanes, with evaluation.num_samples samples, if it is not 0."""
+    samples = run.config.evaluation.num_samples or run.spec.objective.num_samples
     return replace(run.spec.objective, num_samples=samples)
 
 
 def evaluate_state(run: Run, state: State | Best, split: Split) -> Terms:
     """The loss and terms [padded lanes, n] of a split at `state`, on the devices.
 
-    It is only dispatched: the result is not waited for.
+    The loss is that of the objective as it is at the end of the run. It is only dispatched: the
+    result is not waited for.
     """
-    objective, model, keys = shard_lanes(
-        run.layout, (evaluated_objective(run), run.spec.model, run.keys.evaluation)
+    end = np.full(len(run.lanes), run.total_steps - 1, np.int32)
+    objective, model, keys, step = shard_lanes(
+        run.layout, (evaluated_objective(run), run.spec.model, run.keys.evaluation, end)
     )
     batches = measure_batches(
         bound,
         run.layout,
         0,
-        (objective, state.step),
+        (objective, step),
         model,
         state.variables,
         keys,
@@ -67,31 +69,72 @@ def subject_of(run: Run) -> Subject:
     """The parts of the run that metrics need."""
     settings = tuple(lane.setting for lane in run.lanes)
     seed = run.config.dataset.binarization_seed
-    return Subject(settings, run.data, run.spec.model, run.workdir / FOLDER, seed)
+    layers = run.spec.model.abilities.num_layers
+    sizes = tuple(lane.values["model.latent_size"] if layers == 1 else 0 for lane in run.lanes)
+    return Subject(settings, sizes, run.data, run.spec.model, run.workdir / FOLDER, seed)
 
 
-def measurements(run: Run, best: Best) -> list[Numbers]:
-    """For each lane, the numbers of all chosen metrics, of its best on the test set."""
+class Measurements(NamedTuple):
+    """What was measured of each lane's best on the test set."""
+
+    lanes: list[Numbers]
+    settings: dict[str, str]  # {metric: its section}, those of an earlier evaluation included
+    failed: dict[str, str]  # {metric: why it could not be measured}
+
+
+def measurements(run: Run, best: Best) -> Measurements:
+    """The numbers of all chosen metrics, and of those measured before with the same params.
+
+    A metric that can't be measured costs its own numbers alone.
+    """
     lanes: list[Numbers] = [{} for _ in run.lanes]
-    chosen = run.config.evaluation.metrics
-    for name, metric in zip(run.values["evaluation.metrics"], chosen, strict=True):
-        if hasattr(metric, "metric"):
-            for lane, numbers in zip(lanes, measured(run, best, name, metric), strict=True):
-                lane |= numbers
-    return lanes
+    settings, failed = {}, {}
+    sections = dict(
+        zip(run.values["evaluation.metrics"], run.config.evaluation.metrics, strict=True)
+    )
+    for name, metric in METRICS.items():
+        if not hasattr(metric, "metric"):
+            continue
+        try:
+            if name in sections:
+                settings[name] = repr(sections[name])
+                found = measured(run, best, name, sections[name])
+            else:
+                there = stored(run, best, name)
+                if there is None:
+                    continue
+                settings[name], found = there["settings"]["metric"], there["lanes"]
+        except Exception as error:
+            if isinstance(error, OSError):  # such as a full disk
+                raise
+            failed[name] = " ".join(str(error).split()) or type(error).__name__
+            continue
+        for lane, numbers in zip(lanes, found, strict=True):
+            lane |= numbers
+    return Measurements(lanes, settings, failed)
+
+
+def stored(run: Run, best: Best, name: str) -> dict[str, Any] | None:
+    """What the run folder holds of a metric, if it was measured with these params."""
+    path = run.workdir / FOLDER / f"{name}.json"
+    there = folder.read_json(path) if path.exists() else None
+    return there if there and there["settings"]["best_step"] == best_steps(best) else None
+
+
+def best_steps(best: Best) -> list[int]:
+    return [int(step) for step in best.step]
 
 
 def measured(run: Run, best: Best, name: str, section: Any) -> list[Numbers]:
     """The numbers of one metric; taken from the run folder if stored there for equal settings."""
     subject = subject_of(run)
     metric = section.metric(subject)
-    settings = {"metric": repr(section), "best_step": [int(step) for step in best.step]}
+    settings = {"metric": repr(section), "best_step": best_steps(best)}
     at = subject.folder
     path = at / f"{name}.json"
-    if path.exists():
-        there = folder.read_json(path)
-        if there.get("settings") == settings:
-            return there["lanes"]
+    there = stored(run, best, name)
+    if there and there["settings"] == settings:
+        return there["lanes"]
     kept = {}
     for other in metric.after:
         measured(run, best, other, METRICS[other]())

@@ -26,9 +26,10 @@ def bar(total_steps: int, first_step: int, label: str | None) -> tqdm:
 
 def describe(bar: tqdm, rows: list[dict[str, Any]], prefix: str) -> None:
     """Shows the mean bound over lanes of the newest validation rows."""
-    bounds = [row["bound"] for row in rows if row["bound"] is not None]
+    own = "objective" if any("objective" in row for row in rows) else "bound"
+    bounds = [row[own] for row in rows if row[own] is not None]
     if bounds:
-        name = "elbo" if all(row["bound"] == row["elbo"] for row in rows) else "bound"
+        name = "elbo" if all(row[own] == row["elbo"] for row in rows) else own
         bar.set_postfix_str(f"validation {prefix}{name} {sum(bounds) / len(bounds):.2f}")
 
 

@@ -20,6 +20,7 @@ from vae_jax.errors import UserError
 from vae_jax.keys import Values
 from vae_jax.models import make_model
 from vae_jax.models.model import Model, Start, Variables
+from vae_jax.objectives import Objective
 from vae_jax.training.loop import init_lanes
 from vae_jax.training.spec import Spec
 from vae_jax.training.step import Examples, State
@@ -173,6 +174,11 @@ def lane_model(run: Run, variables: Variables, lane: int) -> tuple[Model, Variab
         for part in shapes
     }
     return model, own
+
+
+def lane_objective(run: Run, lane: int) -> Objective:
+    """The objective of one lane."""
+    return jax.tree.map(lambda leaf: leaf[lane], run.spec.objective)
 
 
 def first_examples(run: Run) -> np.ndarray | None:

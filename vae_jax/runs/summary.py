@@ -9,13 +9,15 @@ import numpy as np
 
 from vae_jax.data.binarization import scale
 from vae_jax.devices.lanes import shard_lanes, to_host
+from vae_jax.evaluation.bounds import KL_BY_UNIT
 from vae_jax.evaluation.metrics import METRICS
 from vae_jax.evaluation.metrics.metric import Column, standard_error
 from vae_jax.models.model import posterior_means
+from vae_jax.objectives import is_the_bound
 from vae_jax.runs.checkpoint import Best, Progress, diverged_step, status
-from vae_jax.runs.folder import or_none
-from vae_jax.runs.measure import evaluate_state, measurements
-from vae_jax.runs.run import Run, lane_model
+from vae_jax.runs.folder import or_none, read_rows
+from vae_jax.runs.measure import evaluate_state, evaluated_objective, measurements
+from vae_jax.runs.run import Run, lane_model, lane_objective
 
 ALWAYS = (
     Column("bound", of_likelihood=True),
@@ -34,12 +36,17 @@ COLUMNS = {
 def results(run: Run, done: Progress) -> dict[str, Any]:
     """The test-set results of the best of every lane."""
     best = shard_lanes(run.layout, done.best)
-    terms = to_host(run.layout, evaluate_state(run, best, run.data.test))
+    found = evaluate_state(run, best, run.data.test)
+    terms = to_host(run.layout, {n: term for n, term in found.items() if n != KL_BY_UNIT})
     terms_kn = {name: term.astype(np.float64) for name, term in terms.items()}
     step = int(done.state.step[0])
     finished = step >= run.total_steps or bool((done.state.diverged_step >= 0).all())
-    dimensions = math.prod(run.data.image_shape)
     more = measurements(run, done.best)
+    validation = {
+        (row["lane"], row["step"]): row["bound"]
+        for row in read_rows(run.workdir)
+        if row["split"] == "validation"
+    }
     lanes = []
     for lane, own in enumerate(run.lanes):
         best_step = int(done.best.step[lane])
@@ -53,15 +60,16 @@ def results(run: Run, done: Progress) -> dict[str, Any]:
                 "diverged_step": diverged_step(done, lane),
                 "best_step": best_step,
                 "best_epoch": round(best_step / run.spec.steps_per_epoch, 6),
-                "validation_bound": or_none(done.best_bound[lane]),
+                "validation_bound": validation.get((own.number, best_step)),
+                "validation_objective": or_none(done.best_bound[lane]),
                 "bound": or_none(bound_n.mean()),
                 "elbo": or_none(elbo_n.mean()),
                 "elbo_se": or_none(standard_error(elbo_n)),  # over the test examples
                 "reconstruction": or_none(terms_kn["reconstruction"][lane].mean()),
                 "kl": or_none(terms_kn["kl"][lane].mean()),
                 "accuracy": accuracy(run, done.best, lane),
-                "bits_per_dim": or_none(-bound_n.mean() / (dimensions * math.log(2))),
-                **more[lane],
+                "bits_per_dim": bits_per_dim(run, bound_n),
+                **more.lanes[lane],
             }
         )
     return {
@@ -69,10 +77,37 @@ def results(run: Run, done: Progress) -> dict[str, Any]:
         "step": step,
         "lanes": lanes,
         "pseudo_likelihood": run.pseudo,
+        "kept": run.values["training.keep"],
+        "bound": bound_named(run),
+        "objective_is_bound": all(
+            is_the_bound(lane_objective(run, lane), run.total_steps)
+            for lane in range(len(run.lanes))
+        ),
+        "corruption": run.values["objective.corruption"],
+        "measured": more.settings,
+        "not_measured": more.failed,
         "evaluation": {k: v for k, v in run.values.items() if k.startswith("evaluation.")},
         "dataset": run.data.identity,
         "wall_seconds": round(float(done.wall_seconds), 3),
     }
+
+
+def bound_named(run: Run) -> str:
+    """Such as "iwae(k=50)"; "" if the bound is the ELBO."""
+    name = run.values["objective.name"]
+    return "" if name == "elbo" else f"{name}(k={evaluated_objective(run).num_samples})"
+
+
+def bits_per_dim(run: Run, bound_n: np.ndarray) -> float | None:
+    """-bound in bits per dimension, of a probability of the levels 0 to 255; None of real numbers.
+
+    The density of x = n / 255 becomes one of n: log2 255 bits a dimension more.
+    """
+    bits = -bound_n.mean() / (math.prod(run.data.image_shape) * math.log(2))
+    if run.spec.model.likelihood.support not in ("real", "unit"):
+        return or_none(bits)
+    levels = run.data.test.images.dtype == np.uint8 and not run.data.binary
+    return or_none(bits + math.log2(255)) if levels else None
 
 
 def summary(lanes: list[dict[str, Any]]) -> dict[str, Any]:

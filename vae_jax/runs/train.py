@@ -16,6 +16,8 @@ from vae_jax.data.dataset import described
 from vae_jax.devices.lanes import shard_lanes, to_host
 from vae_jax.devices.processes import any_process, from_first, is_first
 from vae_jax.errors import Stopped
+from vae_jax.evaluation.bounds import KL_BY_UNIT
+from vae_jax.objectives import annealed_step, is_the_bound, validation_score
 from vae_jax.runs import folder, progress
 from vae_jax.runs.checkpoint import (
     Checkpoints,
@@ -27,7 +29,7 @@ from vae_jax.runs.checkpoint import (
     template,
 )
 from vae_jax.runs.measure import evaluate_state
-from vae_jax.runs.run import Run, first_state, make_start, on_devices
+from vae_jax.runs.run import Run, first_state, lane_objective, make_start, on_devices
 from vae_jax.training.loop import Chunk, train_chunks
 from vae_jax.training.step import Metrics, State
 from vae_jax.words import count
@@ -150,7 +152,8 @@ def train_lanes_to_end(
         pending = Pending(*pending[:2], *to_host(run.layout, pending[2:]))
         rows = train_rows(run, pending)
         if pending.validation is not None:
-            validation = validation_rows(run, pending)
+            means, scores = validation_means(run, pending.validation)
+            validation = validation_rows(run, pending, means)
             progress.describe(bar, validation, "pseudo-" if run.pseudo else "")
             rows += validation
         if is_first():
@@ -159,8 +162,10 @@ def train_lanes_to_end(
             tensorboard.write(rows)
         bar.update(pending.num_steps)
         if pending.validation is not None and pending.snapshot is not None:
-            bound = pending.validation["bound"].astype(np.float64).mean(axis=1)
-            best, best_bound = better(done, pending.snapshot, bound)
+            counts = pending.step >= annealed_steps(run)
+            best, best_bound = better(
+                done, pending.snapshot, scores, counts, run.values["training.keep"]
+            )
             wall_seconds = np.array(time.monotonic() - clock)
             done = Progress(pending.snapshot, best, best_bound, wall_seconds)
             save(run, checkpoints, done)
@@ -255,10 +260,42 @@ def train_rows(run: Run, pending: Pending) -> list[dict[str, Any]]:
     return rows
 
 
-def validation_rows(run: Run, pending: Pending) -> list[dict[str, Any]]:
-    """One row per lane that has not diverged: means over the validation set."""
-    assert pending.validation is not None
-    means = {n: term.astype(np.float64).mean(axis=1) for n, term in pending.validation.items()}
+def annealed_steps(run: Run) -> np.ndarray:
+    """The step [lanes] from which on each lane's objective is as at its end."""
+    lanes = range(len(run.lanes))
+    return np.array([annealed_step(lane_objective(run, i), run.total_steps) for i in lanes])
+
+
+def validation_means(
+    run: Run, terms: dict[str, np.ndarray]
+) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """The mean terms of the validation set, and each lane's objective as at its end, [lanes].
+
+    The objective is among the terms if it is not the bound in every lane.
+    """
+    means = {name: term.astype(np.float64).mean(axis=1) for name, term in terms.items()}
+    kl_ku = means.pop(KL_BY_UNIT, None)
+    objectives = [lane_objective(run, i) for i in range(len(run.lanes))]
+    scores = np.array(
+        [
+            validation_score(
+                objective,
+                {name: float(mean[i]) for name, mean in means.items()},
+                None if kl_ku is None else kl_ku[i],
+                run.total_steps,
+            )
+            for i, objective in enumerate(objectives)
+        ]
+    )
+    if not all(is_the_bound(objective, run.total_steps) for objective in objectives):
+        means["objective"] = scores
+    return means, scores
+
+
+def validation_rows(
+    run: Run, pending: Pending, means: dict[str, np.ndarray]
+) -> list[dict[str, Any]]:
+    """One row per lane that has not diverged: means [lanes] over the validation set."""
     return [
         row(run, lane, pending.step, "validation", {n: m[lane] for n, m in means.items()})
         for lane, step in enumerate(pending.diverged_step)

@@ -44,12 +44,25 @@ def collect(sweep: Sweep, *, finished: bool = False) -> dict[str, Any]:
         "lanes": lanes,
         "failed": [p.name for p in sweep.programs if (sweep.folder(p) / ERROR).exists()],
         "pseudo_likelihood": any(own["pseudo_likelihood"] for own in results),
+        "kept": shared(results, "kept", "best"),
+        "bound": shared(results, "bound", ""),
+        "corruption": shared(results, "corruption", "none"),
+        "objective_is_bound": all(own.get("objective_is_bound", True) for own in results),
+        "not_measured": {
+            name: reason for own in results for name, reason in own.get("not_measured", {}).items()
+        },
         "evaluation": results[0]["evaluation"] if results else {},
         "dataset": distinct[0] if len(distinct) == 1 else {"several": distinct},
         "wall_seconds": round(sum(own["wall_seconds"] for own in results), 3),
     }
     folder.write_json(sweep.workdir / folder.RESULTS, content)
     return content
+
+
+def shared(results: list[dict[str, Any]], name: str, default: str) -> str:
+    """What all programs say under a name; the default if they say different things."""
+    found = {own.get(name, default) for own in results}
+    return found.pop() if len(found) == 1 else default
 
 
 def program_rows(sweep: Sweep, program: Program) -> list[dict[str, Any]]:

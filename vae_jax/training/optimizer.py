@@ -25,9 +25,9 @@ def b2_key():
     return traced(0.999, number(0, 1, open_high=True), "decay of the second moment")
 
 
-def eps_key():
+def eps_key(doc: str = "added to the denominator"):
     # float32 must not round it to zero
-    return traced(1e-8, number(1e-30), "added to the denominator")
+    return traced(1e-8, number(1e-30), doc)
 
 
 def scale_by_adam(b1, b2, eps) -> optax.GradientTransformation:
@@ -91,10 +91,10 @@ class AdamW:
 
 @section
 class RMSProp:
-    """The gradient over the root of its mean square (Tieleman and Hinton 2012)."""
+    """The gradient over the root of its mean square + eps (Tieleman and Hinton 2012)."""
 
     b2: float = b2_key()
-    eps: float = eps_key()
+    eps: float = eps_key("of rmsprop: added inside the root")
 
     def transformation(self):
         return optax.scale_by_rms(self.b2, self.eps)

@@ -4,11 +4,16 @@ from dataclasses import dataclass, field
 
 import jax
 
-from vae_jax.checks import seeds, whole
+from vae_jax.checks import name_in, seeds, whole
 from vae_jax.keys import host, replace, section, static
 from vae_jax.models import ModelSpec
 from vae_jax.objectives import Objective
 from vae_jax.training.optimizer import Optimizer
+
+KEPT = {
+    "best": "the best on the validation set, by the objective as it is at its end",
+    "last": "the last",
+}
 
 
 @section
@@ -23,6 +28,12 @@ class Training:
     )
     seeds: tuple[int, ...] = host(
         (0,), seeds, "each is a lane: a separate run in the same compiled program"
+    )
+    keep: str = host(
+        "best",
+        name_in(KEPT),
+        "which epoch's params are evaluated",
+        choices=KEPT,
     )
     data_devices: int = static(
         1, whole(1), "devices that share each batch; the others take other lanes"

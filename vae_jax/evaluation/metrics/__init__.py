@@ -36,7 +36,9 @@ class Evaluation:
 
     every_epochs: int = host(1, whole(1), "validation and a checkpoint, each so many epochs")
     batch_size: int = host(1_000, whole(1), "examples at a time; does not change the result")
-    num_samples: int = host(1, whole(1), "samples of q(z | x) for each example's bound")
+    num_samples: int = host(
+        0, whole(0), "samples of q(z | x) for each example's bound; 0: objective.num_samples"
+    )
     metrics: Any = families(METRICS, ("elbo",), "what is measured of the test set")
     allow_pseudo_likelihood: bool = host(
         False, flag, "whether log p(x) may be measured of grey values in a Bernoulli"

@@ -23,9 +23,11 @@ from vae_jax.evaluation.metrics.metric import (
     Numbers,
     Subject,
     lane_by_lane,
+    of_lane,
     package_needs,
 )
 from vae_jax.evaluation.probes import (
+    NEIGHBOURS,
     beta_vae_score,
     dci,
     explicitness,
@@ -135,6 +137,14 @@ class Probes:
             yield (
                 f"evaluation.metrics = 'probes' needs labels, and {data.identity['name']} has none"
             )
+            return
+        known = train[train >= 0][:PROBED]
+        if len(known) < NEIGHBOURS or len(np.unique(known)) < 2:
+            yield (
+                f"evaluation.metrics = 'probes' needs at least {NEIGHBOURS} labelled training "
+                f"images, of two classes or more; {data.identity['name']} has {len(known)}, of "
+                f"{len(np.unique(known))}"
+            )
 
 
 def disentanglement_summary(arrays: Arrays, subject: Subject) -> list[Numbers]:
@@ -145,8 +155,9 @@ def disentanglement_summary(arrays: Arrays, subject: Subject) -> list[Numbers]:
     factors_nf = subject.data.test.factors
     assert factors_nf is not None  # needs_of_data refuses other data
     lanes: list[Numbers] = []
-    for mean_nl in arrays["mean"]:
-        codes_nl = mean_nl.astype(np.float64)
+    own = [of_lane(arrays, subject, lane) for lane in range(len(subject.settings))]
+    for lane in own:
+        codes_nl = lane["mean"].astype(np.float64)
         forests = dci(0, codes_nl, factors_nf)
         lanes.append(
             {
@@ -162,12 +173,13 @@ def disentanglement_summary(arrays: Arrays, subject: Subject) -> list[Numbers]:
             }
         )
     if "kl" in arrays:
-        kl_kl = arrays["kl"].mean(axis=1, dtype=np.float64)
         settings = [repr(setting) for setting in subject.settings]
         for setting in dict.fromkeys(settings):
-            alike = [i for i, own in enumerate(settings) if own == setting]
+            alike = [i for i, other in enumerate(settings) if other == setting]
             if len(alike) > 1:
-                ranking = udr(arrays["mean"][alike].astype(np.float64), kl_kl[alike])
+                means_knl = np.stack([own[i]["mean"] for i in alike]).astype(np.float64)
+                kl_kl = np.stack([own[i]["kl"].mean(axis=0, dtype=np.float64) for i in alike])
+                ranking = udr(means_knl, kl_kl)
                 for i, score in zip(alike, ranking, strict=True):
                     lanes[i]["udr"] = score
     return lanes

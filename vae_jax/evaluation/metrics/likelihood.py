@@ -153,12 +153,15 @@ def ais_summary(arrays: Arrays, subject: Subject) -> Numbers:
     """-log p(x) of some images by annealed importance sampling, and how large its error can be.
 
     Values are means over images. ais_gap: upper - lower bound on log p(x) of simulated images.
-    importance_gap: nll by importance sampling - nll by annealing, of the same images.
+    importance_nll: nll by importance sampling of the same images; importance_gap: what it is above
+    the nll by annealing.
     """
     log_likelihood_n = arrays["log_likelihood"].astype(np.float64)
     gap_n = (arrays["upper"] - arrays["lower"]).astype(np.float64)
     importance_gap_n = log_likelihood_n - arrays["importance_log_likelihood"]
     return {
+        "ais_images": len(log_likelihood_n),
+        "importance_nll": -arrays["importance_log_likelihood"].mean(dtype=np.float64),
         "ais_nll": -log_likelihood_n.mean(),
         "ais_nll_se": standard_error(log_likelihood_n),
         "ais_gap": gap_n.mean(),
@@ -186,9 +189,10 @@ class Ais:
         return Annealing(self.chains, self.temperatures, self.leapfrog_steps)
 
     columns: ClassVar = (
-        Column("ais_nll", of_likelihood=True),
+        Column("ais_nll", of_likelihood=True, images="ais_images"),
+        Column("importance_nll", of_likelihood=True, images="ais_images"),
         Column("ais_gap", of_likelihood=True),
-        Column("importance_gap", of_likelihood=True),
+        Column("importance_gap", of_likelihood=True, images="ais_images"),
     )
 
     def metric(self, subject: Subject) -> Metric:
@@ -226,6 +230,7 @@ def gaps_summary(arrays: Arrays, subject: Subject) -> Numbers:
     )
     approximation_n, amortization_n = log_likelihood_n - optimized_n, optimized_n - elbo_n
     return {
+        "gaps_images": len(elbo_n),
         "approximation_gap": approximation_n.mean(),
         "approximation_gap_se": standard_error(approximation_n),
         "amortization_gap": amortization_n.mean(),
@@ -247,8 +252,8 @@ class GapsMetric:
         return Search(self.steps, num_importance_samples=self.num_importance_samples)
 
     columns: ClassVar = (
-        Column("approximation_gap", of_likelihood=True),
-        Column("amortization_gap", of_likelihood=True),
+        Column("approximation_gap", of_likelihood=True, images="gaps_images"),
+        Column("amortization_gap", of_likelihood=True, images="gaps_images"),
     )
 
     def metric(self, subject: Subject) -> Metric:

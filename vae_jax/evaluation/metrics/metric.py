@@ -24,12 +24,15 @@ class Column(NamedTuple):
     name: str
     digits: int = 2
     of_likelihood: bool = False  # "pseudo-" where the likelihood is
+    images: str = ""  # the number that says of how many images it is; "": of the test set
 
 
 class Subject(NamedTuple):
     """The lanes that are measured, and what they were trained on."""
 
     settings: tuple[dict[str, Any], ...]  # each lane's swept keys and their values
+    # Of each lane, whose arrays may be padded to a larger one; 0: several layers, never padded.
+    latent_sizes: tuple[int, ...]
     data: Dataset
     model: ModelSpec  # with a leading axis of lanes
     folder: Path  # where what is measured is kept
@@ -59,6 +62,18 @@ class Metric(NamedTuple):
     model: Callable[[Subject, dict[str, Arrays]], ModelSpec] = lambda subject, kept: subject.model
 
 
+BY_UNIT = ("mean", "log_scale", "kl")  # the arrays whose last axis is that of the latent units
+
+
+def of_lane(arrays: Arrays, subject: Subject, lane: int) -> Arrays:
+    """The arrays [n, ...] of one lane, without padded latent units."""
+    size = subject.latent_sizes[lane]
+    return {
+        name: leaf[lane][..., :size] if name in BY_UNIT and size else leaf[lane]
+        for name, leaf in arrays.items()
+    }
+
+
 def lane_by_lane(
     summary: Callable[[Arrays, Subject], Numbers],
 ) -> Callable[[Arrays, Subject], list[Numbers]]:
@@ -66,7 +81,7 @@ def lane_by_lane(
 
     def of_all(arrays: Arrays, subject: Subject) -> list[Numbers]:
         lanes = range(len(subject.settings))
-        return [summary({name: leaf[i] for name, leaf in arrays.items()}, subject) for i in lanes]
+        return [summary(of_lane(arrays, subject, i), subject) for i in lanes]
 
     return of_all
 

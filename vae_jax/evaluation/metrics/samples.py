@@ -19,7 +19,7 @@ from vae_jax.evaluation.metrics.metric import (
     Subject,
     latents_needs,
 )
-from vae_jax.evaluation.sample_quality import sample_quality
+from vae_jax.evaluation.sample_quality import NEIGHBOURS, sample_quality
 from vae_jax.keys import section, static
 from vae_jax.models.model import sample_prior
 
@@ -99,4 +99,9 @@ class Samples:
     def needs_of_data(self, config, data):
         if self.features:
             features.load(self.features, data.image_shape)  # raises if it does not fit
-        return iter(())
+        if len(data.test.images) <= NEIGHBOURS:
+            yield (
+                f"evaluation.metrics = 'samples' compares {NEIGHBOURS} nearest neighbours, and "
+                f"{data.identity['name']} has {len(data.test.images)} test images; it should have "
+                "more"
+            )
