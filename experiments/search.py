@@ -31,6 +31,7 @@ from vae_jax.devices.setup import use_cache, use_cores
 from vae_jax.errors import UserError
 from vae_jax.keys import Values
 from vae_jax.runs import folder
+from vae_jax.runs.schemas import read_json
 from vae_jax.sweeps import language as hyper
 from vae_jax.sweeps.plan import Datasets, make_sweep
 
@@ -101,7 +102,7 @@ def open_study(workdir: Path, base: Values, space: Space):
     folder.refuse_sweep(workdir)
     folder.refuse_other_config(workdir, base)
     if (workdir / SPACE).exists():
-        if different := differences(folder.read_json(workdir / SPACE), here):
+        if different := differences(read_json(workdir / SPACE), here):
             raise UserError(
                 f"{workdir} holds a search of another space ({'; '.join(different)}); "
                 "take another --workdir or the same space"
@@ -153,7 +154,7 @@ def trained(
     distinct = [o for i, o in enumerate(overrides) if o not in overrides[:i]]
     plan = make_sweep(base, distinct, workdir, data)
     sweep(workdir, plan, data)
-    lanes = folder.read_json(workdir / folder.RESULTS)["lanes"]
+    lanes = read_json(workdir / folder.RESULTS)["lanes"]
     seeds = len(base["training.seeds"])
     found = []
     for override in overrides:

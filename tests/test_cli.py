@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from vae_jax import cli
+from vae_jax.config.check import check
 from vae_jax.data import DATASETS
 from vae_jax.networks import NETWORKS
 from vae_jax.runs import folder
@@ -205,6 +206,7 @@ def test_a_mistake_is_one_line_and_leaves_nothing(fails, tmp_path, name):
         ("def get_config():\n    return 1 / 0\n", "line 2: ZeroDivisionError"),
         ("def get_config():\n    return {}['x']\n", "line 2: KeyError"),
         ("\0", "SyntaxError"),
+        ("import sys\nsys.exit(0)\n", "line 2: SystemExit: 0"),
         (
             "from configs import default\n\n\ndef get_config():\n"
             "    config = default.get_config()\n"
@@ -426,6 +428,30 @@ for name in ("mine.py", "mnist_20d", "configs/mnist.py", "sweeps/latent_size"):
     command = [sys.executable, "-c", code]
     said = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert said.stdout.split() == ["11", "20", "2", "20"], said.stderr
+
+
+def test_a_frozen_config_and_numbers_of_numpy_are_taken(tmp_path):
+    path = tmp_path / "mine.py"
+    path.write_text(
+        "import numpy as np\nfrom ml_collections import FrozenConfigDict\n"
+        "from configs.smoke import get_config as smoke\n\n\ndef get_config():\n"
+        "    config = smoke()\n    config.unlock()\n"
+        "    config.objective.beta = np.float64(2)\n"
+        "    return FrozenConfigDict(config)\n"
+    )
+    command = parsed(f"--config={path}", f"--workdir={tmp_path}", "--config.model.latent_size=3")
+    assert check(command.config)["model.latent_size"] == 3
+    assert check(command.config)["objective.beta"] == 2.0
+
+
+@pytest.mark.parametrize(("stream", "code"), [("1>/dev/full", 2), ("1>&-", 0), ("2>&-", 0)])
+def test_a_stream_that_is_full_or_closed_is_one_line_or_none(stream, code):
+    command = f"PYTHONUNBUFFERED=1 {sys.executable} -m vae_jax list {stream}"
+    said = subprocess.run(["bash", "-c", command], capture_output=True, text=True)
+    assert said.returncode == code
+    assert "Exception ignored" not in said.stderr
+    assert said.stderr[:47] == ("vae-jax: stdout: No space left on device; mend " if code else "")
+    assert said.stderr.count("\n") == (1 if code else 0)
 
 
 def test_letters_that_a_stream_does_not_have(tmp_path, monkeypatch):

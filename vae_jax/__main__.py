@@ -1,5 +1,18 @@
+"""The command `vae-jax`, also as `python -m vae_jax`."""
+
 import sys
 
-from vae_jax.cli import main
 
-sys.exit(main())
+def run() -> int:
+    """Runs the command line; returns the exit code."""
+    try:
+        from vae_jax.cli import main  # imported here, so that Ctrl-C is one line from the start
+
+        return main()
+    except KeyboardInterrupt:
+        print("vae-jax: interrupted", file=sys.stderr)
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(run())

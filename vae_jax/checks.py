@@ -10,21 +10,47 @@ import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy as np
+
 from vae_jax.errors import UserError, choose
 
 Check = Callable[[str, Any], Any]
 
 
+MOST = 2**31 - 1  # of whole numbers: an int32
+WIDEST = 100_000  # of layers and images
+LARGEST = float(np.finfo(np.float32).max)
+
+
 def wrong(key: str, value: Any, right: str) -> UserError:
-    return UserError(f"{key} = {value!r} should be {right}")
+    return UserError(f"{key} = {written(value)} should be {right}")
 
 
-def whole(low: int) -> Check:
-    """A whole number, at least `low`."""
+def written(value: Any) -> str:
+    """The value in one line, cut where it is long."""
+    try:
+        text = repr(value)
+    except ValueError:  # Python does not write numbers of more than 4,300 digits
+        text = "a number of thousands of digits"
+    return text if len(text) <= 200 else f"{text[:200]}..."
+
+
+def plain(value: Any) -> Any:
+    """A number, a flag or a list of numpy as one of Python; anything else unchanged."""
+    if isinstance(value, np.floating):
+        return float(str(value))  # 0.1 in float32 is 0.1
+    return value.tolist() if isinstance(value, (np.generic, np.ndarray)) else value
+
+
+def whole(low: int, high: int = MOST) -> Check:
+    """A whole number from low to high."""
 
     def check(key, value):
+        value = plain(value)
         if isinstance(value, bool) or not isinstance(value, int) or value < low:
             raise wrong(key, value, f"a whole number, at least {low}")
+        if value > high:
+            raise wrong(key, value, f"at most {high}")
         return value
 
     return check
@@ -33,16 +59,19 @@ def whole(low: int) -> Check:
 def number(
     low: float, high: float = math.inf, *, open_low: bool = False, open_high: bool = False
 ) -> Check:
-    """A finite number from low to high; an open end is excluded."""
+    """A number from low to high, finite in float32; an open end is excluded."""
     right = f"a number above {low:g}" if open_low else f"a number, at least {low:g}"
     if high != math.inf:
         right += f" and below {high:g}" if open_high else f" and at most {high:g}"
 
     def check(key, value):
+        value = plain(value)
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             raise wrong(key, value, right)
-        if not math.isfinite(value) or not low <= value <= high:
+        if not low <= value <= high:  # NaN is in no range
             raise wrong(key, value, right)
+        if abs(value) > LARGEST:
+            raise wrong(key, value, f"at most {LARGEST:g}, the largest number of float32")
         if (open_low and value == low) or (open_high and value == high):
             raise wrong(key, value, right)
         return float(value)
@@ -54,6 +83,8 @@ def several(check_one: Check) -> Check:
     """A tuple; `check_one` checks each member."""
 
     def check(key, value):
+        if isinstance(value, np.ndarray):
+            value = list(value)
         if not isinstance(value, (tuple, list)):
             raise wrong(key, value, "a tuple, such as (1,) or (1, 2)")
         return tuple(check_one(f"{key}[{i}]", member) for i, member in enumerate(value))
@@ -63,7 +94,8 @@ def several(check_one: Check) -> Check:
 
 def seed(key: str, value: Any) -> int:
     """A whole number from 0 to 2**32 - 1."""
-    if whole(0)(key, value) >= 2**32:
+    value = whole(0, high=2**64)(key, value)
+    if value >= 2**32:
         raise wrong(key, value, "below 2**32")
     return value
 
@@ -88,6 +120,7 @@ def increasing(key: str, value: Any) -> tuple[float, ...]:
 
 
 def text(key: str, value: Any) -> str:
+    value = plain(value)
     if not isinstance(value, str):
         raise wrong(key, value, "a text")
     return value
@@ -99,6 +132,7 @@ def path(key: str, value: Any) -> str:
 
 
 def flag(key: str, value: Any) -> bool:
+    value = plain(value)
     if not isinstance(value, bool):
         raise wrong(key, value, "True or False")
     return value

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TextIO
 
 from absl import flags
 from ml_collections import ConfigDict, config_flags
@@ -279,7 +279,23 @@ def main(argv: Sequence[str] | None = None) -> int:
         prepare(arguments)
         choose(VERBS, verb, "verb")(rest)
 
-    return answered(command)
+    code = answered(command)
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        silence(sys.stdout)
+        return code or 1
+    except OSError as error:
+        print(f"vae-jax: stdout: {error.strerror}", file=sys.stderr)
+        silence(sys.stdout)
+        return code or 2
+    return code
+
+
+def silence(stream: TextIO) -> None:
+    """Lets what the stream still holds disappear: Python writes it at exit."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def prepare(arguments: Sequence[str]) -> None:
@@ -288,6 +304,9 @@ def prepare(arguments: Sequence[str]) -> None:
     Raises:
       UserError: an argument or the current folder has a name that is not UTF-8.
     """
+    # A closed stream is None; what is printed there is lost, and nothing else.
+    sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115
+    sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
     codecs.register_error("plain", plainly)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
@@ -316,12 +335,12 @@ def answered(command: Callable[[], None]) -> int:
         print(f"vae-jax: {error}", file=sys.stderr)
         return 2
     except BrokenPipeError:  # the reader of stdout has closed it
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        silence(sys.stdout)
         return 1
     except OSError as error:
         if error.errno not in REFUSALS:
             raise
-        where = f"{error.filename}: " if error.filename else ""
+        where = f"{error.filename}: " if error.filename else "stdout: "  # files are always named
         print(
             f"vae-jax: {where}{error.strerror}; mend that and run the same command again",
             file=sys.stderr,

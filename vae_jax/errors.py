@@ -1,6 +1,8 @@
 """The exceptions that the command line reports in one line."""
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 
@@ -17,6 +19,17 @@ class Stopped(Exception):
 
 class Failed(Exception):
     """Some programs of a sweep raised exceptions; the others have finished."""
+
+
+@contextlib.contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Inside, an error of the operating system names this file, unless it names one already."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is not None and error.filename is None:
+            error.filename = str(path)
+        raise
 
 
 def choose(table: Mapping[str, Any], name: str, key: str):

@@ -440,3 +440,36 @@ def test_a_damaged_sweep_file_is_told(finished, tmp_path):
     (tmp_path / folder.SWEEP).write_text('{"settings": [{"objective.beta": "x"}], "programs": []}')
     with pytest.raises(UserError, match=r"sweep.json is damaged"):
         read_sweep(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["../../x", "/tmp/x", "", "000/..", "CON"])
+def test_a_name_in_a_sweep_file_is_no_path(finished, tmp_path, name):
+    workdir, _ = finished
+    (tmp_path / folder.CONFIG).write_bytes((workdir / folder.CONFIG).read_bytes())
+    content = json.loads((workdir / folder.SWEEP).read_text())
+    content["programs"][0]["name"] = name
+    (tmp_path / folder.SWEEP).write_text(json.dumps(content))
+    with pytest.raises(UserError, match=r"sweep.json is damaged .* is no name of a program"):
+        read_sweep(tmp_path)
+
+
+def test_a_sweep_file_has_every_lane_once(finished, tmp_path):
+    workdir, _ = finished
+    (tmp_path / folder.CONFIG).write_bytes((workdir / folder.CONFIG).read_bytes())
+    content = json.loads((workdir / folder.SWEEP).read_text())
+    for lanes in ([0, 0, *range(2, 8)], list(range(7)), ["0"]):
+        content["programs"][0]["lanes"] = lanes
+        (tmp_path / folder.SWEEP).write_text(json.dumps(content))
+        with pytest.raises(UserError, match=r"sweep.json is damaged"):
+            read_sweep(tmp_path)
+
+
+def test_a_finished_sweep_without_a_program_trains_it_again(finished, tmp_path, capsys):
+    workdir, npz = finished
+    copy = tmp_path / "copy"
+    shutil.copytree(workdir, copy)
+    shutil.rmtree(copy / "programs")
+    run_sweep(npz, copy)
+    assert "nothing to do" not in capsys.readouterr().out
+    assert results_of(copy)["finished"]
+    assert results_of(copy)["lanes"] == results_of(workdir)["lanes"]

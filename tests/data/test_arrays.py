@@ -1,8 +1,11 @@
+import os
+import zipfile
+
 import numpy as np
 import pytest
 
 from vae_jax.data import arrays
-from vae_jax.data.source import kind
+from vae_jax.data.source import Unreadable, kind
 from vae_jax.errors import UserError
 
 
@@ -120,3 +123,47 @@ def test_labels_that_are_names_or_whole_floats(tmp_path):
 def test_a_float_that_float32_does_not_have(tmp_path):
     with pytest.raises(UserError, match="finite in float32"):
         arrays.load(saved(tmp_path, train_images=1e300 * grey(), test_images=grey(2)))
+
+
+def zipped(path, members):
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    return str(path)
+
+
+def npy_header(shape):
+    """The start of an .npy that claims this shape, without its data."""
+    described = f"{{'descr': '|u1', 'fortran_order': False, 'shape': {shape}, }}"
+    text = described.ljust(117) + "\n"
+    return b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text.encode()
+
+
+@pytest.mark.parametrize(
+    "members",
+    [
+        {"train_images": b"x", "test_images": b"x"},
+        {"train_images.npy": b"", "test_images.npy": b""},
+        {"train_images.npy": npy_header((1 << 40, 28, 28)), "test_images.npy": b""},
+    ],
+)
+def test_what_only_looks_like_an_npz_is_told(tmp_path, members):
+    path = zipped(tmp_path / "data.npz", members)
+    with pytest.raises(Unreadable, match=r"data.npz can't be read as an .npz \("):
+        arrays.load(path)
+
+
+def test_an_encrypted_archive_and_a_pipe_are_told(tmp_path):
+    path = zipped(tmp_path / "data.npz", {"train_images.npy": b"", "test_images.npy": b""})
+    content = bytearray((tmp_path / "data.npz").read_bytes())
+    for mark, at in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):  # the flag of encryption
+        start = content.find(mark)
+        while start >= 0:
+            content[start + at] |= 1
+            start = content.find(mark, start + 1)
+    (tmp_path / "data.npz").write_bytes(content)
+    with pytest.raises(Unreadable, match="encrypted"):
+        arrays.load(path)
+    os.mkfifo(tmp_path / "pipe.npz")
+    with pytest.raises(Unreadable, match=r"it is no file; --config.dataset.path says"):
+        arrays.load(str(tmp_path / "pipe.npz"))

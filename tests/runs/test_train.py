@@ -293,16 +293,3 @@ def test_no_whole_checkpoint_is_told_and_nothing_touched(tiny_npz, tmp_path):
     with pytest.raises(UserError, match=r"is whole \(step 36: .*; step 24: "):
         run(tiny_npz, workdir)
     assert tree(workdir) == before
-
-
-def test_rows_are_cut_and_a_torn_last_line_forgotten(tmp_path):
-    rows = [{"step": step, "elbo": -1.0} for step in (5, 10, 15)]
-    folder.append_rows(tmp_path, rows)
-    with open(tmp_path / "metrics.jsonl", "a") as file:
-        file.write('{"step": 20, "el')
-    assert folder.read_rows(tmp_path) == rows
-    folder.cut_rows(tmp_path, 10)
-    assert folder.read_rows(tmp_path) == rows[:2]
-    (tmp_path / "metrics.jsonl").write_text('{"step": 5}\n{"st\n{"step": 15}\n')
-    with pytest.raises(UserError, match=r"damaged at line 2"):
-        folder.read_rows(tmp_path)

@@ -64,7 +64,9 @@ def sweep(
     if only_work:
         work(workdir, data, wait=True)
         return
-    if folder.is_finished(workdir):
+    if folder.is_finished(workdir) and all(
+        folder.is_finished(there.folder(program)) for program in there.programs
+    ):
         print(f"{workdir} holds a finished run of this sweep; there is nothing to do")
         return
     print(described(there, data), flush=True)

@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from vae_jax.checks import Check
+from vae_jax.checks import Check, plain
 from vae_jax.errors import UserError
 from vae_jax.keys import Values, chosen_names, name_of
 
@@ -104,7 +104,7 @@ def normalised(keys: Mapping[str, Key], flat: Mapping[str, Any]) -> tuple[Values
                 values[name] = checked(reader, key, name, flat[name])
         else:
             values[name] = key.default
-            given = flat[name]
+            given = plain(flat[name])
             if (tuple(given) if isinstance(given, list) else given) != key.default:
                 idle.append(name)
     return {name: values[name] for name in keys}, idle

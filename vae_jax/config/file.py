@@ -10,7 +10,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from ml_collections import ConfigDict
+from ml_collections import ConfigDict, FrozenConfigDict
 
 import vae_jax
 from vae_jax.errors import UserError
@@ -29,6 +29,8 @@ def config_from_file(path: str) -> tuple[ConfigDict, dict[str, Any]]:
     with blamed_on(path):
         module = runpy.run_path(path)
         config = module["get_config"]() if "get_config" in module else None
+    if isinstance(config, FrozenConfigDict):
+        config = config.as_configdict()
     if not isinstance(config, ConfigDict):
         raise UserError(f"--config={path} should have a get_config() that returns a ConfigDict")
     return config, module
@@ -66,7 +68,7 @@ def blamed_on(path: str) -> Iterator[None]:
     """Turns whatever a config file raises into a UserError that names the last line reached."""
     try:
         yield
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         reached = [
             f.lineno for f in traceback.extract_tb(error.__traceback__) if f.filename == path
         ]

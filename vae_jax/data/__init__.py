@@ -7,7 +7,7 @@ has unless it says others; None: they are chosen by what the images are.
 import os
 from typing import Any, ClassVar
 
-from vae_jax.checks import name_in, path, seed, several, text, whole
+from vae_jax.checks import WIDEST, name_in, path, seed, several, text, whole
 from vae_jax.data import arrays, image_files, mnist, sprites, tfds
 from vae_jax.data.binarization import BINARIZATIONS
 from vae_jax.data.source import Source
@@ -23,7 +23,7 @@ class Arrays:
 
     path: str = host("", path, "the .npz file, or a folder of image files")
     image_size: tuple[int, ...] = host(
-        (), several(whole(1)), "height, width that image files are cut to; (): as they are"
+        (), several(whole(1, WIDEST)), "height, width that image files are cut to; (): as they are"
     )
 
     usual: ClassVar = None

@@ -18,8 +18,8 @@ TO_NPZ = (
     "numpy.savez('mine.npz', train_images=images[:-100], test_images=images[-100:])"
 )
 
-# The errors that zipfile and zlib raise for damaged archives.
-BAD_ARCHIVE = (zipfile.BadZipFile, zlib.error, NotImplementedError)
+# What zipfile and zlib raise for damaged and encrypted archives.
+BAD_ARCHIVE = (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError)
 
 
 def load(path: str) -> Source:
@@ -35,12 +35,12 @@ def load(path: str) -> Source:
         raise UserError(f"{path} holds one array; {TO_NPZ.format(path=path)}")
     if not path:
         raise UserError("dataset.path is empty; dataset.name = 'arrays' needs the path of an .npz")
-    try:
-        with open(path, "rb") as file, np.load(file, allow_pickle=False) as npz:
-            found = {name: npz[name] for name in (*REQUIRED, *OPTIONAL) if name in npz.files}
-            names = ", ".join(npz.files)
-    except (OSError, ValueError, EOFError, TypeError, *BAD_ARCHIVE) as error:
-        raise Unreadable(f"{path} can't be read as an .npz ({error})") from error
+    if not Path(path).is_file():  # a pipe would never end
+        what = "is no file" if Path(path).exists() else "does not exist"
+        raise Unreadable(
+            f"{path} can't be read as an .npz: it {what}; --config.dataset.path says where it is"
+        )
+    found, names = read(path)
     for name in REQUIRED:
         if name not in found:
             raise UserError(
@@ -54,3 +54,21 @@ def load(path: str) -> Source:
         found.get("test_labels"),
         name=path,
     )._replace(name=Path(path).name)
+
+
+def read(path: str) -> tuple[dict[str, np.ndarray], str]:
+    """The arrays of an .npz that have one of our names, and all names in it.
+
+    Raises:
+      Unreadable: it can't be read, or one of these is no array.
+    """
+    try:
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as npz:
+            found = {name: npz[name] for name in (*REQUIRED, *OPTIONAL) if name in npz.files}
+            names = ", ".join(npz.files)
+        for name, array in found.items():
+            if not isinstance(array, np.ndarray):
+                raise TypeError(f"{name} in it is no array")
+    except (OSError, ValueError, EOFError, TypeError, MemoryError, *BAD_ARCHIVE) as error:
+        raise Unreadable(f"{path} can't be read as an .npz ({error})") from error
+    return found, names

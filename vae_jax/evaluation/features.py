@@ -18,7 +18,7 @@ import optax
 from jaxtyping import Array, Float, Int, Key, Shaped
 
 from vae_jax.data import binarization
-from vae_jax.errors import UserError
+from vae_jax.errors import UserError, naming
 from vae_jax.models.model import Params
 from vae_jax.networks import MLP
 from vae_jax.networks.network import Decoder, Encoder
@@ -222,9 +222,10 @@ def save(path: Path | str, space: FeatureSpace) -> None:
     path = Path(path)
     temporary = path.with_name(f".{path.name}.tmp")
     arrays = {"checksum": checksum(space), **space.spec._asdict(), **dict(named(space.params))}
-    with open(temporary, "wb") as file:
-        np.savez(file, **arrays)
-    os.replace(temporary, path)
+    with naming(path):
+        with open(temporary, "wb") as file:
+            np.savez(file, **arrays)
+        os.replace(temporary, path)
 
 
 def load(path: Path | str, image_shape: tuple[int, int, int]) -> FeatureSpace:

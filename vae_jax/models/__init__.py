@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from vae_jax.checks import flag, whole
+from vae_jax.checks import WIDEST, flag, whole
 from vae_jax.keys import choices_of, fact, family, host, section, static
 from vae_jax.models.m2 import M2
 from vae_jax.models.model import Abilities, Model
@@ -25,7 +25,7 @@ class ModelSpec:
     """The config's section `model`."""
 
     kind: Any = family(MODELS, "vae", "the model", key="name")
-    latent_size: int = static(20, whole(1), "dimensions of z")
+    latent_size: int = static(20, whole(1, WIDEST), "dimensions of z")
     encoder: Any = family(
         NETWORKS, "mlp", "the network from x to the parameters of q(z | x)", key="encoder.name"
     )

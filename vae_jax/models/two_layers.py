@@ -6,7 +6,7 @@ References: Burda, Grosse and Salakhutdinov 2015, section 5.1.
 import jax
 from jaxtyping import Array, Float, Int, Key
 
-from vae_jax.checks import several, whole
+from vae_jax.checks import WIDEST, several, whole
 from vae_jax.keys import choice, section, static
 from vae_jax.models.model import NO_START, Abilities, Layer, Model, Start, Take, Trace, Variables
 from vae_jax.networks import MLP
@@ -30,7 +30,7 @@ class TwoLayers:
     top_size: int = static(10, whole(1), "dimensions of the upper layer", key="top.latent_size")
     top_widths: tuple[int, ...] = static(
         (100,),
-        several(whole(1)),
+        several(whole(1, WIDEST)),
         "hidden units between the two layers",
         key="top.widths",
     )

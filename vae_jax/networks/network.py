@@ -18,7 +18,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from vae_jax.checks import several, whole
+from vae_jax.checks import WIDEST, several, whole
 from vae_jax.keys import choice, static
 
 Heads = tuple[tuple[str, int], ...]  # the names of an encoder's outputs, and their sizes
@@ -85,7 +85,7 @@ def group_norm(h, name):
 def widths_key():
     """The key of the sizes of its layers."""
     doc = "hidden units, or channels of a convolution, from the network's input on; (): none"
-    return static((400,), several(whole(1)), doc)
+    return static((400,), several(whole(1, WIDEST)), doc)
 
 
 def activation_key():

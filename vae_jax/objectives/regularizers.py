@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
-from vae_jax.checks import number, several, whole
+from vae_jax.checks import WIDEST, number, several, whole
 from vae_jax.keys import fact, section, static, traced
 from vae_jax.models.model import (
     Model,
@@ -280,7 +280,10 @@ class TotalCorrelationAdversarial:
 
     weight: float = weight_key()
     widths: tuple[int, ...] = static(
-        (256, 256), several(whole(1)), "hidden units, with leaky ReLU", key="discriminator.widths"
+        (256, 256),
+        several(whole(1, WIDEST)),
+        "hidden units, with leaky ReLU",
+        key="discriminator.widths",
     )
     learning_rate: float = traced(
         1e-4,

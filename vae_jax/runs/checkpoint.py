@@ -9,7 +9,7 @@ import time
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -119,6 +119,7 @@ class Checkpoints:
         self.folder = folder
         self.failed = False
         self.keep = keep
+        self.restored: dict[str, Any] = {}  # what was saved beside the restored checkpoint
 
     def __enter__(self) -> "Checkpoints":
         self.quiet = quiet_orbax()
@@ -152,8 +153,11 @@ class Checkpoints:
             if self.failed:  # at exit, asyncio logs the failed save's unread futures
                 logging.getLogger("asyncio").setLevel(logging.CRITICAL)
 
-    def save(self, step: int, progress: Progress) -> None:
+    def save(self, step: int, progress: Progress, beside: dict[str, Any]) -> None:
         """Waits for the previous save, then starts this one. The arrays must not change afterwards.
+
+        Args:
+          beside: what `restored` is after a restore, for JSON.
 
         Raises:
           UserError: this or the previous checkpoint could not be written.
@@ -163,7 +167,9 @@ class Checkpoints:
                 step,
                 args=ocp.args.Composite(
                     arrays=ocp.args.StandardSave(progress),
-                    meta=ocp.args.JsonSave({"crc32": checksum(progress), "format": FORMAT}),
+                    meta=ocp.args.JsonSave(
+                        {"crc32": checksum(progress), "format": FORMAT, "beside": beside}
+                    ),
                 ),
             )
         except Exception as error:
@@ -204,6 +210,7 @@ class Checkpoints:
                 print(f"the checkpoint at step {other} is damaged ({problem}), taking one before")
                 if self.keep is not None:
                     self._put_aside(other)
+            self.restored = meta.get("beside", {})
             return of_saved(found, template)
         if damaged:
             raise UserError(

@@ -10,10 +10,11 @@ import os
 import platform
 import subprocess
 import sys
-from collections.abc import Iterator
+import zlib
+from collections.abc import Iterator, Mapping
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 
@@ -22,9 +23,10 @@ from vae_jax.config.check import check
 from vae_jax.config.decide import as_decided
 from vae_jax.config.schema import differences, flatten, nest
 from vae_jax.data.dataset import other_data
-from vae_jax.errors import UserError
+from vae_jax.errors import UserError, naming
 from vae_jax.keys import Values
 from vae_jax.runs.formats import FORMAT, config_of_today
+from vae_jax.runs.schemas import Environment, Results, Row, decoded, read_json
 
 CONFIG = "config.json"
 ENVIRONMENT = "environment.json"
@@ -41,9 +43,15 @@ PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "ml-collection
 
 def write_text(path: Path, text: str) -> None:
     """Writes the file under a temporary name, then renames it: it is never half-written."""
+    write_bytes(path, text.encode())
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """The same, of bytes."""
     temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text(text)
-    os.replace(temporary, path)
+    with naming(path):
+        temporary.write_bytes(content)
+        os.replace(temporary, path)
 
 
 def write_json(path: Path, content: Any) -> None:
@@ -56,14 +64,6 @@ def or_none(value: float) -> float | None:
     return float(value) if math.isfinite(value) else None
 
 
-def read_json(path: Path) -> Any:
-    """The content of a JSON file. Raises UserError if it can't be read."""
-    try:
-        return json.loads(path.read_text())
-    except (ValueError, OSError) as error:  # not JSON, not UTF-8, not there
-        raise UserError(f"{path} is damaged or can't be read ({error})") from error
-
-
 def read_config(workdir: Path) -> Values:
     """The checked config of the run in `workdir`.
 
@@ -73,9 +73,7 @@ def read_config(workdir: Path) -> Values:
     path = workdir / CONFIG
     if not path.exists():
         raise UserError(f"{workdir} holds no run (no {CONFIG}); train one there first")
-    content = read_json(path)
-    if not isinstance(content, dict):
-        raise UserError(f"{path} is damaged: it holds no config")
+    content = read_json(path, dict[str, Any])
     try:
         return check(nest(config_of_today(flatten(content))), idle_allowed=True)
     except UserError as error:
@@ -112,9 +110,16 @@ def refuse_sweep(workdir: Path) -> None:
 
 def refuse_other_data(workdir: Path, identity: dict[str, Any]) -> None:
     """Raises UserError if the run in `workdir` was started with other data."""
-    if not (workdir / ENVIRONMENT).exists():
-        return
-    different = other_data(read_json(workdir / ENVIRONMENT).get("dataset", {}), identity)
+    if (workdir / ENVIRONMENT).exists():
+        there = read_json(workdir / ENVIRONMENT, Environment)
+        refuse_other_identity(workdir, there, identity)
+
+
+def refuse_other_identity(
+    workdir: Path, there: Mapping[str, Any], identity: dict[str, Any]
+) -> None:
+    """Raises UserError if `there["dataset"]`, if it is there, is of other data."""
+    different = other_data(there.get("dataset", {}), identity)
     if different:
         raise UserError(
             f"the dataset is not the one that the run in {workdir} began on "
@@ -204,7 +209,7 @@ def write_lanes(workdir: Path, lanes: list[dict[str, Any]]) -> None:
 def is_finished(workdir: Path) -> bool:
     """Whether the results in this folder say that its run is finished."""
     path = workdir / RESULTS
-    return path.exists() and read_json(path).get("finished") is True
+    return path.exists() and read_json(path, Results)["finished"]
 
 
 def read_rows(workdir: Path, last_step: int | None = None) -> list[dict[str, Any]]:
@@ -214,18 +219,52 @@ def read_rows(workdir: Path, last_step: int | None = None) -> list[dict[str, Any
       UserError: another line is damaged.
     """
     path = workdir / METRICS
-    lines = path.read_text(errors="replace").splitlines() if path.exists() else []
+    lines = path.read_bytes().splitlines() if path.exists() else []
     rows = []
     for number, line in enumerate(lines, start=1):
         try:
-            row = json.loads(line)
-        except json.JSONDecodeError as error:
+            row = decoded(line, Row, f"{path}, line {number},")
+        except UserError:
             if number == len(lines):
                 break
-            raise UserError(f"{path} is damaged at line {number} ({error})") from error
+            raise
         if last_step is None or row["step"] <= last_step:
             rows.append(row)
     return rows
+
+
+class Rows(NamedTuple):
+    """The part of metrics.jsonl that belongs to a checkpoint."""
+
+    size: int  # bytes
+    crc32: int
+
+
+def rows_so_far(workdir: Path) -> Rows:
+    path = workdir / METRICS
+    content = path.read_bytes() if path.exists() else b""
+    return Rows(len(content), zlib.crc32(content))
+
+
+def restore_rows(workdir: Path, rows: Rows) -> None:
+    """Cuts metrics.jsonl to the rows of a checkpoint, as the resumed run writes the others again.
+
+    Raises:
+      UserError: rows of the checkpoint are missing, or were changed.
+    """
+    path = workdir / METRICS
+    if not path.exists() and rows.size:
+        print(f"{path} is gone: the rows before this step are lost")
+        return
+    content = path.read_bytes() if path.exists() else b""
+    kept = content[: rows.size]
+    if (len(kept), zlib.crc32(kept)) != rows:
+        raise UserError(
+            f"{path} is not what it was at the last checkpoint: rows are missing, or were changed; "
+            "restore it, or remove it to go on without its rows"
+        )
+    if len(content) > len(kept):
+        write_bytes(path, kept)
 
 
 def row_line(row: dict[str, Any]) -> str:
@@ -239,5 +278,5 @@ def cut_rows(workdir: Path, last_step: int) -> None:
 
 
 def append_rows(workdir: Path, rows: list[dict[str, Any]]) -> None:
-    with open(workdir / METRICS, "a") as file:
-        file.write("".join(map(row_line, rows)))
+    with naming(workdir / METRICS), open(workdir / METRICS, "ab") as file:
+        file.write("".join(map(row_line, rows)).encode())

@@ -18,6 +18,7 @@ def load_progress(run: Run) -> Progress:
     if at.exists():
         with Checkpoints(at, keep=None) as checkpoints:
             done = checkpoints.restore(template(run.spec, make_start(run)))
+            folder.refuse_other_identity(run.workdir, checkpoints.restored, run.data.identity)
     if done is None:
         raise UserError(f"{run.workdir} has no checkpoint yet; train it first")
     return done

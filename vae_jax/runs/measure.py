@@ -4,6 +4,7 @@ The result of each metric is stored in the run folder.
 """
 
 import os
+import zipfile
 import zlib
 from typing import Any, NamedTuple
 
@@ -14,6 +15,7 @@ from tqdm import tqdm
 from vae_jax.data.dataset import Split
 from vae_jax.devices.lanes import shard_lanes, to_host
 from vae_jax.devices.processes import is_first
+from vae_jax.errors import naming
 from vae_jax.evaluation.bounds import Terms, bound
 from vae_jax.evaluation.examples import joined, measure_batches
 from vae_jax.evaluation.metrics import METRICS
@@ -25,6 +27,7 @@ from vae_jax.runs import folder
 from vae_jax.runs.checkpoint import Best
 from vae_jax.runs.folder import or_none
 from vae_jax.runs.run import Run, evaluation_labels
+from vae_jax.runs.schemas import Measurement, read_json
 from vae_jax.training.step import State
 from vae_jax.words import count
 
@@ -117,8 +120,11 @@ def measurements(run: Run, best: Best) -> Measurements:
 def stored(run: Run, best: Best, name: str) -> dict[str, Any] | None:
     """What the run folder holds of a metric, if it was measured with these params."""
     path = run.workdir / FOLDER / f"{name}.json"
-    there = folder.read_json(path) if path.exists() else None
-    return there if there and there["settings"]["best_step"] == best_steps(best) else None
+    if not (path.is_file() and zipfile.is_zipfile(path.with_suffix(".npz"))):
+        return None
+    there = read_json(path, Measurement)
+    same = there["settings"]["best_step"] == best_steps(best)
+    return there if same and len(there["lanes"]) == len(run.lanes) else None
 
 
 def best_steps(best: Best) -> list[int]:
@@ -147,8 +153,9 @@ def measured(run: Run, best: Best, name: str, section: Any) -> list[Numbers]:
     if is_first():
         at.mkdir(exist_ok=True)
         temporary = at / f".{name}.tmp.npz"
-        np.savez_compressed(temporary, **arrays)  # type: ignore[arg-type]
-        os.replace(temporary, at / f"{name}.npz")
+        with naming(at / f"{name}.npz"):
+            np.savez_compressed(temporary, **arrays)  # type: ignore[arg-type]
+            os.replace(temporary, at / f"{name}.npz")
         # Written last: this file marks the metric as done.
         folder.write_json(path, {"settings": settings, "lanes": lanes})
     return lanes

@@ -77,8 +77,12 @@ def train_run(
             checkpoints = stack.enter_context(Checkpoints(at, keep))
         state, done = first_progress(run, checkpoints)
         first_step = int(done.state.step[0])
-        if is_first():
-            folder.cut_rows(run.workdir, first_step)
+        if checkpoints:
+            rows = checkpoints.restored.get("rows")
+            if rows:
+                folder.restore_rows(run.workdir, folder.Rows(*rows))
+            else:  # there is no checkpoint yet, or it is of an earlier version
+                folder.cut_rows(run.workdir, first_step)
             introduce(run, first_step, label)
         clock = began - float(done.wall_seconds)
         done = train_lanes_to_end(run, checkpoints, state, done, clock, label, draw)
@@ -91,6 +95,8 @@ def first_progress(run: Run, checkpoints: Checkpoints | None) -> tuple[State, Pr
     """The state on the devices and the progress on the host: restored, or initialised."""
     empty = template(run.spec, make_start(run))
     restored = checkpoints.restore(empty) if checkpoints else None
+    if checkpoints:
+        folder.refuse_other_identity(run.workdir, checkpoints.restored, run.data.identity)
     if any_process(restored is not None):
         done = from_first(restored or empty)
         # A jitted copy: the devices then own the buffers, which the first chunk reuses.
@@ -215,7 +221,8 @@ def train_lanes_to_end(
 def save(run: Run, checkpoints: Checkpoints | None, done: Progress) -> None:
     """Saves a checkpoint and lanes.csv; does nothing except in the first process."""
     if checkpoints:
-        checkpoints.save(int(done.state.step[0]), done)
+        beside = {"rows": folder.rows_so_far(run.workdir), "dataset": run.data.identity}
+        checkpoints.save(int(done.state.step[0]), done, beside)
         folder.write_lanes(run.workdir, lane_rows(run, done))
 
 

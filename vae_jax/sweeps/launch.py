@@ -25,7 +25,7 @@ def launch_local(workdir: Path, workers: int) -> None:
     """Runs `workers` processes on this machine, and waits for them.
 
     Raises:
-      Stopped: SIGTERM or SIGINT was received; the workers were stopped.
+      Stopped: SIGTERM or SIGINT was received, and the workers were stopped; or a signal ended one.
       UserError: a worker ended with a UserError.
     """
     command = [sys.executable, "-m", "vae_jax", "sweep", f"--workdir={workdir}", "--worker"]
@@ -50,6 +50,13 @@ def launch_local(workdir: Path, workers: int) -> None:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+    killed = [
+        f"worker {i} was ended by {signal.Signals(-code).name}"
+        for i, code in enumerate(codes)
+        if code < 0
+    ]
+    if killed:
+        raise Stopped(", ".join(killed))
     if stopped:
         raise Stopped("the workers were stopped and have saved")
     if 2 in codes:

@@ -1,5 +1,6 @@
 """The plan of a sweep: its configs, and which lanes share a compiled program."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -25,6 +26,7 @@ from vae_jax.runs.run import (
     make_program,
     make_run,
 )
+from vae_jax.runs.schemas import Environment, SweepFile, read_json
 
 PROGRAMS = "programs"
 
@@ -215,7 +217,7 @@ def read_sweep(workdir: Path) -> Sweep:
     if not is_sweep(workdir):
         raise UserError(f"{workdir} holds no sweep (no {folder.SWEEP}); start one with --config")
     base = folder.read_config(workdir)
-    content = folder.read_json(workdir / folder.SWEEP)
+    content = read_json(workdir / folder.SWEEP, SweepFile)
     try:
         settings = []
         for setting in content["settings"]:
@@ -225,10 +227,21 @@ def read_sweep(workdir: Path) -> Sweep:
             Program(p["name"], tuple(p["lanes"]), p["padded_latent_size"], p.get("checksum"))
             for p in content["programs"]
         ]
-    except (KeyError, TypeError, UserError) as error:
+        refuse_other_lanes(programs, len(settings) * len(base["training.seeds"]))
+    except UserError as error:
         raise UserError(f"{workdir / folder.SWEEP} is damaged ({error})") from error
     swept = swept_keys(base, settings)
     return Sweep(workdir, base, tuple(settings), swept, tuple(programs))
+
+
+def refuse_other_lanes(programs: list[Program], num_lanes: int) -> None:
+    """Raises UserError unless the names are those of folders, and every lane is in one program."""
+    for program in programs:
+        if not re.fullmatch(r"[0-9]+[a-z]*", program.name):
+            raise UserError(f"{program.name!r} is no name of a program; it should be such as '000'")
+    lanes = sorted(lane for program in programs for lane in program.lanes)
+    if lanes != list(range(num_lanes)) or len({p.name for p in programs}) < len(programs):
+        raise UserError(f"its programs should hold each of the {num_lanes} lanes once")
 
 
 def write_sweep(sweep: Sweep) -> None:
@@ -291,9 +304,10 @@ def runs_without_images(workdir: Path) -> list[Run]:
 
 def recorded_data(workdir: Path) -> Dataset:
     """A stand-in of the dataset that the run in a folder was trained on."""
-    identity = folder.read_json(workdir / folder.ENVIRONMENT)["dataset"]
+    identity = read_json(workdir / folder.ENVIRONMENT, Environment).get("dataset", {})
     if "image_shape" not in identity:
         raise UserError(
-            f"{identity['name']} is gone, and {workdir} does not say the size of its images"
+            f"{identity.get('name', 'the dataset')} is gone, and {workdir} does not say how large "
+            "its images are"
         )
     return without_images(identity)

@@ -5,7 +5,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from vae_jax.errors import UserError
 from vae_jax.runs import folder
+from vae_jax.runs.schemas import Results, read_json
 from vae_jax.runs.summary import summary
 from vae_jax.sweeps.plan import Program, Sweep, refuse_other_checksum
 
@@ -26,7 +28,7 @@ def collect(sweep: Sweep, *, finished: bool = False) -> dict[str, Any]:
         at = sweep.folder(program)
         if folder.is_finished(at):
             lines.append((at / folder.METRICS).read_text())
-            own = folder.read_json(at / folder.RESULTS)
+            own = read_json(at / folder.RESULTS, Results)
             refuse_other_checksum(sweep.workdir, program, own["dataset"])
             own["lanes"] = [lane | {"program": program.name} for lane in own["lanes"]]
             results.append(own)
@@ -70,8 +72,7 @@ def program_rows(sweep: Sweep, program: Program) -> list[dict[str, Any]]:
     at = sweep.folder(program)
     written = {}
     if (at / folder.LANES).exists():
-        with open(at / folder.LANES, newline="") as table:
-            written = {int(row["lane"]): row for row in csv.DictReader(table)}
+        written = {int(row["lane"]): row for row in read_lanes(at / folder.LANES)}
     rows = []
     for lane in map(sweep.lane, program.lanes):
         own = written.get(lane.number, {"status": "waiting", "diverged_step": ""})
@@ -85,6 +86,19 @@ def program_rows(sweep: Sweep, program: Program) -> list[dict[str, Any]]:
                 "program": program.name,
             }
         )
+    return rows
+
+
+def read_lanes(path: Path) -> list[dict[str, str]]:
+    """The rows of lanes.csv. Raises UserError if it is damaged."""
+    try:
+        rows = list(csv.DictReader(path.read_text().splitlines()))
+        for row in rows:
+            int(row["lane"]), row["status"], row["diverged_step"]
+    except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:
+        raise UserError(
+            f"{path} is damaged ({type(error).__name__}: {error}); remove it: it is written anew"
+        ) from error
     return rows
 
 
