@@ -72,10 +72,13 @@ def get_config() -> ConfigDict:
     config.model.decoder.activation = "relu"
     # resnet: of the features, before each activation of a block: none, group
     config.model.decoder.norm = "none"
-    config.model.decoder.output_bias_from_data = False  # start it at the training set's pixel means
+    # How the encoder sees x; auto: by what the images are: raw, standardized, auto
+    config.model.encoder.inputs = "auto"
+    # Start it at the training set's pixel means; always so of real numbers and levels
+    config.model.decoder.output_bias_from_data = False
     # p(x | z); auto: by what the images are: bernoulli, beta, categorical, continuous_bernoulli,
-    # discretized_logistic, discretized_logistic_mixture, gaussian, gaussian_pixel_scale,
-    # gaussian_shared_scale, laplace, negative_binomial, poisson, auto
+    # discretized_logistic, discretized_logistic_mixture, gaussian, gaussian_optimal_scale,
+    # gaussian_pixel_scale, gaussian_shared_scale, laplace, negative_binomial, poisson, auto
     config.model.likelihood = "auto"
     config.model.likelihood_scale = 1.0  # gaussian, laplace: the scale, in units of x
 

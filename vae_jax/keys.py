@@ -93,9 +93,13 @@ def host(
     )
 
 
-def choice(choices: Mapping[str, Any], default: str, doc: str, key: str = "") -> Any:
-    """A static key with a fixed set of names."""
-    return static(default, name_in(choices), doc, key, choices)
+def choice(
+    choices: Mapping[str, Any], default: str, doc: str, key: str = "", by_data: Any = None
+) -> Any:
+    """A static key with a fixed set of names; `by_data`: as of `host`."""
+    return _field(
+        default, check=name_in(choices), doc=doc, key=key, choices=choices, by_data=by_data
+    )
 
 
 def traced(

@@ -31,11 +31,14 @@ def images(dtype=np.uint8, n=50):
 
 
 def test_by_what_the_images_are():
-    assert undecided(ARRAYS) == ["dataset.validation_size", *CHOSEN[:2]]
+    inputs = "model.encoder.inputs"
+    assert set(undecided(ARRAYS)) == {inputs, *CHOSEN}
+    assert decided(ARRAYS, source(images()))[inputs] == "standardized"
+    assert decided(ARRAYS, source(np.round(images(np.float32))))[inputs] == "raw"
     assert chosen(ARRAYS, images()) == ("none", "discretized_logistic", 5)
-    assert chosen(ARRAYS, images(np.float32)) == ("none", "gaussian_shared_scale", 5)
+    assert chosen(ARRAYS, images(np.float32)) == ("none", "gaussian_optimal_scale", 5)
     assert chosen(ARRAYS, np.round(images(np.float32))) == ("none", "bernoulli", 5)
-    assert chosen(ARRAYS, 3 * images(np.float32) - 1) == ("none", "gaussian_shared_scale", 5)
+    assert chosen(ARRAYS, 3 * images(np.float32) - 1) == ("none", "gaussian_optimal_scale", 5)
 
 
 def test_one_choice_that_is_made_leads_to_the_other():
@@ -51,6 +54,7 @@ def test_one_choice_that_is_made_leads_to_the_other():
 
 
 def test_mnist_is_what_it_was():
+    assert decided(PLAIN, source(images()))["model.encoder.inputs"] == "raw"
     assert chosen(PLAIN, images(n=60_000)) == ("dynamic", "bernoulli", 5_000)
     grey = check(mnist_grey.get_config())
     assert chosen(grey, images(n=60_000)) == ("none", "bernoulli", 5_000)
@@ -68,6 +72,7 @@ def test_grey_levels_that_became_floats_are_told():
 
 def test_a_folder_s_choices_are_kept():
     there = ARRAYS | dict(zip(CHOSEN, ("none", "beta", 7), strict=True))
+    there["model.encoder.inputs"] = "raw"
     assert as_decided(ARRAYS, there) == there
     own = ARRAYS | {"model.likelihood": "laplace"}
     assert as_decided(own, there)["model.likelihood"] == "laplace"

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from vae_jax.data.binarization import BINARIZATIONS, BLOCK, sample, sampled_once, scale
-from vae_jax.data.dataset import dataset, mean_image
+from vae_jax.data.dataset import dataset, mean_image, spread
 from vae_jax.data.source import Source
 from vae_jax.errors import UserError
 
@@ -115,3 +115,11 @@ def test_identity_tells_datasets_apart(source):
 def test_a_validation_set_of_nothing_or_everything_is_refused(source, validation_size):
     with pytest.raises(UserError, match=r"dataset.validation_size"):
         made(source, validation_size=validation_size)
+
+
+def test_the_spread_is_the_deviation_from_the_pixel_means(source):
+    split = made(source).train
+    expected = np.sqrt(np.mean(np.var(split.images / 255, axis=0)))
+    assert spread(split, mean_image(split)) == pytest.approx(expected, rel=1e-5)
+    alike = split._replace(images=np.full((4, 6), 9, np.uint8))
+    assert spread(alike, mean_image(alike)) == pytest.approx(1e-3)

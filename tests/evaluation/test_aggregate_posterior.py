@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from vae_jax.evaluation.aggregate_posterior import BLOCK, log_aggregate, surgery
+from vae_jax.evaluation.aggregate_posterior import BLOCK, log_aggregate, moment_matched_kl, surgery
 from vae_jax.probability.gaussian import Gaussian, kl_to_standard_normal
 
 CORRELATION = 0.8
@@ -61,3 +61,13 @@ def test_far_apart_codes_tell_the_example_and_equal_ones_do_not():
     assert found.mutual_information == pytest.approx(0, abs=1e-5)
     assert found.total_correlation == pytest.approx(0, abs=1e-5)
     assert abs(found.dimension_wise_kl - 1.5) < 4.4 * found.dimension_wise_kl_se
+
+
+def test_moments_tell_how_far_the_codes_are_from_the_prior():
+    """KL(N(m, v) || N(0, 1)), by hand; 0 for a unit at the prior."""
+    rng = np.random.default_rng(0)
+    mean_nl = rng.normal(size=(200_000, 3)) * [0.3, 0.8, 0.0] + [0.0, 1.0, 0.0]
+    log_scale_nl = np.broadcast_to(np.log([0.1, 0.6, 1.0]), mean_nl.shape)
+    found = moment_matched_kl(mean_nl.astype(np.float32), log_scale_nl.astype(np.float32))
+    v, m = np.array([0.1, 1.0, 1.0]), np.array([0.0, 1.0, 0.0])
+    np.testing.assert_allclose(found, 0.5 * (v + m**2 - 1 - np.log(v)), atol=0.01)

@@ -18,12 +18,14 @@ from vae_jax.models.model import (
     latents,
     log_joint,
     log_posterior,
+    posterior_mean,
     posterior_means,
     posterior_samples,
     reconstruct,
 )
 from vae_jax.models.vae import VAE
 from vae_jax.objectives.elbo import elbo_terms
+from vae_jax.probability.likelihoods import GaussianOptimalScale
 from vae_jax.probability.priors import LearnedGaussian
 
 RNG = np.random.default_rng(0)
@@ -180,3 +182,34 @@ def test_a_unit_that_is_left_out_is_at_its_prior_s_mean(small_spec):
     x = without.trace(variables, given([z_kbl])).x.mean()
     z_kbl[..., 2] = 2.0
     np.testing.assert_allclose(x, model.trace(variables, given([z_kbl])).x.mean(), rtol=1e-5)
+
+
+def test_standardized_inputs_are_those_of_the_raw_network_on_standardized_images(small_spec):
+    """Images keep their own units outside; the moments are variables, and not trained."""
+    raw, own = make_model(small_spec), make_model(replace(small_spec, inputs="standardized"))
+    x_bd = RNG.random((6, 30)).astype(np.float32)
+    centre_d, scale = x_bd.mean(axis=0), np.float32(0.2)
+    start = Start(centre_d=centre_d, scale=scale)
+    variables = own.init(jax.random.key(0), start)
+    assert set(variables["stats"]) == {"inputs"}
+    plain = raw.init(jax.random.key(0))
+    assert plain["stats"] == {}
+    jax.tree.map(np.testing.assert_array_equal, variables["params"], plain["params"])
+    np.testing.assert_allclose(
+        posterior_mean(own, variables, x_bd),
+        posterior_mean(raw, plain, (x_bd - centre_d) / scale),
+        rtol=1e-5,
+        atol=1e-6,
+    )
+
+
+def test_the_optimal_scale_follows_minibatches_and_not_single_examples(small_spec):
+    model = make_model(replace(small_spec, likelihood=GaussianOptimalScale()))
+    variables = model.init(jax.random.key(0), Start(scale=0.5))
+    x_bd = RNG.random((6, 30)).astype(np.float32)
+    trace = model.trace(variables, posterior_samples(model, jax.random.key(1), 2), x_bd)
+    error = np.mean(np.square(trace.x.loc - x_bd[None]))
+    expected = 0.9 * 0.25 + 0.1 * error
+    np.testing.assert_allclose(trace.stats["likelihood"]["mean_square"], expected, rtol=1e-5)
+    # What is generated or decoded moves nothing.
+    assert model.trace(variables, given([jnp.zeros((1, 1, 4))])).stats == variables["stats"]

@@ -29,6 +29,7 @@ from vae_jax.probability.likelihoods import (
     BernoulliLikelihood,
     BetaLikelihood,
     GaussianLikelihood,
+    GaussianOptimalScale,
     GaussianPixelScale,
     GaussianSharedScale,
     LaplaceLikelihood,
@@ -84,6 +85,9 @@ TABLE = {
         DiscretizedLogisticMixture(), np.float32(COMPONENTS_APART), LEVELS
     ),
     "gaussian": Row(GaussianLikelihood(SCALE), rows([-1.5], [0.2], [3.0]), LINE),
+    "gaussian_optimal_scale": Row(
+        GaussianOptimalScale(), rows([-1.5], [0.2], [3.0]), LINE, {"mean_square": np.float32(0.3)}
+    ),
     "gaussian_pixel_scale": Row(
         GaussianPixelScale(), rows([-1.5, 0.5], [0.2, -1.0], [3.0, 0.0]), LINE
     ),
@@ -222,14 +226,55 @@ def test_finite_value_and_gradient_at_extremes(name):
     assert np.asarray(means).all()
 
 
+def first_params(likelihood, scale):
+    stats = likelihood.init_stats(scale) if hasattr(likelihood, "init_stats") else {}
+    return likelihood.init(scale) | stats
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "discretized_logistic",
+        "gaussian_optimal_scale",
+        "gaussian_pixel_scale",
+        "gaussian_shared_scale",
+    ],
+)
+def test_a_scale_starts_at_that_of_the_data(name):
+    """The standard deviation of x is the one given: no step is lost on finding it."""
+    likelihood, scale = TABLE[name].likelihood, 0.07
+    raw = likelihood.initial_bias(np.full(4, 0.5, np.float32), scale)
+    p = likelihood.distribution(first_params(likelihood, scale), raw)
+    x = jax.vmap(p.sample)(jax.random.split(jax.random.key(0), 4_000))
+    np.testing.assert_allclose(np.std(x, axis=0), scale, rtol=0.06)
+
+
+def test_the_optimal_scale_is_the_root_mean_squared_error():
+    """Where log p(x) is greatest, as a function of the scale."""
+    likelihood = GaussianOptimalScale()
+    mean_kbd, x_bd = RNG.normal(size=(2, 5, 3)).astype(np.float32), np.zeros((5, 3), np.float32)
+    stats = likelihood.init_stats(1.0)
+    for _ in range(200):
+        p = likelihood.distribution(stats, mean_kbd[..., None])
+        stats = likelihood.update(stats, p, x_bd)
+    best = float(np.sqrt(np.mean(np.square(mean_kbd))))
+    assert np.sqrt(stats["mean_square"]) == pytest.approx(best, rel=1e-5)
+
+    def log_prob(scale):
+        p = likelihood.distribution({"mean_square": np.float32(scale**2)}, mean_kbd[..., None])
+        return p.log_prob(x_bd[None]).mean()
+
+    assert log_prob(best) > max(log_prob(0.98 * best), log_prob(1.02 * best))
+
+
 @pytest.mark.parametrize("name", TABLE)
 def test_initial_bias_has_the_mean_it_was_given(name):
     likelihood = TABLE[name].likelihood
 
     @jax.jit
     def start(mean_d):
-        raw = likelihood.initial_bias(mean_d)
-        return raw, likelihood.distribution(likelihood.init(), raw).mean()
+        raw = likelihood.initial_bias(mean_d, 0.2)
+        return raw, likelihood.distribution(first_params(likelihood, 0.2), raw).mean()
 
     given = np.float32([0.02, 0.1, 0.5, 0.9, 0.98, 0.0, 1.0])
     raw, mean = start(given)
@@ -261,6 +306,8 @@ def scipy_log_prob(name, raw, x):
         return stats.beta.logpdf(x, mean * c, (1 - mean) * c)
     if name == "gaussian":
         return stats.norm.logpdf(x, raw[:, 0], SCALE)
+    if name == "gaussian_optimal_scale":
+        return stats.norm.logpdf(x, raw[:, 0], np.sqrt(0.3))
     if name == "gaussian_pixel_scale":
         return stats.norm.logpdf(x, raw[:, 0], np.exp(raw[:, 1]))
     if name == "gaussian_shared_scale":

@@ -1,5 +1,5 @@
-"""What a config leaves to its data: the binarisation, the likelihood, the size of the validation
-set.
+"""What a config leaves to its data: the binarisation, the likelihood, how the encoder sees x, and
+the size of the validation set.
 
 A run folder's config holds what was decided.
 """
@@ -15,13 +15,13 @@ from vae_jax.keys import Values
 from vae_jax.probability.likelihoods import LIKELIHOODS
 
 BINARIZATION, LIKELIHOOD = "dataset.binarization", "model.likelihood"
-VALIDATION_SIZE = "dataset.validation_size"
+VALIDATION_SIZE, INPUTS = "dataset.validation_size", "model.encoder.inputs"
 AUTO = "auto"
 # {kind of images: the likelihood that suits them}.
 BY_KIND = {
     "binary": "bernoulli",
     "levels": "discretized_logistic",
-    "real": "gaussian_shared_scale",
+    "real": "gaussian_optimal_scale",
 }
 MOST_VALIDATION, LEAST_PARTS = 5_000, 5  # that many images, if they are at most a fifth of all
 
@@ -57,6 +57,9 @@ def decided(values: Values, source: Source) -> Values:
         values[LIKELIHOOD] = usual[1]
     elif LIKELIHOOD in left:
         values[LIKELIHOOD] = likelihood(values[BINARIZATION], source)
+    if INPUTS in left:
+        support = LIKELIHOODS[values[LIKELIHOOD]].support  # type: ignore[attr-defined]
+        values[INPUTS] = "standardized" if support in ("real", "levels") else "raw"
     if VALIDATION_SIZE in left:
         n = len(source.train_images)
         values[VALIDATION_SIZE] = (

@@ -158,6 +158,7 @@ def other_data(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
     return [f"{key}: {old[key]!r} there, {new.get(key)!r} here" for key in different]
 
 
+LEAST_SPREAD = 1e-3  # of images that are all alike
 COLOURS = {1: "grey", 3: "colour"}
 
 
@@ -215,3 +216,13 @@ def mean_image(split: Split) -> np.ndarray:
         mean += split.images[start : start + BLOCK].sum(axis=0, dtype=np.float64)
     mean /= len(split.images)
     return (mean / 255 if split.images.dtype == np.uint8 else mean).astype(np.float32)
+
+
+def spread(split: Split, mean_d: np.ndarray) -> np.float32:
+    """The root mean square of what the pixels differ from their means, in units of x."""
+    total = 0.0
+    for start in range(0, len(split.images), BLOCK):
+        block = split.images[start : start + BLOCK].astype(np.float64)
+        block = block / 255 if split.images.dtype == np.uint8 else block
+        total += np.square(block - mean_d).sum()
+    return np.float32(max(math.sqrt(total / split.images.size), LEAST_SPREAD))

@@ -89,3 +89,16 @@ def surgery(key: Key[Array, ""], q: Gaussian, num_samples: int) -> Surgery:
     parts = [np.asarray(part, np.float64) for part in surgery_samples(key, q, num_samples)]
     errors = [part.std(ddof=1) / np.sqrt(num_samples) for part in parts]
     return Surgery(*(float(part.mean()) for part in parts), *map(float, errors))
+
+
+def moment_matched_kl(
+    mean_nl: Float[Array, "n l"], log_scale_nl: Float[Array, "n l"]
+) -> Float[Array, " l"]:
+    """KL(N(m, v) || N(0, 1)) of each unit, nats; m and v are those of the aggregate posterior.
+
+    v = Var_x[mean] + E_x[scale^2]. It is at most the unit's KL(q(z_l) || p(z_l)), and equal to it
+    where q(z_l) is a Gaussian.
+    """
+    mean_l = jnp.mean(mean_nl, axis=0)
+    variance_l = jnp.var(mean_nl, axis=0) + jnp.mean(jnp.exp(2 * log_scale_nl), axis=0)
+    return 0.5 * (variance_l + jnp.square(mean_l) - 1 - jnp.log(variance_l))

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from vae_jax.checks import WIDEST, flag, whole
-from vae_jax.keys import choices_of, fact, family, host, section, static
+from vae_jax.keys import choice, choices_of, fact, family, host, section, static
+from vae_jax.models.inputs import INPUTS
 from vae_jax.models.m2 import M2
 from vae_jax.models.model import Abilities, Model
 from vae_jax.models.two_layers import TwoLayers
@@ -32,10 +33,17 @@ class ModelSpec:
     decoder: Any = family(
         NETWORKS, "mlp", "the network from z to the parameters of p(x | z)", key="decoder.name"
     )
+    inputs: str = choice(
+        INPUTS,
+        "raw",
+        "how the encoder sees x; auto: by what the images are",
+        "encoder.inputs",
+        "auto",
+    )
     output_bias_from_data: bool = host(
         False,
         flag,
-        "start it at the training set's pixel means",
+        "start it at the training set's pixel means; always so of real numbers and levels",
         key="decoder.output_bias_from_data",
     )
     likelihood: Any = family(
@@ -48,6 +56,11 @@ class ModelSpec:
     @property
     def abilities(self) -> Abilities:
         return self.kind.abilities
+
+    @property
+    def has_scale(self) -> bool:
+        """Whether x has a scale of its own: real numbers, and levels."""
+        return self.likelihood.support in ("real", "levels")
 
     def named(self) -> str:
         """The chosen model, prior and posterior, in the syntax of the config."""

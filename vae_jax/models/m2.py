@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key
 
 from vae_jax.keys import section
+from vae_jax.models.inputs import seen
 from vae_jax.models.model import NO_START, Abilities, Model, Start, Take, Trace, Variables
 from vae_jax.models.vae import one_layer_abilities, posterior_key, prior_key, vae
 
@@ -49,7 +50,8 @@ class M2:
         ) -> Trace:
             if x_bd is None:
                 return own.trace(variables, take, None, label_b)
-            logits_bc = classifier.apply(variables["params"]["classifier"], x_bd)["label"]
+            seen_bd = seen(variables["stats"], x_bd)
+            logits_bc = classifier.apply(variables["params"]["classifier"], seen_bd)["label"]
             label_b = jnp.argmax(logits_bc, axis=-1) if label_b is None else label_b
             return own.trace(variables, take, x_bd, label_b)._replace(y=logits_bc)
 

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
 from vae_jax.probability.divergences import kl_divergence
@@ -32,6 +33,8 @@ class Start(NamedTuple):
 
     mean_d: Any = None  # [d], pixel means that set the decoder's output bias; None: it starts at 0
     examples_nd: Any = None  # [n, d], initial pseudo-inputs of a prior
+    scale: Any = np.float32(1)  # of the pixels around their means
+    centre_d: Any = None  # [d], pixel means that the encoder's inputs are centred at; None: 0
 
 
 NO_START = Start()  # takes nothing from it

@@ -8,6 +8,7 @@ from jaxtyping import Array, Float, Int, Key
 
 from vae_jax.checks import WIDEST, several, whole
 from vae_jax.keys import choice, section, static
+from vae_jax.models.inputs import init_stats, likelihood_params, seen, updated_stats
 from vae_jax.models.model import NO_START, Abilities, Layer, Model, Start, Take, Trace, Variables
 from vae_jax.networks import MLP
 from vae_jax.networks.network import ACTIVATIONS
@@ -61,15 +62,17 @@ class TwoLayers:
 
         def init(key: Key[Array, ""], start: Start = NO_START) -> Variables:
             keys = jax.random.split(key, 4)
-            output_bias = None if start.mean_d is None else likelihood.initial_bias(start.mean_d)
+            output_bias = (
+                None if start.mean_d is None else likelihood.initial_bias(start.mean_d, start.scale)
+            )
             params = {
                 "encoder": encoder.init(keys[0]),
                 "decoder": decoder.init(keys[1], output_bias),
-                "likelihood": likelihood.init(),
+                "likelihood": likelihood.init(start.scale),
                 "posterior": top_encoder.init(keys[2]),
                 "prior": top_decoder.init(keys[3]),
             }
-            return {"params": params, "stats": {}}
+            return {"params": params, "stats": init_stats(spec, start)}
 
         def q_top(params, h1_kbl) -> DiagonalGaussian:
             outputs = top_encoder.apply(params["posterior"], h1_kbl.reshape(-1, bottom_size))
@@ -92,25 +95,24 @@ class TwoLayers:
             x_bd: Float[Array, "b d"] | None = None,
             label_b: Int[Array, " b"] | None = None,
         ) -> Trace:
-            params, p2 = variables["params"], StandardNormal(None, 1, top_size)
+            params, stats = variables["params"], variables["stats"]
+            p2 = StandardNormal(None, 1, top_size)
             if x_bd is None:
                 h2_kbl, log_h2_kb = take(0, None, p2)
                 p1 = p_bottom(params, h2_kbl)
                 h1_kbl, log_h1_kb = take(1, None, p1)
                 q1 = q2 = None
             else:
-                q1 = BottomUp(*diagonal_of(encoder.apply(params["encoder"], x_bd)))
+                q1 = BottomUp(*diagonal_of(encoder.apply(params["encoder"], seen(stats, x_bd))))
                 h1_kbl, log_h1_kb = take(1, q1, None)
                 q2 = q_top(params, h1_kbl)
                 h2_kbl, log_h2_kb = take(0, q2, p2)
                 p1 = p_bottom(params, h2_kbl)
             raw = decoder.apply(params["decoder"], h1_kbl.reshape(-1, bottom_size))
             raw = raw.reshape(*h1_kbl.shape[:2], *raw.shape[1:])
-            return Trace(
-                (Layer(h2_kbl, log_h2_kb, q2, p2), Layer(h1_kbl, log_h1_kb, q1, p1)),
-                likelihood.distribution(params["likelihood"], raw),
-                stats=variables["stats"],
-            )
+            x = likelihood.distribution(likelihood_params(variables), raw)
+            layers = (Layer(h2_kbl, log_h2_kb, q2, p2), Layer(h1_kbl, log_h1_kb, q1, p1))
+            return Trace(layers, x, stats=updated_stats(spec, stats, x, x_bd))
 
         return Model(init, trace, num_layers=2)
 

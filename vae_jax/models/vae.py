@@ -12,6 +12,7 @@ from jaxtyping import Array, Float, Int, Key
 
 from vae_jax.checks import flag
 from vae_jax.keys import family, section, static
+from vae_jax.models.inputs import init_stats, likelihood_params, seen, updated_stats
 from vae_jax.models.model import NO_START, Abilities, Layer, Model, Start, Take, Trace, Variables
 from vae_jax.probability import gaussian
 from vae_jax.probability.distributions import DiagonalGaussian
@@ -93,30 +94,33 @@ def vae(spec, prior, posterior, num_classes: int) -> Model:
 
     def init(key: Key[Array, ""], start: Start = NO_START) -> Variables:
         encoder_key, decoder_key, prior_key = jax.random.split(key, 3)
-        output_bias = None if start.mean_d is None else likelihood.initial_bias(start.mean_d)
+        output_bias = (
+            None if start.mean_d is None else likelihood.initial_bias(start.mean_d, start.scale)
+        )
         params = {
             "encoder": encoder.init(encoder_key, mask_l),
             "decoder": decoder.init(decoder_key, output_bias, mask_l),
-            "likelihood": likelihood.init(),
+            "likelihood": likelihood.init(start.scale),
             "prior": prior.init(prior_key, spec.latent_size, num_classes, start.examples_nd),
             "posterior": posterior.init(jax.random.fold_in(prior_key, 0), spec.latent_size),
         }
-        return {"params": params, "stats": {}}
+        return {"params": params, "stats": init_stats(spec, start)}
 
-    def encode(params, x_bd: Float[Array, "b d"], label_b=None):
+    def encode(variables, x_bd: Float[Array, "b d"], label_b=None):
+        params, x_bd = variables["params"], seen(variables["stats"], x_bd)
         outputs = encoder.apply(params["encoder"], x_bd, context(label_b))
         outputs = {head: gaussian.masked(output, mask_l) for head, output in outputs.items()}
         return posterior.distribution(params["posterior"], outputs, mask_l)
 
-    def decode(params, z_kbl: Float[Array, "k b l"], label_b, p):
+    def decode(variables, z_kbl: Float[Array, "k b l"], label_b, p):
         # One batch axis: with two, XLA transposes the activations for the gradients of the weights.
         flat = gaussian.masked(z_kbl.reshape(-1, spec.latent_size), mask_l)
         if mask_l is not None and isinstance(p, DiagonalGaussian):  # 0 is the mean of all others
             mean_kbl = jnp.broadcast_to(jax.lax.stop_gradient(p.mean()), z_kbl.shape)
             flat += gaussian.masked(mean_kbl.reshape(flat.shape), 1 - mask_l)
-        raw = decoder.apply(params["decoder"], flat, context(label_b, len(z_kbl)))
+        raw = decoder.apply(variables["params"]["decoder"], flat, context(label_b, len(z_kbl)))
         raw = raw.reshape(*z_kbl.shape[:2], *raw.shape[1:])
-        return likelihood.distribution(params["likelihood"], raw)
+        return likelihood.distribution(likelihood_params(variables), raw)
 
     def trace(
         variables: Variables,
@@ -124,13 +128,14 @@ def vae(spec, prior, posterior, num_classes: int) -> Model:
         x_bd: Float[Array, "b d"] | None = None,
         label_b: Int[Array, " b"] | None = None,
     ) -> Trace:
-        params = variables["params"]
-        q = None if x_bd is None else encode(params, x_bd, label_b)
+        prior_params, stats = variables["params"]["prior"], variables["stats"]
+        q = None if x_bd is None else encode(variables, x_bd, label_b)
         label_b = label_b if num_classes else None
         shape = Shape(1 if label_b is None else len(label_b), spec.latent_size, mask_l)
-        p = prior.distribution(params["prior"], lambda x: encode(params, x), label_b, shape)
+        p = prior.distribution(prior_params, lambda x: encode(variables, x), label_b, shape)
         z_kbl, log_q_kb = take(0, q, p)
         layer = Layer(z_kbl, log_q_kb, q, p)
-        return Trace((layer,), decode(params, z_kbl, label_b, p), stats=variables["stats"])
+        x = decode(variables, z_kbl, label_b, p)
+        return Trace((layer,), x, stats=updated_stats(spec, stats, x, x_bd))
 
     return Model(init, trace)

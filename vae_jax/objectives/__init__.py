@@ -77,8 +77,10 @@ def weights_at(objective: Objective, step: Any) -> Weights:
     (cyclical).
     """
     step = jnp.asarray(step, jnp.float32)
-    cycles = jnp.floor(step / objective.warmup_cycle)  # 0 if the cycle is infinite
-    in_cycle = step - jnp.where(cycles > 0, cycles * objective.warmup_cycle, 0.0)
+    # No infinity is multiplied by 0, which jax_debug_nans would find.
+    endless = jnp.isinf(objective.warmup_cycle)
+    cycle = jnp.where(endless, 1.0, objective.warmup_cycle)
+    in_cycle = step - jnp.where(endless, 0.0, jnp.floor(step / cycle) * cycle)
     beta = objective.beta * ramp(in_cycle, objective.warmup_steps)
     return Weights(objective.num_samples, beta, step)
 

@@ -60,7 +60,9 @@ class M2Bound:
         )
         kl_y_b = negative_entropy_b + math.log(num_classes)
 
-        wrong = -jnp.sum(known_bc * log_q_bc) / jnp.maximum(jnp.sum(is_known_b), 1)
+        wrong = -jnp.sum(known_bc * log_q_bc) / jnp.maximum(
+            jnp.sum(is_known_b, dtype=jnp.float32), 1
+        )
         value = jnp.mean(-reconstruction_b + weights.beta * kl_z_b + kl_y_b)
         value += self.classification_weight * wrong
         return Loss(value, terms_of(reconstruction_b, kl_z_b + kl_y_b, trace), trace)

@@ -59,4 +59,5 @@ class Player(NamedTuple):
 def ramp(step: Scalar, over: Scalar):
     """min(1, step / over): the fraction of a linear rise over `over` steps; 1 if over is 0."""
     # If over is 0, the ratio at step 0 is 1 / 1.
-    return jnp.minimum(1.0, jnp.maximum(step, over == 0) / jnp.maximum(over, 1))
+    step = jnp.asarray(step, jnp.float32)
+    return jnp.minimum(1.0, jnp.maximum(step, jnp.float32(over == 0)) / jnp.maximum(over, 1))

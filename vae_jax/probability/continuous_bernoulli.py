@@ -68,13 +68,13 @@ class ContinuousBernoulliLikelihood:
     params_per_dim: ClassVar = 1
     support: ClassVar = "unit"
 
-    def init(self):
+    def init(self, scale=1.0):
         return {}
 
     def distribution(self, params, raw) -> ContinuousBernoulli:
         return ContinuousBernoulli(raw[..., 0])
 
-    def initial_bias(self, mean_d: Float[Array, " d"]) -> Float[Array, "d 1"]:
+    def initial_bias(self, mean_d: Float[Array, " d"], scale=1.0) -> Float[Array, "d 1"]:
         """Of means clipped to 0.01 to 0.99.
 
         Beyond, its slope in eta, mean^2, is too small to train.

@@ -49,13 +49,13 @@ class PoissonLikelihood:
     params_per_dim: ClassVar = 1
     support: ClassVar = "counts"
 
-    def init(self):
+    def init(self, scale=1.0):
         return {}
 
     def distribution(self, params, raw) -> Poisson:
         return Poisson(log_mean_of(raw[..., 0]))
 
-    def initial_bias(self, mean_d: Float[Array, " d"]) -> Float[Array, "d 1"]:
+    def initial_bias(self, mean_d: Float[Array, " d"], scale=1.0) -> Float[Array, "d 1"]:
         return jnp.log(255 * inside(mean_d))[:, None]
 
 
@@ -95,13 +95,13 @@ class NegativeBinomialLikelihood:
     params_per_dim: ClassVar = 2
     support: ClassVar = "counts"
 
-    def init(self):
+    def init(self, scale=1.0):
         return {}
 
     def distribution(self, params, raw) -> NegativeBinomial:
         log_r = jnp.clip(raw[..., 1], MIN_LOG_R, MAX_LOG_R)
         return NegativeBinomial(log_mean_of(raw[..., 0]), log_r)
 
-    def initial_bias(self, mean_d: Float[Array, " d"]) -> Float[Array, "d 2"]:
+    def initial_bias(self, mean_d: Float[Array, " d"], scale=1.0) -> Float[Array, "d 2"]:
         log_mean = jnp.log(255 * inside(mean_d))
         return jnp.stack([log_mean, jnp.zeros_like(log_mean)], axis=-1)

@@ -13,7 +13,6 @@ LEVELS = 256
 MIXTURE_COMPONENTS = 5
 # Scales from a thirtieth of a grey level to seven times the whole range.
 MIN_LOG_SCALE, MAX_LOG_SCALE = -9.0, 2.0
-START_LOG_SCALE = -1.0
 
 
 def level_of(x: Float[Array, "*shape"]) -> Int[Array, "*shape"]:
@@ -52,13 +51,13 @@ class CategoricalLikelihood:
     params_per_dim: ClassVar = LEVELS
     support: ClassVar = "levels"
 
-    def init(self):
+    def init(self, scale=1.0):
         return {}
 
     def distribution(self, params, raw) -> Categorical:
         return Categorical(raw)
 
-    def initial_bias(self, mean_d: Float[Array, " d"]) -> Float[Array, "d 256"]:
+    def initial_bias(self, mean_d: Float[Array, " d"], scale=1.0) -> Float[Array, "d 256"]:
         """The logits of highest entropy with that mean: a slope times n / 255."""
 
         def logits_of(slope_d):
@@ -100,7 +99,7 @@ class Logistics(NamedTuple):
         n = jnp.broadcast_to(n, shape)
         log_weights, loc, log_scale = (jnp.broadcast_to(leaf, shape) for leaf in self)
         steepness = jnp.exp(-log_scale)
-        low, gap = ((n - 0.5) / 255 - loc) * steepness, steepness / 255
+        low, gap = ((n.astype(jnp.float32) - 0.5) / 255 - loc) * steepness, steepness / 255
         log_p = jnp.where(
             n == 0,
             -softplus(-low - gap),
@@ -137,15 +136,15 @@ class DiscretizedLogistic:
     params_per_dim: ClassVar = 2
     support: ClassVar = "levels"
 
-    def init(self):
+    def init(self, scale=1.0):
         return {}
 
     def distribution(self, params, raw) -> Logistics:
         log_scale = jnp.clip(raw[..., 1:], MIN_LOG_SCALE, MAX_LOG_SCALE)
         return Logistics(jnp.zeros_like(log_scale), raw[..., :1], log_scale)
 
-    def initial_bias(self, mean_d: Float[Array, " d"]) -> Float[Array, "d 2"]:
-        return logistics_bias(self, mean_d, jnp.zeros(1), [])
+    def initial_bias(self, mean_d: Float[Array, " d"], scale=1.0) -> Float[Array, "d 2"]:
+        return logistics_bias(self, mean_d, scale, jnp.zeros(1), [])
 
 
 @section
@@ -155,7 +154,7 @@ class DiscretizedLogisticMixture:
     params_per_dim: ClassVar = 3 * MIXTURE_COMPONENTS
     support: ClassVar = "levels"
 
-    def init(self):
+    def init(self, scale=1.0):
         return {}
 
     def distribution(self, params, raw) -> Logistics:
@@ -163,18 +162,19 @@ class DiscretizedLogisticMixture:
         log_scale = jnp.clip(log_scale, MIN_LOG_SCALE, MAX_LOG_SCALE)
         return Logistics(jax.nn.log_softmax(logits, axis=-1), loc, log_scale)
 
-    def initial_bias(self, mean_d: Float[Array, " d"]) -> Float[Array, "d 15"]:
+    def initial_bias(self, mean_d: Float[Array, " d"], scale=1.0) -> Float[Array, "d 15"]:
         shape = (len(mean_d), MIXTURE_COMPONENTS)
         apart = jnp.linspace(-0.2, 0.2, MIXTURE_COMPONENTS)
-        return logistics_bias(self, mean_d, apart, [jnp.zeros(shape)])
+        return logistics_bias(self, mean_d, scale, apart, [jnp.zeros(shape)])
 
 
-def logistics_bias(likelihood, mean_d, apart_c, head) -> Array:
+def logistics_bias(likelihood, mean_d, scale, apart_c, head) -> Array:
     """Components of equal scale with offsets `apart_c`, shifted together to the given mean."""
+    log_scale = jnp.log(scale * jnp.sqrt(3.0) / jnp.pi)  # a logistic's deviation is pi / sqrt(3)
 
     def raw_of(centre_d):
         loc = centre_d[:, None] + apart_c[None]
-        return jnp.concatenate([*head, loc, jnp.full_like(loc, START_LOG_SCALE)], axis=-1)
+        return jnp.concatenate([*head, loc, jnp.full_like(loc, log_scale)], axis=-1)
 
     def mean_of(centre_d):
         return likelihood.distribution({}, raw_of(centre_d)).mean()

@@ -5,9 +5,16 @@ A likelihood p(x | z) is a section. x [..., d] is float32, images scaled to [0, 
     params_per_dim         p: the number of decoder outputs per dimension
     support                its x: "binary" (0 or 1), "unit" (0 to 1), "real", "levels"
                            (n / 255 of whole n up to 255) or "counts" (n / 255 of any whole n)
-    init()                 its own params, trained with the model; {} for most
+    init(scale)            its own params, trained with the model; {} for most
     distribution(params, raw [..., d, p]) -> p(x | z)
-    initial_bias(mean [d]) -> raw [d, p] with this mean: an initial output bias of the decoder
+    initial_bias(mean [d], scale) -> raw [d, p] with this mean: an initial output bias of the
+                           decoder; where it has a scale, with that standard deviation
+
+`scale` is that of the data around their means; 1 where nothing is known of them. One whose params
+are not trained but follow the data has, beside,
+
+    init_stats(scale)      the params before the first step
+    update(stats, p, x)    those after a minibatch x [b, d] and its p(x | z) [k, b, d]
 
 and its distribution, a pytree of parameters [..., d],
 

@@ -63,13 +63,13 @@ class BernoulliLikelihood:
     params_per_dim: ClassVar = 1
     support: ClassVar = "binary"
 
-    def init(self):
+    def init(self, scale=1.0):
         return {}
 
     def distribution(self, params, raw) -> Bernoulli:
         return Bernoulli(raw[..., 0])
 
-    def initial_bias(self, mean_d: Float[Array, " d"]) -> Float[Array, "d 1"]:
+    def initial_bias(self, mean_d: Float[Array, " d"], scale=1.0) -> Float[Array, "d 1"]:
         return logit(inside(mean_d))[:, None]
 
 
@@ -100,13 +100,13 @@ class GaussianLikelihood:
     params_per_dim: ClassVar = 1
     support: ClassVar = "real"
 
-    def init(self):
+    def init(self, scale=1.0):
         return {}
 
     def distribution(self, params, raw) -> Normal:
         return Normal(raw[..., 0], jnp.broadcast_to(jnp.log(self.scale), raw.shape[:-1]))
 
-    def initial_bias(self, mean_d: Float[Array, " d"]) -> Float[Array, "d 1"]:
+    def initial_bias(self, mean_d: Float[Array, " d"], scale=1.0) -> Float[Array, "d 1"]:
         return mean_d[:, None]
 
 
@@ -120,14 +120,48 @@ class GaussianSharedScale:
     params_per_dim: ClassVar = 1
     support: ClassVar = "real"
 
-    def init(self):
-        return {"log_scale": jnp.zeros(())}
+    def init(self, scale=1.0):
+        return {"log_scale": jnp.log(jnp.float32(scale))}
 
     def distribution(self, params, raw) -> Normal:
         log_scale = jnp.clip(params["log_scale"], -MAX_LOG_SCALE, MAX_LOG_SCALE)
         return Normal(raw[..., 0], jnp.broadcast_to(log_scale, raw.shape[:-1]))
 
-    def initial_bias(self, mean_d: Float[Array, " d"]) -> Float[Array, "d 1"]:
+    def initial_bias(self, mean_d: Float[Array, " d"], scale=1.0) -> Float[Array, "d 1"]:
+        return mean_d[:, None]
+
+
+RATE = 0.1  # of the running mean of the squared error
+
+
+@section
+class GaussianOptimalScale:
+    """sum_d log N(x; mean, scale^2), with the one scale for all pixels that fits best.
+
+    It is the root mean squared error of the means: a running mean over minibatches, without a
+    gradient. The gradient of the means is that of -d/2 log(mean squared error).
+
+    References: Rybkin, Daniilidis and Levine 2021, section 4.1 (optimal sigma-VAE).
+    """
+
+    params_per_dim: ClassVar = 1
+    support: ClassVar = "real"
+
+    def init(self, scale=1.0):
+        return {}
+
+    def init_stats(self, scale=1.0):
+        return {"mean_square": jnp.square(jnp.float32(scale))}
+
+    def update(self, stats, p: "Normal", x_bd: Float[Array, "b d"]):
+        mean_square = jax.lax.stop_gradient(jnp.mean(jnp.square(p.loc - x_bd[None])))
+        return {"mean_square": (1 - RATE) * stats["mean_square"] + RATE * mean_square}
+
+    def distribution(self, params, raw) -> Normal:
+        log_scale = 0.5 * jnp.log(jnp.maximum(params["mean_square"], jnp.exp(-2 * MAX_LOG_SCALE)))
+        return Normal(raw[..., 0], jnp.broadcast_to(log_scale, raw.shape[:-1]))
+
+    def initial_bias(self, mean_d: Float[Array, " d"], scale=1.0) -> Float[Array, "d 1"]:
         return mean_d[:, None]
 
 
@@ -138,14 +172,14 @@ class GaussianPixelScale:
     params_per_dim: ClassVar = 2
     support: ClassVar = "real"
 
-    def init(self):
+    def init(self, scale=1.0):
         return {}
 
     def distribution(self, params, raw) -> Normal:
         return Normal(raw[..., 0], jnp.clip(raw[..., 1], -MAX_LOG_SCALE, MAX_LOG_SCALE))
 
-    def initial_bias(self, mean_d: Float[Array, " d"]) -> Float[Array, "d 2"]:
-        return beside_zero(mean_d)
+    def initial_bias(self, mean_d: Float[Array, " d"], scale=1.0) -> Float[Array, "d 2"]:
+        return beside_zero(mean_d) + jnp.array([[0.0, 1.0]]) * jnp.log(scale)
 
 
 def beside_zero(value_d: Float[Array, " d"]) -> Float[Array, "d 2"]:
@@ -181,13 +215,13 @@ class LaplaceLikelihood:
     params_per_dim: ClassVar = 1
     support: ClassVar = "real"
 
-    def init(self):
+    def init(self, scale=1.0):
         return {}
 
     def distribution(self, params, raw) -> Laplace:
         return Laplace(raw[..., 0], jnp.broadcast_to(jnp.log(self.scale), raw.shape[:-1]))
 
-    def initial_bias(self, mean_d: Float[Array, " d"]) -> Float[Array, "d 1"]:
+    def initial_bias(self, mean_d: Float[Array, " d"], scale=1.0) -> Float[Array, "d 1"]:
         return mean_d[:, None]
 
 
@@ -234,7 +268,7 @@ class BetaLikelihood:
     params_per_dim: ClassVar = 2
     support: ClassVar = "unit"
 
-    def init(self):
+    def init(self, scale=1.0):
         return {}
 
     def distribution(self, params, raw) -> Beta:
@@ -244,7 +278,7 @@ class BetaLikelihood:
             jnp.clip(raw[..., 1], MIN_LOG_CONCENTRATION, MAX_LOG_CONCENTRATION),
         )
 
-    def initial_bias(self, mean_d: Float[Array, " d"]) -> Float[Array, "d 2"]:
+    def initial_bias(self, mean_d: Float[Array, " d"], scale=1.0) -> Float[Array, "d 2"]:
         return beside_zero(logit(inside(mean_d))) + jnp.array([[0.0, 1.0]])
 
 
@@ -256,6 +290,7 @@ LIKELIHOODS = {
     "discretized_logistic": DiscretizedLogistic,
     "discretized_logistic_mixture": DiscretizedLogisticMixture,
     "gaussian": GaussianLikelihood,
+    "gaussian_optimal_scale": GaussianOptimalScale,
     "gaussian_pixel_scale": GaussianPixelScale,
     "gaussian_shared_scale": GaussianSharedScale,
     "laplace": LaplaceLikelihood,

@@ -130,6 +130,14 @@ def remarks(results: dict[str, Any]) -> list[str]:
             "elbo and kl are of corrupted inputs, as trained; latents, surgery and nll encode the "
             "clean ones"
         )
+    far = [lane for lane in results["lanes"] if lane.get("far_from_prior")]
+    if far:
+        worst = max(far, key=lambda lane: lane["aggregate_posterior_kl"])
+        lines.append(
+            f"the codes of {count(len(far), 'lane')} are far from the prior (lane {worst['lane']}: "
+            f"at least {worst['aggregate_posterior_kl']:.1f} nats): samples from the prior will "
+            "not look like the data; see docs/photographs.md"
+        )
     for name, reason in results.get("not_measured", {}).items():
         lines.append(f"{name} could not be measured: {reason}")
     return lines

@@ -12,6 +12,7 @@ FORMAT = 2
 
 # Config keys added since, with the value that reproduces the earlier behaviour.
 ADDED: dict[str, Any] = {
+    "model.encoder.inputs": "raw",
     "training.keep": "best",
     "dataset.image_size": (),
     "evaluation.gaps.images": 100,  # any value: these metrics did not exist

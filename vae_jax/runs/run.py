@@ -13,7 +13,7 @@ from vae_jax.config.decide import decided, undecided
 from vae_jax.config.needs import refuse_data
 from vae_jax.config.schema import SOURCE_KEYS
 from vae_jax.data.binarization import scale
-from vae_jax.data.dataset import Dataset, Split, dataset, mean_image
+from vae_jax.data.dataset import Dataset, Split, dataset, mean_image, spread
 from vae_jax.data.source import Source
 from vae_jax.devices.lanes import Layout, layout, replicate, shard_lanes
 from vae_jax.errors import UserError
@@ -215,8 +215,17 @@ def evaluation_labels(run: Run, split: Split) -> np.ndarray | None:
 
 def make_start(run: Run) -> Start:
     """What the initial params take from the training set."""
-    from_data = run.config.model.output_bias_from_data
-    return Start(mean_image(run.data.train) if from_data else None, first_examples(run))
+    model = run.config.model
+    start = Start(examples_nd=first_examples(run))
+    centred, from_data = model.inputs != "raw", model.output_bias_from_data or model.has_scale
+    if not (centred or from_data):
+        return start
+    mean_d = mean_image(run.data.train)
+    return start._replace(
+        mean_d=mean_d if from_data else None,
+        centre_d=mean_d if centred else None,
+        scale=spread(run.data.train, mean_d) if centred or model.has_scale else start.scale,
+    )
 
 
 def on_devices(run: Run) -> tuple[Spec, Layout, RunKeys, Examples]:

@@ -9,15 +9,19 @@ import numpy as np
 
 from vae_jax.data.binarization import scale
 from vae_jax.devices.lanes import shard_lanes, to_host
-from vae_jax.evaluation.bounds import KL_BY_UNIT
+from vae_jax.evaluation.aggregate_posterior import moment_matched_kl
+from vae_jax.evaluation.bounds import BY_UNIT, LOG_SCALE_BY_UNIT, MEAN_BY_UNIT, Terms
 from vae_jax.evaluation.metrics import METRICS
 from vae_jax.evaluation.metrics.metric import Column, standard_error
 from vae_jax.models.model import posterior_means
 from vae_jax.objectives import is_the_bound
+from vae_jax.probability.distributions import StandardNormal
 from vae_jax.runs.checkpoint import Best, Progress, diverged_step, status
 from vae_jax.runs.folder import or_none, read_rows
 from vae_jax.runs.measure import evaluate_state, evaluated_objective, measurements
 from vae_jax.runs.run import Run, lane_model, lane_objective
+
+FAR = 0.5  # nats a latent unit
 
 ALWAYS = (
     Column("bound", of_likelihood=True),
@@ -37,7 +41,8 @@ def results(run: Run, done: Progress) -> dict[str, Any]:
     """The test-set results of the best of every lane."""
     best = shard_lanes(run.layout, done.best)
     found = evaluate_state(run, best, run.data.test)
-    terms = to_host(run.layout, {n: term for n, term in found.items() if n != KL_BY_UNIT})
+    terms = to_host(run.layout, {n: term for n, term in found.items() if n not in BY_UNIT})
+    away_k = away_from_prior(run, found)
     terms_kn = {name: term.astype(np.float64) for name, term in terms.items()}
     step = int(done.state.step[0])
     finished = step >= run.total_steps or bool((done.state.diverged_step >= 0).all())
@@ -69,6 +74,8 @@ def results(run: Run, done: Progress) -> dict[str, Any]:
                 "kl": or_none(terms_kn["kl"][lane].mean()),
                 "accuracy": accuracy(run, done.best, lane),
                 "bits_per_dim": bits_per_dim(run, bound_n),
+                "aggregate_posterior_kl": away_k[lane],
+                "far_from_prior": is_far(away_k[lane], own.values["model.latent_size"]),
                 **more.lanes[lane],
             }
         )
@@ -90,6 +97,23 @@ def results(run: Run, done: Progress) -> dict[str, Any]:
         "dataset": run.data.identity,
         "wall_seconds": round(float(done.wall_seconds), 3),
     }
+
+
+def away_from_prior(run: Run, terms: Terms) -> list[float | None]:
+    """At least KL(q(z) || p(z)) of each lane, nats; None for other priors than the standard normal.
+
+    q(z): the aggregate posterior of the test set.
+    """
+    if MEAN_BY_UNIT not in terms or run.spec.model.abilities.prior_type is not StandardNormal:
+        return [None] * len(run.lanes)
+    moments = terms[MEAN_BY_UNIT], terms[LOG_SCALE_BY_UNIT]
+    kl_kl = to_host(run.layout, jax.jit(jax.vmap(moment_matched_kl))(*moments))
+    return [or_none(kl_l.sum(dtype=np.float64)) for kl_l in kl_kl]
+
+
+def is_far(kl: float | None, latent_size: int) -> bool:
+    """Whether samples from the prior are not what the decoder was trained on."""
+    return kl is not None and kl > max(1.0, FAR * latent_size)
 
 
 def bound_named(run: Run) -> str:

@@ -16,7 +16,7 @@ from vae_jax.data.dataset import described
 from vae_jax.devices.lanes import shard_lanes, to_host
 from vae_jax.devices.processes import any_process, from_first, is_first
 from vae_jax.errors import Stopped
-from vae_jax.evaluation.bounds import KL_BY_UNIT
+from vae_jax.evaluation.bounds import KL_BY_UNIT, LOG_SCALE_BY_UNIT, MEAN_BY_UNIT
 from vae_jax.objectives import annealed_step, is_the_bound, validation_score
 from vae_jax.runs import folder, progress
 from vae_jax.runs.checkpoint import (
@@ -34,6 +34,7 @@ from vae_jax.training.loop import Chunk, train_chunks
 from vae_jax.training.step import Metrics, State
 from vae_jax.words import count
 
+OF_THE_CODES = (MEAN_BY_UNIT, LOG_SCALE_BY_UNIT)  # which validation does not need
 DRAW_SECONDS = 60  # least time between two plots of the training curves
 
 
@@ -190,7 +191,10 @@ def train_lanes_to_end(
             diverged, snapshot, validation = copied(state.diverged_step), None, None
             if validates(run, chunk):
                 snapshot = copied(state)
-                validation = evaluate_state(run, snapshot, run.data.validation)
+                terms = evaluate_state(run, snapshot, run.data.validation)
+                validation = {
+                    name: term for name, term in terms.items() if name not in OF_THE_CODES
+                }
             if pending:
                 done = settle(pending, done)
                 due = pending.validation is not None and time.monotonic() > drawn + DRAW_SECONDS

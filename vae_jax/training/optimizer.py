@@ -43,8 +43,9 @@ def scale_by_adam(b1, b2, eps) -> optax.GradientTransformation:
         count = state.count + 1
         mu = jax.tree.map(lambda m, g: b1 * m + (1 - b1) * g, state.mu, gradients)
         nu = jax.tree.map(lambda v, g: b2 * v + (1 - b2) * jnp.square(g), state.nu, gradients)
-        root = jnp.sqrt(1 - b2**count)
-        size = root / (1 - b1**count)
+        steps = count.astype(jnp.float32)
+        root = jnp.sqrt(1 - b2**steps)
+        size = root / (1 - b1**steps)
         direction = jax.tree.map(lambda m, v: size * m / (jnp.sqrt(v) + root * eps), mu, nu)
         return direction, state._replace(count=count, mu=mu, nu=nu)
 
@@ -126,7 +127,7 @@ class Cosine:
     total_steps: Any = fact(lambda facts: facts.total_steps, is_static=False)
 
     def __call__(self, step: Int[Array, ""]) -> Float[Array, ""]:
-        progress = jnp.minimum(1.0, step / self.total_steps)
+        progress = jnp.minimum(1.0, step.astype(jnp.float32) / self.total_steps)
         wave = 0.5 * (1 + jnp.cos(jnp.pi * progress))
         return self.final_fraction + (1 - self.final_fraction) * wave
 
@@ -139,7 +140,8 @@ class Stepwise:
     decay_factor: float = traced(0.1, number(0, 1, open_low=True), "factor on it at each boundary")
 
     def __call__(self, step: Int[Array, ""]) -> Float[Array, ""]:
-        return self.decay_factor ** jnp.sum(step >= self.boundaries)
+        passed = step.astype(jnp.float32) >= self.boundaries
+        return self.decay_factor ** jnp.sum(passed, dtype=jnp.float32)
 
 
 OPTIMIZERS = {"adam": Adam, "adamax": AdaMax, "adamw": AdamW, "rmsprop": RMSProp, "sgd": SGD}

@@ -1,0 +1,47 @@
+"""What a model takes from the data and does not train: how the encoder sees x, and a scale.
+
+It is kept in the variables, under "stats".
+"""
+
+from typing import Any
+
+import jax.numpy as jnp
+
+from vae_jax.models.model import Params, Start
+
+INPUTS = {
+    "raw": "x as it is",
+    "standardized": "centred at the training set's pixel means, and divided by its scale",
+}
+
+
+def init_stats(spec: Any, start: Start) -> Params:
+    """The stats before the first step; {} for most models."""
+    stats: Params = {}
+    if spec.inputs == "standardized":
+        height, width, channels = spec.image_shape
+        zeros = jnp.zeros(height * width * channels)
+        centre_d = zeros if start.centre_d is None else jnp.asarray(start.centre_d)
+        stats["inputs"] = {"mean": centre_d, "scale": jnp.float32(start.scale)}
+    if hasattr(spec.likelihood, "init_stats"):
+        stats["likelihood"] = spec.likelihood.init_stats(start.scale)
+    return stats
+
+
+def seen(stats: Params, x_bd):
+    """x [b, d] as the encoder sees it."""
+    if "inputs" not in stats:
+        return x_bd
+    return (x_bd - stats["inputs"]["mean"][None]) / stats["inputs"]["scale"]
+
+
+def likelihood_params(variables: dict[str, Params]) -> Params:
+    """The params of the likelihood: those that are trained, and those that follow the data."""
+    return variables["params"]["likelihood"] | variables["stats"].get("likelihood", {})
+
+
+def updated_stats(spec: Any, stats: Params, p: Any, x_bd) -> Params:
+    """The stats after a minibatch x [b, d], whose p(x | z) is p; x None: unchanged."""
+    if x_bd is None or "likelihood" not in stats:
+        return stats
+    return stats | {"likelihood": spec.likelihood.update(stats["likelihood"], p, x_bd)}
