@@ -35,7 +35,8 @@ usage: vae-jax VERB FLAGS
       Trains every config that the file's sweep(hyper) gives, in as few programs as there can be.
       The same command goes on with a sweep that was stopped or killed; without --config, a worker
       joins the one in the folder.
-      --dry_run                     prints programs, lanes, steps and memory, and stops there
+      --dry_run                     prints programs, lanes and steps, and stops there; with
+                                    --memory, compiles them and prints the memory they need
       --worker                      trains programs, and leaves the table and plots to another
       --launcher=local --workers=4  so many workers as processes of this machine
       --launcher=slurm --workers=4  so many jobs [--partition=NAME --minutes=240 --gpus=1]
@@ -50,9 +51,11 @@ usage: vae-jax VERB FLAGS
       --write                       prints configs/default.py, every key with its meaning, instead
 
 flags:
-  --config=FILE       a config file; configs/ holds them, configs/default.py explains every key
+  --config=FILE       a config file, or the name of one in configs/; configs/default.py explains
+                      every key
   --config.KEY=VALUE  overrides one key: --config.model.latent_size=10
                       --config.training.seeds=0,1,2 --config.model.encoder.widths=512,256
+  --seeds=5           the seeds 0 to 4, a lane each
   --workdir=FOLDER    the run folder, made if it is not there
   --nocache           compiles everything anew, and keeps nothing of it in ~/.cache/vae_jax
 
@@ -60,6 +63,7 @@ exit codes: 0 done; 2 a mistake in the command, config, data or folder; 1 anythi
 """
 
 
+SEEDS = "training.seeds"
 OVERRIDE = r"--?(no)?config\."  # how a flag begins that overrides a config key
 
 
@@ -72,14 +76,21 @@ class Command(NamedTuple):
     flags: flags.FlagValues
 
 
+def define_seeds(values: flags.FlagValues) -> None:
+    flags.DEFINE_integer("seeds", None, "how many, from 0", lower_bound=1, flag_values=values)
+
+
 def define_train(values: flags.FlagValues) -> None:
+    define_seeds(values)
     flags.DEFINE_string("coordinator", None, "HOST:PORT of process 0", flag_values=values)
     flags.DEFINE_integer("num_processes", None, "how many share the run", flag_values=values)
     flags.DEFINE_integer("process_id", None, "which of them this is", flag_values=values)
 
 
 def define_sweep(values: flags.FlagValues) -> None:
+    define_seeds(values)
     flags.DEFINE_bool("dry_run", False, "print the plan only", flag_values=values)
+    flags.DEFINE_bool("memory", False, "with what it needs; compiles it", flag_values=values)
     flags.DEFINE_bool("worker", False, "train programs only", flag_values=values)
     flags.DEFINE_enum("launcher", None, ["local", "slurm"], "who works", flag_values=values)
     flags.DEFINE_integer("workers", None, "how many", lower_bound=1, flag_values=values)
@@ -138,7 +149,24 @@ def parse(
         raise unknown_override(overrides, config) from error
     except (flags.Error, IndexError, TypeError, ValueError) as error:
         raise UserError(f"{one_line(error)}; see configs/default.py") from error
+    set_seeds(config, own, list(map(overridden, overrides)))
     return Command(config, names, workdir, own)
+
+
+def set_seeds(config: ConfigDict, own: flags.FlagValues, overrides: list[str]) -> None:
+    """Sets the seeds 0 to n - 1 of --seeds=n; says what one number given as seeds means."""
+    count = own["seeds"].value if "seeds" in own else None
+    if count is not None and SEEDS in overrides:
+        raise UserError(f"--seeds={count} and --config.{SEEDS} are two ways to say one thing")
+    if count is not None:
+        config.training.seeds = tuple(range(count))
+    elif SEEDS in overrides and len(config.training.seeds) == 1:
+        (seed,) = config.training.seeds
+        print(
+            f"vae-jax: one lane, of seed {seed}; --seeds={max(seed, 2)} is for the seeds from 0 to "
+            f"{max(seed, 2) - 1}",
+            file=sys.stderr,
+        )
 
 
 def unknown_override(overrides: list[str], config: ConfigDict) -> UserError:
@@ -205,6 +233,8 @@ def evaluate(arguments: Sequence[str]) -> None:
 def sweep(arguments: Sequence[str]) -> None:
     command = parse(arguments, config_there, define_sweep)
     own = command.flags
+    if own.memory and not own.dry_run:
+        raise UserError("--memory is for --dry_run")
     if own.workers and not own.launcher:
         raise UserError(f"--workers={own.workers} needs --launcher=local or --launcher=slurm")
     with jax_started(command):
@@ -234,7 +264,15 @@ def plan_and_run(command: Command) -> None:
         with blamed_on(own.config):
             overrides = command.names["sweep"](hyper)
         plan = make_sweep(check(command.config), overrides, command.workdir, data)
-    run(command.workdir, plan, data, dry_run=own.dry_run, only_work=own.worker, launch=start)
+    run(
+        command.workdir,
+        plan,
+        data,
+        dry_run=own.dry_run,
+        with_memory=own.memory,
+        only_work=own.worker,
+        launch=start,
+    )
 
 
 def report(arguments: Sequence[str]) -> None:

@@ -37,6 +37,7 @@ def sweep(
     data: Datasets,
     *,
     dry_run: bool = False,
+    with_memory: bool = False,
     only_work: bool = False,
     launch: Callable[[Path], None] | None = None,
 ) -> None:
@@ -46,7 +47,8 @@ def sweep(
       workdir: the sweep's folder.
       plan: what to train; None: the sweep in the folder.
       data: the datasets loaded so far.
-      dry_run: print the plan, with the memory it needs, and touch nothing.
+      dry_run: print the plan, and touch nothing.
+      with_memory: the plan says what memory it needs, for which its programs are compiled.
       only_work: only train programs; another process prints the plan and makes table and plots.
       launch: starts workers and waits for them; None: this process is the worker.
 
@@ -58,7 +60,7 @@ def sweep(
     if plan is None:
         plan = read_sweep(workdir)
     if dry_run:
-        print(described(plan, data, with_memory=True))
+        print(described(plan, data, with_memory=with_memory))
         return
     there = open_sweep(plan)
     if only_work:

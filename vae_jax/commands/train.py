@@ -7,19 +7,30 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import jax
+import numpy as np
+
 from vae_jax.commands.evaluate import evaluate_best
+from vae_jax.config.build import make_spec
 from vae_jax.config.check import check
 from vae_jax.config.schema import nest
 from vae_jax.devices.processes import is_first
+from vae_jax.errors import UserError
+from vae_jax.keys import Values
+from vae_jax.objectives import annealed_step
 from vae_jax.reports.drawing import attempted
 from vae_jax.reports.run_figures import draw_training_curves
 from vae_jax.runs import folder, progress
-from vae_jax.runs.run import make_run
+from vae_jax.runs.run import Run, lane_objective, make_run
 from vae_jax.runs.train import lane_rows, train_run
+
+ENDLESS = 10**12  # steps: more than any run has
 
 
 def train(config: Mapping[str, Any], workdir: Path) -> None:
     """Trains `config`, or resumes it, with `workdir` as its run folder.
+
+    A run of fewer epochs goes on to more, if its schedules allow that.
 
     Raises:
       UserError: a mistake in the config, the data or the folder; nothing was touched.
@@ -29,20 +40,44 @@ def train(config: Mapping[str, Any], workdir: Path) -> None:
     values = check(config)
     folder.refuse_sweep(workdir)
     values = folder.as_there(workdir, values)
-    folder.refuse_other_config(workdir, values)
-    if folder.is_finished(workdir):
+    there = folder.shorter_run(workdir, values)
+    if there is None:
+        folder.refuse_other_config(workdir, values)
+    if there is None and folder.is_finished(workdir):
         print(f"{workdir} holds a finished run of this config; there is nothing to do")
         return
     if values["log.tensorboard"]:
         progress.TensorBoard(workdir, 0)  # raises if its package is missing
     run = make_run(values, workdir)
     folder.refuse_other_data(workdir, run.data.identity)
+    if there is not None:
+        refuse_other_schedule(run, there)
     with folder.locked(workdir) if is_first() else contextlib.nullcontext():
         if is_first():
-            folder.refuse_other_config(workdir, run.values)  # another process may have been faster
+            if there is None:
+                folder.refuse_other_config(workdir, run.values)  # another process may be faster
+            else:
+                folder.mark_unfinished(workdir)
             folder.start(workdir, lane_rows(run, None), run.data.identity)
             folder.write_json(workdir / folder.CONFIG, nest(run.values))
         done = train_run(
             run, began, draw=partial(attempted, "training curves", draw_training_curves)
         )
         evaluate_best(run, done)
+
+
+def refuse_other_schedule(run: Run, there: Values) -> None:
+    """Raises UserError if the run of the config `there` can't go on to the end of this one.
+
+    What it did so far has to be what a run of this length does.
+    """
+    old = make_spec([there | {"training.seeds": run.values["training.seeds"]}], run.data)
+    new = make_spec([run.values], run.data)
+    same = jax.tree.map(np.array_equal, old, new)
+    before, warmup = there["training.num_epochs"], annealed_step(lane_objective(run, 0), ENDLESS)
+    if not all(jax.tree.leaves(same)) or warmup > before * run.spec.steps_per_epoch:
+        raise UserError(
+            f"{run.workdir} holds a run of {before} epochs, and its learning rate, warm-up or "
+            f"capacity is another in one of {run.values['training.num_epochs']}; take another "
+            "--workdir"
+        )

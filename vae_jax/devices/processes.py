@@ -1,6 +1,7 @@
 """One run over several processes: all of them compute, and only the first one writes."""
 
 import os
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -8,6 +9,9 @@ import numpy as np
 from jax.experimental import multihost_utils
 
 from vae_jax.errors import UserError
+
+# What jax reads to join the tasks of a SLURM step.
+SLURM_STEP = ("SLURM_JOB_ID", "SLURM_STEP_NODELIST", "SLURM_PROCID", "SLURM_LOCALID")
 
 
 class Processes(NamedTuple):
@@ -24,7 +28,7 @@ def initialize(processes: Processes) -> None:
     Call it before anything is computed.
 
     Raises:
-      UserError: only some of the three flags are given.
+      UserError: only some of the three flags are given, or of the environment's settings.
     """
     coordinator, number, own = processes
     if coordinator is not None and number is not None and own is not None:
@@ -38,8 +42,38 @@ def initialize(processes: Processes) -> None:
             "one run over several processes needs --coordinator=HOST:PORT, --num_processes and "
             "--process_id, all three"
         )
-    elif int(os.environ.get("SLURM_STEP_NUM_TASKS", "1")) > 1:
+    elif (tasks := slurm_tasks(os.environ)) > 1:
+        host = os.environ["SLURM_STEP_NODELIST"]
+        print(f"waiting for the {tasks} tasks of the SLURM step on {host}", flush=True)
         _join()
+
+
+def slurm_tasks(environment: Mapping[str, str]) -> int:
+    """How many tasks the SLURM step of this process has; 1 outside of one.
+
+    Raises:
+      UserError: it has several, but the environment does not say which this is, or says nonsense.
+    """
+    given = environment.get("SLURM_STEP_NUM_TASKS", "1")
+    tasks = whole_number("SLURM_STEP_NUM_TASKS", given)
+    if tasks <= 1:
+        return 1
+    missing = [name for name in SLURM_STEP if not environment.get(name)]
+    if missing:
+        raise UserError(
+            f"SLURM_STEP_NUM_TASKS={given} says that {given} processes share this run, but "
+            f"{', '.join(missing)} is not set; start it with srun, or unset SLURM_STEP_NUM_TASKS"
+        )
+    own = whole_number("SLURM_PROCID", environment["SLURM_PROCID"])
+    if own >= tasks:
+        raise UserError(f"SLURM_PROCID={own} should be below SLURM_STEP_NUM_TASKS={tasks}")
+    return tasks
+
+
+def whole_number(name: str, given: str) -> int:
+    if not given.isdecimal():
+        raise UserError(f"{name}={given} in the environment should be a whole number")
+    return int(given)
 
 
 def _join(*processes) -> None:

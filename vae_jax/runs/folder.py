@@ -35,6 +35,7 @@ METRICS = "metrics.jsonl"
 RESULTS = "results.json"
 CHECKPOINTS = "checkpoints"
 FIGURES = "figures"
+EPOCHS = "training.num_epochs"
 LOCK = ".lock"
 SWEEP = "sweep.json"
 
@@ -100,6 +101,21 @@ def refuse_other_config(workdir: Path, values: Values) -> None:
 def as_there(workdir: Path, values: Values) -> Values:
     """The config, with the choices that it leaves to the data as the run in `workdir` made them."""
     return as_decided(values, read_config(workdir)) if (workdir / CONFIG).exists() else values
+
+
+def shorter_run(workdir: Path, values: Values) -> Values | None:
+    """The config of the run in `workdir`, if it is the same but for fewer epochs."""
+    if not (workdir / CONFIG).exists():
+        return None
+    there = read_config(workdir)
+    fewer = there[EPOCHS] < values[EPOCHS]
+    return there if fewer and not differences(there | {EPOCHS: values[EPOCHS]}, values) else None
+
+
+def mark_unfinished(workdir: Path) -> None:
+    """Makes results.json say that its run is not finished, if it is there."""
+    if (workdir / RESULTS).exists():
+        write_json(workdir / RESULTS, read_json(workdir / RESULTS, Results) | {"finished": False})
 
 
 def refuse_sweep(workdir: Path) -> None:

@@ -26,6 +26,7 @@ from vae_jax.objectives import Objective
 from vae_jax.runs import folder
 from vae_jax.runs.checkpoint import Best
 from vae_jax.runs.folder import or_none
+from vae_jax.runs.progress import lines
 from vae_jax.runs.run import Run, evaluation_labels
 from vae_jax.runs.schemas import Measurement, read_json
 from vae_jax.training.step import State
@@ -201,15 +202,20 @@ def measure_split(
     if is_first():
         lanes, images = count(len(run.lanes), "lane"), count(n, "image")
         print(f"{name}: {lanes} x {images}, each {metric.cost}", flush=True)
-    parts = [
-        to_host(run.layout, batch)
-        for batch in tqdm(
-            batches,
-            desc=name,
-            total=-(-n // batch_size),
-            unit=f" x {batch_size} images",
-            disable=None if is_first() else True,
-            dynamic_ncols=True,
-        )
-    ]
+    parts: list[Arrays] = []
+
+    def so_far() -> str:
+        return f"{name}: {min(len(parts) * batch_size, n):,} of {n:,} images"
+
+    bar = tqdm(
+        batches,
+        desc=name,
+        total=-(-n // batch_size),
+        unit=f" x {batch_size} images",
+        disable=None if is_first() else True,
+        dynamic_ncols=True,
+    )
+    with lines(so_far):
+        for batch in bar:
+            parts.append(to_host(run.layout, batch))
     return {key: np.concatenate([part[key] for part in parts], axis=1)[:, :n] for key in parts[0]}

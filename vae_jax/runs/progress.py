@@ -1,5 +1,9 @@
 """What a run shows while it trains: a progress bar and, if chosen, TensorBoard events."""
 
+import contextlib
+import sys
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +12,7 @@ from tqdm import tqdm
 from vae_jax.devices.processes import is_first
 from vae_jax.errors import UserError
 
+LINE_SECONDS = 30.0  # between two lines in a log
 # The entries of a row that are not metrics.
 HEAD = ("lane", "seed", "step", "epoch", "split", "pseudo_likelihood")
 
@@ -24,13 +29,49 @@ def bar(total_steps: int, first_step: int, label: str | None) -> tqdm:
     )
 
 
-def describe(bar: tqdm, rows: list[dict[str, Any]], prefix: str) -> None:
-    """Shows the mean bound over lanes of the newest validation rows."""
+@contextlib.contextmanager
+def lines(status: Callable[[], str], every: float = LINE_SECONDS) -> Iterator[None]:
+    """Inside, and without a terminal for a bar, prints status() on stderr every so many seconds."""
+    if sys.stderr.isatty() or not is_first():
+        yield
+        return
+    over = threading.Event()
+
+    def tell() -> None:
+        while not over.wait(every):
+            print(status(), file=sys.stderr, flush=True)
+
+    thread = threading.Thread(target=tell, name="progress", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+def status(step: int, first_step: int, total_steps: int, seconds: float, more: str) -> str:
+    """A line for a log: how far it is, what was last measured, and about how long it takes.
+
+    seconds: since the first step of this process.
+    """
+    taken = step - first_step
+    left = seconds / taken * (total_steps - step) if taken else None
+    parts = [f"step {step:,} of {total_steps:,}", more]
+    parts.append("" if left is None else f"about {round(left / 60)} min left")
+    return ", ".join(part for part in parts if part)
+
+
+def describe(bar: tqdm, rows: list[dict[str, Any]], prefix: str) -> str:
+    """Shows the mean bound over lanes of the newest validation rows, and returns the words."""
     own = "objective" if any("objective" in row for row in rows) else "bound"
     bounds = [row[own] for row in rows if row[own] is not None]
-    if bounds:
-        name = "elbo" if all(row[own] == row["elbo"] for row in rows) else own
-        bar.set_postfix_str(f"validation {prefix}{name} {sum(bounds) / len(bounds):.2f}")
+    if not bounds:
+        return ""
+    name = "elbo" if all(row[own] == row["elbo"] for row in rows) else own
+    said = f"validation {prefix}{name} {sum(bounds) / len(bounds):.2f}"
+    bar.set_postfix_str(said)
+    return said
 
 
 class TensorBoard:

@@ -154,20 +154,30 @@ def train_lanes_to_end(
     stopping = False
     drawn = time.monotonic()
 
+    began, last_step, said = time.monotonic(), first_step, ""
+
+    def so_far() -> str:
+        line = progress.status(
+            last_step, first_step, run.total_steps, time.monotonic() - began, said
+        )
+        return f"program {label}: {line}" if label else line
+
     def settle(pending: Pending, done: Progress) -> Progress:
         """Logs a finished chunk and, if it was validated, saves a checkpoint."""
+        nonlocal last_step, said
         pending = Pending(*pending[:2], *to_host(run.layout, pending[2:]))
         rows = train_rows(run, pending)
         if pending.validation is not None:
             means, scores = validation_means(run, pending.validation)
             validation = validation_rows(run, pending, means)
-            progress.describe(bar, validation, "pseudo-" if run.pseudo else "")
+            said = progress.describe(bar, validation, "pseudo-" if run.pseudo else "")
             rows += validation
         if is_first():
             folder.append_rows(run.workdir, rows)
         if tensorboard:
             tensorboard.write(rows)
         bar.update(pending.num_steps)
+        last_step = pending.step
         if pending.validation is not None and pending.snapshot is not None:
             counts = pending.step >= annealed_steps(run)
             best, best_bound = better(
@@ -178,7 +188,11 @@ def train_lanes_to_end(
             save(run, checkpoints, done)
         return done
 
-    with progress.bar(run.total_steps, first_step, label) as bar, stop_on_signal() as stop:
+    with (
+        progress.bar(run.total_steps, first_step, label) as bar,
+        progress.lines(so_far),
+        stop_on_signal() as stop,
+    ):
         while True:
             stopping = any_process(stop.is_set())
             if stopping or (done.state.diverged_step >= 0).all():
