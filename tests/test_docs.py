@@ -6,20 +6,26 @@ checked. README's first command is run to its end by noxfile.py.
 
 import configparser
 import contextlib
-import functools
 import importlib.util
+import os
 import re
 import shlex
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from tests.conftest import values_of, write_tiny_npz
 from vae_jax import cli
 from vae_jax.commands import evaluate, sweep, train
 from vae_jax.config.check import check
 from vae_jax.config.listing import families
-from vae_jax.config.schema import nest
+from vae_jax.config.schema import SOURCE_KEYS, nest
+from vae_jax.data.source import Source
 from vae_jax.reports import sweep_report
 from vae_jax.runs import folder, run
 
@@ -48,12 +54,16 @@ def commands(page: Path) -> list[str]:
 COMMANDS = [(page.name, command) for page in PAGES for command in commands(page)]
 
 
-@functools.cache
-def loaded(items: tuple):
-    return make_dataset(dict(items))
+SOURCES: dict[tuple, Source] = {}
+load_source = run.Datasets.source
 
 
-make_dataset = run.make_dataset
+def loaded(values):
+    """The config's data, loaded once for all commands."""
+    key = tuple(values[name] for name in SOURCE_KEYS)
+    if key not in SOURCES:
+        SOURCES[key] = load_source(run.Datasets(), values)
+    return SOURCES[key]
 
 
 @pytest.fixture(scope="module")
@@ -61,6 +71,10 @@ def folder_of_a_reader(tmp_path_factory):
     at = tmp_path_factory.mktemp("docs")
     (at / "configs").symlink_to(ROOT / "configs")
     write_tiny_npz(at / "mine.npz")
+    (at / "pictures").mkdir()
+    for name in "abcd":
+        image = Image.fromarray(np.full((40, 50), ord(name), np.uint8))
+        image.save(at / "pictures" / f"{name}.png")
     return at
 
 
@@ -68,7 +82,8 @@ def folder_of_a_reader(tmp_path_factory):
 def place(folder_of_a_reader, monkeypatch):
     """A folder with the configs, and the work of `vae-jax` replaced by nothing."""
     monkeypatch.chdir(folder_of_a_reader)
-    monkeypatch.setattr(run, "make_dataset", lambda values: loaded(tuple(values.items())))
+    monkeypatch.setattr(run.Datasets, "source", lambda self, values: loaded(values))
+    monkeypatch.setenv("HOME", str(folder_of_a_reader))
     nothing = [
         *((train, name) for name in ("train_run", "evaluate_best")),
         *((evaluate, name) for name in ("load_progress", "evaluate_best")),
@@ -158,3 +173,51 @@ def test_every_name_that_can_be_chosen_is_in_the_docs():
             continue
         for name in own.choices:
             assert f"`{name}`" in text, (key, name)
+
+
+def applied(text: str, diff: list[str]) -> str:
+    """The text with a diff: each removed line is replaced by the lines added around it.
+
+    Lines that are added before a removed line, and after the lines that replace the one before it,
+    start with a decorator.
+    """
+    groups: list[tuple[str, list[str]]] = []  # (removed line, what replaces it)
+    before: list[str] = []
+    for line in diff:
+        if line.startswith("-"):
+            groups.append((line[1:], [*before]))
+            before = []
+        elif groups and not line.startswith("+@") and not before:
+            groups[-1][1].append(line[1:])
+        else:
+            before.append(line[1:])
+    if not groups:
+        return text + "\n".join([*before, ""])
+    for removed, added in groups:
+        assert text.count(removed + "\n") == 1, removed
+        text = text.replace(removed + "\n", "\n".join(added) + "\n")
+    return text
+
+
+def test_diffs_apply_and_what_they_add_is_there(tmp_path):
+    """Word by word, to a copy of the package, in a process of its own."""
+    shutil.copytree(ROOT / "vae_jax", tmp_path / "vae_jax", ignore=lambda *_: ["mnist_files"])
+    for page in PAGES:
+        for body in blocks(page, ("diff",)):
+            for part in body.split("+++ ")[1:]:
+                name, *lines = part.splitlines()
+                path = tmp_path / name
+                text = path.read_text() if path.exists() else ""
+                path.write_text(applied(text, lines))
+    code = (
+        "from vae_jax.config.check import check; from vae_jax.runs.run import Datasets; "
+        "from vae_jax.config.schema import KEYS, nest; "
+        "values = {name: key.default for name, key in KEYS.items()}; "
+        "values |= {'dataset.name': 'stripes', 'objective.name': 'pairs', "
+        "'objective.num_samples': 2}; values = check(nest(values)); "
+        "values = Datasets().decided(values); print(values['model.likelihood'])"
+    )
+    environment = {**os.environ, "PYTHONPATH": f"{tmp_path}:{ROOT}"}
+    command = [sys.executable, "-c", code]
+    said = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert said.stdout == "bernoulli\n", said.stderr

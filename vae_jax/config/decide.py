@@ -9,6 +9,7 @@ from typing import Any
 from vae_jax.config.build import make_config
 from vae_jax.config.check import check
 from vae_jax.config.schema import KEYS, nest
+from vae_jax.data import usual as usual_of
 from vae_jax.data.source import Source, kind
 from vae_jax.errors import UserError
 from vae_jax.keys import Values
@@ -50,7 +51,7 @@ def decided(values: Values, source: Source) -> Values:
     if not left:
         return values
     values = dict(values)
-    usual = make_config(values).dataset.source.usual
+    usual = usual_of(make_config(values).dataset.source)
     if BINARIZATION in left:
         values[BINARIZATION] = binarization(values[LIKELIHOOD], usual, kind(source))
     if LIKELIHOOD in left and usual:

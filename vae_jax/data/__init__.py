@@ -1,7 +1,7 @@
 """Datasets as arrays. To add one, write a section whose load() returns a Source, and list it.
 
-Its `usual` is the binarisation and the likelihood that it is usually trained with, which a config
-has unless it says others; None: they are chosen by what the images are.
+It may have an attribute `usual`: the binarisation and the likelihood that a config has unless it
+says others. Without one, they are chosen by what the images are.
 """
 
 import os
@@ -25,8 +25,6 @@ class Arrays:
     image_size: tuple[int, ...] = host(
         (), several(whole(1, WIDEST)), "height, width that image files are cut to; (): as they are"
     )
-
-    usual: ClassVar = None
 
     def load(self) -> Source:
         if os.path.isdir(self.path):
@@ -70,8 +68,6 @@ class TFDS:
     tfds_name: str = host("", text, 'its name there, such as "fashion_mnist"')
     path: str = host("", path, 'its data folder; "": TFDS\'s own')
 
-    usual: ClassVar = None
-
     def load(self) -> Source:
         return tfds.load(self.tfds_name, self.path)
 
@@ -110,3 +106,8 @@ class DatasetSpec:
                 f"dataset.num_labels = {self.num_labels} is for a model that infers labels, and "
                 f"{config.model.named()} does not; it should be 0"
             )
+
+
+def usual(source: Any) -> tuple[str, str] | None:
+    """The usual binarisation and likelihood of a dataset's section; None if it has none."""
+    return getattr(source, "usual", None)

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from vae_jax.data import usual
 from vae_jax.data.dataset import described
 from vae_jax.devices.lanes import shard_lanes, to_host
 from vae_jax.devices.processes import any_process, from_first, is_first
@@ -121,7 +122,7 @@ def introduce(run: Run, first_step: int, label: str | None) -> None:
         f"{count(run.spec.steps_per_epoch, 'step')}, on {devices}; run folder: {run.workdir}",
         flush=True,
     )
-    if run.config.dataset.source.usual is None:  # the user's own images
+    if usual(run.config.dataset.source) is None:  # the user's own images
         print(f"{described(run.data)}, under {run.values['model.likelihood']}", flush=True)
     if run.pseudo:
         print("grey values in a Bernoulli: every ELBO below is that of a pseudo-likelihood")
