@@ -75,6 +75,7 @@ def values_of(npz, **changes):
         "dataset.validation_size": 50,
         "dataset.binarization": "dynamic",
         "model.likelihood": "bernoulli",
+        "model.encoder.inputs": "raw",
         "model.latent_size": 3,
         "model.encoder.widths": (8,),
         "model.decoder.widths": (8,),

@@ -143,7 +143,7 @@ def test_changed_data_are_refused(finished, tmp_path, monkeypatch):
     data = other.of(base)
     other_data = data._replace(identity=data.identity | {"checksum": "another"})
     monkeypatch.setattr(Datasets, "of", lambda self, values: other_data)
-    with pytest.raises(UserError, match="the dataset is not the one that the run"):
+    with pytest.raises(UserError, match="holds other data than the sweep"):
         sweep.sweep(copy, None, other)
 
 
@@ -429,7 +429,7 @@ def test_evaluate_repeats_the_results_and_changes_evaluation_only(finished, tmp_
         assert a["elbo"] == pytest.approx(b["elbo"], abs=1)
         assert a["elbo"] != b["elbo"]
     config["training"]["num_epochs"] = 9
-    with pytest.raises(UserError, match=r"evaluate can change evaluation.\* only"):
+    with pytest.raises(UserError, match=r"evaluate can change evaluation.\* and dataset.path only"):
         evaluate(copy, config)
 
 

@@ -47,7 +47,12 @@ REFUSED = [
         "objective.num_groups = 2 should divide objective.num_samples = 5",
     ),
     (
-        {"objective.name": "piwae", "objective.num_groups": 2, "objective.num_samples": 4},
+        {
+            "objective.name": "piwae",
+            "objective.num_groups": 2,
+            "objective.num_samples": 4,
+            "evaluation.num_samples": 1,
+        },
         "should divide evaluation.num_samples = 1",
     ),
     (

@@ -44,7 +44,7 @@ def evaluation_values(workdir: Path, config: Mapping[str, Any]) -> Values:
     Raises:
       UserError: a mistake in the config.
     """
-    values = check(config)
+    values = folder.as_there(workdir, check(config))
     different = differences(folder.read_config(workdir), values)
     if fixed := [line for line in different if not line.startswith("evaluation.")]:
         raise UserError(

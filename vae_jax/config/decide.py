@@ -7,8 +7,8 @@ A run folder's config holds what was decided.
 from typing import Any
 
 from vae_jax.config.build import make_config
-from vae_jax.config.check import check
-from vae_jax.config.schema import KEYS, nest
+from vae_jax.config.needs import refuse_combination
+from vae_jax.config.schema import KEYS
 from vae_jax.data import usual as usual_of
 from vae_jax.data.source import Source, kind
 from vae_jax.errors import UserError
@@ -66,7 +66,8 @@ def decided(values: Values, source: Source) -> Values:
         values[VALIDATION_SIZE] = (
             MOST_VALIDATION if n >= LEAST_PARTS * MOST_VALIDATION else max(1, n // 10)
         )
-    return check(nest(values))
+    refuse_combination(make_config(values))
+    return values
 
 
 def binarization(likelihood: str, usual: tuple[str, str] | None, kind: str) -> str:

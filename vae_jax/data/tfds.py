@@ -60,7 +60,7 @@ def load(name: str, data_dir: str) -> Source:
             ) from error
         has_labels = "label" in features
         labels[split] = np.array([e["label"] for e in examples]) if has_labels else None
-    names = getattr(features.get("label"), "names", None) or ()
+    names = getattr(features["label"], "names", None) or () if "label" in features else ()
     return checked_source(
         images["train"], labels["train"], images["test"], labels["test"], name=name
     )._replace(class_names=tuple(names))

@@ -124,7 +124,8 @@ def stored(run: Run, best: Best, name: str) -> dict[str, Any] | None:
     if not (path.is_file() and zipfile.is_zipfile(path.with_suffix(".npz"))):
         return None
     there = read_json(path, Measurement)
-    same = there["settings"]["best_step"] == best_steps(best)
+    settings = there["settings"]
+    same = "metric" in settings and settings.get("best_step") == best_steps(best)
     return there if same and len(there["lanes"]) == len(run.lanes) else None
 
 

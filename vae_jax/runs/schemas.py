@@ -90,8 +90,8 @@ class SweepResults(Results):
 class MeasuredWith(TypedDict):
     """The settings of a metric, and the step of the params that it measured."""
 
-    metric: str
-    best_step: list[int]
+    metric: NotRequired[str]  # earlier versions wrote the numbers one by one
+    best_step: NotRequired[list[int]]
 
 
 class Measurement(TypedDict):
