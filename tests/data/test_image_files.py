@@ -15,7 +15,7 @@ def written(folder, names, shape=(6, 4), mode="L", seed=0):
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         pixels = rng.integers(0, 256, shape if mode == "L" else (*shape, 3), dtype=np.uint8)
-        Image.fromarray(pixels, mode).save(path)
+        Image.fromarray(pixels).save(path)
     return str(folder)
 
 
