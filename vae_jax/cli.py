@@ -33,13 +33,13 @@ usage: vae-jax VERB FLAGS
 
   vae-jax sweep    --config=configs/sweeps/latent_size.py --workdir=runs/latent_size
       Trains every config that the file's sweep(hyper) gives, in as few programs as there can be.
-      The same command goes on with a sweep that was stopped or killed; without --config, a worker
-      joins the one in the folder.
+      The same command goes on with a sweep that was stopped or killed.
       --dry_run                     prints programs, lanes and steps, and stops there; with
                                     --memory, compiles them and prints the memory they need
-      --worker                      trains programs, and leaves the table and plots to another
-      --launcher=local --workers=4  so many workers as processes of this machine
-      --launcher=slurm --workers=4  so many jobs [--partition=NAME --minutes=240 --gpus=1]
+      --launcher=local --workers=4  on so many Dask workers of this machine
+      --scheduler=ADDRESS           on the Dask cluster that runs there; or its scheduler's file
+      --launcher=slurm --workers=4  on so many jobs [--partition=NAME --minutes=240 --gpus=1];
+                                    or pbs, sge, lsf
 
   vae-jax report   --workdir=runs/latent_size [--where KEY=VALUE ...] [--by KEY ...]
       Prints and plots what a run or sweep found: for the lanes with those values, told apart by
@@ -64,6 +64,7 @@ exit codes: 0 done; 2 a mistake in the command, config, data or folder; 1 anythi
 
 
 SEEDS = "training.seeds"
+LAUNCHERS = ("local", "dask", "slurm", "pbs", "sge", "lsf")
 OVERRIDE = r"--?(no)?config\."  # how a flag begins that overrides a config key
 
 
@@ -91,10 +92,10 @@ def define_sweep(values: flags.FlagValues) -> None:
     define_seeds(values)
     flags.DEFINE_bool("dry_run", False, "print the plan only", flag_values=values)
     flags.DEFINE_bool("memory", False, "with what it needs; compiles it", flag_values=values)
-    flags.DEFINE_bool("worker", False, "train programs only", flag_values=values)
-    flags.DEFINE_enum("launcher", None, ["local", "slurm"], "who works", flag_values=values)
+    flags.DEFINE_enum("launcher", None, LAUNCHERS, "who works", flag_values=values)
+    flags.DEFINE_string("scheduler", None, "ADDRESS or FILE of Dask's", flag_values=values)
     flags.DEFINE_integer("workers", None, "how many", lower_bound=1, flag_values=values)
-    flags.DEFINE_string("partition", None, "SLURM's", flag_values=values)
+    flags.DEFINE_string("partition", None, "of the batch scheduler", flag_values=values)
     flags.DEFINE_integer("minutes", 240, "of a job", lower_bound=1, flag_values=values)
     flags.DEFINE_integer("gpus", 0, "of a job", lower_bound=0, flag_values=values)
 
@@ -235,8 +236,12 @@ def sweep(arguments: Sequence[str]) -> None:
     own = command.flags
     if own.memory and not own.dry_run:
         raise UserError("--memory is for --dry_run")
-    if own.workers and not own.launcher:
-        raise UserError(f"--workers={own.workers} needs --launcher=local or --launcher=slurm")
+    if own.scheduler and own.launcher not in (None, "dask"):
+        raise UserError(
+            f"--scheduler is for a cluster that runs; --launcher={own.launcher} starts one"
+        )
+    if own.workers and (own.scheduler or not own.launcher):
+        raise UserError(f"--workers={own.workers} needs a --launcher: {', '.join(LAUNCHERS)}")
     with jax_started(command):
         plan_and_run(command)
 
@@ -247,17 +252,20 @@ def plan_and_run(command: Command) -> None:
     from vae_jax.commands.sweep import sweep as run
     from vae_jax.config.check import check
     from vae_jax.sweeps import language as hyper
-    from vae_jax.sweeps import launch
+    from vae_jax.sweeps.cluster import Cluster, refuse_without_dask
     from vae_jax.sweeps.plan import Datasets, make_sweep
 
-    data, plan, start = Datasets(), None, None
-    workers = own.workers or 1
-    if own.launcher == "local":
-        start = partial(launch.launch_local, workers=workers)
-    elif own.launcher == "slurm":
-        slurm = launch.Slurm(own.partition, own.minutes, own.gpus)
-        launch.refuse_without_slurm()
-        start = partial(launch.launch_slurm, workers=workers, slurm=slurm)
+    data, plan, cluster = Datasets(), None, None
+    if own.launcher or own.scheduler:
+        cluster = Cluster(
+            own.launcher or "dask",
+            own.workers or 1,
+            own.scheduler,
+            own.partition,
+            own.minutes,
+            own.gpus,
+        )
+        refuse_without_dask(cluster)
     if own.config:
         if "sweep" not in command.names:
             raise UserError(f"--config={own.config} has no sweep(hyper); `vae-jax train` runs it")
@@ -270,8 +278,7 @@ def plan_and_run(command: Command) -> None:
         data,
         dry_run=own.dry_run,
         with_memory=own.memory,
-        only_work=own.worker,
-        launch=start,
+        cluster=cluster,
     )
 
 

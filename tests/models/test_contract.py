@@ -40,7 +40,7 @@ from vae_jax.probability.distributions import DiagonalGaussian
 from vae_jax.training.optimizer import Optimizer
 from vae_jax.training.spec import Spec, Training
 from vae_jax.training.step import Batch, init_state, train_step
-from vae_jax.training.streams import run_keys
+from vae_jax.training.streams import run_keys, step_keys
 
 D, HIDDEN = 12, 16
 ABLE = Abilities(
@@ -254,7 +254,8 @@ def test_one_train_step_is_for_all(name):
             keys = run_keys(seed)
 
             def body(state, _):
-                state, metrics = train_step(spec, state, keys, batch)
+                key = step_keys(keys, state.step).objective
+                state, metrics = train_step(spec, state, key, batch)
                 return state, metrics.totals
 
             start = init_state(spec, keys, NO_START)

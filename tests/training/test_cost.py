@@ -9,7 +9,7 @@ import pytest
 from tests.training.compiling import IMAGES, chosen
 from vae_jax.models.model import NO_START
 from vae_jax.training.step import Examples, init_state, minibatch, train_step
-from vae_jax.training.streams import run_keys
+from vae_jax.training.streams import run_keys, step_keys
 
 CONV = {
     "model.encoder.name": "conv",
@@ -34,8 +34,9 @@ def lowered(changes):
     state = jax.eval_shape(init_state, spec, keys, NO_START)
 
     def step(spec, state, keys, examples, order):
-        batch = minibatch(spec, keys, examples, order, state.step)
-        return train_step(spec, state, keys, batch)
+        streams = step_keys(keys, state.step)
+        batch = minibatch(spec, streams, examples, order, state.step)
+        return train_step(spec, state, streams.objective, batch)
 
     return values, jax.jit(step).lower(spec, state, keys, Examples(IMAGES), np.arange(256))
 

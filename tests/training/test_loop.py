@@ -19,7 +19,7 @@ from vae_jax.training.loop import epoch_order, init_lanes, train_chunks, train_l
 from vae_jax.training.optimizer import SGD, Adam, AdamW, Optimizer
 from vae_jax.training.spec import Spec, Training
 from vae_jax.training.step import Examples
-from vae_jax.training.streams import lane_keys, run_keys
+from vae_jax.training.streams import lane_keys, run_keys, step_keys
 
 SPEC = Spec(
     model=ModelSpec(latent_size=2, encoder=mlp_spec(5), decoder=mlp_spec(5), image_shape=(2, 3, 1)),
@@ -51,6 +51,10 @@ def trained(seeds, rates, chunks=(5, 5, 5), images=IMAGES, spec=SPEC, on=None, s
             at, state = chunk.step, chunk.state
             history.append(chunk.metrics)
     return to_host(on, state), to_host(on, history)
+
+
+def minibatch(spec, keys, examples, order, i):
+    return step.minibatch(spec, step_keys(keys, i), examples, order, jnp.int32(i))
 
 
 def leaves_close(a, b, lane_a, lane_b, **tolerance):
@@ -100,9 +104,9 @@ def test_one_trace_for_a_whole_run(monkeypatch):
     traces = []
     original = loop.train_step
 
-    def counted(*args):
+    def counted(*args, **named):
         traces.append(1)
-        return original(*args)
+        return original(*args, **named)
 
     monkeypatch.setattr(loop, "train_step", counted)
     # A spec of its own, so that no earlier test has compiled it.
@@ -122,10 +126,7 @@ def test_an_epoch_visits_examples_once_and_differs_by_epoch_and_run():
             spec = replace(SPEC, dynamic=False)
             order = epoch_order(spec, keys, jnp.int32(epoch))
             examples = Examples(jnp.arange(43, dtype=jnp.uint8)[:, None])
-            rows = [
-                step.minibatch(spec, keys, examples, order, jnp.int32(epoch * 5 + i)).x_bd
-                for i in range(5)
-            ]
+            rows = [minibatch(spec, keys, examples, order, epoch * 5 + i).x_bd for i in range(5)]
             visited[seed, epoch] = np.concatenate(rows).ravel() * 255
             assert len(np.unique(visited[seed, epoch])) == 40
     orders = [tuple(v) for v in visited.values()]
@@ -141,7 +142,7 @@ def test_labels_stay_with_their_images_and_labelled_ones_are_picked():
     )
     order, picked = np.arange(43)[::-1].copy(), []
     for i in range(20):
-        x, label_b = step.minibatch(spec, keys, examples, jnp.array(order), jnp.int32(i))
+        x, label_b = minibatch(spec, keys, examples, jnp.array(order), i)
         rows = np.round(np.asarray(x)[:, 0] * 255).astype(int)
         np.testing.assert_array_equal(label_b, labels[rows])
         assert (label_b[:3] >= 0).all()
@@ -153,9 +154,7 @@ def test_labels_stay_with_their_images_and_labelled_ones_are_picked():
 
 def test_dynamic_binarization_is_sampled_anew_at_every_step():
     examples, keys = Examples(jnp.full((43, 6), 128, jnp.uint8)), run_keys(0)
-    one, two = (
-        step.minibatch(SPEC, keys, examples, jnp.arange(43), jnp.int32(i)).x_bd for i in (0, 5)
-    )
+    one, two = (minibatch(SPEC, keys, examples, jnp.arange(43), i).x_bd for i in (0, 5))
     assert set(np.unique(one)) == {0.0, 1.0}
     assert (one != two).any()
 
@@ -178,6 +177,88 @@ def test_a_diverged_lane_is_frozen_and_the_others_go_on():
     healthy, _ = trained((0, 2), (1e-3, 2e-3), chunks)
     leaves_close(state.variables, healthy.variables, 0, 0, rtol=1e-3, atol=1e-5)
     leaves_close(state.variables, healthy.variables, 2, 1, rtol=1e-3, atol=1e-5)
+
+
+@jax.custom_vjp
+def poisoned(params, bad):
+    """The params, whose gradient is not finite where `bad`."""
+    return params
+
+
+def poisoned_backward(bad, gradient):
+    return jax.tree.map(lambda g: jnp.where(bad, jnp.nan, g), gradient), None
+
+
+poisoned.defvjp(lambda params, bad: (params, bad), poisoned_backward)
+
+
+@pytest.fixture
+def poison(monkeypatch):
+    """poison(kind): the loss, or its gradient alone, of a lane of beta 100 + s is NaN at step s."""
+
+    def of(kind):
+        def loss(objective, model, variables, key, x_bd, label_b, at):
+            bad = objective.beta == 100.0 + at
+            if kind == "gradient":
+                variables = variables | {"params": poisoned(variables["params"], bad)}
+            found = original(objective, model, variables, key, x_bd, label_b, at)
+            value = jnp.where(bad, jnp.nan, found.value) if kind == "loss" else found.value
+            return found._replace(value=value)
+
+        original = step.loss
+        monkeypatch.setattr(step, "loss", loss)
+
+    return of
+
+
+def of_betas(betas, chunk_steps):
+    """Specs of lanes; each chunk_steps has a program of its own."""
+    spec = replace(SPEC, chunk_steps=chunk_steps)
+    return [replace(spec, objective=Objective(beta=float(beta))) for beta in betas]
+
+
+@pytest.mark.parametrize("kind", ["loss", "gradient"])
+@pytest.mark.parametrize("bad", [5, 7, 9, 19])  # first, middle and last of a chunk; the very last
+def test_a_lane_that_diverges_keeps_its_last_finite_params(poison, kind, bad):
+    """At once and over a resume; the other lanes have the bits that they have without it."""
+    seeds, size = (0, 1, 2), {"loss": 11, "gradient": 12}[kind]
+    healthy = of_betas((1, 2, 99), size)
+    before, _ = trained((1,), (), (5,) * (bad // 5) + (bad % 5,), specs=healthy[1:2])
+    others, _ = trained(seeds, (), (5,) * 4, specs=healthy)
+    poison(kind)
+    train_lanes.clear_cache()
+    lanes = of_betas((1, 100 + bad, 99), size)
+    lanes[1] = replace(lanes[1], objective=Objective(beta=float(100 + bad)))
+    for chunks in ((20,), (5,) * 4):
+        state, history = trained(seeds, (), chunks, specs=lanes)
+        assert state.diverged_step.tolist() == [-1, bad, -1]
+        examples = np.concatenate([m.examples[:, :5] for m in history], axis=1)
+        assert (examples == np.where(np.arange(20)[None] < [[20], [bad], [20]], 8, 0)).all()
+        assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(state))
+        for lane in (0, 2):
+            leaves_close(state, others, lane, lane, rtol=0)
+    # The loss stops a lane in the program that all lanes have; a gradient needs another, once.
+    assert train_lanes._cache_size() == {"loss": 1, "gradient": 2}[kind]
+    alone, _ = trained((1,), (), (5,) * (bad // 5) + (bad % 5,), specs=lanes[1:2])
+    leaves_close(state.variables, alone.variables, 1, 0, rtol=1e-5)
+    assert before.step[0] == alone.step[0] == bad
+
+
+def test_two_lanes_that_diverge_in_one_chunk(poison):
+    poison("gradient")
+    state, _ = trained((0, 1, 2), (), (20,), specs=of_betas((107, 1, 106), 13))
+    assert state.diverged_step.tolist() == [7, -1, 6]
+    assert state.step.tolist() == [20, 20, 20]
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(state))
+
+
+def test_clipping_by_norm_refuses_a_norm_that_overflows():
+    images = np.full((43, 6), 1e20, np.float32)
+    spec = replace(SPEC, dynamic=False)
+    clipped = replace(spec, optimizer=replace(spec.optimizer, max_grad_norm=1.0))
+    state, _ = trained((0,), (1e-3,), (5,), images=images, spec=clipped)
+    assert state.diverged_step[0] == 0
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(state))
 
 
 def test_nothing_that_is_not_finite_ever_enters_the_state():

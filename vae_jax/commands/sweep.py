@@ -1,6 +1,5 @@
-"""`vae-jax sweep`: trains all programs of a sweep, with any number of workers."""
+"""`vae-jax sweep`: trains all programs of a sweep, in this process or on a cluster."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from vae_jax.reports.sweep_report import best_lanes, report
 from vae_jax.reports.table import line
 from vae_jax.runs import folder
 from vae_jax.runs.load import load_progress
+from vae_jax.sweeps.cluster import Cluster, train_on
 from vae_jax.sweeps.compilation import compile_run, parts_to_fit, total
 from vae_jax.sweeps.plan import (
     Datasets,
@@ -27,7 +27,7 @@ from vae_jax.sweeps.plan import (
     write_sweep,
 )
 from vae_jax.sweeps.records import collect, failures
-from vae_jax.sweeps.worker import work
+from vae_jax.sweeps.worker import unfinished, work
 from vae_jax.words import count
 
 
@@ -38,8 +38,7 @@ def sweep(
     *,
     dry_run: bool = False,
     with_memory: bool = False,
-    only_work: bool = False,
-    launch: Callable[[Path], None] | None = None,
+    cluster: Cluster | None = None,
 ) -> None:
     """Trains a sweep in `workdir`, or continues the one there, and writes its records.
 
@@ -49,8 +48,7 @@ def sweep(
       data: the datasets loaded so far.
       dry_run: print the plan, and touch nothing.
       with_memory: the plan says what memory it needs, for which its programs are compiled.
-      only_work: only train programs; another process prints the plan and makes table and plots.
-      launch: starts workers and waits for them; None: this process is the worker.
+      cluster: trains the programs; None: this process does.
 
     Raises:
       UserError: the folder holds something else, or nothing.
@@ -62,21 +60,18 @@ def sweep(
     if dry_run:
         print(described(plan, data, with_memory=with_memory))
         return
-    there = open_sweep(plan)
-    if only_work:
-        work(workdir, data, wait=True)
-        return
-    if folder.is_finished(workdir) and all(
-        folder.is_finished(there.folder(program)) for program in there.programs
-    ):
-        print(f"{workdir} holds a finished run of this sweep; there is nothing to do")
-        return
-    print(described(there, data), flush=True)
-    if launch is None:
-        work(workdir, data, wait=True)
-    else:
-        launch(workdir)
-    finish(workdir, data)
+    refuse_other_folder(plan)
+    with folder.locked(workdir):
+        there = open_sweep(plan)
+        if folder.is_finished(workdir) and not unfinished(there):
+            print(f"{workdir} holds a finished run of this sweep; there is nothing to do")
+            return
+        print(described(there, data), flush=True)
+        if cluster is None:
+            work(workdir, data)
+        else:
+            train_on(cluster, workdir)
+        finish(workdir, data)
 
 
 def described(sweep: Sweep, data: Datasets, *, with_memory: bool = False) -> str:
@@ -116,20 +111,19 @@ def finish(workdir: Path, data: Datasets) -> None:
     """Makes the records, figures and table of a sweep whose programs have all ended.
 
     Raises:
-      Stopped: a worker ended before its programs did.
+      Stopped: not all programs were trained.
       Failed: some programs raised.
     """
-    with folder.locked(workdir, wait=True):
-        sweep = read_sweep(workdir)
-        failed = failures(sweep)
-        results = collect(sweep)
-        left = results["programs"] - results["programs_done"] - len(failed)
-        if not failed and not left:
-            collect(sweep, finished=True)
-        # Printed and drawn after the record: nothing here costs a result.
-        if results["lanes"]:
-            report(workdir)
-            attempted("the best lane", draw_best_lane, sweep, results, data)
+    sweep = read_sweep(workdir)
+    failed = failures(sweep)
+    results = collect(sweep)
+    left = results["programs"] - results["programs_done"] - len(failed)
+    if not failed and not left:
+        collect(sweep, finished=True)
+    # Printed and drawn after the record: nothing here costs a result.
+    if results["lanes"]:
+        report(workdir)
+        attempted("the best lane", draw_best_lane, sweep, results, data)
     if left:
         raise Stopped(f"{left} of {len(sweep.programs)} programs are not done")
     if failed:
@@ -149,23 +143,22 @@ def draw_best_lane(sweep: Sweep, results: dict[str, Any], data: Datasets) -> Non
         draw_lane(run, load_progress(run), at, sweep.workdir / folder.FIGURES)
 
 
-def open_sweep(sweep: Sweep) -> Sweep:
-    """Writes the sweep into its folder, unless it is there already; returns the one there.
-
-    Raises:
-      UserError: the folder holds something else; nothing was touched.
-    """
+def refuse_other_folder(sweep: Sweep) -> None:
+    """Raises UserError if the sweep's folder holds something else."""
     workdir = sweep.workdir
-    if not is_sweep(workdir) and (workdir / folder.LANES).exists():
-        raise UserError(f"{workdir} holds a single run; take another --workdir")
     if is_sweep(workdir):
         refuse_other_sweep(read_sweep(workdir), sweep)
-    with folder.locked(workdir, wait=True):
-        if not is_sweep(workdir):
-            folder.write_json(workdir / folder.ENVIRONMENT, folder.environment())
-            folder.write_json(workdir / folder.CONFIG, nest(sweep.base))
-            write_sweep(sweep)  # last: it marks the folder as a sweep
-            collect(sweep)
-        there = read_sweep(workdir)
-        refuse_other_sweep(there, sweep)
-    return there
+    elif (workdir / folder.LANES).exists():
+        raise UserError(f"{workdir} holds a single run; take another --workdir")
+
+
+def open_sweep(sweep: Sweep) -> Sweep:
+    """Writes the sweep into its folder, unless it is there already; returns the one there."""
+    workdir = sweep.workdir
+    refuse_other_folder(sweep)  # another process may have been faster
+    if not is_sweep(workdir):
+        folder.write_json(workdir / folder.ENVIRONMENT, folder.environment())
+        folder.write_json(workdir / folder.CONFIG, nest(sweep.base))
+        write_sweep(sweep)  # last: it marks the folder as a sweep
+        collect(sweep)
+    return read_sweep(workdir)

@@ -1,5 +1,6 @@
 """Builds the sections of a config, and the spec of a program, from checked values."""
 
+import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -70,4 +71,6 @@ def make_spec(
     lanes: Sequence[Values], data: Dataset, padded_latent_size: int | None = None
 ) -> Spec:
     """The spec of lanes whose configs differ only in LANE_KEYS (and in the latent size, padded)."""
-    return stack([lane_spec(values, data, padded_latent_size) for values in lanes])
+    specs = [lane_spec(values, data, padded_latent_size) for values in lanes]
+    unclipped = all(math.isinf(spec.optimizer.max_grad_norm) for spec in specs)
+    return stack([replace(s, optimizer=replace(s.optimizer, unclipped=unclipped)) for s in specs])

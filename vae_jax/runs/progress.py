@@ -5,7 +5,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from tqdm import tqdm
 
@@ -17,22 +17,35 @@ LINE_SECONDS = 30.0  # between two lines in a log
 HEAD = ("lane", "seed", "step", "epoch", "split", "pseudo_likelihood")
 
 
-def bar(total_steps: int, first_step: int, label: str | None) -> tqdm:
+class Follower(NamedTuple):
+    """What another process, which follows a run, wants and is told."""
+
+    wants_stop: Callable[[], bool]  # whether the run should save and stop
+    tell: Callable[[int, int, str], None]  # its step, its number of steps, what was last measured
+    is_anyone: bool = True
+
+
+NOBODY = Follower(lambda: False, lambda step, total_steps, said: None, is_anyone=False)
+
+
+def bar(total_steps: int, first_step: int, label: str | None, *, hidden: bool = False) -> tqdm:
     """A bar of training steps, shown by the first process if stderr is a terminal."""
     return tqdm(
         desc=f"program {label}" if label else None,
         total=total_steps,
         initial=first_step,
         unit="step",
-        disable=None if is_first() else True,
+        disable=None if is_first() and not hidden else True,
         dynamic_ncols=True,
     )
 
 
 @contextlib.contextmanager
-def lines(status: Callable[[], str], every: float = LINE_SECONDS) -> Iterator[None]:
+def lines(
+    status: Callable[[], str], every: float = LINE_SECONDS, *, hidden: bool = False
+) -> Iterator[None]:
     """Inside, and without a terminal for a bar, prints status() on stderr every so many seconds."""
-    if sys.stderr.isatty() or not is_first():
+    if hidden or sys.stderr.isatty() or not is_first():
         yield
         return
     over = threading.Event()

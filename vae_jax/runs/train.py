@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from vae_jax.data import usual
@@ -30,6 +29,7 @@ from vae_jax.runs.checkpoint import (
     template,
 )
 from vae_jax.runs.measure import evaluate_state
+from vae_jax.runs.progress import NOBODY, Follower
 from vae_jax.runs.run import Run, first_state, lane_objective, make_start, on_devices
 from vae_jax.training.loop import Chunk, train_chunks
 from vae_jax.training.step import Metrics, State
@@ -50,17 +50,12 @@ class Pending(NamedTuple):
     snapshot: State | None
 
 
-@jax.jit
-def copied(tree):
-    """A copy on the devices that outlives the donation of the original."""
-    return jax.tree.map(jnp.copy, tree)
-
-
 def train_run(
     run: Run,
     began: float,
     label: str | None = None,
     draw: Callable[[Run], object] = lambda run: None,
+    follower: Follower = NOBODY,
 ) -> Progress:
     """Trains the run to its end, in a folder that is locked and started.
 
@@ -68,6 +63,7 @@ def train_run(
       began: time.monotonic() when work on the run began.
       label: the name of a sweep's program, for the bar.
       draw: called after a validation, at most every DRAW_SECONDS.
+      follower: told of the run's progress in place of the terminal.
 
     Raises:
       Stopped: SIGTERM or SIGINT was received; the state is saved.
@@ -85,9 +81,10 @@ def train_run(
                 folder.restore_rows(run.workdir, folder.Rows(*rows))
             else:  # there is no checkpoint yet, or it is of an earlier version
                 folder.cut_rows(run.workdir, first_step)
-            introduce(run, first_step, label)
+            if not follower.is_anyone:
+                introduce(run, first_step, label)
         clock = began - float(done.wall_seconds)
-        done = train_lanes_to_end(run, checkpoints, state, done, clock, label, draw)
+        done = train_lanes_to_end(run, checkpoints, state, done, clock, label, draw, follower)
     if is_first():
         folder.write_lanes(run.workdir, lane_rows(run, done, finished=True))
     return done
@@ -101,8 +98,7 @@ def first_progress(run: Run, checkpoints: Checkpoints | None) -> tuple[State, Pr
         folder.refuse_other_identity(run.workdir, checkpoints.restored, run.data.identity)
     if any_process(restored is not None):
         done = from_first(restored or empty)
-        # A jitted copy: the devices then own the buffers, which the first chunk reuses.
-        return copied(shard_lanes(run.layout, done.state)), done
+        return shard_lanes(run.layout, done.state), done
     state = first_state(run)
     host_state = to_host(run.layout, state)
     return state, empty._replace(state=host_state, best=best_of(host_state))
@@ -142,6 +138,7 @@ def train_lanes_to_end(
     clock: float,
     label: str | None,
     draw: Callable[[Run], object],
+    follower: Follower,
 ) -> Progress:
     """Dispatches each chunk, then logs and saves the previous one: the device never waits."""
     first_step = int(done.state.step[0])
@@ -173,6 +170,8 @@ def train_lanes_to_end(
             validation = validation_rows(run, pending, means)
             said = progress.describe(bar, validation, "pseudo-" if run.pseudo else "")
             rows += validation
+        follower.tell(pending.step, run.total_steps, said)
+        follower.wants_stop()  # raises if another process took the run over meanwhile
         if is_first():
             folder.append_rows(run.workdir, rows)
         if tensorboard:
@@ -190,23 +189,22 @@ def train_lanes_to_end(
         return done
 
     with (
-        progress.bar(run.total_steps, first_step, label) as bar,
-        progress.lines(so_far),
+        progress.bar(run.total_steps, first_step, label, hidden=follower.is_anyone) as bar,
+        progress.lines(so_far, hidden=follower.is_anyone),
         stop_on_signal() as stop,
     ):
         while True:
-            stopping = any_process(stop.is_set())
+            stopping = any_process(stop.is_set() or follower.wants_stop())
             if stopping or (done.state.diverged_step >= 0).all():
                 break
             chunk = next(chunks, None)
             if chunk is None:
                 break
             state = chunk.state
-            # Copies, as the next chunk reuses the memory of the state.
-            diverged, snapshot, validation = copied(state.diverged_step), None, None
+            snapshot, validation = None, None
             if validates(run, chunk):
-                snapshot = copied(state)
-                terms = evaluate_state(run, snapshot, run.data.validation)
+                snapshot = state
+                terms = evaluate_state(run, state, run.data.validation)
                 validation = {
                     name: term for name, term in terms.items() if name not in OF_THE_CODES
                 }
@@ -217,7 +215,12 @@ def train_lanes_to_end(
                     draw(run)
                     drawn = time.monotonic()
             pending = Pending(
-                chunk.step, chunk.num_steps, chunk.metrics, diverged, validation, snapshot
+                chunk.step,
+                chunk.num_steps,
+                chunk.metrics,
+                state.diverged_step,
+                validation,
+                snapshot,
             )
         if pending:
             done = settle(pending, done)

@@ -1,14 +1,15 @@
-"""A worker of a sweep: claims one program after another, trains it, and records its result."""
+"""Trains the programs of a sweep: one of them, or all in this process, one after another."""
 
-import contextlib
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import NamedTuple
 
 from vae_jax.errors import Stopped, UserError
 from vae_jax.runs import folder
+from vae_jax.runs.progress import NOBODY, Follower
 from vae_jax.runs.run import Run
 from vae_jax.runs.summary import results
 from vae_jax.runs.train import lane_rows, train_run
@@ -25,60 +26,16 @@ from vae_jax.sweeps.plan import (
 from vae_jax.sweeps.records import ERROR, collect
 from vae_jax.words import count
 
-POLL_SECONDS = 1.0  # between two checks for programs that other workers left unfinished
+RECORDING = 0.05  # the most part of the time that goes into the records of a sweep
 
 
-def is_open(sweep: Sweep, program: Program, began: float) -> bool:
-    """Whether the program is still to be trained: not finished, and not failed since `began`."""
-    at = sweep.folder(program)
-    if folder.is_finished(at):
-        return False
-    error = at / ERROR
-    return not error.exists() or error.stat().st_mtime < began
+class Outcome(NamedTuple):
+    """How the training of a program ended."""
 
-
-def work(workdir: Path, data: Datasets, *, wait: bool) -> None:
-    """Trains programs until each is finished, failed, or claimed by another worker.
-
-    `wait`: then waits for the other workers, and takes over programs that they leave unfinished.
-
-    Raises:
-      Stopped: SIGTERM or SIGINT was received; the state is saved.
-      UserError: for example, a full disk or a damaged checkpoint.
-    """
-    began = time.time()
-    with Precompiler(data) as ahead:
-        while True:
-            sweep = read_sweep(workdir)
-            programs = [p for p in sweep.programs if is_open(sweep, p, began)]
-            if not programs:
-                return
-            for program in programs:
-                with claimed(sweep, program, began) as sweep_now:
-                    if sweep_now:
-                        later = [p for p in programs if p != program]
-                        train_program(sweep_now, program, later, ahead)
-                        break
-            else:
-                if not wait:
-                    return
-                time.sleep(POLL_SECONDS)
-
-
-@contextlib.contextmanager
-def claimed(sweep: Sweep, program: Program, began: float) -> Iterator[Sweep | None]:
-    """Locks a program and gives the current sweep; None if the program is locked or not open.
-
-    The kernel releases the lock when the process ends, even if it is killed.
-    """
-    with contextlib.ExitStack() as stack:
-        try:
-            stack.enter_context(folder.locked(sweep.folder(program)))
-        except folder.InUse:
-            yield None
-            return
-        now = read_sweep(sweep.workdir)
-        yield now if program in now.programs and is_open(now, program, began) else None
+    program: str
+    seconds: float = 0.0
+    parts: int = 1  # so many programs it must be divided into, to fit into memory; 1: it is done
+    failed: str = ""  # the exception that it raised; the traceback is in its folder
 
 
 class Precompiler:
@@ -105,53 +62,107 @@ class Precompiler:
         return self.started[program].result()
 
 
-def train_program(sweep: Sweep, program: Program, later: list[Program], ahead: Precompiler) -> None:
-    """Trains and measures a program, or divides it if it does not fit into memory."""
+def unfinished(sweep: Sweep) -> list[Program]:
+    """The programs that are still to be trained, and those that failed."""
+    return [p for p in sweep.programs if not folder.is_finished(sweep.folder(p))]
+
+
+def work(workdir: Path, data: Datasets) -> None:
+    """Trains every program that is not finished, in a sweep that this process has locked.
+
+    Raises:
+      Stopped: SIGTERM or SIGINT was received; the state is saved.
+      UserError: for example, a full disk or a damaged checkpoint.
+    """
+    records = Records(workdir)
+    failed: set[str] = set()
+    with Precompiler(data) as ahead:
+        while True:
+            sweep = read_sweep(workdir)
+            programs = [p for p in unfinished(sweep) if p.name not in failed]
+            if not programs:
+                return
+            outcome = train_program(
+                sweep, programs[0], ahead, later=programs[1:], began_to_train=records.update
+            )
+            if outcome.failed:
+                failed.add(outcome.program)
+            settle(sweep, outcome)
+            records.update()
+
+
+def train_program(
+    sweep: Sweep,
+    program: Program,
+    ahead: Precompiler,
+    *,
+    later: Sequence[Program] = (),
+    follower: Follower = NOBODY,
+    began_to_train: Callable[[], None] = lambda: None,
+) -> Outcome:
+    """Trains and measures one program; writes only into its own folder.
+
+    `later`: the first of these is compiled meanwhile.
+
+    Raises:
+      Stopped: it was asked to stop, and has saved its state.
+      UserError: for example, a full disk or a damaged checkpoint.
+    """
     at = sweep.folder(program)
+    at.mkdir(parents=True, exist_ok=True)
     began = time.monotonic()
     try:
         run = program_run(sweep, program, ahead.data)
         parts = parts_to_fit(run, ahead.memory(program, run))
         if parts > 1:
-            divide(sweep, program, parts)
-            return
+            return Outcome(program.name, parts=parts)
         if later:
             ahead.start(later[0], program_run(sweep, later[0], ahead.data))
         folder.refuse_other_data(at, run.data.identity)
         (at / ERROR).unlink(missing_ok=True)
         folder.start(at, lane_rows(run, None), run.data.identity)
-        record(sweep)
-        done = train_run(run, began, label=program.name)
+        began_to_train()
+        done = train_run(run, began, label=program.name, follower=follower)
         folder.write_json(at / folder.RESULTS, results(run, done))
     except (UserError, Stopped, OSError):
         raise
     except Exception as error:
         if out_of_memory(error) and len(program.lanes) > 1:
-            divide(sweep, program, 2)
-            return
-        folder.write_text(at / ERROR, traceback.format_exc())
+            return Outcome(program.name, parts=2)
         reason = (str(error).strip().splitlines() or [""])[0]
-        print(f"program {program.name} failed: {type(error).__name__}: {reason}", flush=True)
+        folder.write_text(at / ERROR, traceback.format_exc())
+        return Outcome(program.name, failed=f"{type(error).__name__}: {reason}")
+    return Outcome(program.name, time.monotonic() - began)
+
+
+def settle(sweep: Sweep, outcome: Outcome) -> None:
+    """Says how a program ended; divides it if it does not fit into memory."""
+    program = next(p for p in sweep.programs if p.name == outcome.program)
+    lanes = count(len(program.lanes), "lane")
+    if outcome.parts > 1:
+        write_sweep(split(sweep, program, outcome.parts))
+        print(
+            f"program {program.name}: its {lanes} do not fit into memory together; going on with "
+            f"{outcome.parts} programs of fewer",
+            flush=True,
+        )
+    elif outcome.failed:
+        print(f"program {program.name} failed: {outcome.failed}", flush=True)
     else:
-        seconds = time.monotonic() - began
-        lanes = count(len(run.lanes), "lane")
-        print(f"program {program.name} done: {lanes} in {seconds:.0f} s", flush=True)
-    record(sweep)
+        print(f"program {program.name} done: {lanes} in {outcome.seconds:.0f} s", flush=True)
 
 
-def record(sweep: Sweep) -> None:
-    """Updates the records of the sweep."""
-    with folder.locked(sweep.workdir, wait=True):
-        collect(read_sweep(sweep.workdir))
+class Records:
+    """The records of a sweep, updated while its programs are trained."""
 
+    def __init__(self, workdir: Path):
+        self.workdir = workdir
+        self.due = 0.0
 
-def divide(sweep: Sweep, program: Program, parts: int) -> None:
-    """Replaces a program by several programs with fewer lanes each."""
-    with folder.locked(sweep.workdir, wait=True):
-        divided = split(read_sweep(sweep.workdir), program, parts)
-        write_sweep(divided)
-    print(
-        f"program {program.name}: its {len(program.lanes)} lanes do not fit into memory together; "
-        f"going on with {parts} programs of fewer",
-        flush=True,
-    )
+    def update(self) -> None:
+        """Collects them, unless that would take more than RECORDING of the time."""
+        began = time.monotonic()
+        if began >= self.due:
+            collect(read_sweep(self.workdir))
+            ended = time.monotonic()
+            self.due = ended + (ended - began) / RECORDING

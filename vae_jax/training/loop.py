@@ -7,9 +7,9 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Int
+from jaxtyping import Array, Bool, Int
 
-from vae_jax.devices.lanes import Layout, map_lanes
+from vae_jax.devices.lanes import Layout, map_lanes, to_host
 from vae_jax.models.model import Start
 from vae_jax.training.spec import Spec
 from vae_jax.training.step import (
@@ -17,11 +17,12 @@ from vae_jax.training.step import (
     Metrics,
     State,
     init_state,
+    is_sound,
     metric_names,
     minibatch,
     train_step,
 )
-from vae_jax.training.streams import RunKeys
+from vae_jax.training.streams import RunKeys, step_keys
 
 
 def train_chunk(
@@ -31,29 +32,37 @@ def train_chunk(
     order: Int[Array, " n"],
     examples: Examples,
     num_steps: Int[Array, ""],
-) -> tuple[State, Metrics]:
+    *,
+    careful: bool = False,
+) -> tuple[State, Metrics, Bool[Array, ""]]:
     """`num_steps` steps of one lane: at most `spec.chunk_steps`, all in one epoch.
 
-    `order` is the order of the training set in that epoch. Returns the state and the Metrics of
-    each step [chunk_steps], zero after num_steps. The number of steps is traced, so that the
-    shorter last chunk of an epoch uses the same program.
+    `order` is the order of the training set in that epoch. Returns the state, the Metrics of each
+    step [chunk_steps], zero after num_steps, and whether the state is finite. The number of steps
+    is traced, so that the shorter last chunk of an epoch uses the same program.
     """
-    batch_of = partial(minibatch, spec, keys, examples, order)
-    first = batch_of(state.step)
-    zeros = jnp.zeros(spec.chunk_steps)
-    history = Metrics(totals=dict.fromkeys(metric_names(spec), zeros), examples=zeros)
+    # All keys at once, and one row of metrics a step: a GPU takes as long for a number as for many.
+    streams = jax.vmap(partial(step_keys, keys))(state.step + jnp.arange(spec.chunk_steps + 1))
+    names = metric_names(spec)
+
+    def batch_of(i, step):
+        own = jax.tree.map(lambda key: key[i], streams)
+        return minibatch(spec, own, examples, order, step)
 
     def body(i, carry):
         # The next minibatch does not depend on this step, so a core left idle by a matrix product
         # can make it. As it is carried, XLA makes it once, not again wherever x is read.
         state, batch, history = carry
-        ahead = batch_of(state.step + 1)
-        state, metrics = train_step(spec, state, keys, batch)
-        history = jax.tree.map(lambda all_, now: all_.at[i].set(now), history, metrics)
-        return state, ahead, history
+        ahead = batch_of(i + 1, state.step + 1)
+        state, metrics = train_step(spec, state, streams.objective[i], batch, careful=careful)
+        row = jnp.stack([*(metrics.totals[name] for name in names), metrics.examples])
+        return state, ahead, history.at[i].set(row)
 
+    history = jnp.zeros((spec.chunk_steps, len(names) + 1))
+    first = batch_of(0, state.step)
     state, _, history = jax.lax.fori_loop(0, num_steps, body, (state, first, history))
-    return state, history
+    totals = {name: history[:, i] for i, name in enumerate(names)}
+    return state, Metrics(totals, history[:, -1]), is_sound(state)
 
 
 @partial(jax.jit, static_argnums=1)
@@ -80,7 +89,7 @@ def order_lanes(
     return map_lanes(layout, epoch_order, (spec, keys), (epoch,))
 
 
-@partial(jax.jit, static_argnums=1, donate_argnums=2)
+@partial(jax.jit, static_argnums=1, static_argnames="careful")
 def train_lanes(
     spec: Spec,
     layout: Layout,
@@ -89,13 +98,20 @@ def train_lanes(
     order: Int[Array, "lane n"],
     examples: Examples,
     num_steps: Int[Array, ""],
-) -> tuple[State, Metrics]:
-    """`train_chunk` for every lane; the lanes share the examples and the number of steps.
-
-    Metrics are [lane, chunk_steps]. The memory of `state` is reused: copy what you need before.
-    """
+    *,
+    careful: bool = False,
+) -> tuple[State, Metrics, Bool[Array, " lane"]]:
+    """`train_chunk` for every lane; the lanes share the examples and the number of steps."""
     per_lane, shared = (spec, state, keys, order), (examples, num_steps)
-    return map_lanes(layout, train_chunk, per_lane, shared)
+    return map_lanes(layout, partial(train_chunk, careful=careful), per_lane, shared)
+
+
+@jax.jit
+def chosen_lanes(first: Bool[Array, " lane"], one, other):
+    """Of each lane, its part of `one` where `first`, else of `other`."""
+    return jax.tree.map(
+        lambda a, b: jnp.where(first.reshape(-1, *[1] * (a.ndim - 1)), a, b), one, other
+    )
 
 
 class Chunk(NamedTuple):
@@ -104,7 +120,7 @@ class Chunk(NamedTuple):
     epoch: int
     step: int  # the step count after the chunk
     num_steps: int
-    state: State  # the next call reuses its memory: copy what you need before that
+    state: State
     metrics: Metrics  # [lane, chunk_steps]
 
     def ends_epoch(self, spec: Spec) -> bool:
@@ -123,16 +139,36 @@ def train_chunks(
 ) -> Iterator[Chunk]:
     """Trains all lanes from `first_step` to `total_steps`; each yield follows one call.
 
-    A call is only dispatched; the generator does not wait for its result.
+    The next call is dispatched before a chunk is yielded, so the devices do not wait for the host.
+
+    A lane whose state is not finite after a chunk diverged in it. The chunk is then taken again,
+    carefully, and the lane has the result of that; it keeps its last finite params.
     """
-    step, order_epoch, order = first_step, -1, None
-    while step < total_steps:
+    order_epoch, order = -1, None
+
+    def call(state: State, step: int, *, careful: bool = False):
+        nonlocal order_epoch, order
         epoch, in_epoch = divmod(step, spec.steps_per_epoch)
         if epoch != order_epoch:
             order_epoch, order = epoch, order_lanes(spec, layout, keys, np.int32(epoch))
         num_steps = min(spec.chunk_steps, spec.steps_per_epoch - in_epoch, total_steps - step)
-        state, metrics = train_lanes(
-            spec, layout, state, keys, order, examples, np.int32(num_steps)
+        state, metrics, sound = train_lanes(
+            spec, layout, state, keys, order, examples, np.int32(num_steps), careful=careful
         )
-        step += num_steps
-        yield Chunk(epoch, step, num_steps, state, metrics)
+        return Chunk(epoch, step + num_steps, num_steps, state, metrics), sound
+
+    step, ahead = first_step, None
+    if step < total_steps:
+        ahead = call(state, step)
+    while ahead is not None:
+        (chunk, sound), before, ahead = ahead, state, None
+        more = chunk.step < total_steps
+        if more:
+            ahead = call(chunk.state, chunk.step)
+        if not to_host(layout, sound).all():
+            again, _ = call(before, step, careful=True)
+            state, metrics = chosen_lanes(sound, chunk[3:], again[3:])
+            chunk = chunk._replace(state=state, metrics=metrics)
+            ahead = call(state, chunk.step) if more else None
+        step, state = chunk.step, chunk.state
+        yield chunk

@@ -160,12 +160,13 @@ class Optimizer:
         "gradients are scaled down to this global norm; 0: never",
         to=or_infinite,
     )
+    unclipped: bool = fact()  # True: no lane of the program has a max_grad_norm
     schedule: Any = family(SCHEDULES, "constant", "of the learning rate", key="schedule.name")
 
 
 def adam(learning_rate, b1, b2) -> Optimizer:
     """Adam without schedule or clipping, in the units of a program."""
-    return Optimizer(Adam(b1, b2), learning_rate, math.inf, Constant())
+    return Optimizer(Adam(b1, b2), learning_rate, math.inf, unclipped=True, schedule=Constant())
 
 
 def global_norm(gradients) -> Float[Array, ""]:
@@ -181,7 +182,7 @@ def init(optimizer: Optimizer, params):
 def update(
     optimizer: Optimizer,
     gradients,
-    norm: Float[Array, ""],
+    norm: Float[Array, ""] | None,
     taken: Bool[Array, ""],
     opt_state,
     params,
@@ -189,13 +190,16 @@ def update(
 ):
     """One step: clip the gradients, get the direction, subtract learning rate * schedule of it.
 
-    Returns (params, opt_state). `norm` is the global norm of the gradients. A step that is not
-    `taken` leaves the params unchanged and updates opt_state with zero gradients.
+    Returns (params, opt_state). `norm` is the global norm of the gradients, or None where they are
+    not clipped. A step that is not `taken` leaves the params unchanged and updates opt_state with
+    zero gradients.
     """
-    clip = jnp.minimum(1.0, optimizer.max_grad_norm / jnp.maximum(norm, 1e-30))
+    if norm is not None:
+        clip = jnp.minimum(1.0, optimizer.max_grad_norm / jnp.maximum(norm, 1e-30))
+        gradients = jax.tree.map(lambda g: clip * g, gradients)
     # `taken` acts on the gradients and the rate, not by a choice between old and new values: then
     # XLA updates the params from the new moments, and does not recompute those from old copies.
-    gradients = jax.tree.map(lambda g: jnp.where(taken, clip * g, 0.0), gradients)
+    gradients = jax.tree.map(lambda g: jnp.where(taken, g, 0.0), gradients)
     transformation = optimizer.rule.transformation()
     direction, opt_state = transformation.update(gradients, opt_state, params)
     rate = optimizer.learning_rate * optimizer.schedule(step)

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int, Shaped
+from jaxtyping import Array, Bool, Float, Int, Key, Shaped
 
 from vae_jax.data import binarization
 from vae_jax.devices.lanes import share_batch
@@ -15,7 +15,7 @@ from vae_jax.objectives import loss
 from vae_jax.training import optimizer
 from vae_jax.training.optimizer import Optimizer, adam
 from vae_jax.training.spec import Spec
-from vae_jax.training.streams import RunKeys, step_keys
+from vae_jax.training.streams import RunKeys, StepKeys
 
 MODEL = "model"  # the model's own name among the players
 
@@ -26,7 +26,7 @@ class State(NamedTuple):
     step: Int[Array, ""]
     variables: Variables
     opt_state: dict[str, Any]  # by player: the model, and those that the objective trains
-    diverged_step: Int[Array, ""]  # the step whose loss or gradient was not finite; -1: none
+    diverged_step: Int[Array, ""]  # the step whose loss or update was not finite; -1: none
 
 
 class Examples(NamedTuple):
@@ -93,36 +93,67 @@ def optimizers_of(spec: Spec) -> dict[str, Optimizer]:
 
 
 def updated(
-    spec: Spec, gradients: dict[str, Any], state: State, healthy: Bool[Array, ""]
+    spec: Spec,
+    gradients: dict[str, Any],
+    state: State,
+    taken: Bool[Array, ""],
+    *,
+    careful: bool,
 ) -> tuple[dict[str, Any], dict[str, Any], Bool[Array, ""]]:
     """The params and optimiser states after one step, by player, and whether it was taken.
 
-    A step is taken if the lane is healthy and if the gradients, and their product with the learning
-    rate, are finite. That product is the only part of an update that can overflow.
+    `careful`: a step after which they are not finite is not taken.
     """
-    optimizers = optimizers_of(spec)
-    norms = {name: optimizer.global_norm(own) for name, own in gradients.items()}
-    sizes = [norm + optimizers[name].learning_rate * norm for name, norm in norms.items()]
-    taken = healthy & jnp.isfinite(jnp.stack(sizes)).all()
-    after, opt_state = {}, {}
-    for name, params in params_by_player(state.variables).items():
-        after[name], opt_state[name] = optimizer.update(
-            optimizers[name],
-            gradients[name],
-            norms[name],
-            taken,
-            state.opt_state[name],
-            params,
-            state.step,
-        )
-    return after, opt_state, taken
+    optimizers, before = optimizers_of(spec), params_by_player(state.variables)
+    norms = {
+        name: optimizer.global_norm(own)
+        for name, own in gradients.items()
+        if not optimizers[name].unclipped
+    }
+    if norms:
+        taken &= jnp.isfinite(jnp.stack(list(norms.values()))).all()
+
+    def after(taken):
+        found = {
+            name: optimizer.update(
+                optimizers[name],
+                gradients[name],
+                norms.get(name),
+                taken,
+                state.opt_state[name],
+                params,
+                state.step,
+            )
+            for name, params in before.items()
+        }
+        return {n: new[0] for n, new in found.items()}, {n: new[1] for n, new in found.items()}
+
+    params, opt_state = after(taken)
+    if careful:
+        taken &= all_finite((params, opt_state))
+        params, opt_state = after(taken)
+    return params, opt_state, taken
+
+
+def all_finite(tree) -> Bool[Array, ""]:
+    """Whether all its numbers are."""
+    return jnp.stack([jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(tree)]).all()
+
+
+def is_sound(state: State) -> Bool[Array, ""]:
+    """Whether params and optimiser states are finite; once they are not, they never are again."""
+    return all_finite((params_by_player(state.variables), state.opt_state))
 
 
 def minibatch(
-    spec: Spec, keys: RunKeys, examples: Examples, order: Int[Array, " n"], step: Int[Array, ""]
+    spec: Spec,
+    streams: StepKeys,
+    examples: Examples,
+    order: Int[Array, " n"],
+    step: Int[Array, ""],
 ) -> Batch:
     """The minibatch of a step: gathered by its epoch's `order`, scaled, binarised if dynamic."""
-    streams, training = step_keys(keys, step), spec.training
+    training = spec.training
     start = (step % spec.steps_per_epoch) * training.batch_size
     rows = jax.lax.dynamic_slice(order, (start,), (training.batch_size,))
     if training.labelled_per_batch:
@@ -136,13 +167,16 @@ def minibatch(
     return Batch(x_bd, None if examples.labels is None else examples.labels[rows])
 
 
-def train_step(spec: Spec, state: State, keys: RunKeys, batch: Batch) -> tuple[State, Metrics]:
+def train_step(
+    spec: Spec, state: State, key: Key[Array, ""], batch: Batch, *, careful: bool = False
+) -> tuple[State, Metrics]:
     """One step of one lane, on its minibatch.
 
-    A step with a loss or gradient that is not finite is not taken, nor is any later step: the lane
-    keeps its last finite variables, and `diverged_step` is the number of that step.
+    A step with a loss that is not finite is not taken, nor is any later step: `diverged_step` is
+    the number of that step. Such a loss follows params that are not finite, and these a gradient.
+    With `careful`, the step of that gradient is not taken, and the lane keeps its last finite
+    params. It costs a second update, so it is for the chunk in which a lane diverged.
     """
-    key = step_keys(keys, state.step).objective
     model, batch_size = make_model(spec.model), spec.training.batch_size
 
     def loss_of(params):
@@ -153,7 +187,9 @@ def train_step(spec: Spec, state: State, keys: RunKeys, batch: Batch) -> tuple[S
     params = params_by_player(state.variables)
     (value, (terms, stats)), gradients = jax.value_and_grad(loss_of, has_aux=True)(params)
     healthy = state.diverged_step < 0
-    params, opt_state, taken = updated(spec, gradients, state, healthy & jnp.isfinite(value))
+    params, opt_state, taken = updated(
+        spec, gradients, state, healthy & jnp.isfinite(value), careful=careful
+    )
     stats = jax.tree.map(
         lambda new, old: jnp.where(taken, new, old), stats, state.variables["stats"]
     )
