@@ -5,7 +5,7 @@ Dynamic binarisation, three seeds. Flax's own example (784-500-20) ends at a los
   vae-jax train --config=configs/mnist_20d.py --workdir=runs/mnist_20d
 
 Time: 50 s (two shared cores of a Xeon with AVX-512, jax 0.10.2, 2026-11-23).
-Expect: test ELBO -103.3 +- 0.1 nats (mean and standard error over seeds 0, 1, 2).
+Expect: test ELBO -103.3 +- 0.2 nats (mean and standard error over seeds 0, 1, 2).
 """
 
 from ml_collections import ConfigDict

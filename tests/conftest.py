@@ -16,6 +16,7 @@ import pytest
 from configs import default
 from vae_jax.config.check import check
 from vae_jax.devices.setup import use_cache
+from vae_jax.figures import style
 from vae_jax.models import ModelSpec
 from vae_jax.networks import MLP
 
@@ -31,6 +32,22 @@ def without_the_programs_of_other_modules():
     """A process that keeps thousands of compiled programs runs out of memory maps, and crashes."""
     yield
     jax.clear_caches()
+
+
+save_figure = style.save
+
+
+@pytest.fixture(autouse=True, scope="session")
+def with_little_ink():
+    """Figures are made, but not their pixels, which take longest; tests/figures/ makes them."""
+
+    def save(fig, path):
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"a figure of a test")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(style, "save", save)
+        yield
 
 
 def mlp_spec(*widths: int, activation: str = "tanh") -> MLP:

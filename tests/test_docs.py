@@ -51,7 +51,13 @@ def commands(page: Path) -> list[str]:
     return list(dict.fromkeys(known))
 
 
-COMMANDS = [(page.name, command) for page in PAGES for command in commands(page)]
+# A command that stands on several pages is run once.
+COMMANDS = [
+    (page, command)
+    for command, page in {
+        command: page.name for page in PAGES for command in commands(page)
+    }.items()
+]
 
 
 SOURCES: dict[tuple, Source] = {}

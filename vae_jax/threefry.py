@@ -13,6 +13,7 @@ rounds); the counter of an element is its position in the array.
 """
 
 import math
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -38,6 +39,7 @@ def used(key: Key[Array, ""]) -> Key[Array, ""]:
     return key
 
 
+@partial(jax.jit, inline=True)  # traced once for each shape, and no call in the program
 def hashed(key: Words, counter: Words) -> Words:
     """Threefry 2x32 of each counter; the key's words broadcast against the counters."""
     schedule = (*key, key[0] ^ key[1] ^ PARITY)

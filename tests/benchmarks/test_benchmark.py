@@ -69,6 +69,7 @@ def losses_of(system, work: Work, epochs: int) -> list[float]:
         return list(itertools.islice(system(work, images), 1 + epochs))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("system", [systems.vae_jax, peers.flax])
 @pytest.mark.parametrize(("objective", "num_samples"), [("elbo", 1), ("iwae", 3)])
 def test_ours_and_flax_train_a_tiny_work(system, objective, num_samples):
@@ -78,6 +79,7 @@ def test_ours_and_flax_train_a_tiny_work(system, objective, num_samples):
     assert np.log(2) < last < 20  # one of two images: log 2 is the least there is
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("system", [systems.vae_jax, peers.flax])
 def test_ours_and_flax_have_convolutions(system):
     first, *_, last = losses_of(system, TINY._replace(network="conv", widths=(4, 6)), epochs=4)

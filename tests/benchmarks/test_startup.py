@@ -8,6 +8,7 @@ from benchmarks import startup as benchmark_startup
 from benchmarks.systems import answer_of
 
 
+@pytest.mark.slow
 def test_the_stages_are_all_of_the_start():
     began = time.time()
     found = answer_of("benchmarks.startup", began)

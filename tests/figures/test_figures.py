@@ -6,6 +6,8 @@ import matplotlib
 import numpy as np
 import pytest
 
+from tests.conftest import save_figure
+from vae_jax.figures import style
 from vae_jax.figures.images import (
     hardest,
     interpolations,
@@ -19,6 +21,12 @@ from vae_jax.figures.latent_space import aggregate_posterior, latent_space, prin
 from vae_jax.figures.measurements import latent_units, likelihood, rate_distortion
 from vae_jax.figures.style import dot_size, round_step
 from vae_jax.figures.training_curves import training_curves
+
+
+@pytest.fixture(autouse=True)
+def with_pixels(monkeypatch):
+    monkeypatch.setattr(style, "save", save_figure)
+
 
 RNG = np.random.default_rng(0)
 

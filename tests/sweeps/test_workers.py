@@ -145,6 +145,7 @@ def test_a_sweep_killed_at_ten_random_moments(config, tmp_path, monkeypatch):
     assert outcome(tmp_path / "killed") == outcome(tmp_path / "whole")
 
 
+@pytest.mark.slow
 def test_workers_share_the_programs_and_one_takes_over_what_another_leaves(
     config, tmp_path, uninterrupted
 ):

@@ -8,6 +8,7 @@ from typing import Any
 import jax.numpy as jnp
 
 from vae_jax.models.model import Params, Start
+from vae_jax.networks.network import refuse_other_images
 
 INPUTS = {
     "raw": "x as it is",
@@ -32,6 +33,7 @@ def seen(stats: Params, x_bd):
     """x [b, d] as the encoder sees it."""
     if "inputs" not in stats:
         return x_bd
+    refuse_other_images(x_bd, stats["inputs"]["mean"].size)
     return (x_bd - stats["inputs"]["mean"][None]) / stats["inputs"]["scale"]
 
 
