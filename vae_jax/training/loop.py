@@ -22,7 +22,7 @@ from vae_jax.training.step import (
     minibatch,
     train_step,
 )
-from vae_jax.training.streams import RunKeys, step_keys
+from vae_jax.training.streams import RunKeys, Streams
 
 
 def train_chunk(
@@ -42,19 +42,18 @@ def train_chunk(
     is traced, so that the shorter last chunk of an epoch uses the same program.
     """
     # All keys at once, and one row of metrics a step: a GPU takes as long for a number as for many.
-    streams = jax.vmap(partial(step_keys, keys))(state.step + jnp.arange(spec.chunk_steps + 1))
+    streams = Streams.of(keys, state.step + jnp.arange(spec.chunk_steps + 1))
     names = metric_names(spec)
 
     def batch_of(i, step):
-        own = jax.tree.map(lambda key: key[i], streams)
-        return minibatch(spec, own, examples, order, step)
+        return minibatch(spec, streams.at(i), examples, order, step)
 
     def body(i, carry):
         # The next minibatch does not depend on this step, so a core left idle by a matrix product
         # can make it. As it is carried, XLA makes it once, not again wherever x is read.
         state, batch, history = carry
         ahead = batch_of(i + 1, state.step + 1)
-        state, metrics = train_step(spec, state, streams.objective[i], batch, careful=careful)
+        state, metrics = train_step(spec, state, streams.at(i).objective, batch, careful=careful)
         row = jnp.stack([*(metrics.totals[name] for name in names), metrics.examples])
         return state, ahead, history.at[i].set(row)
 

@@ -160,7 +160,7 @@ class Optimizer:
         "gradients are scaled down to this global norm; 0: never",
         to=or_infinite,
     )
-    unclipped: bool = fact()  # True: no lane of the program has a max_grad_norm
+    unclipped: Any = fact()  # True: no lane of the program has a max_grad_norm
     schedule: Any = family(SCHEDULES, "constant", "of the learning rate", key="schedule.name")
 
 

@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Key
+from jaxtyping import Array, Int, Key, UInt32
 
 
 class RunKeys(NamedTuple):
@@ -38,3 +39,25 @@ def lane_keys(seeds: Sequence[int]) -> RunKeys:
 def step_keys(keys: RunKeys, step) -> StepKeys:
     """The streams of one step; they depend only on the run's keys and the step."""
     return StepKeys(*jax.random.split(jax.random.fold_in(keys.step, step), len(StepKeys._fields)))
+
+
+class Streams(NamedTuple):
+    """The streams of many steps, derived together.
+
+    They are kept as words: jax_debug_key_reuse can't follow the keys of an array in a loop.
+    """
+
+    words: UInt32[Array, "step stream word"]
+    implementation: str
+
+    @classmethod
+    def of(cls, keys: RunKeys, steps: Int[Array, " step"]) -> "Streams":
+        def words(step):
+            return jnp.stack([jax.random.key_data(key) for key in step_keys(keys, step)])
+
+        return cls(jax.vmap(words)(steps), str(jax.random.key_impl(keys.step)))
+
+    def at(self, i) -> StepKeys:
+        """The streams of step i of them."""
+        own = jax.random.wrap_key_data(self.words[i], impl=self.implementation)
+        return StepKeys(*own)
