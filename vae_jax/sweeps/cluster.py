@@ -6,6 +6,7 @@ A task that ends with its worker is taken by another worker, and goes on from it
 
 import contextlib
 import importlib.util
+import logging
 import os
 import shutil
 import subprocess
@@ -42,6 +43,7 @@ SCHEDULERS = {
 }
 OWNER = ".owner"  # in a program's folder: which task may write there
 NONE = "none"  # its content if none may
+QUIET = {"DASK_LOGGING__DISTRIBUTED": "critical"}
 TOPIC = "vae_jax"  # of the messages of the tasks
 POLL_SECONDS = 0.1
 PATIENCE = 30  # seconds to wait for a scheduler that does not answer, and for tasks that save
@@ -343,8 +345,12 @@ def connected(cluster: Cluster) -> Iterator[Any]:
     Raises:
       UserError: no scheduler answers.
     """
+    import dask
+
+    dask.config.set({"logging.distributed": "critical"})  # what matters is said in lines of our own
     from distributed import Client
 
+    logging.getLogger("distributed").setLevel(logging.CRITICAL)
     with contextlib.ExitStack() as stack:
         at: Any
         if cluster.scheduler is None:
@@ -381,7 +387,7 @@ def processes(cluster: Cluster):
             "cls": Nanny,
             "options": {
                 "nthreads": 1,
-                "env": worker_environment(os.environ, i, cluster.workers, gpus),
+                "env": worker_environment(os.environ | QUIET, i, cluster.workers, gpus),
                 "memory_limit": None,  # Dask's would end a worker whose memory jax has taken
                 "resources": {"GPU": 1} if gpus else None,
             },
