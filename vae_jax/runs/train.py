@@ -36,6 +36,7 @@ from vae_jax.training.step import Metrics, State
 from vae_jax.words import count
 
 OF_THE_CODES = (MEAN_BY_UNIT, LOG_SCALE_BY_UNIT)  # which validation does not need
+AGAIN_SECONDS = 1.0  # signals closer to each other are one: some senders repeat theirs at once
 DRAW_SECONDS = 60  # least time between two plots of the training curves
 
 
@@ -332,18 +333,31 @@ def validation_rows(
     ]
 
 
+class Stop:
+    """Whether a signal asked to stop. Not an Event: two signals in a row would lock it for ever."""
+
+    def __init__(self) -> None:
+        self.since: float | None = None
+
+    def is_set(self) -> bool:
+        return self.since is not None
+
+
 @contextlib.contextmanager
-def stop_on_signal() -> Iterator[threading.Event]:
-    """Sets the event at the first SIGTERM or SIGINT; a second one has its usual effect."""
-    stop = threading.Event()
+def stop_on_signal() -> Iterator[Stop]:
+    """Notes the first SIGTERM or SIGINT; one that comes a second later has its usual effect."""
+    stop = Stop()
     if threading.current_thread() is not threading.main_thread():
         yield stop
         return
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
 
     def request(number, frame):
-        stop.set()
-        restore()
+        if stop.since is None:
+            stop.since = time.monotonic()
+        elif time.monotonic() > stop.since + AGAIN_SECONDS:
+            restore()
+            signal.raise_signal(number)
 
     def restore():
         for number, handler in before.items():

@@ -320,10 +320,7 @@ class Tasks:
         self.submit()
 
     def lost(self) -> Stopped:
-        return Stopped(
-            f"the scheduler {self.client.scheduler.address} was lost; the same command goes on "
-            "from the checkpoints"
-        )
+        return Stopped(f"the scheduler {self.client.scheduler.address} was lost")
 
     def stop(self) -> None:
         """Asks the running tasks to save, and waits for that."""
@@ -350,7 +347,8 @@ def connected(cluster: Cluster) -> Iterator[Any]:
     dask.config.set({"logging.distributed": "critical"})  # what matters is said in lines of our own
     from distributed import Client
 
-    logging.getLogger("distributed").setLevel(logging.CRITICAL)
+    for name in ("distributed", "distributed.client", "distributed.utils"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     with contextlib.ExitStack() as stack:
         at: Any
         if cluster.scheduler is None:
@@ -390,6 +388,8 @@ def processes(cluster: Cluster):
                 "env": worker_environment(os.environ | QUIET, i, cluster.workers, gpus),
                 "memory_limit": None,  # Dask's would end a worker whose memory jax has taken
                 "resources": {"GPU": 1} if gpus else None,
+                "preload": "vae_jax.sweeps.preload",
+                "silence_logs": logging.CRITICAL,
             },
         }
         for i in range(cluster.workers)
