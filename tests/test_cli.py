@@ -136,11 +136,11 @@ CASES = {
     ),
     "no SLURM": (
         ["sweep", SEEDS, "--workdir=WORKDIR", "--launcher=slurm"],
-        "there is no SLURM on this machine (no sbatch); --launcher=local",
+        "this machine can't submit jobs (no sbatch); --launcher=local",
     ),
     "no such launcher": (
         ["sweep", SEEDS, "--workdir=WORKDIR", "--launcher=cloud"],
-        "should be one of <local|slurm>",
+        "should be one of <local|dask|slurm|pbs|sge|lsf>",
     ),
     "no workers": (
         ["sweep", SEEDS, "--workdir=WORKDIR", "--launcher=local", "--workers=0"],
@@ -148,7 +148,7 @@ CASES = {
     ),
     "workers of no launcher": (
         ["sweep", SEEDS, "--workdir=WORKDIR", "--workers=2"],
-        "--workers=2 needs --launcher=local or --launcher=slurm",
+        "--workers=2 needs a --launcher: local, dask, slurm",
     ),
     "no sweep to join": (["sweep", "--workdir=WORKDIR"], "holds no run"),
     "nothing to report": (["report", "--workdir=WORKDIR"], "holds no run"),

@@ -38,8 +38,7 @@ usage: vae-jax VERB FLAGS
                                     --memory, compiles them and prints the memory they need
       --launcher=local --workers=4  on so many Dask workers of this machine
       --scheduler=ADDRESS           on the Dask cluster that runs there; or its scheduler's file
-      --launcher=slurm --workers=4  on so many jobs [--partition=NAME --minutes=240 --gpus=1];
-                                    or pbs, sge, lsf
+      --launcher=slurm --workers=4  on so many jobs (also pbs, sge, lsf) [--partition=NAME ...]
 
   vae-jax report   --workdir=runs/latent_size [--where KEY=VALUE ...] [--by KEY ...]
       Prints and plots what a run or sweep found: for the lanes with those values, told apart by
@@ -257,14 +256,9 @@ def plan_and_run(command: Command) -> None:
 
     data, plan, cluster = Datasets(), None, None
     if own.launcher or own.scheduler:
-        cluster = Cluster(
-            own.launcher or "dask",
-            own.workers or 1,
-            own.scheduler,
-            own.partition,
-            own.minutes,
-            own.gpus,
-        )
+        workers, launcher = own.workers or 1, own.launcher or "dask"
+        resources = own.partition, own.minutes, own.gpus
+        cluster = Cluster(launcher, workers, own.scheduler, *resources)
         refuse_without_dask(cluster)
     if own.config:
         if "sweep" not in command.names:

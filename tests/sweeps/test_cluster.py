@@ -27,7 +27,8 @@ from vae_jax import cli
 from vae_jax.errors import UserError
 from vae_jax.runs import folder
 from vae_jax.sweeps import cluster
-from vae_jax.sweeps.cluster import Cluster, Taken, owned, refuse_without_dask, worker_environment
+from vae_jax.sweeps.cluster import Cluster, refuse_without_dask, worker_environment
+from vae_jax.sweeps.task import NONE, Taken, owned
 
 LOCAL = ("--launcher=local", "--workers=2")
 
@@ -213,9 +214,9 @@ def test_the_last_task_that_began_is_the_one_that_writes(tmp_path):
             assert not second()
             with pytest.raises(Taken):
                 first()
-            folder.write_text(path, cluster.NONE)  # the command asks for a stop
+            folder.write_text(path, NONE)  # the command asks for a stop
             assert second()
-    assert path.read_text() == cluster.NONE
+    assert path.read_text() == NONE
 
 
 def test_each_worker_gets_its_share_of_the_gpus():

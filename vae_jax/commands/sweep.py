@@ -14,7 +14,7 @@ from vae_jax.reports.sweep_report import best_lanes, report
 from vae_jax.reports.table import line
 from vae_jax.runs import folder
 from vae_jax.runs.load import load_progress
-from vae_jax.sweeps.cluster import Cluster, train_on
+from vae_jax.sweeps.cluster import Cluster
 from vae_jax.sweeps.compilation import compile_run, parts_to_fit, total
 from vae_jax.sweeps.plan import (
     Datasets,
@@ -27,6 +27,7 @@ from vae_jax.sweeps.plan import (
     write_sweep,
 )
 from vae_jax.sweeps.records import collect, failures
+from vae_jax.sweeps.tasks import train_on
 from vae_jax.sweeps.worker import unfinished, work
 from vae_jax.words import count
 

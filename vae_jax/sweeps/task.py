@@ -1,0 +1,110 @@
+"""What a Dask worker does: a task is a program of a sweep."""
+
+import contextlib
+import os
+import threading
+import uuid
+import zlib
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import vae_jax
+from vae_jax.errors import UserError
+from vae_jax.runs import folder
+from vae_jax.runs.progress import Follower
+from vae_jax.sweeps.plan import Datasets, program_run, read_sweep
+from vae_jax.sweeps.worker import Outcome, Precompiler, train_program
+
+OWNER = ".owner"  # in a program's folder: which task may write there
+NONE = "none"  # its content if none may
+TOPIC = "vae_jax"  # of the messages of the tasks
+ONE_AT_A_TIME = threading.Lock()  # a worker may have several threads, and one program takes all
+
+
+class Taken(Exception):
+    """Another task trains the program of this one."""
+
+
+class Unfit(Exception):
+    """The worker can't train a program: (its address, why)."""
+
+
+@cache
+def code() -> str:
+    """What this code computes with: the checksum of its files, and the version of jax."""
+    import jax
+
+    root = Path(vae_jax.__file__).parent
+    crc = 0
+    for path in sorted(root.rglob("*.py")):
+        crc = zlib.crc32(path.read_bytes(), zlib.crc32(str(path.relative_to(root)).encode(), crc))
+    return f"{vae_jax.__version__} ({crc:08x}) with jax {jax.__version__}"
+
+
+@cache
+def prepared() -> Datasets:
+    """Configures jax, once in each process; returns the datasets that it has loaded."""
+    from vae_jax.devices.setup import pin, use_cache, use_cores
+
+    pin()
+    use_cores()
+    use_cache()
+    return Datasets()
+
+
+def train_task(workdir: str, name: str, wanted: str) -> Outcome:
+    """Trains the program of this name; `wanted`: the code() of the process that asks.
+
+    Raises:
+      Unfit: this worker has other code, or does not have the folder or the data.
+      Taken: another task has the program now.
+      Stopped: it was asked to stop, and has saved.
+      UserError: for example, a full disk or a damaged checkpoint.
+    """
+    from distributed import get_worker
+
+    worker, root = get_worker(), Path(workdir)
+
+    def tell(step: int, total_steps: int, said: str) -> None:
+        message = {"step": step, "total_steps": total_steps, "said": said, "pid": os.getpid()}
+        worker.log_event(TOPIC, {"program": name, "worker": worker.address, **message})
+
+    with ONE_AT_A_TIME:
+        if code() != wanted:
+            raise Unfit(worker.address, f"it has vae_jax {code()}, and {wanted} is wanted")
+        data = prepared()
+        try:
+            sweep = read_sweep(root)
+            program = next(p for p in sweep.programs if p.name == name)
+            run = program_run(sweep, program, data)
+        except UserError as error:
+            raise Unfit(worker.address, str(error)) from error
+        tell(0, run.total_steps, "")
+        at = sweep.folder(program)
+        at.mkdir(parents=True, exist_ok=True)
+        with owned(at / OWNER) as wants_stop, Precompiler(data) as ahead:
+            follower = Follower(wants_stop, tell)
+            return train_program(sweep, program, ahead, follower=follower)
+
+
+@contextlib.contextmanager
+def owned(path: Path) -> Iterator[Any]:
+    """Makes this task the only one that may write; gives wants_stop().
+
+    A worker that was taken for dead, and is not, so leaves the folder to its successor. Locks
+    can't do that: not every network file system keeps them.
+    """
+    token = uuid.uuid4().hex
+    folder.write_text(path, token)
+
+    def wants_stop() -> bool:
+        there = path.read_text() if path.exists() else NONE
+        if there not in (token, NONE):
+            raise Taken
+        return there == NONE
+
+    yield wants_stop
+    if path.exists() and path.read_text() == token:
+        path.unlink()

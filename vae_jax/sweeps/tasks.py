@@ -1,0 +1,177 @@
+"""Trains the programs of a sweep as tasks of a Dask cluster.
+
+A task that ends with its worker is taken by another worker, and goes on from its checkpoint.
+"""
+
+import time
+import uuid
+from pathlib import Path
+from typing import Any
+
+from vae_jax.errors import Stopped, UserError
+from vae_jax.runs import folder
+from vae_jax.runs.progress import lines
+from vae_jax.runs.train import stop_on_signal
+from vae_jax.sweeps.cluster import PATIENCE, Cluster, connected
+from vae_jax.sweeps.plan import read_sweep
+from vae_jax.sweeps.task import NONE, OWNER, TOPIC, Taken, Unfit, code, train_task
+from vae_jax.sweeps.worker import Outcome, Records, settle, unfinished
+
+POLL_SECONDS = 0.1
+SILENCE = 1_800  # seconds without a word after which a worker counts as hung
+
+
+def train_on(cluster: Cluster, workdir: Path) -> None:
+    """Trains every program that is not finished, in a sweep that this process has locked.
+
+    Raises:
+      Stopped: SIGTERM or SIGINT was received, or the scheduler was lost; the work is saved.
+      UserError: no worker can train them, or no scheduler answers.
+    """
+    with connected(cluster) as client, stop_on_signal() as stop:
+        print(f"Dask: {client.scheduler.address}, dashboard {client.dashboard_link}", flush=True)
+        tasks = Tasks(client, workdir.absolute())
+        with lines(tasks.status):
+            while tasks.left() and not stop.is_set():
+                tasks.settle_those_done()
+                tasks.look_after_the_others()
+                time.sleep(POLL_SECONDS)
+        if stop.is_set():
+            tasks.stop()
+            raise Stopped("the workers were stopped and have saved")
+
+
+class Tasks:
+    """The programs of a sweep as tasks of a client."""
+
+    def __init__(self, client, workdir: Path):
+        self.client, self.workdir = client, workdir
+        self.futures: dict[str, Any] = {}  # by program
+        self.heard: dict[str, dict[str, Any]] = {}  # the last message of each program's task
+        self.failed: set[str] = set()
+        self.records = Records(workdir)
+        self.answered = time.monotonic()
+        client.subscribe_topic(TOPIC, self.hear)
+        self.submit()
+
+    def hear(self, event: tuple[float, dict[str, Any]]) -> None:
+        """Notes a message of a task, and the time of the first with this step."""
+        message = event[1]
+        before = self.heard.get(message["program"], {})
+        if message["step"] == before.get("step") and message["pid"] == before.get("pid"):
+            return
+        self.heard[message["program"]] = message | {"heard": time.monotonic()}
+
+    def submit(self) -> None:
+        """Submits the programs that have no task yet."""
+        workers = self.client.scheduler_info(n_workers=-1)["workers"].values()
+        gpus = any("GPU" in worker.get("resources", {}) for worker in workers)
+        for program in unfinished(read_sweep(self.workdir)):
+            if program.name not in self.futures and program.name not in self.failed:
+                self.futures[program.name] = self.client.submit(
+                    train_task,
+                    str(self.workdir),
+                    program.name,
+                    code(),
+                    key=f"{program.name}-{uuid.uuid4().hex[:8]}",
+                    resources={"GPU": 1} if gpus else None,
+                    pure=False,
+                )
+
+    def left(self) -> int:
+        return len(self.futures)
+
+    def status(self) -> str:
+        """A line for a log."""
+        heard = [self.heard[name] for name in self.futures if name in self.heard]
+        parts = [
+            f"program {m['program']}: step {m['step']:,} of {m['total_steps']:,}"
+            + (f", {m['said']}" if m["said"] else "")
+            for m in heard[:8]
+        ]
+        waiting = len(self.futures) - len(heard)
+        return "; ".join([*parts, *([f"{waiting} waiting"] if waiting else [])])
+
+    def settle_those_done(self) -> None:
+        """Takes the outcomes of the tasks that ended, and submits what these leave."""
+        from distributed import KilledWorker
+
+        for name, future in list(self.futures.items()):
+            if not future.done():
+                continue
+            del self.futures[name]
+            sweep = read_sweep(self.workdir)
+            try:
+                outcome = future.result(timeout=PATIENCE)
+            except Unfit as error:
+                self.dismiss(*error.args)
+                continue
+            except Taken as error:
+                raise Stopped(f"another command trains program {name}") from error
+            except KilledWorker:
+                outcome = Outcome(name, failed="every worker that tried it ended")
+            except ModuleNotFoundError as error:
+                raise UserError(f"a worker can't import {error.name}; install it there") from error
+            except (UserError, Stopped):
+                raise
+            except (
+                Exception
+            ) as error:  # CancelledError, CommClosedError, ...: the scheduler is gone
+                if future.status == "error":
+                    raise
+                raise self.lost() from error
+            if outcome.failed:
+                self.failed.add(name)
+            settle(sweep, outcome)
+            self.records.update()
+            self.submit()
+
+    def look_after_the_others(self) -> None:
+        """Restarts workers that hang.
+
+        Raises:
+          Stopped: the scheduler was lost.
+        """
+        now = time.monotonic()
+        if self.client.status == "running":
+            self.answered = now
+        elif now > self.answered + PATIENCE:
+            raise self.lost()
+        for name in self.futures:
+            message = self.heard.get(name)
+            if message and now > message["heard"] + SILENCE:
+                print(
+                    f"program {name}: its worker {message['worker']} has said nothing for "
+                    f"{SILENCE // 60} min, and is started anew",
+                    flush=True,
+                )
+                del self.heard[name]
+                self.client.restart_workers([message["worker"]], raise_for_error=False)
+                return
+
+    def dismiss(self, address: str, reason: str) -> None:
+        """Does without a worker, and submits its program again.
+
+        Raises:
+          UserError: there is no other worker.
+        """
+        print(f"the worker {address} is left out: {reason}", flush=True)
+        self.client.retire_workers([address])
+        if not set(self.client.scheduler_info(n_workers=-1)["workers"]) - {address}:
+            raise UserError(f"no worker can train this sweep: {reason}")
+        self.submit()
+
+    def lost(self) -> Stopped:
+        return Stopped(f"the scheduler {self.client.scheduler.address} was lost")
+
+    def stop(self) -> None:
+        """Asks the running tasks to save, and waits for that."""
+        sweep = read_sweep(self.workdir)
+        for program in unfinished(sweep):
+            if (sweep.folder(program) / OWNER).exists():
+                folder.write_text(sweep.folder(program) / OWNER, NONE)
+        running = [future for name, future in self.futures.items() if name in self.heard]
+        self.client.cancel([f for f in self.futures.values() if f not in running])
+        until = time.monotonic() + PATIENCE
+        while time.monotonic() < until and not all(future.done() for future in running):
+            time.sleep(POLL_SECONDS)
