@@ -2,7 +2,8 @@
 
 import contextlib
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from vae_jax.reports.run_figures import draw_training_curves
 from vae_jax.runs import folder, progress
 from vae_jax.runs.run import Run, lane_objective, make_run
 from vae_jax.runs.train import lane_rows, train_run
+from vae_jax.sweeps.compilation import compile_training
 
 ENDLESS = 10**12  # steps: more than any run has
 
@@ -60,10 +62,32 @@ def train(config: Mapping[str, Any], workdir: Path) -> None:
                 folder.mark_unfinished(workdir)
             folder.start(workdir, lane_rows(run, None), run.data.identity)
             folder.write_json(workdir / folder.CONFIG, nest(run.values))
-        done = train_run(
-            run, began, draw=partial(attempted, "training curves", draw_training_curves)
-        )
+        with compiled_ahead(run) as ready:
+            done = train_run(
+                run,
+                began,
+                draw=partial(attempted, "training curves", draw_training_curves),
+                ready=ready,
+            )
         evaluate_best(run, done)
+
+
+@contextlib.contextmanager
+def compiled_ahead(run: Run) -> Iterator[Callable[[], object]]:
+    """Compiles the training program in the background, while the first params are made.
+
+    Gives a function that waits for it. It goes through the compilation cache: without one, nothing
+    is done.
+    """
+    if not jax.config.jax_enable_compilation_cache or jax.process_count() > 1:  # type: ignore[attr-defined]
+        yield lambda: None
+        return
+    pool = ThreadPoolExecutor(1)
+    compiled = pool.submit(compile_training, run)
+    try:
+        yield compiled.exception  # if it failed, the run itself says so
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
 
 
 def refuse_other_schedule(run: Run, there: Values) -> None:

@@ -101,6 +101,15 @@ def shard_lanes(layout: Layout, tree: Any) -> Any:
     return jax.tree.map(lambda leaf: _on_devices(sharding, leaf[rows]), tree)
 
 
+def as_sharded(layout: Layout, tree: Any) -> Any:
+    """Arrays that a program of all lanes gave, with the sharding that `shard_lanes` gives.
+
+    It is the same placement, without a copy. On one device XLA names it otherwise, and then what is
+    compiled for the one is not found for the other.
+    """
+    return jax.device_put(tree, NamedSharding(layout.mesh, P("lanes")))
+
+
 def replicate(layout: Layout, tree: Any) -> Any:
     """Host arrays that all lanes share, on every device."""
     sharding = NamedSharding(layout.mesh, P())
@@ -108,7 +117,7 @@ def replicate(layout: Layout, tree: Any) -> Any:
 
 
 def to_host(layout: Layout, tree: Any) -> Any:
-    """Copies in host memory, without the padding; unaffected if a donated buffer is reused."""
+    """Copies in host memory, without the padding."""
     if jax.process_count() > 1:
         tree = multihost_utils.process_allgather(tree, tiled=True)
     return jax.tree.map(

@@ -57,6 +57,7 @@ def train_run(
     label: str | None = None,
     draw: Callable[[Run], object] = lambda run: None,
     follower: Follower = NOBODY,
+    ready: Callable[[], object] = lambda: None,
 ) -> Progress:
     """Trains the run to its end, in a folder that is locked and started.
 
@@ -65,6 +66,7 @@ def train_run(
       label: the name of a sweep's program, for the bar.
       draw: called after a validation, at most every DRAW_SECONDS.
       follower: told of the run's progress in place of the terminal.
+      ready: called before the first step; waits for what is compiled in the background.
 
     Raises:
       Stopped: SIGTERM or SIGINT was received; the state is saved.
@@ -84,6 +86,7 @@ def train_run(
                 folder.cut_rows(run.workdir, first_step)
             if not follower.is_anyone:
                 introduce(run, first_step, label)
+        ready()
         clock = began - float(done.wall_seconds)
         done = train_lanes_to_end(run, checkpoints, state, done, clock, label, draw, follower)
     if is_first():

@@ -12,10 +12,15 @@ from vae_jax.devices.lanes import Layout
 from vae_jax.devices.setup import device_memory, host_memory
 from vae_jax.evaluation.bounds import bound
 from vae_jax.evaluation.examples import measure_lanes
+from vae_jax.models.model import Start
+from vae_jax.objectives import Objective
 from vae_jax.runs.checkpoint import template
 from vae_jax.runs.measure import evaluated_objective
 from vae_jax.runs.run import Run, evaluation_labels, make_examples, make_start
 from vae_jax.training.loop import init_lanes, order_lanes, train_lanes
+from vae_jax.training.spec import Spec
+from vae_jax.training.step import Examples, State
+from vae_jax.training.streams import RunKeys
 
 # Besides the state being trained, the devices hold two snapshots: one that is copied to the host,
 # and one of the next chunk. The host holds the newest state and the best params, their previous
@@ -45,20 +50,43 @@ def abstract(layout: Layout, tree: Any, spec: P, lanes: int | None = None) -> An
     return jax.tree.map(of, tree)
 
 
-def compile_run(run: Run) -> Memory:
-    """Compiles the programs of a run into the compilation cache; returns the memory it needs.
+class Shapes(NamedTuple):
+    """The arguments of a run's programs, as shapes."""
 
-    The run itself traces them again and finds them in the cache.
-    """
-    layout, data = run.layout, run.data
+    spec: Spec
+    keys: RunKeys
+    state: State
+    examples: Examples
+    start: Start
+    objective: Objective
+
+
+def shapes_of(run: Run) -> Shapes:
     start = make_start(run)
-    progress = template(run.spec, start)
-    objective = evaluated_objective(run)
-    spec, objective, keys, state = abstract(
-        layout, (run.spec, objective, run.keys, progress.state), P("lanes"), layout.padded
-    )
-    examples, start = abstract(layout, (make_examples(run), start), P())
-    init_lanes.lower(spec, layout, keys, start).compile()
+    state = template(run.spec, start).state
+    lanes = (run.spec, run.keys, state, evaluated_objective(run))
+    spec, keys, state, objective = abstract(run.layout, lanes, P("lanes"), run.layout.padded)
+    examples, start = abstract(run.layout, (make_examples(run), start), P())
+    return Shapes(spec, keys, state, examples, start, objective)
+
+
+def compile_training(run: Run) -> jax.stages.Compiled:
+    """Compiles the training program into the compilation cache.
+
+    The run itself traces it again and finds it in the cache.
+    """
+    layout, its = run.layout, shapes_of(run)
+    order_lanes.lower(its.spec, layout, its.keys, np.int32(0)).compile()
+    order = jax.ShapeDtypeStruct((1, run.spec.train_size), np.int32)
+    order = abstract(layout, order, P("lanes"), layout.padded)
+    arguments = (its.state, its.keys, order, its.examples, np.int32(0))
+    return train_lanes.lower(its.spec, layout, *arguments).compile()
+
+
+def compile_run(run: Run) -> Memory:
+    """Compiles all programs of a run into the compilation cache; returns the memory it needs."""
+    layout, data, its = run.layout, run.data, shapes_of(run)
+    init_lanes.lower(its.spec, layout, its.keys, its.start).compile()
     for split in (data.validation, data.test):
         size = min(run.values["evaluation.batch_size"], len(split.images))
         labels = evaluation_labels(run, split)
@@ -68,20 +96,17 @@ def compile_run(run: Run) -> Memory:
             bound,
             layout,
             0,
-            (objective, state.step),
-            spec.model,
-            state.variables,
-            keys.evaluation,
+            (its.objective, its.state.step),
+            its.spec.model,
+            its.state.variables,
+            its.keys.evaluation,
             *batch,
         ).compile()
-    order_lanes.lower(spec, layout, keys, np.int32(0)).compile()
-    order = jax.ShapeDtypeStruct((1, run.spec.train_size), np.int32)
-    order = abstract(layout, order, P("lanes"), layout.padded)
-    arguments = (state, keys, order, examples, np.int32(0))
-    program = train_lanes.lower(spec, layout, *arguments).compile()
-    analysis = program.memory_analysis()
+    analysis = compile_training(run).memory_analysis()
     assert analysis is not None
-    state_bytes = sum(leaf.nbytes for leaf in jax.tree.leaves(progress.state))
+    state_bytes = sum(
+        leaf.nbytes for leaf in jax.tree.leaves(template(run.spec, make_start(run)).state)
+    )
     snapshots = (
         SNAPSHOTS * state_bytes * layout.padded // (len(run.lanes) * layout.mesh.shape["lanes"])
     )

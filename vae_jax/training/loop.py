@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Int
 
-from vae_jax.devices.lanes import Layout, map_lanes, to_host
+from vae_jax.devices.lanes import Layout, as_sharded, map_lanes, to_host
 from vae_jax.models.model import Start
 from vae_jax.training.spec import Spec
 from vae_jax.training.step import (
@@ -149,10 +149,18 @@ def train_chunks(
         nonlocal order_epoch, order
         epoch, in_epoch = divmod(step, spec.steps_per_epoch)
         if epoch != order_epoch:
-            order_epoch, order = epoch, order_lanes(spec, layout, keys, np.int32(epoch))
+            made = order_lanes(spec, layout, keys, np.int32(epoch))
+            order_epoch, order = epoch, as_sharded(layout, made)
         num_steps = min(spec.chunk_steps, spec.steps_per_epoch - in_epoch, total_steps - step)
         state, metrics, sound = train_lanes(
-            spec, layout, state, keys, order, examples, np.int32(num_steps), careful=careful
+            spec,
+            layout,
+            as_sharded(layout, state),
+            keys,
+            order,
+            examples,
+            np.int32(num_steps),
+            careful=careful,
         )
         return Chunk(epoch, step + num_steps, num_steps, state, metrics), sound
 
