@@ -5,6 +5,7 @@ import os
 import platform
 import re
 import time
+from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -55,6 +56,21 @@ def slug(machine: dict[str, Any]) -> str:
     """Its name as part of a file's: the accelerator's, or the processor's and its cores."""
     name = machine["accelerator"] or f"{machine['processor']} {machine['cores']} cores"
     return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
+
+
+def leave_as(benchmark: str) -> Callable[[dict[str, Any]], Path]:
+    """A function that writes what a benchmark found so far into one file, named by the start."""
+    began = time.strftime("%Y-%m-%d %H:%M:%S")
+    at = re.sub(r"\D", "", began)
+
+    def write(found: dict[str, Any]) -> Path:
+        RESULTS.mkdir(exist_ok=True)
+        path = RESULTS / f"benchmark-{benchmark}-{at}.json"
+        report = {"date": began, "platform": platform.platform(), "versions": versions()} | found
+        path.write_text(json.dumps(report, indent=2) + "\n")
+        return path
+
+    return write
 
 
 def leave(benchmark: str, found: dict[str, Any]) -> dict[str, Any]:

@@ -28,34 +28,42 @@ ROUNDS = 2  # of sweep.py
 System = Callable[[Work, np.ndarray], Iterator[float]]
 
 
-def vae_jax(work: Work, images: np.ndarray, lanes: int = 1) -> Iterator[float]:
-    """This code: the compiled program, called as the command line calls it."""
+def program_of(work: Work, images: np.ndarray, lanes: int = 1) -> tuple[Any, ...]:
+    """The first arguments of train_chunks for a work: spec, layout, keys, examples and state."""
     from vae_jax.config.build import make_spec
     from vae_jax.data.dataset import Dataset, Split
     from vae_jax.devices.lanes import layout, replicate, shard_lanes
-    from vae_jax.devices.setup import use_cores
     from vae_jax.models.model import NO_START
-    from vae_jax.training.loop import init_lanes, train_chunks
+    from vae_jax.training.loop import init_lanes
     from vae_jax.training.step import Examples
     from vae_jax.training.streams import lane_keys
 
-    use_cores()
     split = Split(images, None)
     data = Dataset(split, split, split, (28, 28, 1), dynamic=True, binary=True, identity={})
     on = layout(lanes)
     spec, keys = shard_lanes(
         on, (make_spec([values_of(work)] * lanes, data), lane_keys(range(lanes)))
     )
-    state = init_lanes(spec, on, keys, NO_START)
-    program = (spec, on, keys, replicate(on, Examples(images)))
+    return spec, on, keys, replicate(on, Examples(images)), init_lanes(spec, on, keys, NO_START)
+
+
+def vae_jax(work: Work, images: np.ndarray, lanes: int = 1) -> Iterator[float]:
+    """This code: the compiled program, called as the command line calls it."""
+    from vae_jax.devices.setup import use_cores
+    from vae_jax.training.loop import train_chunks
+
+    use_cores()
+    spec, on, keys, examples, state = program_of(work, images, lanes)
     first, end = 0, 1
     while True:
-        totals, examples = [], []
-        for chunk in train_chunks(*program, state, first_step=first, total_steps=end):
+        totals, counts = [], []
+        for chunk in train_chunks(
+            spec, on, keys, examples, state, first_step=first, total_steps=end
+        ):
             totals.append(chunk.metrics.totals["loss"].sum())
-            examples.append(chunk.metrics.examples.sum())
+            counts.append(chunk.metrics.examples.sum())
             state = chunk.state
-        yield float(sum(totals) / sum(examples))
+        yield float(sum(totals) / sum(counts))
         # The second loss is of the rest of the first epoch, so that all others are of whole ones.
         first, end = end, (end // spec.steps_per_epoch + 1) * spec.steps_per_epoch
 
