@@ -8,6 +8,8 @@ import socket
 import stat
 import sys
 import time
+from pathlib import Path
+from types import SimpleNamespace
 
 import psutil
 import pytest
@@ -25,10 +27,9 @@ from tests.sweeps.processes import (
 )
 from vae_jax import cli
 from vae_jax.errors import UserError
-from vae_jax.runs import folder
-from vae_jax.sweeps import cluster
+from vae_jax.sweeps import cluster, tasks
 from vae_jax.sweeps.cluster import Cluster, refuse_without_dask, worker_environment
-from vae_jax.sweeps.task import NONE, Taken, owned
+from vae_jax.sweeps.owner import OWNER, Taken, owned, release
 
 LOCAL = ("--launcher=local", "--workers=2")
 
@@ -207,16 +208,43 @@ def test_jobs_of_a_batch_scheduler(config, tmp_path, uninterrupted, monkeypatch)
 
 
 def test_the_last_task_that_began_is_the_one_that_writes(tmp_path):
-    path = tmp_path / "owner"
-    with owned(path) as first:
+    with owned(tmp_path) as first:
         assert not first()
-        with owned(path) as second:
+        with owned(tmp_path) as second:
             assert not second()
-            with pytest.raises(Taken):
+            with pytest.raises(Taken, match=r"another process trains in .*"):
                 first()
-            folder.write_text(path, NONE)  # the command asks for a stop
+            release(tmp_path)
             assert second()
-    assert path.read_text() == NONE
+    release(tmp_path / "nobody")
+    with owned(tmp_path):
+        assert (tmp_path / OWNER).exists()
+    assert not (tmp_path / OWNER).exists()
+
+
+def test_only_workers_that_train_count_as_hung(monkeypatch):
+    """And what another sweep says is not of this one."""
+    restarted = []
+    own = tasks.Tasks.__new__(tasks.Tasks)
+    own.workdir, own.heard, own.futures = Path("a"), {}, {"000": None, "001": None}
+    own.client = SimpleNamespace(
+        status="running", restart_workers=lambda names, **_: restarted.extend(names)
+    )
+
+    def message(program, step, workdir="a", **more):
+        base = {"workdir": workdir, "program": program, "worker": f"w{program}", "pid": 1}
+        return 0.0, base | {"step": step, "total_steps": 9, "said": ""} | more
+
+    for event in (message("000", 5), message("001", 9), message("002", 1, workdir="b")):
+        own.hear(event)
+    assert own.heard.keys() == {"000", "001"}
+    own.look_after_the_others()
+    assert restarted == []
+    monkeypatch.setattr(tasks, "SILENCE", -1)
+    own.look_after_the_others()
+    own.look_after_the_others()
+    assert restarted == ["w000"]
+    assert own.status() == "program 001: step 9 of 9; 1 waiting"
 
 
 def test_each_worker_gets_its_share_of_the_gpus():

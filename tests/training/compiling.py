@@ -2,8 +2,8 @@
 
     python -m tests.training.compiling
 
-prints it as JSON: for each of PROGRAMS the processor's seconds, and how many instructions the
-optimised program has in all and in its largest fusion. In a process of its own, with all of XLA's
+prints it as JSON: for each of PROGRAMS the processor's seconds, how many instructions the optimised
+program has in all and in its largest fusion, and how many operations its loop over steps launches. In a process of its own, with all of XLA's
 optimisations: a program that grew past what the compiler can do is killed from outside.
 """
 
@@ -18,6 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from benchmarks.kernels import launches
 from configs import default
 from vae_jax.config.build import make_spec
 from vae_jax.config.check import check
@@ -107,10 +108,16 @@ def sizes(hlo: str) -> tuple[int, int]:
 def compiled(program: jax.stages.Lowered) -> dict[str, float]:
     """What compiling it took, and came to. Processor seconds: other processes count for less."""
     began = time.process_time()
-    executable = program.compile()
+    hlo = program.compile().as_text() or ""
     seconds = time.process_time() - began
-    total, largest = sizes(executable.as_text() or "")
-    return {"seconds": seconds, "instructions": total, "largest_fusion": largest}
+    total, largest = sizes(hlo)
+    launched = sum(launches(hlo).values())
+    return {
+        "seconds": seconds,
+        "instructions": total,
+        "largest_fusion": largest,
+        "launches": launched,
+    }
 
 
 if __name__ == "__main__":

@@ -42,10 +42,17 @@ def bar(total_steps: int, first_step: int, label: str | None, *, hidden: bool = 
 
 @contextlib.contextmanager
 def lines(
-    status: Callable[[], str], every: float = LINE_SECONDS, *, hidden: bool = False
+    status: Callable[[], str],
+    every: float = LINE_SECONDS,
+    *,
+    hidden: bool = False,
+    on_terminals: bool = False,
 ) -> Iterator[None]:
-    """Inside, and without a terminal for a bar, prints status() on stderr every so many seconds."""
-    if hidden or sys.stderr.isatty() or not is_first():
+    """Inside, and without a terminal for a bar, prints status() on stderr every so many seconds.
+
+    `on_terminals`: also on a terminal, where there is no bar.
+    """
+    if hidden or (sys.stderr.isatty() and not on_terminals) or not is_first():
         yield
         return
     over = threading.Event()

@@ -131,10 +131,11 @@ def jobs(cluster: Cluster):
         if key in ("cores", "memory") and value is not None
     }
     hours, minutes = divmod(cluster.minutes, 60)
-    more: dict[str, Any] = {}
+    # A program takes all cores of its job, and jax more memory than Dask knows of.
+    more: dict[str, Any] = {"worker_extra_args": ["--nthreads=1", "--memory-limit=0"]}
     if cluster.gpus:
         more["job_extra_directives"] = [f"--gpus-per-node={cluster.gpus}"]
-        more["worker_extra_args"] = ["--resources", "GPU=1"]
+        more["worker_extra_args"] += ["--resources=GPU=1"]
     if cluster.partition:
         more["queue"] = cluster.partition
     made = getattr(dask_jobqueue, SCHEDULERS[cluster.launcher][0])(

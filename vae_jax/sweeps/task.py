@@ -1,30 +1,18 @@
 """What a Dask worker does: a task is a program of a sweep."""
 
-import contextlib
 import os
 import threading
-import uuid
 import zlib
-from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import vae_jax
 from vae_jax.errors import UserError
-from vae_jax.runs import folder
-from vae_jax.runs.progress import Follower
 from vae_jax.sweeps.plan import Datasets, program_run, read_sweep
 from vae_jax.sweeps.worker import Outcome, Precompiler, train_program
 
-OWNER = ".owner"  # in a program's folder: which task may write there
-NONE = "none"  # its content if none may
 TOPIC = "vae_jax"  # of the messages of the tasks
 ONE_AT_A_TIME = threading.Lock()  # a worker may have several threads, and one program takes all
-
-
-class Taken(Exception):
-    """Another task trains the program of this one."""
 
 
 class Unfit(Exception):
@@ -69,7 +57,8 @@ def train_task(workdir: str, name: str, wanted: str) -> Outcome:
 
     def tell(step: int, total_steps: int, said: str) -> None:
         message = {"step": step, "total_steps": total_steps, "said": said, "pid": os.getpid()}
-        worker.log_event(TOPIC, {"program": name, "worker": worker.address, **message})
+        whose = {"workdir": workdir, "program": name, "worker": worker.address}
+        worker.log_event(TOPIC, whose | message)
 
     with ONE_AT_A_TIME:
         if code() != wanted:
@@ -82,29 +71,5 @@ def train_task(workdir: str, name: str, wanted: str) -> Outcome:
         except UserError as error:
             raise Unfit(worker.address, str(error)) from error
         tell(0, run.total_steps, "")
-        at = sweep.folder(program)
-        at.mkdir(parents=True, exist_ok=True)
-        with owned(at / OWNER) as wants_stop, Precompiler(data) as ahead:
-            follower = Follower(wants_stop, tell)
-            return train_program(sweep, program, ahead, follower=follower)
-
-
-@contextlib.contextmanager
-def owned(path: Path) -> Iterator[Any]:
-    """Makes this task the only one that may write; gives wants_stop().
-
-    A worker that was taken for dead, and is not, so leaves the folder to its successor. Locks
-    can't do that: not every network file system keeps them.
-    """
-    token = uuid.uuid4().hex
-    folder.write_text(path, token)
-
-    def wants_stop() -> bool:
-        there = path.read_text() if path.exists() else NONE
-        if there not in (token, NONE):
-            raise Taken
-        return there == NONE
-
-    yield wants_stop
-    if path.exists() and path.read_text() == token:
-        path.unlink()
+        with Precompiler(data) as ahead:
+            return train_program(sweep, program, ahead, tell=tell)

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from vae_jax.errors import Stopped, UserError
-from vae_jax.runs import folder
 from vae_jax.runs.progress import lines
 from vae_jax.runs.train import stop_on_signal
 from vae_jax.sweeps.cluster import PATIENCE, Cluster, connected
+from vae_jax.sweeps.owner import Taken, release
 from vae_jax.sweeps.plan import read_sweep
-from vae_jax.sweeps.task import NONE, OWNER, TOPIC, Taken, Unfit, code, train_task
+from vae_jax.sweeps.task import TOPIC, Unfit, code, train_task
 from vae_jax.sweeps.worker import Outcome, Records, settle, unfinished
 
 POLL_SECONDS = 0.1
@@ -31,14 +31,18 @@ def train_on(cluster: Cluster, workdir: Path) -> None:
     with connected(cluster) as client, stop_on_signal() as stop:
         print(f"Dask: {client.scheduler.address}, dashboard {client.dashboard_link}", flush=True)
         tasks = Tasks(client, workdir.absolute())
-        with lines(tasks.status):
-            while tasks.left() and not stop.is_set():
-                tasks.settle_those_done()
-                tasks.look_after_the_others()
-                time.sleep(POLL_SECONDS)
-        if stop.is_set():
+        try:
+            with lines(tasks.status, on_terminals=True):
+                while tasks.left() and not stop.is_set():
+                    tasks.settle_those_done()
+                    tasks.look_after_the_others()
+                    time.sleep(POLL_SECONDS)
+        except UserError:
             tasks.stop()
-            raise Stopped("the workers were stopped and have saved")
+            raise
+        if stop.is_set():
+            saved = tasks.stop()
+            raise Stopped(f"the workers were stopped{' and have saved' if saved else ''}")
 
 
 class Tasks:
@@ -57,6 +61,8 @@ class Tasks:
     def hear(self, event: tuple[float, dict[str, Any]]) -> None:
         """Notes a message of a task, and the time of the first with this step."""
         message = event[1]
+        if message["workdir"] != str(self.workdir):  # another sweep on the same cluster
+            return
         before = self.heard.get(message["program"], {})
         if message["step"] == before.get("step") and message["pid"] == before.get("pid"):
             return
@@ -107,19 +113,17 @@ class Tasks:
                 self.dismiss(*error.args)
                 continue
             except Taken as error:
-                raise Stopped(f"another command trains program {name}") from error
+                raise Stopped(str(error)) from error
             except KilledWorker:
                 outcome = Outcome(name, failed="every worker that tried it ended")
             except ModuleNotFoundError as error:
                 raise UserError(f"a worker can't import {error.name}; install it there") from error
             except (UserError, Stopped):
                 raise
-            except (
-                Exception
-            ) as error:  # CancelledError, CommClosedError, ...: the scheduler is gone
+            except Exception as error:
                 if future.status == "error":
                     raise
-                raise self.lost() from error
+                raise self.lost() from error  # the future was cancelled, or can't be asked for
             if outcome.failed:
                 self.failed.add(name)
             settle(sweep, outcome)
@@ -138,8 +142,9 @@ class Tasks:
         elif now > self.answered + PATIENCE:
             raise self.lost()
         for name in self.futures:
-            message = self.heard.get(name)
-            if message and now > message["heard"] + SILENCE:
+            message = self.heard.get(name, {"step": 0, "total_steps": 0})
+            trains = message["step"] < message["total_steps"]  # evaluations are silent
+            if trains and now > message["heard"] + SILENCE:
                 print(
                     f"program {name}: its worker {message['worker']} has said nothing for "
                     f"{SILENCE // 60} min, and is started anew",
@@ -164,14 +169,14 @@ class Tasks:
     def lost(self) -> Stopped:
         return Stopped(f"the scheduler {self.client.scheduler.address} was lost")
 
-    def stop(self) -> None:
-        """Asks the running tasks to save, and waits for that."""
+    def stop(self) -> bool:
+        """Asks the running tasks to save, and waits for that; whether all did."""
         sweep = read_sweep(self.workdir)
         for program in unfinished(sweep):
-            if (sweep.folder(program) / OWNER).exists():
-                folder.write_text(sweep.folder(program) / OWNER, NONE)
+            release(sweep.folder(program))
         running = [future for name, future in self.futures.items() if name in self.heard]
         self.client.cancel([f for f in self.futures.values() if f not in running])
         until = time.monotonic() + PATIENCE
         while time.monotonic() < until and not all(future.done() for future in running):
             time.sleep(POLL_SECONDS)
+        return all(future.done() for future in running)

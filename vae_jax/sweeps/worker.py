@@ -14,6 +14,7 @@ from vae_jax.runs.run import Run
 from vae_jax.runs.summary import results
 from vae_jax.runs.train import lane_rows, train_run
 from vae_jax.sweeps.compilation import Memory, compile_run, out_of_memory, parts_to_fit
+from vae_jax.sweeps.owner import Taken, owned
 from vae_jax.sweeps.plan import (
     Datasets,
     Program,
@@ -82,9 +83,12 @@ def work(workdir: Path, data: Datasets) -> None:
             programs = [p for p in unfinished(sweep) if p.name not in failed]
             if not programs:
                 return
-            outcome = train_program(
-                sweep, programs[0], ahead, later=programs[1:], began_to_train=records.update
-            )
+            try:
+                outcome = train_program(
+                    sweep, programs[0], ahead, later=programs[1:], began_to_train=records.update
+                )
+            except Taken as error:
+                raise Stopped(str(error)) from error
             if outcome.failed:
                 failed.add(outcome.program)
             settle(sweep, outcome)
@@ -97,15 +101,19 @@ def train_program(
     ahead: Precompiler,
     *,
     later: Sequence[Program] = (),
-    follower: Follower = NOBODY,
+    tell: Callable[[int, int, str], None] | None = None,
     began_to_train: Callable[[], None] = lambda: None,
 ) -> Outcome:
     """Trains and measures one program; writes only into its own folder.
 
-    `later`: the first of these is compiled meanwhile.
+    Args:
+      later: the first of these is compiled meanwhile.
+      tell: told of its progress, in place of the terminal; as of a Follower.
+      began_to_train: called when the folder says that the program is running.
 
     Raises:
       Stopped: it was asked to stop, and has saved its state.
+      Taken: another process trains the program now.
       UserError: for example, a full disk or a damaged checkpoint.
     """
     at = sweep.folder(program)
@@ -122,9 +130,12 @@ def train_program(
         (at / ERROR).unlink(missing_ok=True)
         folder.start(at, lane_rows(run, None), run.data.identity)
         began_to_train()
-        done = train_run(run, began, label=program.name, follower=follower)
+        with owned(at) as wants_stop:
+            follower = Follower(wants_stop, tell or NOBODY.tell, is_anyone=tell is not None)
+            done = train_run(run, began, label=program.name, follower=follower)
+            wants_stop()
         folder.write_json(at / folder.RESULTS, results(run, done))
-    except (UserError, Stopped, OSError):
+    except (UserError, Stopped, Taken, OSError):
         raise
     except Exception as error:
         if out_of_memory(error) and len(program.lanes) > 1:
