@@ -128,6 +128,7 @@ def test_lanes_csv_says_what_runs_and_what_waits(finished, tmp_path, monkeypatch
 
     original = worker.train_run
     monkeypatch.setattr(worker, "train_run", looking)
+    monkeypatch.setattr(worker, "RECORDING", float("inf"))
     run_sweep(npz, tmp_path / "sweep", WIDTHS[:2], training__num_epochs=1)
     assert seen == [["running"] * 2 + ["waiting"] * 2, ["done"] * 2 + ["running"] * 2]
 

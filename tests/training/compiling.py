@@ -3,7 +3,8 @@
     python -m tests.training.compiling
 
 prints it as JSON: for each of PROGRAMS the processor's seconds, how many instructions the optimised
-program has in all and in its largest fusion, and how many operations its loop over steps launches. In a process of its own, with all of XLA's
+program has in all and in its largest fusion, and how many operations its loop over steps launches.
+In a process of its own, with all of XLA's
 optimisations: a program that grew past what the compiler can do is killed from outside.
 """
 

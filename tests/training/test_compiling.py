@@ -46,3 +46,5 @@ def test_a_program_compiles_like_a_plain_one(found, name):
     assert program["seconds"] < 6 * plain["seconds"]
     assert program["instructions"] < 4 * plain["instructions"]
     assert program["largest_fusion"] < 420
+    # 1.05 and 1.27 times on jax 0.10.2; 1.6 and 2.3 with the gradient's norm in every step.
+    assert program["launches"] < 1.5 * plain["launches"]
