@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 from benchmarks.machine import leave_as
 from benchmarks.systems import SYSTEMS, answer_of, in_a_process, missing
-from benchmarks.work import IWAE, WORKS, Work, work_from
+from benchmarks.work import IWAE, WORKS, work_from
 
 BUDGET = 460  # seconds; rows that begin later are left out
 CLASSIC = WORKS[0]
@@ -38,15 +38,16 @@ class Row(NamedTuple):
     environment: tuple[tuple[str, str], ...] = ()
 
 
-def step_of(work: Work, lanes: int, steps: int) -> dict[str, float]:
-    """Microseconds a step, the mean loss of the steps, and kernels a step."""
+def step(fields: list, lanes: int, steps: int) -> dict[str, float]:
+    """Microseconds a step, the mean loss of the steps, and kernels a step; of a work's fields."""
     import jax
 
-    from benchmarks.kernels import launches
+    from benchmarks.kernels import of_work
     from benchmarks.systems import program_of
     from vae_jax.data import mnist
-    from vae_jax.training.loop import order_lanes, train_chunks, train_lanes
+    from vae_jax.training.loop import train_chunks
 
+    work = work_from(fields)
     images = mnist.load().train_images.reshape(-1, 784)[: max(2_000, work.batch_size * steps)]
     began = time.perf_counter()
     spec, layout, keys, data, state = program_of(work, images, lanes)
@@ -57,19 +58,13 @@ def step_of(work: Work, lanes: int, steps: int) -> dict[str, float]:
         examples += float(chunk.metrics.examples.sum())
         seconds.append((time.perf_counter() - began) / chunk.num_steps)
         began = time.perf_counter()
-    order = order_lanes(spec, layout, keys, 0)
-    lowered = train_lanes.lower(spec, layout, state, keys, order, data, 1)
     stats = jax.devices()[0].memory_stats() or {}
     return {
         "microseconds": 1e6 * statistics.median(seconds[1:] or seconds),
         "loss": loss / examples,
-        "kernels": sum(launches(lowered.compile().as_text() or "").values()),
+        "kernels": sum(of_work(work, lanes).values()),
         "peak_megabytes": stats.get("peak_bytes_in_use", 0) / 1e6,
     }
-
-
-def step(work: list, lanes: int, steps: int) -> dict[str, float]:
-    return step_of(work_from(work), lanes, steps)
 
 
 def bandwidth(megabytes: int) -> dict[str, float]:
@@ -150,7 +145,7 @@ def rows(*, small: bool) -> list[Row]:
     found += [Row("iwae-k50, lanes: 10", "step", (IWAE_50, 1 if small else 10, steps))]
     found += [
         Row(
-            f"784-400-20, 64 lanes, products in {precision}",
+            f"784-400-20, lanes: {lanes[-2]}, products in {precision}",
             "step",
             (CLASSIC, lanes[-2], steps),
             (("JAX_DEFAULT_MATMUL_PRECISION", precision),),

@@ -58,17 +58,24 @@ def slug(machine: dict[str, Any]) -> str:
     return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
 
 
+def written(name: str, report: dict[str, Any]) -> Path:
+    """Writes the report as JSON under RESULTS, and returns its path."""
+    RESULTS.mkdir(exist_ok=True)
+    path = RESULTS / name
+    temporary = path.with_name(f".{name}.tmp")
+    temporary.write_text(json.dumps(report, indent=2) + "\n")
+    os.replace(temporary, path)
+    return path
+
+
 def leave_as(benchmark: str) -> Callable[[dict[str, Any]], Path]:
     """A function that writes what a benchmark found so far into one file, named by the start."""
     began = time.strftime("%Y-%m-%d %H:%M:%S")
     at = re.sub(r"\D", "", began)
 
     def write(found: dict[str, Any]) -> Path:
-        RESULTS.mkdir(exist_ok=True)
-        path = RESULTS / f"benchmark-{benchmark}-{at}.json"
         report = {"date": began, "platform": platform.platform(), "versions": versions()} | found
-        path.write_text(json.dumps(report, indent=2) + "\n")
-        return path
+        return written(f"benchmark-{benchmark}-{at}.json", report)
 
     return write
 
@@ -83,9 +90,7 @@ def leave(benchmark: str, found: dict[str, Any]) -> dict[str, Any]:
         "machine": machine(),
         "versions": versions(),
     } | found
-    RESULTS.mkdir(exist_ok=True)
     at = re.sub(r"\D", "", report["date"])
-    path = RESULTS / f"benchmark-{benchmark}-{slug(report['machine'])}-{at}.json"
-    path.write_text(json.dumps(report, indent=2) + "\n")
+    path = written(f"benchmark-{benchmark}-{slug(report['machine'])}-{at}.json", report)
     print(f"\n{path}")
     return report

@@ -39,7 +39,7 @@ save_figure = style.save
 
 @pytest.fixture(autouse=True, scope="session")
 def with_little_ink():
-    """Figures are made, but not their pixels, which take longest; tests/figures/ makes them."""
+    """Figures are made without their pixels, which take longest; `with_pixels` makes these."""
 
     def save(fig, path):
         path.parent.mkdir(exist_ok=True)
@@ -48,6 +48,12 @@ def with_little_ink():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(style, "save", save)
         yield
+
+
+@pytest.fixture
+def with_pixels(monkeypatch):
+    """Figures as users have them."""
+    monkeypatch.setattr(style, "save", save_figure)
 
 
 def mlp_spec(*widths: int, activation: str = "tanh") -> MLP:

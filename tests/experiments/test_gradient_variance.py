@@ -32,7 +32,7 @@ def answer(workdir, *arguments):
 
 
 @pytest.mark.slow
-def test_from_command_to_figure(tiny_npz, tmp_path, capsys, monkeypatch):
+def test_from_command_to_figure(tiny_npz, tmp_path, capsys, monkeypatch, with_pixels):
     shown = [
         *(("elbo", name) for name in ("reparameterized", "sticking_the_landing")),
         *(("iwae", name) for name in ("reparameterized", "wake_sleep")),
@@ -51,6 +51,7 @@ def test_from_command_to_figure(tiny_npz, tmp_path, capsys, monkeypatch):
     starred = [line for line in printed.splitlines() if line.endswith("*")]
     assert [line.split()[1] for line in starred] == ["wake_sleep"]
     at = workdir / "figures" / "gradient_variance.png"
+    assert at.read_bytes().startswith(b"\x89PNG")
     assert [path.name for path in at.parent.iterdir()] == [at.name]
 
     results = json.loads((workdir / "results.json").read_text())

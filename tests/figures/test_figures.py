@@ -6,8 +6,6 @@ import matplotlib
 import numpy as np
 import pytest
 
-from tests.conftest import save_figure
-from vae_jax.figures import style
 from vae_jax.figures.images import (
     hardest,
     interpolations,
@@ -22,12 +20,7 @@ from vae_jax.figures.measurements import latent_units, likelihood, rate_distorti
 from vae_jax.figures.style import dot_size, round_step
 from vae_jax.figures.training_curves import training_curves
 
-
-@pytest.fixture(autouse=True)
-def with_pixels(monkeypatch):
-    monkeypatch.setattr(style, "save", save_figure)
-
-
+pytestmark = pytest.mark.usefixtures("with_pixels")
 RNG = np.random.default_rng(0)
 
 

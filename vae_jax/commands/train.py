@@ -24,7 +24,7 @@ from vae_jax.reports.run_figures import draw_training_curves
 from vae_jax.runs import folder, progress
 from vae_jax.runs.run import Run, lane_objective, make_run
 from vae_jax.runs.train import lane_rows, train_run
-from vae_jax.sweeps.compilation import compile_training
+from vae_jax.sweeps.compilation import compile_training, shapes_of
 
 ENDLESS = 10**12  # steps: more than any run has
 
@@ -83,7 +83,7 @@ def compiled_ahead(run: Run) -> Iterator[Callable[[], object]]:
         yield lambda: None
         return
     pool = ThreadPoolExecutor(1)
-    compiled = pool.submit(compile_training, run)
+    compiled = pool.submit(lambda: compile_training(run, shapes_of(run)))
     try:
         yield compiled.exception  # if it failed, the run itself says so
     finally:

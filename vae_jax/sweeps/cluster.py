@@ -72,15 +72,15 @@ def connected(cluster: Cluster) -> Iterator[Any]:
     for name in ("distributed", "distributed.client", "distributed.utils"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
     with contextlib.ExitStack() as stack:
-        at: Any
+        named: dict[str, Any]
         if cluster.scheduler is None:
-            at = stack.enter_context(started(cluster))
+            make = jobs if cluster.launcher in SCHEDULERS else processes
+            named = {"address": stack.enter_context(make(cluster))}
         elif Path(cluster.scheduler).is_file():
-            at = None
+            named = {"scheduler_file": cluster.scheduler}
         else:
-            at = cluster.scheduler
+            named = {"address": cluster.scheduler}
         try:
-            named = {"scheduler_file": cluster.scheduler} if at is None else {"address": at}
             client = stack.enter_context(Client(**named, timeout=PATIENCE, set_as_default=False))
         except (OSError, ValueError) as error:
             raise UserError(
@@ -88,13 +88,6 @@ def connected(cluster: Cluster) -> Iterator[Any]:
                 "`dask scheduler` starts one and prints its address"
             ) from error
         yield client
-
-
-@contextlib.contextmanager
-def started(cluster: Cluster) -> Iterator[Any]:
-    """The cluster, as it is started by this command and ends with it."""
-    with jobs(cluster) if cluster.launcher in SCHEDULERS else processes(cluster) as own:
-        yield own
 
 
 def processes(cluster: Cluster):

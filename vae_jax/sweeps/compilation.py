@@ -70,12 +70,12 @@ def shapes_of(run: Run) -> Shapes:
     return Shapes(spec, keys, state, examples, start, objective)
 
 
-def compile_training(run: Run) -> jax.stages.Compiled:
+def compile_training(run: Run, its: Shapes) -> jax.stages.Compiled:
     """Compiles the training program into the compilation cache.
 
     The run itself traces it again and finds it in the cache.
     """
-    layout, its = run.layout, shapes_of(run)
+    layout = run.layout
     order_lanes.lower(its.spec, layout, its.keys, np.int32(0)).compile()
     order = jax.ShapeDtypeStruct((1, run.spec.train_size), np.int32)
     order = abstract(layout, order, P("lanes"), layout.padded)
@@ -102,14 +102,13 @@ def compile_run(run: Run) -> Memory:
             its.keys.evaluation,
             *batch,
         ).compile()
-    analysis = compile_training(run).memory_analysis()
+    analysis = compile_training(run, its).memory_analysis()
     assert analysis is not None
-    state_bytes = sum(
-        leaf.nbytes for leaf in jax.tree.leaves(template(run.spec, make_start(run)).state)
+    padded_bytes = sum(
+        math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in jax.tree.leaves(its.state)
     )
-    snapshots = (
-        SNAPSHOTS * state_bytes * layout.padded // (len(run.lanes) * layout.mesh.shape["lanes"])
-    )
+    state_bytes = padded_bytes // layout.padded * len(run.lanes)
+    snapshots = SNAPSHOTS * padded_bytes // layout.mesh.shape["lanes"]
     return Memory(
         device=analysis.argument_size_in_bytes
         + analysis.output_size_in_bytes

@@ -49,11 +49,11 @@ class Tasks:
     """The programs of a sweep as tasks of a client."""
 
     def __init__(self, client, workdir: Path):
-        self.client, self.workdir = client, workdir
+        self.client, self.workdir, self.sweep = client, workdir, read_sweep(workdir)
         self.futures: dict[str, Any] = {}  # by program
         self.heard: dict[str, dict[str, Any]] = {}  # the last message of each program's task
         self.failed: set[str] = set()
-        self.records = Records(workdir)
+        self.records = Records()
         self.answered = time.monotonic()
         client.subscribe_topic(TOPIC, self.hear)
         self.submit()
@@ -72,7 +72,7 @@ class Tasks:
         """Submits the programs that have no task yet."""
         workers = self.client.scheduler_info(n_workers=-1)["workers"].values()
         gpus = any("GPU" in worker.get("resources", {}) for worker in workers)
-        for program in unfinished(read_sweep(self.workdir)):
+        for program in unfinished(self.sweep):
             if program.name not in self.futures and program.name not in self.failed:
                 self.futures[program.name] = self.client.submit(
                     train_task,
@@ -106,7 +106,6 @@ class Tasks:
             if not future.done():
                 continue
             del self.futures[name]
-            sweep = read_sweep(self.workdir)
             try:
                 outcome = future.result(timeout=PATIENCE)
             except Unfit as error:
@@ -126,8 +125,8 @@ class Tasks:
                 raise self.lost() from error  # the future was cancelled, or can't be asked for
             if outcome.failed:
                 self.failed.add(name)
-            settle(sweep, outcome)
-            self.records.update()
+            self.sweep = settle(self.sweep, outcome)
+            self.records.update(self.sweep)
             self.submit()
 
     def look_after_the_others(self) -> None:
@@ -171,9 +170,8 @@ class Tasks:
 
     def stop(self) -> bool:
         """Asks the running tasks to save, and waits for that; whether all did."""
-        sweep = read_sweep(self.workdir)
-        for program in unfinished(sweep):
-            release(sweep.folder(program))
+        for program in unfinished(self.sweep):
+            release(self.sweep.folder(program))
         running = [future for name, future in self.futures.items() if name in self.heard]
         self.client.cancel([f for f in self.futures.values() if f not in running])
         until = time.monotonic() + PATIENCE

@@ -4,6 +4,7 @@ import time
 import traceback
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -75,24 +76,27 @@ def work(workdir: Path, data: Datasets) -> None:
       Stopped: SIGTERM or SIGINT was received; the state is saved.
       UserError: for example, a full disk or a damaged checkpoint.
     """
-    records = Records(workdir)
+    sweep, records = read_sweep(workdir), Records()
     failed: set[str] = set()
     with Precompiler(data) as ahead:
         while True:
-            sweep = read_sweep(workdir)
             programs = [p for p in unfinished(sweep) if p.name not in failed]
             if not programs:
                 return
             try:
                 outcome = train_program(
-                    sweep, programs[0], ahead, later=programs[1:], began_to_train=records.update
+                    sweep,
+                    programs[0],
+                    ahead,
+                    later=programs[1:],
+                    began_to_train=partial(records.update, sweep),
                 )
             except Taken as error:
                 raise Stopped(str(error)) from error
             if outcome.failed:
                 failed.add(outcome.program)
-            settle(sweep, outcome)
-            records.update()
+            sweep = settle(sweep, outcome)
+            records.update(sweep)
 
 
 def train_program(
@@ -146,12 +150,13 @@ def train_program(
     return Outcome(program.name, time.monotonic() - began)
 
 
-def settle(sweep: Sweep, outcome: Outcome) -> None:
-    """Says how a program ended; divides it if it does not fit into memory."""
+def settle(sweep: Sweep, outcome: Outcome) -> Sweep:
+    """Says how a program ended; divides it if it does not fit into memory. Returns the sweep."""
     program = next(p for p in sweep.programs if p.name == outcome.program)
     lanes = count(len(program.lanes), "lane")
     if outcome.parts > 1:
-        write_sweep(split(sweep, program, outcome.parts))
+        sweep = split(sweep, program, outcome.parts)
+        write_sweep(sweep)
         print(
             f"program {program.name}: its {lanes} do not fit into memory together; going on with "
             f"{outcome.parts} programs of fewer",
@@ -161,19 +166,19 @@ def settle(sweep: Sweep, outcome: Outcome) -> None:
         print(f"program {program.name} failed: {outcome.failed}", flush=True)
     else:
         print(f"program {program.name} done: {lanes} in {outcome.seconds:.0f} s", flush=True)
+    return sweep
 
 
 class Records:
     """The records of a sweep, updated while its programs are trained."""
 
-    def __init__(self, workdir: Path):
-        self.workdir = workdir
+    def __init__(self) -> None:
         self.due = 0.0
 
-    def update(self) -> None:
+    def update(self, sweep: Sweep) -> None:
         """Collects them, unless that would take more than RECORDING of the time."""
         began = time.monotonic()
         if began >= self.due:
-            collect(read_sweep(self.workdir))
+            collect(sweep)
             ended = time.monotonic()
             self.due = ended + (ended - began) / RECORDING

@@ -174,7 +174,9 @@ def train_chunks(
             ahead = call(chunk.state, chunk.step)
         if not to_host(layout, sound).all():
             again, _ = call(before, step, careful=True)
-            state, metrics = chosen_lanes(sound, chunk[3:], again[3:])
+            state, metrics = chosen_lanes(
+                sound, (chunk.state, chunk.metrics), (again.state, again.metrics)
+            )
             chunk = chunk._replace(state=state, metrics=metrics)
             ahead = call(state, chunk.step) if more else None
         step, state = chunk.step, chunk.state
