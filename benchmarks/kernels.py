@@ -45,7 +45,7 @@ def of_work(work: Work, lanes: int = 1) -> dict[str, int]:
     images = np.zeros((256, 784), np.uint8)
     spec, layout, keys, examples, state = program_of(work, images, lanes)
     order = order_lanes(spec, layout, keys, np.int32(0))
-    program = train_lanes.lower(spec, layout, state, keys, order, examples, np.int32(1))
+    program = train_lanes.lower(spec, layout, state, keys, order, np.int32(1), examples)
     return launches(program.compile().as_text() or "")
 
 

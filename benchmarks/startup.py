@@ -90,7 +90,7 @@ def stages(started: float) -> dict[str, float]:
     order = order_lanes(spec, layout, keys, np.int32(0))
     jax.block_until_ready((state, order))
     stage("first params")
-    arguments = (state, keys, order, examples, np.int32(1))
+    arguments = (state, keys, order, np.int32(1), examples)
     step = train_lanes.lower(spec, layout, *arguments)
     stage("tracing a step")
     program = step.compile()

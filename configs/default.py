@@ -183,6 +183,18 @@ def get_config() -> ConfigDict:
     config.sweep.pad_latents = True  # lanes of different latent sizes share a program, padded
     config.sweep.max_lanes = 1_000  # most lanes in one program; fewer if memory is short
 
+    config.search = ConfigDict()
+    config.search.name = "halving"  # which trials of `vae-jax search` go on: halving, asha, pbt
+    config.search.first_epochs = 1  # halving, asha: epochs before the first are stopped
+    # halving, asha: one in so many goes on, to so many times the epochs
+    config.search.reduction = 3
+    config.search.every_epochs = 1  # pbt: epochs between two rounds of copies
+    config.search.fraction = 0.2  # pbt: of the trials, replaced by copies of as many at the top
+    config.search.factor = 1.2  # pbt: by or over which a copy's numbers go
+    config.search.places = 16  # trials trained at once, in one compiled program
+    # Also trains the first settings to the end, for as many epochs as the search
+    config.search.beside_random = False
+
     config.log = ConfigDict()
     config.log.every_steps = 500  # steps between rows of training metrics; also at an epoch's end
     config.log.keep_checkpoints = 2  # newest checkpoints to keep; each holds every lane's best

@@ -24,6 +24,7 @@ FLOORS = [
     {"runs"},
     {"sweeps"},
     {"reports"},
+    {"searches"},
     {"api", "commands"},
     {"cli"},
     {"__main__"},

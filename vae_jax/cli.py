@@ -40,6 +40,11 @@ usage: vae-jax VERB FLAGS
       --scheduler=ADDRESS           on the Dask cluster that runs there; or its scheduler's file
       --launcher=slurm --workers=4  on so many jobs (also pbs, sge, lsf) [--partition=NAME ...]
 
+  vae-jax search   --config=configs/sweeps/optimization.py --workdir=runs/optimization
+      Trains the same configs, and stops those that are behind: by successive halving, or
+      --config.search.name=asha or pbt. The best is left as a run folder, best/.
+      The same command goes on with a search that was stopped or killed.
+
   vae-jax report   --workdir=runs/latent_size [--where KEY=VALUE ...] [--by KEY ...]
       Prints and plots what a run or sweep found: for the lanes with those values, told apart by
       those keys.
@@ -249,8 +254,6 @@ def plan_and_run(command: Command) -> None:
     """Plans and runs the sweep that a command asks for."""
     own = command.flags
     from vae_jax.commands.sweep import sweep as run
-    from vae_jax.config.check import check
-    from vae_jax.sweeps import language as hyper
     from vae_jax.sweeps.cluster import Cluster, refuse_without_dask
     from vae_jax.sweeps.plan import Datasets, make_sweep
 
@@ -261,11 +264,7 @@ def plan_and_run(command: Command) -> None:
         cluster = Cluster(launcher, workers, own.scheduler, *resources)
         refuse_without_dask(cluster)
     if own.config:
-        if "sweep" not in command.names:
-            raise UserError(f"--config={own.config} has no sweep(hyper); `vae-jax train` runs it")
-        with blamed_on(own.config):
-            overrides = command.names["sweep"](hyper)
-        plan = make_sweep(check(command.config), overrides, command.workdir, data)
+        plan = make_sweep(*settings_of(command), command.workdir, data)
     run(
         command.workdir,
         plan,
@@ -276,8 +275,43 @@ def plan_and_run(command: Command) -> None:
     )
 
 
+def search(arguments: Sequence[str]) -> None:
+    command = parse(arguments, config_there)
+    with jax_started(command):
+        from vae_jax.commands.search import search as run
+        from vae_jax.runs.run import Datasets
+        from vae_jax.searches.plan import make_plan
+
+        data, plan = Datasets(), None
+        if command.flags.config:
+            base, overrides = settings_of(command)
+            plan = make_plan(base, overrides, command.workdir, data)
+        run(command.workdir, plan, data)
+
+
+def settings_of(command: Command) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """The checked config of a command, and what its file's sweep(hyper) gives."""
+    from vae_jax.config.check import check
+    from vae_jax.sweeps import language as hyper
+
+    file = command.flags.config
+    if "sweep" not in command.names:
+        raise UserError(f"--config={file} has no sweep(hyper); `vae-jax train` runs it")
+    with blamed_on(file):
+        overrides = command.names["sweep"](hyper)
+    return check(command.config), overrides
+
+
 def report(arguments: Sequence[str]) -> None:
     command = parse(arguments, config_there, define_report)
+    from vae_jax.searches.plan import is_search
+    from vae_jax.searches.records import report as report_search
+
+    if is_search(command.workdir):
+        if command.flags.where or command.flags.by:
+            raise UserError("--where and --by are for sweeps")
+        report_search(command.workdir)
+        return
     from vae_jax.reports.sweep_report import report as run
 
     run(command.workdir, command.flags.where, command.flags.by)
@@ -301,6 +335,7 @@ VERBS = {
     "train": train,
     "evaluate": evaluate,
     "sweep": sweep,
+    "search": search,
     "report": report,
     "list": list_families,
 }

@@ -56,7 +56,7 @@ def lowered(changes: dict[str, Any]) -> jax.stages.Lowered:
     state = init_lanes(spec, on, keys, NO_START)
     order = order_lanes(spec, on, keys, np.int32(0))
     examples = replicate(on, Examples(IMAGES))
-    return train_lanes.lower(spec, on, state, keys, order, examples, np.int32(1))
+    return train_lanes.lower(spec, on, state, keys, order, np.int32(1), examples)
 
 
 def plainly_lowered() -> jax.stages.Lowered:

@@ -44,6 +44,7 @@ def evaluation_values(workdir: Path, config: Mapping[str, Any]) -> Values:
     Raises:
       UserError: a mistake in the config.
     """
+    folder.refuse_search(workdir)
     values = folder.as_there(workdir, check(config))
     different = differences(folder.read_config(workdir), values)
     if fixed := [line for line in different if not line.startswith("evaluation.")]:
@@ -54,12 +55,19 @@ def evaluation_values(workdir: Path, config: Mapping[str, Any]) -> Values:
     return values
 
 
-def evaluate_best(run: Run, done: Progress) -> None:
-    """Writes results.json, prints the table and draws figures, for each lane's best params."""
+def write_results(run: Run, done: Progress) -> dict[str, Any]:
+    """Writes results.json, which marks the run as finished, and returns its content."""
     found = results(run, done)
     if is_first():
         found |= summary(found["lanes"])
-        folder.write_json(run.workdir / folder.RESULTS, found)  # it marks the run as finished
+        folder.write_json(run.workdir / folder.RESULTS, found)
+    return found
+
+
+def evaluate_best(run: Run, done: Progress) -> None:
+    """Writes results.json, prints the table and draws figures, for each lane's best params."""
+    found = write_results(run, done)
+    if is_first():
         print(table(run.workdir, found), flush=True)
         print(figure_lines(draw_figures(run, done, found["lanes"])))
 

@@ -147,6 +147,7 @@ def draw_best_lane(sweep: Sweep, results: dict[str, Any], data: Datasets) -> Non
 def refuse_other_folder(sweep: Sweep) -> None:
     """Raises UserError if the sweep's folder holds something else."""
     workdir = sweep.workdir
+    folder.refuse_search(workdir)
     if is_sweep(workdir):
         refuse_other_sweep(read_sweep(workdir), sweep)
     elif (workdir / folder.LANES).exists():

@@ -14,6 +14,7 @@ from vae_jax.keys import Facts, Values, build, replace, resolve, stack
 from vae_jax.models import ModelSpec
 from vae_jax.objectives import Objective
 from vae_jax.training.optimizer import Optimizer
+from vae_jax.training.search import Search
 from vae_jax.training.spec import Spec, Training
 
 
@@ -27,6 +28,7 @@ class Config(NamedTuple):
     training: Training
     evaluation: Evaluation
     sweep: Sweep
+    search: Search
     log: Log
 
 

@@ -13,6 +13,7 @@ from vae_jax.keys import Values, host, section
 from vae_jax.models import ModelSpec
 from vae_jax.objectives import Objective
 from vae_jax.training.optimizer import Optimizer
+from vae_jax.training.search import Search
 from vae_jax.training.spec import Training
 
 
@@ -47,6 +48,7 @@ SECTIONS: dict[str, Any] = {
     "training": Training,
     "evaluation": Evaluation,
     "sweep": Sweep,
+    "search": Search,
     "log": Log,
 }
 KEYS = keys_of(SECTIONS)

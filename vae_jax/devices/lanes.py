@@ -38,6 +38,11 @@ class Layout(NamedTuple):
         """
         return self.mesh.devices.flat[0].platform == "cpu"
 
+    @property
+    def one_by_one(self) -> bool:
+        """Whether a device computes one lane at a time, so that lanes may be of any length."""
+        return self.at_once == 1 or (self.at_once == 0 and self.in_turn)
+
 
 def layout(lanes: int, data_devices: int = 1, at_once: int = 0) -> Layout:
     """Lanes over all devices there are, `data_devices` of them to a lane's batch."""
@@ -63,8 +68,8 @@ def map_lanes(layout: Layout, function: Callable, per_lane: tuple, shared: tuple
                 lambda: jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), nothing),
             )
 
-        at_once = layout.at_once or (1 if layout.in_turn else len(index))
-        if at_once == 1:
+        at_once = layout.at_once or len(index)
+        if layout.one_by_one or at_once == 1:
             return jax.lax.map(one, (index, per_lane))
         if at_once < len(index):
             return jax.lax.map(lambda lane: function(*lane, *shared), per_lane, batch_size=at_once)

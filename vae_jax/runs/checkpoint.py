@@ -7,7 +7,7 @@ import re
 import sys
 import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -182,11 +182,12 @@ class Checkpoints:
         except Exception as error:
             raise self._not_written(error) from error
 
-    def restore(self, template: Progress) -> Progress | None:
+    def restore(self, template: Progress | Callable[[dict[str, Any]], Progress]) -> Progress | None:
         """The newest intact checkpoint; None if there is no checkpoint.
 
-        `template` has its structure, shapes and types. For each newer checkpoint, all damaged, it
-        prints a line and, unless read only, renames the checkpoint.
+        `template` has its structure, shapes and types, or says them of what was saved beside it.
+        For each newer checkpoint, all damaged, it prints a line and, unless read only, renames the
+        checkpoint.
 
         Raises:
           UserError: there are checkpoints, but none is intact, or the intact one is of another
@@ -197,7 +198,9 @@ class Checkpoints:
             try:
                 meta = self._read(step, meta=ocp.args.JsonRestore()).meta
                 as_saved, of_saved = PROGRESS[meta.get("format", 1)]
-                wanted = as_saved(template)
+                beside = meta.get("beside", {})
+                like = template if isinstance(template, Progress) else template(beside)
+                wanted = as_saved(like)
                 found = self._read(step, arrays=ocp.args.StandardRestore(wanted)).arrays
                 if checksum(found) != meta["crc32"]:
                     raise ValueError("its checksum does not match")
@@ -210,8 +213,8 @@ class Checkpoints:
                 print(f"the checkpoint at step {other} is damaged ({problem}), taking one before")
                 if self.keep is not None:
                     self._put_aside(other)
-            self.restored = meta.get("beside", {})
-            return of_saved(found, template)
+            self.restored = beside
+            return of_saved(found, like)
         if damaged:
             raise UserError(
                 f"no checkpoint in {self.folder} is whole ("

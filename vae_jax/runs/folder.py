@@ -35,9 +35,12 @@ METRICS = "metrics.jsonl"
 RESULTS = "results.json"
 CHECKPOINTS = "checkpoints"
 FIGURES = "figures"
+# In the folder of a search: the run folders of its best trial, and of the random search's.
+BEST, RANDOM_BEST = "best", "random_best"
 EPOCHS = "training.num_epochs"
 LOCK = ".lock"
 SWEEP = "sweep.json"
+SEARCH = "search.json"
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "ml-collections", "numpy")
 
@@ -119,9 +122,19 @@ def mark_unfinished(workdir: Path) -> None:
 
 
 def refuse_sweep(workdir: Path) -> None:
-    """Raises UserError if `workdir` holds a sweep."""
+    """Raises UserError if `workdir` holds a sweep, or a search."""
     if (workdir / SWEEP).exists():
         raise UserError(f"{workdir} holds a sweep; `vae-jax sweep` works there")
+    refuse_search(workdir)
+
+
+def refuse_search(workdir: Path) -> None:
+    """Raises UserError if `workdir` holds a search."""
+    if (workdir / SEARCH).exists():
+        raise UserError(
+            f"{workdir} holds a search; `vae-jax search` works there, and the best run that it "
+            f"found is in {workdir / BEST}"
+        )
 
 
 def refuse_other_data(workdir: Path, identity: dict[str, Any]) -> None:

@@ -18,6 +18,14 @@ ADDED: dict[str, Any] = {
     "evaluation.gaps.images": 100,  # any value: these metrics did not exist
     "evaluation.gaps.steps": 500,
     "evaluation.samples.features": "",
+    "search.name": "halving",  # any value, as there were no searches
+    "search.places": 16,
+    "search.beside_random": False,
+    "search.first_epochs": 1,
+    "search.reduction": 3,
+    "search.every_epochs": 1,
+    "search.fraction": 0.2,
+    "search.factor": 1.2,
 }
 # Config keys whose meaning changed: each function converts a flat config of any earlier version.
 CHANGED: dict[str, Callable[[Values], Values]] = {}

@@ -87,6 +87,38 @@ class SweepResults(Results):
     settings: list[dict[str, Any]]
 
 
+class Found(TypedDict):
+    """The best trial of a search, on the test set."""
+
+    lane: int
+    validation_bound: Number
+    elbo: Number
+
+
+class RandomResults(TypedDict):
+    """What a random search of as many epochs found."""
+
+    settings: int
+    epochs: int
+    best: Found | None
+
+
+class SearchResults(TypedDict):
+    """results.json of a search."""
+
+    finished: bool
+    search: str
+    swept: list[str]
+    lanes: list[dict[str, Any]]
+    epochs: int
+    steps: int
+    epochs_of_all: int
+    best: Found | None
+    random: RandomResults | None
+    dataset: dict[str, Any]
+    wall_seconds: float
+
+
 class MeasuredWith(TypedDict):
     """The settings of a metric, and the step of the params that it measured."""
 

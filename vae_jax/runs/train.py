@@ -16,7 +16,7 @@ from vae_jax.data.dataset import described
 from vae_jax.devices.lanes import shard_lanes, to_host
 from vae_jax.devices.processes import any_process, from_first, is_first
 from vae_jax.errors import Stopped
-from vae_jax.evaluation.bounds import KL_BY_UNIT, LOG_SCALE_BY_UNIT, MEAN_BY_UNIT
+from vae_jax.evaluation.bounds import KL_BY_UNIT, LOG_SCALE_BY_UNIT, MEAN_BY_UNIT, Terms
 from vae_jax.objectives import annealed_step, is_the_bound, validation_score
 from vae_jax.runs import folder, progress
 from vae_jax.runs.checkpoint import (
@@ -168,10 +168,11 @@ def train_lanes_to_end(
         """Logs a finished chunk and, if it was validated, saves a checkpoint."""
         nonlocal last_step, said
         pending = Pending(*pending[:2], *to_host(run.layout, pending[2:]))
-        rows = train_rows(run, pending)
+        steps = np.full(len(run.lanes), pending.step)
+        rows = train_rows(run, steps, pending.metrics)
         if pending.validation is not None:
             means, scores = validation_means(run, pending.validation)
-            validation = validation_rows(run, pending, means)
+            validation = validation_rows(run, steps, pending.diverged_step, means)
             said = progress.describe(bar, validation, "pseudo-" if run.pseudo else "")
             rows += validation
         follower.tell(pending.step, run.total_steps, said)
@@ -208,10 +209,7 @@ def train_lanes_to_end(
             snapshot, validation = None, None
             if validates(run, chunk):
                 snapshot = state
-                terms = evaluate_state(run, state, run.data.validation)
-                validation = {
-                    name: term for name, term in terms.items() if name not in OF_THE_CODES
-                }
+                validation = validation_terms(run, state)
             if pending:
                 done = settle(pending, done)
                 due = pending.validation is not None and time.monotonic() > drawn + DRAW_SECONDS
@@ -279,9 +277,8 @@ def row(run: Run, lane: int, step: int, split: str, terms: dict[str, float]) -> 
     return head | finite | ({"pseudo_likelihood": True} if run.pseudo else {})
 
 
-def train_rows(run: Run, pending: Pending) -> list[dict[str, Any]]:
-    """One row per lane: means over the chunk's examples, before the step that diverged."""
-    metrics = pending.metrics
+def train_rows(run: Run, steps: np.ndarray, metrics: Metrics) -> list[dict[str, Any]]:
+    """One row per lane, at its step: means over a chunk, before the step that diverged."""
     rows = []
     for lane, examples in enumerate(metrics.examples.astype(np.float64).sum(axis=1)):
         if examples:
@@ -289,7 +286,7 @@ def train_rows(run: Run, pending: Pending) -> list[dict[str, Any]]:
                 name: total[lane].astype(np.float64).sum() / examples
                 for name, total in metrics.totals.items()
             }
-            rows.append(row(run, lane, pending.step, "train", means))
+            rows.append(row(run, lane, int(steps[lane]), "train", means))
     return rows
 
 
@@ -297,6 +294,12 @@ def annealed_steps(run: Run) -> np.ndarray:
     """The step [lanes] from which on each lane's objective is as at its end."""
     lanes = range(len(run.lanes))
     return np.array([annealed_step(lane_objective(run, i), run.total_steps) for i in lanes])
+
+
+def validation_terms(run: Run, state: State) -> Terms:
+    """The loss and terms of the validation set, on the devices."""
+    terms = evaluate_state(run, state, run.data.validation)
+    return {name: term for name, term in terms.items() if name not in OF_THE_CODES}
 
 
 def validation_means(
@@ -326,13 +329,13 @@ def validation_means(
 
 
 def validation_rows(
-    run: Run, pending: Pending, means: dict[str, np.ndarray]
+    run: Run, steps: np.ndarray, diverged_step: np.ndarray, means: dict[str, np.ndarray]
 ) -> list[dict[str, Any]]:
     """One row per lane that has not diverged: means [lanes] over the validation set."""
     return [
-        row(run, lane, pending.step, "validation", {n: m[lane] for n, m in means.items()})
-        for lane, step in enumerate(pending.diverged_step)
-        if step < 0
+        row(run, lane, int(steps[lane]), "validation", {n: m[lane] for n, m in means.items()})
+        for lane, diverged in enumerate(diverged_step)
+        if diverged < 0
     ]
 
 

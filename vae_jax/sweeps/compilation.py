@@ -79,7 +79,7 @@ def compile_training(run: Run, its: Shapes) -> jax.stages.Compiled:
     order_lanes.lower(its.spec, layout, its.keys, np.int32(0)).compile()
     order = jax.ShapeDtypeStruct((1, run.spec.train_size), np.int32)
     order = abstract(layout, order, P("lanes"), layout.padded)
-    arguments = (its.state, its.keys, order, its.examples, np.int32(0))
+    arguments = (its.state, its.keys, order, np.int32(0), its.examples)
     return train_lanes.lower(its.spec, layout, *arguments).compile()
 
 

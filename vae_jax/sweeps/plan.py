@@ -122,7 +122,7 @@ def checked(base: Values, override: dict[str, Any], *, idle_allowed: bool = Fals
     for key in override:
         if key not in KEYS:
             raise unknown_key(key)
-        if key == "training.seeds" or key.startswith("sweep."):
+        if key == "training.seeds" or key.startswith(("sweep.", "search.")):
             raise UserError(
                 f"{key} can't be swept over: it is one for the whole sweep, set in get_config()"
             )
@@ -216,8 +216,17 @@ def read_sweep(workdir: Path) -> Sweep:
     """
     if not is_sweep(workdir):
         raise UserError(f"{workdir} holds no sweep (no {folder.SWEEP}); start one with --config")
+    return read_plan(workdir, folder.SWEEP)
+
+
+def read_plan(workdir: Path, name: str) -> Sweep:
+    """The settings and programs in a file of that name, and the config beside it.
+
+    Raises:
+      UserError: they are damaged.
+    """
     base = folder.read_config(workdir)
-    content = read_json(workdir / folder.SWEEP, SweepFile)
+    content = read_json(workdir / name, SweepFile)
     try:
         settings = []
         for setting in content["settings"]:
@@ -229,7 +238,7 @@ def read_sweep(workdir: Path) -> Sweep:
         ]
         refuse_other_lanes(programs, len(settings) * len(base["training.seeds"]))
     except UserError as error:
-        raise UserError(f"{workdir / folder.SWEEP} is damaged ({error})") from error
+        raise UserError(f"{workdir / name} is damaged ({error})") from error
     swept = swept_keys(base, settings)
     return Sweep(workdir, base, tuple(settings), swept, tuple(programs))
 
@@ -244,9 +253,10 @@ def refuse_other_lanes(programs: list[Program], num_lanes: int) -> None:
         raise UserError(f"its programs should hold each of the {num_lanes} lanes once")
 
 
-def write_sweep(sweep: Sweep) -> None:
+def write_sweep(sweep: Sweep, name: str = folder.SWEEP) -> None:
+    """Writes its settings and programs into a file of that name."""
     folder.write_json(
-        sweep.workdir / folder.SWEEP,
+        sweep.workdir / name,
         {
             "settings": sweep.settings,
             "programs": [program._asdict() for program in sweep.programs],
@@ -279,6 +289,7 @@ def runs_in(workdir: Path, data_path: str | Path | None = None) -> list[Run]:
 
     `data_path`: where the data are now; None: where the config says.
     """
+    folder.refuse_search(workdir)
     moved = {} if data_path is None else {DATA_PATH: path(DATA_PATH, str(data_path))}
     if not is_sweep(workdir):
         return [make_run(folder.read_config(workdir) | moved, workdir)]

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Int
 
-from vae_jax.devices.lanes import Layout, as_sharded, map_lanes, to_host
+from vae_jax.devices.lanes import Layout, as_sharded, map_lanes, shard_lanes, to_host
 from vae_jax.models.model import Start
 from vae_jax.training.spec import Spec
 from vae_jax.training.step import (
@@ -30,8 +30,8 @@ def train_chunk(
     state: State,
     keys: RunKeys,
     order: Int[Array, " n"],
-    examples: Examples,
     num_steps: Int[Array, ""],
+    examples: Examples,
     *,
     careful: bool = False,
 ) -> tuple[State, Metrics, Bool[Array, ""]]:
@@ -82,9 +82,14 @@ def epoch_order(spec: Spec, keys: RunKeys, epoch: Int[Array, ""]) -> Int[Array, 
 
 @partial(jax.jit, static_argnums=1)
 def order_lanes(
-    spec: Spec, layout: Layout, keys: RunKeys, epoch: Int[Array, ""]
+    spec: Spec, layout: Layout, keys: RunKeys, epoch: Int[Array, "*lane"]
 ) -> Int[Array, "lane n"]:
-    """`epoch_order` for every lane; called once per epoch, as on a CPU it costs several steps."""
+    """`epoch_order` for every lane; called once per epoch, as on a CPU it costs several steps.
+
+    `epoch`: one for all lanes, or one for each.
+    """
+    if jnp.ndim(epoch):
+        return map_lanes(layout, epoch_order, (spec, keys, epoch), ())
     return map_lanes(layout, epoch_order, (spec, keys), (epoch,))
 
 
@@ -95,14 +100,20 @@ def train_lanes(
     state: State,
     keys: RunKeys,
     order: Int[Array, "lane n"],
+    num_steps: Int[Array, "*lane"],
     examples: Examples,
-    num_steps: Int[Array, ""],
     *,
     careful: bool = False,
 ) -> tuple[State, Metrics, Bool[Array, " lane"]]:
-    """`train_chunk` for every lane; the lanes share the examples and the number of steps."""
-    per_lane, shared = (spec, state, keys, order), (examples, num_steps)
-    return map_lanes(layout, partial(train_chunk, careful=careful), per_lane, shared)
+    """`train_chunk` for every lane; the lanes share the examples.
+
+    `num_steps`: one for all lanes, or one for each. Lanes computed side by side take as long as
+    that with the most.
+    """
+    chunk, per_lane = partial(train_chunk, careful=careful), (spec, state, keys, order)
+    if jnp.ndim(num_steps):
+        return map_lanes(layout, chunk, (*per_lane, num_steps), (examples,))
+    return map_lanes(layout, chunk, per_lane, (num_steps, examples))
 
 
 @jax.jit
@@ -135,6 +146,8 @@ def train_chunks(
     *,
     first_step: int = 0,
     total_steps: int,
+    ahead: Int[np.ndarray, " lane"] | None = None,
+    active: Bool[np.ndarray, " lane"] | None = None,
 ) -> Iterator[Chunk]:
     """Trains all lanes from `first_step` to `total_steps`; each yield follows one call.
 
@@ -142,6 +155,10 @@ def train_chunks(
 
     A lane whose state is not finite after a chunk diverged in it. The chunk is then taken again,
     carefully, and the lane has the result of that; it keeps its last finite params.
+
+    Args:
+      ahead: how many epochs each lane is further than `first_step` says; None: all are there.
+      active: the lanes to train; the others keep their state. None: all.
     """
     order_epoch, order = -1, None
 
@@ -149,35 +166,39 @@ def train_chunks(
         nonlocal order_epoch, order
         epoch, in_epoch = divmod(step, spec.steps_per_epoch)
         if epoch != order_epoch:
-            made = order_lanes(spec, layout, keys, np.int32(epoch))
+            of_lanes = np.int32(epoch) if ahead is None else shard_lanes(layout, epoch + ahead)
+            made = order_lanes(spec, layout, keys, of_lanes)
             order_epoch, order = epoch, as_sharded(layout, made)
         num_steps = min(spec.chunk_steps, spec.steps_per_epoch - in_epoch, total_steps - step)
+        of_lanes = np.int32(num_steps)
+        if active is not None:
+            of_lanes = shard_lanes(layout, np.where(active, of_lanes, np.int32(0)))
         state, metrics, sound = train_lanes(
             spec,
             layout,
             as_sharded(layout, state),
             keys,
             order,
+            of_lanes,
             examples,
-            np.int32(num_steps),
             careful=careful,
         )
         return Chunk(epoch, step + num_steps, num_steps, state, metrics), sound
 
-    step, ahead = first_step, None
+    step, next_call = first_step, None
     if step < total_steps:
-        ahead = call(state, step)
-    while ahead is not None:
-        (chunk, sound), before, ahead = ahead, state, None
+        next_call = call(state, step)
+    while next_call is not None:
+        (chunk, sound), before, next_call = next_call, state, None
         more = chunk.step < total_steps
         if more:
-            ahead = call(chunk.state, chunk.step)
+            next_call = call(chunk.state, chunk.step)
         if not to_host(layout, sound).all():
             again, _ = call(before, step, careful=True)
             state, metrics = chosen_lanes(
                 sound, (chunk.state, chunk.metrics), (again.state, again.metrics)
             )
             chunk = chunk._replace(state=state, metrics=metrics)
-            ahead = call(state, chunk.step) if more else None
+            next_call = call(state, chunk.step) if more else None
         step, state = chunk.step, chunk.state
         yield chunk

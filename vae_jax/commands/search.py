@@ -1,0 +1,58 @@
+"""`vae-jax search`: trains the settings of a sweep, and stops those that are behind."""
+
+from pathlib import Path
+
+from vae_jax.commands.evaluate import write_results
+from vae_jax.errors import UserError
+from vae_jax.reports.run_figures import draw_figures
+from vae_jax.reports.table import figure_lines
+from vae_jax.runs import folder
+from vae_jax.runs.run import Datasets
+from vae_jax.searches.plan import Plan, open_search, read_search
+from vae_jax.searches.records import bests, report, results, write_best
+from vae_jax.searches.rounds import train_search
+from vae_jax.words import count
+
+
+def search(workdir: Path, plan: Plan | None, data: Datasets) -> None:
+    """Trains a search in `workdir`, or continues the one there, and writes what it found.
+
+    Args:
+      workdir: the search's folder.
+      plan: what to search; None: the search in the folder.
+      data: the datasets loaded so far.
+
+    Raises:
+      UserError: the folder holds something else, or nothing; every trial diverged.
+      Stopped: SIGTERM or SIGINT came; all rounds that ended are saved.
+    """
+    if plan is None:
+        plan = read_search(workdir, data)
+    with folder.locked(workdir):
+        open_search(plan)
+        if (workdir / folder.RESULTS).exists():  # written at the end
+            print(f"{workdir} holds a finished search of these settings; there is nothing to do")
+            return
+        base = plan.sweep.base
+        print(
+            f"{count(len(plan.sweep.settings), 'setting')} "
+            f"({', '.join(plan.sweep.swept) or 'as the config is'}) of up to "
+            f"{count(plan.num_epochs, 'epoch')}, by {base['search.name']}; "
+            f"{count(min(base['search.places'], len(plan.sweep.settings)), 'place')} in 1 program; "
+            f"run folder: {workdir}",
+            flush=True,
+        )
+        standing = train_search(plan)
+        found = bests(plan, standing)
+        if not found:
+            raise UserError(f"every trial in {workdir} diverged; search smaller learning rates")
+        tested, figures = {}, []
+        for name, trial in found.items():
+            run, done = write_best(plan, standing, trial, name)
+            own = write_results(run, done)["lanes"]
+            tested[name] = own[0] | {"lane": trial.number}
+            if name == folder.BEST:
+                figures = draw_figures(run, done, own)
+        folder.write_json(workdir / folder.RESULTS, results(plan, standing, tested))
+        report(workdir)
+        print(figure_lines(figures))

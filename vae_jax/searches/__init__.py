@@ -1,0 +1,1 @@
+"""Searches that stop early: the host side."""

@@ -1,0 +1,173 @@
+"""What a search found: its results, their table, and the run folder of the best trial."""
+
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from vae_jax.config.schema import nest
+from vae_jax.errors import UserError
+from vae_jax.reports.table import dataset_name, line
+from vae_jax.runs import folder
+from vae_jax.runs.checkpoint import Checkpoints, Progress, template
+from vae_jax.runs.run import Lane, Run, make_program, make_start
+from vae_jax.runs.schemas import SearchResults, read_json
+from vae_jax.searches.plan import Plan
+from vae_jax.searches.rounds import Standing, at_random, best_trial, lane_rows, searched, stack
+from vae_jax.training.search import Trial
+from vae_jax.words import count
+
+MOST_ROWS = 10
+
+
+def write_best(plan: Plan, standing: Standing, trial: Trial, name: str) -> tuple[Run, Progress]:
+    """Writes the run folder of a trial that was trained to the end, as if it had been alone.
+
+    Padded latent units are cut away.
+    """
+    workdir = plan.workdir / name
+    values = plan.values(trial.setting)
+    run = make_program([Lane(0, plan.seed, {}, values)], workdir, plan.data)
+    like, kept = template(run.spec, make_start(run)), standing.kept[trial.number]
+    done = jax.tree.map(
+        lambda shape, leaf: leaf[tuple(map(slice, shape.shape))],
+        like,
+        Progress(*stack([kept]), np.array(standing.wall_seconds)),
+    )
+    workdir.mkdir(exist_ok=True)
+    folder.write_json(workdir / folder.CONFIG, nest(values))
+    rows = rows_of(plan.workdir, trial, run.spec.steps_per_epoch)
+    folder.write_text(workdir / folder.METRICS, "".join(map(folder.row_line, rows)))
+    lanes = [{"lane": 0, "seed": plan.seed, "status": "done", "diverged_step": None}]
+    folder.write_json(
+        workdir / folder.ENVIRONMENT,
+        folder.environment() | {"dataset": plan.data.identity, "lineage": trial.lineage},
+    )
+    folder.write_lanes(workdir, lanes)
+    with Checkpoints(workdir / folder.CHECKPOINTS, keep=1) as checkpoints:
+        if checkpoints.restore(like) is None:
+            beside = {"rows": folder.rows_so_far(workdir), "dataset": plan.data.identity}
+            checkpoints.save(run.total_steps, done, beside)
+    return run, done
+
+
+def rows_of(workdir: Path, trial: Trial, steps_per_epoch: int) -> list[dict[str, Any]]:
+    """The rows of a trial, and before it was a copy, of what it is a copy of."""
+    own: list[dict[str, Any]] = []
+    starts = [epochs * steps_per_epoch for epochs, _, _ in trial.lineage]
+    ends = [*starts[1:], float("inf")]
+    rows = folder.read_rows(workdir)
+    for (_, number, _), start, end in zip(trial.lineage, starts, ends, strict=True):
+        own += [
+            row | {"lane": 0}
+            for row in rows
+            if row["lane"] == number and start < row["step"] <= end
+        ]
+    return own
+
+
+def results(plan: Plan, standing: Standing, tested: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """The content of results.json. `tested`: the results of the best lanes on the test set."""
+    own = searched(plan, standing.trials)
+    found = {name: lane | {"folder": name} for name, lane in tested.items()}
+    steps = len(plan.data.train.images) // batch_size(plan)
+    return {
+        "finished": True,
+        "search": plan.sweep.base["search.name"],
+        "swept": plan.sweep.swept,
+        "lanes": lane_rows(plan, own),
+        "epochs": standing.spent,
+        "steps": standing.spent * steps,
+        "epochs_of_all": len(own) * plan.num_epochs,
+        "best": found.get(folder.BEST),
+        "random": random_results(plan, standing, found),
+        "dataset": plan.data.identity,
+        "wall_seconds": round(standing.wall_seconds, 3),
+    }
+
+
+def batch_size(plan: Plan) -> int:
+    return min(plan.sweep.base["training.batch_size"], len(plan.data.train.images))
+
+
+def random_results(plan: Plan, standing: Standing, found: dict[str, Any]) -> dict[str, Any] | None:
+    """Those of the random search; None if there was none."""
+    if not plan.sweep.base["search.beside_random"]:
+        return None
+    trials = at_random(plan, standing)
+    return {
+        "settings": len(trials),
+        "epochs": len(trials) * plan.num_epochs,
+        "best": found.get(folder.RANDOM_BEST),
+    }
+
+
+def bests(plan: Plan, standing: Standing) -> dict[str, Trial]:
+    """{the folder's name: the trial}, of the search and, if there is one, of the random search."""
+    found = {folder.BEST: best_trial(searched(plan, standing.trials))}
+    if plan.sweep.base["search.beside_random"]:
+        found[folder.RANDOM_BEST] = best_trial(at_random(plan, standing))
+    return {name: trial for name, trial in found.items() if trial is not None}
+
+
+def report(workdir: Path) -> None:
+    """Prints what a search found.
+
+    Raises:
+      UserError: it has no results yet.
+    """
+    if not (workdir / folder.RESULTS).exists():
+        raise UserError(f"{workdir} has no results yet; `vae-jax search` goes on with it")
+    print(table(workdir, read_json(workdir / folder.RESULTS, SearchResults)))
+
+
+def number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"
+
+
+def table(workdir: Path, found: dict[str, Any]) -> str:
+    """The best trials, and what they took."""
+    swept, lanes = found["swept"], found["lanes"]
+    furthest = sorted(
+        lanes, key=lambda lane: (-lane["epochs"], -(lane["validation_bound"] or -np.inf))
+    )
+    rows = [["lane", *swept, "status", "epochs", "validation"]]
+    for lane in furthest[:MOST_ROWS]:
+        own = [f"{v:.4g}" if isinstance(v, float) else str(v) for v in map(lane.get, swept)]
+        last = (lane["status"], str(lane["epochs"]), number(lane["validation_bound"]))
+        rows.append([str(lane["lane"]), *own, *last])
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    lines = [line(row, widths) for row in rows]
+    if len(lanes) > MOST_ROWS:
+        lines.append(f"... and {len(lanes) - MOST_ROWS} more in {workdir / folder.LANES}")
+    lines += ["", *comparison(found), ""]
+    for name in (folder.BEST, folder.RANDOM_BEST):
+        if (workdir / name).exists():
+            lines.append(f"run folder   {workdir / name}")
+    lines += [
+        f"results      {workdir / folder.RESULTS}",
+        f"metrics      {workdir / folder.METRICS}",
+    ]
+    return "\n".join(lines)
+
+
+def comparison(found: dict[str, Any]) -> list[str]:
+    """The lines that say what was spent, and the best found for it."""
+    epochs, everything = found["epochs"], found["epochs_of_all"]
+    head = (
+        f"{found['search']}: {epochs:,} of {everything:,} epochs ({found['steps']:,} steps), "
+        f"{count(len(found['lanes']), 'setting')}; nats per example, validation bound and test "
+        f"ELBO of {dataset_name(found)}"
+    )
+    rows = [["", "epochs", "settings", "validation", "test elbo"]]
+    parts = [(found["search"], epochs, len(found["lanes"]), found["best"])]
+    if found["random"]:
+        own = found["random"]
+        parts.append(("random", own["epochs"], own["settings"], own["best"]))
+    for name, spent, settings, best in parts:
+        best = best or {}
+        measured = number(best.get("validation_bound")), number(best.get("elbo"))
+        rows.append([name, f"{spent:,}", str(settings), *measured])
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    return [head, *(line(row, widths) for row in rows)]
