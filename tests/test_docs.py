@@ -21,7 +21,7 @@ from PIL import Image
 
 from tests.conftest import values_of, write_tiny_npz
 from vae_jax import cli
-from vae_jax.commands import evaluate, sweep, train
+from vae_jax.commands import evaluate, search, sweep, train
 from vae_jax.config.check import check
 from vae_jax.config.listing import families
 from vae_jax.config.schema import SOURCE_KEYS, nest
@@ -94,6 +94,7 @@ def place(folder_of_a_reader, monkeypatch):
         *((train, name) for name in ("train_run", "evaluate_best")),
         *((evaluate, name) for name in ("load_progress", "evaluate_best")),
         (sweep, "sweep"),
+        (search, "search"),
         (sweep_report, "report"),
     ]
     for module, name in nothing:
@@ -173,7 +174,8 @@ def test_links_lead_somewhere(page):
 
 
 def test_every_name_that_can_be_chosen_is_in_the_docs():
-    text = "".join((ROOT / "docs" / f"{n}.md").read_text() for n in ("choices", "evaluation"))
+    pages = ("choices", "evaluation", "sweeps")
+    text = "".join((ROOT / "docs" / f"{page}.md").read_text() for page in pages)
     for key, own in families().items():
         if key.endswith(("activation", "norm")):
             continue

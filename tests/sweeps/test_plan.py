@@ -99,6 +99,14 @@ HOST = {
     "training.lanes_at_once",
     "sweep.pad_latents",
     "sweep.max_lanes",
+    "search.name",
+    "search.first_epochs",
+    "search.reduction",
+    "search.every_epochs",
+    "search.fraction",
+    "search.factor",
+    "search.places",
+    "search.beside_random",
     "log.keep_checkpoints",
     "log.tensorboard",
 }
@@ -172,7 +180,10 @@ def test_other_data_are_another_program(tiny_npz, key):
     assert program_key(other, pad_latents=False) != program_key(base, pad_latents=False)
 
 
-@pytest.mark.parametrize("key", sorted(HOST - {"dataset.name", "evaluation.metrics"}))
+NAMES = {"dataset.name", "evaluation.metrics", "search.name"}
+
+
+@pytest.mark.parametrize("key", sorted(HOST - NAMES))
 def test_a_key_of_the_host_does_not(data, key):
     base = reading("tiny.npz", key)
     value = 1 if isinstance(base[key], int) else "other"
