@@ -14,11 +14,13 @@ import numpy as np
 import pytest
 
 from configs import default
+from vae_jax.commands import sweep
 from vae_jax.config.check import check
 from vae_jax.devices.setup import use_cache
 from vae_jax.figures import style
 from vae_jax.models import ModelSpec
 from vae_jax.networks import MLP
+from vae_jax.reports import run_figures
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_debug_key_reuse", True)
@@ -34,12 +36,15 @@ def without_the_programs_of_other_modules():
     jax.clear_caches()
 
 
-save_figure = style.save
+save_figure, draw_lane, draw_best_lane = style.save, run_figures.draw_lane, sweep.draw_best_lane
 
 
 @pytest.fixture(autouse=True, scope="session")
 def with_little_ink():
-    """Figures are made without their pixels, which take longest; `with_pixels` makes these."""
+    """Figures are made without their pixels, and a lane's own not at all.
+
+    They took half of the tests' time; `with_lanes_drawn` and `with_pixels` make them.
+    """
 
     def save(fig, path):
         path.parent.mkdir(exist_ok=True)
@@ -47,11 +52,20 @@ def with_little_ink():
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(style, "save", save)
+        patch.setattr(run_figures, "draw_lane", lambda *_: None)
+        patch.setattr(sweep, "draw_best_lane", lambda *_: None)
         yield
 
 
 @pytest.fixture
-def with_pixels(monkeypatch):
+def with_lanes_drawn(monkeypatch):
+    """All figures that users have, without their pixels."""
+    monkeypatch.setattr(run_figures, "draw_lane", draw_lane)
+    monkeypatch.setattr(sweep, "draw_best_lane", draw_best_lane)
+
+
+@pytest.fixture
+def with_pixels(monkeypatch, with_lanes_drawn):
     """Figures as users have them."""
     monkeypatch.setattr(style, "save", save_figure)
 

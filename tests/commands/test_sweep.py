@@ -62,7 +62,7 @@ def finished(tmp_path_factory):
     return at / "sweep", at / "data.npz"
 
 
-def test_the_folder_is_as_promised(finished):
+def test_the_folder_is_as_promised(finished, with_lanes_drawn):
     workdir, _ = finished
     for name in ("config.json", "environment.json", "sweep.json"):
         assert (workdir / name).exists(), name
@@ -84,6 +84,7 @@ def test_the_folder_is_as_promised(finished):
         own = [lane["elbo"] for lane in results["lanes"][2 * i : 2 * i + 2]]
         assert setting["mean"]["elbo"] == pytest.approx(np.mean(own))
         assert setting["se"]["elbo"] == pytest.approx(np.std(own, ddof=1) / np.sqrt(2))
+    sweep.draw_best_lane(read_sweep(workdir), results, Datasets())
     figures = {path.stem for path in (workdir / "figures").iterdir()}
     assert figures >= {
         "by_model.latent_size",
@@ -118,6 +119,7 @@ def test_a_lane_is_its_config_alone_and_is_saved_at_its_own_size(finished, tmp_p
         load(workdir, lane=8)
 
 
+@pytest.mark.slow
 def test_lanes_csv_says_what_runs_and_what_waits(finished, tmp_path, monkeypatch):
     _, npz = finished
     seen = []
@@ -177,6 +179,7 @@ def test_a_folder_of_a_single_run_is_refused(finished, tmp_path):
         run_sweep(npz, tmp_path / "run")
 
 
+@pytest.mark.slow
 def test_results_do_not_depend_on_how_lanes_are_cut_into_programs(finished, tmp_path):
     """To the bit, where lanes are taken in turn; the largest latent size stays the same."""
     workdir, npz = finished
@@ -200,6 +203,7 @@ def test_padding_can_be_switched_off(finished, tmp_path):
         assert a["elbo"] == pytest.approx(b["elbo"], rel=1e-4)
 
 
+@pytest.mark.slow
 def test_lanes_that_do_not_fit_into_memory_are_divided(finished, tmp_path, monkeypatch, capsys):
     _, npz = finished
     data = Datasets()

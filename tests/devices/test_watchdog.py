@@ -92,6 +92,7 @@ def test_jax_says_what_it_compiles(monkeypatch):
     assert watchdog._under_way == {}
 
 
+@pytest.mark.slow
 def test_a_line_says_what_takes_long_and_again_after_twice_as_long():
     code, out, err = ended(started(work="time.sleep(4)"))
     assert (code, out) == (0, "compiling, done\n")
@@ -123,6 +124,7 @@ def test_a_signal_ends_a_compilation(number, grace, signals):
     )
 
 
+@pytest.mark.slow
 def test_a_signal_ends_xla_s_own_work():
     process = started(FOR_XLA)
     time.sleep(0.5)

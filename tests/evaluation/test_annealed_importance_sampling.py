@@ -49,6 +49,7 @@ def test_it_agrees_with_the_exact_value_within_its_own_error():
     assert 0.5 < found.acceptance.mean() < 0.9
 
 
+@pytest.mark.slow
 def test_the_bracket_holds_the_exact_value_and_narrows_with_more_temperatures():
     model, variables = exact.linear()
 

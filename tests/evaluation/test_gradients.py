@@ -226,7 +226,11 @@ def p_values_of(own, reference, n, seeds):
     [
         (PLAIN, PLAIN),
         (STICKING, PLAIN),
-        (objective(IWAE("doubly_reparameterized"), 4), objective(IWAE(), 4)),
+        pytest.param(
+            objective(IWAE("doubly_reparameterized"), 4),
+            objective(IWAE(), 4),
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_an_unbiased_estimator_passes(own, reference):

@@ -74,6 +74,7 @@ def test_from_command_to_figure(tiny_npz, tmp_path, capsys, monkeypatch, with_pi
     assert again == [row for row in rows if row["step"] == 24]
 
 
+@pytest.mark.slow
 def test_params_are_those_of_the_run_wherever_one_stops(tiny_npz, tmp_path):
     values = check(gradient_variance.get_config()) | {
         "dataset.name": "arrays",

@@ -61,6 +61,7 @@ def test_a_search_is_resumed_and_ends_the_same(tiny_npz, tmp_path, monkeypatch, 
     ]
 
 
+@pytest.mark.slow
 def test_lanes_that_diverge_are_no_value(tiny_npz, tmp_path):
     space = {"optimizer.learning_rate": hyper.log_uniform(1e29, 1e30)}
     run(tiny_npz, tmp_path / "search", space, batches=1)
@@ -83,6 +84,7 @@ def test_a_space_that_can_t_be_is_refused(tiny_npz, tmp_path, space, message):
     assert not (tmp_path / "search").exists()
 
 
+@pytest.mark.slow
 def test_another_search_s_folder_is_refused(tiny_npz, tmp_path):
     space = {"objective.beta": hyper.uniform(0, 1)}
     run(tiny_npz, tmp_path / "search", space, batches=1, lanes=1)

@@ -238,7 +238,12 @@ CASES = {
 }
 
 
-SLOW = ("a ladder, IWAE", "a ladder, sampled KL", "a ladder, sticking the landing")
+SLOW = (
+    "a ladder, IWAE",
+    "a ladder, doubly reparameterised",
+    "a ladder, sampled KL",
+    "a ladder, sticking the landing",
+)
 
 
 @pytest.mark.parametrize(

@@ -176,6 +176,7 @@ def test_the_doubly_reparameterised_gradient_has_the_plain_one_s_mean(name, beta
     assert np.abs((plain.mean(axis=0) - other.mean(axis=0)) / np.maximum(error, 1e-7)).max() > 10
 
 
+@pytest.mark.slow
 def test_doubly_reparameterised_signal_to_noise_grows_with_k_where_the_iwae_s_falls():
     def signal_to_noise(estimator, k):
         _, gradients = nonlinear_samples(iwae(k, estimator), 4_000)

@@ -117,6 +117,7 @@ def test_a_lane_s_numbers_are_those_of_its_model_alone(copy, capsys, with_pixels
     assert mean == pytest.approx(np.mean([lane["nll"] for lane in results_of(workdir)["lanes"]]))
 
 
+@pytest.mark.slow
 def test_annealed_importance_sampling_is_of_the_first_images(copy, monkeypatch):
     workdir, config = copy
     evaluate(workdir, with_metrics(config, metrics=("ais",)))

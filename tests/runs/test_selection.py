@@ -81,6 +81,7 @@ def test_a_run_is_judged_by_what_it_was_trained_for(tiny_npz, tmp_path):
         assert lane["validation_bound"] == best["bound"]
 
 
+@pytest.mark.slow
 def test_bits_of_a_density_are_those_of_levels_and_none_of_real_numbers(tiny_npz, tmp_path):
     changes = {"dataset__binarization": "none", "model__likelihood": "gaussian_shared_scale"}
     run(tiny_npz, tmp_path / "levels", training__num_epochs=1, **changes)

@@ -36,7 +36,7 @@ def rows_of(workdir):
     return [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
 
 
-def test_the_run_folder_is_as_promised(tiny_npz, tmp_path, capsys):
+def test_the_run_folder_is_as_promised(tiny_npz, tmp_path, capsys, with_lanes_drawn):
     workdir = tmp_path / "run"
     values = run(tiny_npz, workdir)
     assert check(json.loads((workdir / "config.json").read_text())) == values
@@ -145,7 +145,13 @@ def test_a_run_whose_lanes_all_diverge_ends(tiny_npz, tmp_path):
         pytest.param(
             (5, 7), np.uint8, False, {"model__latent_size": 1, "training__seeds": (3,)}, marks=SLOW
         ),
-        ((4, 3, 3), np.float32, True, {"model__latent_size": 2, "training__batch_size": 30}),
+        pytest.param(
+            (4, 3, 3),
+            np.float32,
+            True,
+            {"model__latent_size": 2, "training__batch_size": 30},
+            marks=SLOW,
+        ),
         pytest.param(
             (2, 2, 5),
             np.uint8,
@@ -170,7 +176,9 @@ def test_a_run_whose_lanes_all_diverge_ends(tiny_npz, tmp_path):
         ),
     ],
 )
-def test_images_of_any_kind_go_all_the_way(tmp_path, shape, dtype, labels, changes):
+def test_images_of_any_kind_go_all_the_way(
+    tmp_path, with_lanes_drawn, shape, dtype, labels, changes
+):
     rng = np.random.default_rng(0)
     images = rng.random((41, *shape)).astype(np.float32)
     images = images if dtype == np.float32 else (255 * images).astype(np.uint8)

@@ -40,6 +40,7 @@ def workers_of(process) -> list[psutil.Process]:
     return [p for p in below if "spawn_main" in " ".join(p.cmdline())]
 
 
+@pytest.mark.slow
 def test_a_program_goes_on_where_a_killed_worker_left_it(config, tmp_path, uninterrupted):
     workdir = tmp_path / "sweep"
     process = sweeping(config, workdir, *LOCAL)

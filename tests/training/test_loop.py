@@ -313,6 +313,7 @@ def test_a_batch_over_four_devices_is_the_same_run():
         np.testing.assert_allclose(a.totals["loss"], b.totals["loss"], rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_lanes_at_once_are_lanes_in_turn(monkeypatch):
     """What an accelerator does, run here."""
     seeds, rates, chunks = (3, 1, 4), (1e-3, 3e-3, 1e-2), (5,) * 20
