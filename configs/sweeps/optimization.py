@@ -3,6 +3,11 @@
 784-400-20-400-784, up to 10 epochs, one seed.
 
   vae-jax search --config=configs/sweeps/optimization.py --workdir=runs/optimization
+
+Time: 6:20 for the search, 155 epochs of 640 (two shared cores of a Xeon at 2.5 GHz, jax 0.10.2,
+2026-11-28).
+Expect: validation ELBO -104.59, test ELBO -103.40 nats (one seed), at learning rate 2.1e-3, beta
+0.80 and a warm-up of 2.9 epochs.
 """
 
 from ml_collections import ConfigDict

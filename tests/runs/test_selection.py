@@ -1,12 +1,16 @@
 """Which epoch's params are evaluated."""
 
+import contextlib
 import json
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import pytest
 
 from tests.runs.test_train import rows_of, run
+from vae_jax.errors import UserError
+from vae_jax.runs import folder
 from vae_jax.runs.checkpoint import Best, Progress, better
 
 
@@ -93,3 +97,42 @@ def test_bits_of_a_density_are_those_of_levels_and_none_of_real_numbers(tiny_npz
     run(tiny_npz, tmp_path / "floats", training__num_epochs=1, **changes)
     found = json.loads((tmp_path / "floats" / "results.json").read_text())["lanes"][0]
     assert found["bits_per_dim"] is None
+
+
+def test_a_run_ends_when_no_lane_gets_better_and_is_the_same_when_resumed(
+    tiny_npz, tmp_path, monkeypatch
+):
+    changes = {
+        "training__patience": 2,
+        "training__num_epochs": 30,
+        "optimizer__learning_rate": 0.05,
+        "objective__beta": 30.0,  # the codes collapse soon, and nothing gets better
+    }
+    run(tiny_npz, tmp_path / "whole", **changes)
+    found = json.loads((tmp_path / "whole" / "results.json").read_text())
+    rows = rows_of(tmp_path / "whole")
+    assert found["finished"]
+    last = max(row["epoch"] for row in rows)
+    assert last < 30
+    assert last - max(lane["best_epoch"] for lane in found["lanes"]) == 2
+
+    append, calls = folder.append_rows, iter(range(1_000))
+
+    def killed(*arguments):
+        if next(calls) % 4 == 3:
+            raise KeyboardInterrupt
+        return append(*arguments)
+
+    monkeypatch.setattr(folder, "append_rows", killed)
+    for _ in range(60):
+        with contextlib.suppress(KeyboardInterrupt):
+            run(tiny_npz, tmp_path / "killed", **changes)
+            break
+    assert rows_of(tmp_path / "killed") == rows
+    again = json.loads((tmp_path / "killed" / "results.json").read_text())
+    assert again["lanes"] == found["lanes"]
+
+
+def test_patience_is_for_the_best(tiny_npz, tmp_path):
+    with pytest.raises(UserError, match=r"training.patience = 2 is for training.keep = 'best'"):
+        run(tiny_npz, tmp_path / "run", training__patience=2, training__keep="last")
