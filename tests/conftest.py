@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import Any, NamedTuple
 
 # Before jax is imported: tests check values, not speed, and compile several times faster so.
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
@@ -13,6 +14,7 @@ import jax
 import numpy as np
 import pytest
 
+import vae_jax
 from configs import default
 from vae_jax.commands import sweep
 from vae_jax.config.check import check
@@ -68,6 +70,19 @@ def with_lanes_drawn(monkeypatch):
 def with_pixels(monkeypatch, with_lanes_drawn):
     """Figures as users have them."""
     monkeypatch.setattr(style, "save", save_figure)
+
+
+class Loaded(NamedTuple):
+    """What tests take of a trained lane."""
+
+    model: Any
+    variables: Any
+    data: Any
+
+
+def load(workdir, lane=0, data_path=None) -> Loaded:
+    found = vae_jax.load(workdir, lane, data_path)
+    return Loaded(found.model, found.variables, found.data)
 
 
 def mlp_spec(*widths: int, activation: str = "tanh") -> MLP:

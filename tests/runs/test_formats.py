@@ -14,7 +14,7 @@ import jax
 import numpy as np
 import pytest
 
-from vae_jax.api import load
+from tests.conftest import load
 from vae_jax.cli import main
 from vae_jax.config.schema import nest
 from vae_jax.models.model import reconstruct

@@ -11,9 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from tests.conftest import values_of, write_tiny_npz
+from tests.conftest import load, values_of, write_tiny_npz
 from tests.runs.test_train import run
-from vae_jax.api import load
 from vae_jax.commands import train
 from vae_jax.commands.evaluate import evaluate
 from vae_jax.config.build import lane_spec

@@ -8,8 +8,7 @@ import jax
 import numpy as np
 import pytest
 
-from tests.conftest import values_of
-from vae_jax.api import load
+from tests.conftest import load, values_of
 from vae_jax.commands import train
 from vae_jax.config.build import make_spec
 from vae_jax.config.check import check

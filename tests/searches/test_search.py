@@ -18,7 +18,7 @@ from vae_jax.runs.run import Datasets
 from vae_jax.searches import rounds
 from vae_jax.searches.plan import make_plan
 from vae_jax.sweeps import language as hyper
-from vae_jax.sweeps.plan import make_sweep
+from vae_jax.sweeps.plan import make_sweep, runs_in
 from vae_jax.training.loop import init_lanes, order_lanes, train_lanes
 
 SETTINGS = hyper.zipit(
@@ -283,8 +283,9 @@ def test_a_folder_of_something_else_is_refused(tiny_npz, tmp_path):
         run(tiny_npz, at, search__places=2)
     with pytest.raises(UserError, match="holds a search"):
         sweep(at, make_sweep(base_of(tiny_npz), SETTINGS, at, data), data)
+    assert api.load(at).workdir == at / "best"
     with pytest.raises(UserError, match="the best run that it found is in"):
-        api.load(at)
+        runs_in(at)
     with pytest.raises(UserError, match="holds no search"):
         command.search(tmp_path / "nothing", None, data)
     with pytest.raises(UserError, match="holds a single run"):

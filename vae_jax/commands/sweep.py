@@ -5,7 +5,6 @@ from typing import Any
 
 import jax
 
-from vae_jax.config.schema import nest
 from vae_jax.errors import Failed, Stopped, UserError
 from vae_jax.figures.sweeps import text
 from vae_jax.reports.drawing import attempted
@@ -160,7 +159,7 @@ def open_sweep(sweep: Sweep) -> Sweep:
     refuse_other_folder(sweep)  # another process may have been faster
     if not is_sweep(workdir):
         folder.write_json(workdir / folder.ENVIRONMENT, folder.environment())
-        folder.write_json(workdir / folder.CONFIG, nest(sweep.base))
+        folder.write_config(workdir, sweep.base, sweep.settings)
         write_sweep(sweep)  # last: it marks the folder as a sweep
         collect(sweep)
     return read_sweep(workdir)

@@ -14,7 +14,6 @@ import numpy as np
 from vae_jax.commands.evaluate import evaluate_best
 from vae_jax.config.build import make_spec
 from vae_jax.config.check import check
-from vae_jax.config.schema import nest
 from vae_jax.devices.processes import is_first
 from vae_jax.errors import UserError
 from vae_jax.keys import Values
@@ -22,6 +21,7 @@ from vae_jax.objectives import annealed_step
 from vae_jax.reports.drawing import attempted
 from vae_jax.reports.run_figures import draw_training_curves
 from vae_jax.runs import folder, progress
+from vae_jax.runs.progress import NOBODY, Follower
 from vae_jax.runs.run import Run, lane_objective, make_run
 from vae_jax.runs.train import lane_rows, train_run
 from vae_jax.sweeps.compilation import compile_training, shapes_of
@@ -29,10 +29,10 @@ from vae_jax.sweeps.compilation import compile_training, shapes_of
 ENDLESS = 10**12  # steps: more than any run has
 
 
-def train(config: Mapping[str, Any], workdir: Path) -> None:
+def train(config: Mapping[str, Any], workdir: Path, follower: Follower = NOBODY) -> None:
     """Trains `config`, or resumes it, with `workdir` as its run folder.
 
-    A run of fewer epochs goes on to more, if its schedules allow that.
+    A run of fewer epochs goes on to more, if its schedules allow that. `follower`: is told of it.
 
     Raises:
       UserError: a mistake in the config, the data or the folder; nothing was touched.
@@ -61,12 +61,13 @@ def train(config: Mapping[str, Any], workdir: Path) -> None:
             else:
                 folder.mark_unfinished(workdir)
             folder.start(workdir, lane_rows(run, None), run.data.identity)
-            folder.write_json(workdir / folder.CONFIG, nest(run.values))
+            folder.write_config(workdir, run.values)
         with compiled_ahead(run) as ready:
             done = train_run(
                 run,
                 began,
                 draw=partial(attempted, "training curves", draw_training_curves),
+                follower=follower,
                 ready=ready,
             )
         evaluate_best(run, done)

@@ -56,6 +56,37 @@ def load(path: str) -> Source:
     )._replace(name=Path(path).name)
 
 
+def checked_split(images, labels=None, test_images=None, test_labels=None) -> dict[str, np.ndarray]:
+    """The arrays of an .npz as `load` reads it, from arrays in memory.
+
+    Without test images, the last tenth of the images is the test set.
+
+    Raises:
+      UserError: a shape, type or range is wrong.
+    """
+    images, labels = np.asarray(images), None if labels is None else np.asarray(labels)
+    if test_images is None:
+        if test_labels is not None:
+            raise UserError("there are test_labels, and no test_images")
+        if images.ndim < 3 or len(images) < 2:
+            raise UserError(
+                f"the images have shape {images.shape}; they should be (n, height, width) or "
+                "(n, height, width, channels), at least two"
+            )
+        last = max(1, len(images) // 10)
+        images, test_images = images[:-last], images[-last:]
+        if labels is not None:
+            labels, test_labels = labels[:-last], labels[-last:]
+    given = {
+        "train_images": images,
+        "train_labels": labels,
+        "test_images": np.asarray(test_images),
+        "test_labels": None if test_labels is None else np.asarray(test_labels),
+    }
+    checked_source(**given, name="images")
+    return {name: array for name, array in given.items() if array is not None}
+
+
 def read(path: str) -> tuple[dict[str, np.ndarray], str]:
     """The arrays of an .npz that have one of our names, and all names in it.
 

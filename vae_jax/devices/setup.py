@@ -3,6 +3,7 @@
 import contextlib
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import jax
@@ -24,6 +25,18 @@ def pin() -> None:
     """Sets what results depend on: the environment must not change the numbers of a config."""
     for name, value in PINNED.items():
         jax.config.update(name, value)
+
+
+@contextlib.contextmanager
+def pinned() -> Iterator[None]:
+    """Inside, what `pin` sets is set; the settings of the user are back afterwards."""
+    before = {name: getattr(jax.config, name) for name in PINNED}
+    pin()
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            jax.config.update(name, value)
 
 
 def refuse_without_devices() -> None:

@@ -1,10 +1,12 @@
 """What all figures share: colours, sizes, and how files are written."""
 
+import contextlib
 import functools
 import math
 import os
 import textwrap
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec
 
@@ -67,8 +69,26 @@ def figure(width: float, height: float, title: str) -> "Figure":
     return fig
 
 
+SHOWN: ContextVar[dict[str, Any] | None] = ContextVar("SHOWN", default=None)
+
+
+@contextlib.contextmanager
+def shown() -> Iterator[dict[str, Any]]:
+    """Inside, figures are not written: they are put into the dict that this gives, by name."""
+    figures: dict[str, Any] = {}
+    token = SHOWN.set(figures)
+    try:
+        yield figures
+    finally:
+        SHOWN.reset(token)
+
+
 def save(fig: "Figure", path: Path) -> None:
     """Makes the folder, writes a PNG under a temporary name, and renames it."""
+    figures = SHOWN.get()
+    if figures is not None:
+        figures[path.stem] = fig
+        return
     path.parent.mkdir(exist_ok=True)
     temporary = path.with_name(f".{path.name}.tmp")
     # Without the Software entry, equal figures give equal files.

@@ -71,6 +71,18 @@ def diverged_step(progress: Progress, lane: int) -> int | None:
     return step if step >= 0 else None
 
 
+def is_over(progress: Progress, total_steps: int, patience: int) -> bool:
+    """Whether there is nothing left to train.
+
+    All steps are taken, every lane diverged, or no other lane got better in `patience` steps
+    (0: that ends nothing).
+    """
+    healthy = progress.state.diverged_step < 0
+    since_k = progress.state.step - progress.best.step
+    impatient = bool(patience) and bool((since_k >= patience)[healthy].all())
+    return int(progress.state.step[0]) >= total_steps or not healthy.any() or impatient
+
+
 def status(progress: Progress, lane: int, *, finished: bool) -> str:
     """`diverged`, `done` or `running`."""
     if diverged_step(progress, lane) is not None:

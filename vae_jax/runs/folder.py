@@ -11,14 +11,16 @@ import platform
 import subprocess
 import sys
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
+import numpy as np
 
 import vae_jax
+from vae_jax.config.adopt import adopt, sources
 from vae_jax.config.check import check
 from vae_jax.config.decide import as_decided
 from vae_jax.config.schema import differences, flatten, nest
@@ -35,6 +37,7 @@ METRICS = "metrics.jsonl"
 RESULTS = "results.json"
 CHECKPOINTS = "checkpoints"
 FIGURES = "figures"
+OWN = "own"  # copies of the user's modules that the config names
 # In the folder of a search: the run folders of its best trial, and of the random search's.
 BEST, RANDOM_BEST = "best", "random_best"
 EPOCHS = "training.num_epochs"
@@ -63,6 +66,14 @@ def write_json(path: Path, content: Any) -> None:
     write_text(path, json.dumps(content, indent=2, allow_nan=False) + "\n")
 
 
+def write_npz(path: Path, arrays: Mapping[str, Any]) -> None:
+    """The arrays, compressed."""
+    temporary = path.with_name(f".{path.stem}.tmp.npz")
+    with naming(path):
+        np.savez_compressed(temporary, **arrays)
+        os.replace(temporary, path)
+
+
 def or_none(value: float) -> float | None:
     """The value as a float, or None if it is not finite: JSON has no NaN."""
     return float(value) if math.isfinite(value) else None
@@ -79,9 +90,21 @@ def read_config(workdir: Path) -> Values:
         raise UserError(f"{workdir} holds no run (no {CONFIG}); train one there first")
     content = read_json(path, dict[str, Any])
     try:
-        return check(nest(config_of_today(flatten(content))), idle_allowed=True)
+        flat = config_of_today(flatten(content))
+        adopt(flat, workdir / OWN)
+        return check(nest(flat), idle_allowed=True)
     except UserError as error:
         raise UserError(f"{path} is not a config of this version: {error}") from error
+
+
+def write_config(workdir: Path, values: Values, settings: Sequence[Values] = ()) -> None:
+    """Writes config.json, and copies of the user's modules that it or the settings name."""
+    for one in (values, *settings):
+        for name, text in sources(one).items():
+            (workdir / OWN).mkdir(exist_ok=True)
+            if not (workdir / OWN / f"{name}.py").exists():
+                write_text(workdir / OWN / f"{name}.py", text)
+    write_json(workdir / CONFIG, nest(values))
 
 
 def refuse_other_config(workdir: Path, values: Values) -> None:

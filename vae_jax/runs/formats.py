@@ -14,10 +14,12 @@ FORMAT = 2
 ADDED: dict[str, Any] = {
     "model.encoder.inputs": "raw",
     "training.keep": "best",
+    "training.patience": 0,
     "dataset.image_size": (),
     "evaluation.gaps.images": 100,  # any value: these metrics did not exist
     "evaluation.gaps.steps": 500,
     "evaluation.samples.features": "",
+    "log.html": False,
     "search.name": "halving",  # any value, as there were no searches
     "search.places": 16,
     "search.beside_random": False,

@@ -3,7 +3,6 @@
 The result of each metric is stored in the run folder.
 """
 
-import os
 import zipfile
 import zlib
 from typing import Any, NamedTuple
@@ -15,7 +14,6 @@ from tqdm import tqdm
 from vae_jax.data.dataset import Split
 from vae_jax.devices.lanes import shard_lanes, to_host
 from vae_jax.devices.processes import is_first
-from vae_jax.errors import naming
 from vae_jax.evaluation.bounds import Terms, bound
 from vae_jax.evaluation.examples import joined, measure_batches
 from vae_jax.evaluation.metrics import METRICS
@@ -26,7 +24,7 @@ from vae_jax.objectives import Objective
 from vae_jax.runs import folder
 from vae_jax.runs.checkpoint import Best
 from vae_jax.runs.folder import or_none
-from vae_jax.runs.progress import lines
+from vae_jax.runs.progress import in_notebook, lines, without_bar
 from vae_jax.runs.run import Run, evaluation_labels
 from vae_jax.runs.schemas import Measurement, read_json
 from vae_jax.training.step import State
@@ -154,10 +152,7 @@ def measured(run: Run, best: Best, name: str, section: Any) -> list[Numbers]:
     ]
     if is_first():
         at.mkdir(exist_ok=True)
-        temporary = at / f".{name}.tmp.npz"
-        with naming(at / f"{name}.npz"):
-            np.savez_compressed(temporary, **arrays)  # type: ignore[arg-type]
-            os.replace(temporary, at / f"{name}.npz")
+        folder.write_npz(at / f"{name}.npz", arrays)
         # Written last: this file marks the metric as done.
         folder.write_json(path, {"settings": settings, "lanes": lanes})
     return lanes
@@ -213,8 +208,8 @@ def measure_split(
         desc=name,
         total=-(-n // batch_size),
         unit=f" x {batch_size} images",
-        disable=None if is_first() else True,
-        dynamic_ncols=True,
+        disable=without_bar(),
+        dynamic_ncols=not in_notebook(),
     )
     with lines(so_far):
         for batch in bar:

@@ -22,7 +22,8 @@ class Follower(NamedTuple):
 
     wants_stop: Callable[[], bool]  # whether the run should save and stop
     tell: Callable[[int, int, str], None]  # its step, its number of steps, what was last measured
-    is_anyone: bool = True
+    is_anyone: bool = True  # False: the terminal is told too
+    rows: Callable[[list[dict[str, Any]]], None] = lambda rows: None  # the metrics of a chunk
 
 
 NOBODY = Follower(lambda: False, lambda step, total_steps, said: None, is_anyone=False)
@@ -35,9 +36,22 @@ def bar(total_steps: int, first_step: int, label: str | None, *, hidden: bool = 
         total=total_steps,
         initial=first_step,
         unit="step",
-        disable=None if is_first() and not hidden else True,
-        dynamic_ncols=True,
+        disable=without_bar(hidden=hidden),
+        dynamic_ncols=not in_notebook(),
     )
+
+
+def in_notebook() -> bool:
+    """Whether this is a Jupyter kernel: its output is no terminal, and shows a bar well."""
+    shell = sys.modules.get("IPython")
+    return shell is not None and type(shell.get_ipython()).__name__ == "ZMQInteractiveShell"
+
+
+def without_bar(*, hidden: bool = False) -> bool | None:
+    """tqdm's `disable`: only the first process has a bar, on a terminal or in a notebook."""
+    if hidden or not is_first():
+        return True
+    return False if in_notebook() else None
 
 
 @contextlib.contextmanager
@@ -52,7 +66,8 @@ def lines(
 
     `on_terminals`: also on a terminal, where there is no bar.
     """
-    if hidden or (sys.stderr.isatty() and not on_terminals) or not is_first():
+    shown = (sys.stderr.isatty() and not on_terminals) or in_notebook()
+    if hidden or shown or not is_first():
         yield
         return
     over = threading.Event()

@@ -61,6 +61,11 @@ class Run(NamedTuple):
         return self.values["training.num_epochs"] * self.spec.steps_per_epoch
 
     @property
+    def patience(self) -> int:
+        """Steps in which no lane gets better, after which the run ends; 0: it never ends so."""
+        return self.values["training.patience"] * self.spec.steps_per_epoch
+
+    @property
     def pseudo(self) -> bool:
         """Whether the "ELBO" is a pseudo-likelihood's: the likelihood is for binary data only."""
         return self.spec.model.likelihood.support == "binary" and not self.data.binary

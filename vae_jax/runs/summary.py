@@ -16,7 +16,7 @@ from vae_jax.evaluation.metrics.metric import Column, standard_error
 from vae_jax.models.model import posterior_means
 from vae_jax.objectives import is_the_bound
 from vae_jax.probability.distributions import StandardNormal
-from vae_jax.runs.checkpoint import Best, Progress, diverged_step, status
+from vae_jax.runs.checkpoint import Best, Progress, diverged_step, is_over, status
 from vae_jax.runs.folder import or_none, read_rows
 from vae_jax.runs.measure import evaluate_state, evaluated_objective, measurements
 from vae_jax.runs.run import Run, lane_model, lane_objective
@@ -45,7 +45,7 @@ def results(run: Run, done: Progress) -> dict[str, Any]:
     away_k = away_from_prior(run, found)
     terms_kn = {name: term.astype(np.float64) for name, term in terms.items()}
     step = int(done.state.step[0])
-    finished = step >= run.total_steps or bool((done.state.diverged_step >= 0).all())
+    finished = is_over(done, run.total_steps, run.patience)
     more = measurements(run, done.best)
     validation = {
         (row["lane"], row["step"]): row["bound"]

@@ -25,6 +25,7 @@ from vae_jax.runs.checkpoint import (
     best_of,
     better,
     diverged_step,
+    is_over,
     status,
     template,
 )
@@ -181,6 +182,7 @@ def train_lanes_to_end(
             folder.append_rows(run.workdir, rows)
         if tensorboard:
             tensorboard.write(rows)
+        follower.rows(rows)
         bar.update(pending.num_steps)
         last_step = pending.step
         if pending.validation is not None and pending.snapshot is not None:
@@ -200,7 +202,10 @@ def train_lanes_to_end(
     ):
         while True:
             stopping = any_process(stop.is_set() or follower.wants_stop())
-            if stopping or (done.state.diverged_step >= 0).all():
+            if is_over(done, run.total_steps, run.patience):
+                pending = None  # what is beyond the end has no part in the run
+                break
+            if stopping:
                 break
             chunk = next(chunks, None)
             if chunk is None:
@@ -237,7 +242,7 @@ def train_lanes_to_end(
     if tensorboard:
         tensorboard.close()
     step = int(done.state.step[0])
-    if stopping and step < run.total_steps:
+    if stopping and not is_over(done, run.total_steps, run.patience):
         raise Stopped(f"stopped and saved at step {step} of {run.total_steps}")
     return done
 

@@ -167,5 +167,5 @@ def open_search(plan: Plan) -> None:
     workdir.mkdir(parents=True, exist_ok=True)
     there = folder.environment() | {"dataset": plan.data.identity}
     folder.write_json(workdir / folder.ENVIRONMENT, there)
-    folder.write_json(workdir / folder.CONFIG, nest(plan.sweep.base))
+    folder.write_config(workdir, plan.sweep.base, plan.sweep.settings)
     write_sweep(plan.sweep, folder.SEARCH)  # last: it marks the folder as a search

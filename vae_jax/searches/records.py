@@ -6,7 +6,6 @@ from typing import Any
 import jax
 import numpy as np
 
-from vae_jax.config.schema import nest
 from vae_jax.errors import UserError
 from vae_jax.reports.table import dataset_name, line
 from vae_jax.runs import folder
@@ -36,7 +35,7 @@ def write_best(plan: Plan, standing: Standing, trial: Trial, name: str) -> tuple
         Progress(*stack([kept]), np.array(standing.wall_seconds)),
     )
     workdir.mkdir(exist_ok=True)
-    folder.write_json(workdir / folder.CONFIG, nest(values))
+    folder.write_config(workdir, values)
     rows = rows_of(plan.workdir, trial, run.spec.steps_per_epoch)
     folder.write_text(workdir / folder.METRICS, "".join(map(folder.row_line, rows)))
     lanes = [{"lane": 0, "seed": plan.seed, "status": "done", "diverged_step": None}]

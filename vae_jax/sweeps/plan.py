@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from vae_jax.checks import path
+from vae_jax.config.adopt import adopt
 from vae_jax.config.build import make_config
 from vae_jax.config.check import check
 from vae_jax.config.decide import as_decided
@@ -119,6 +120,7 @@ def checked_settings(
 
 def checked(base: Values, override: dict[str, Any], *, idle_allowed: bool = False) -> Values:
     """The checked config with `override`. Raises UserError if a key can't be swept over."""
+    adopt(override)
     for key in override:
         if key not in KEYS:
             raise unknown_key(key)
@@ -229,6 +231,8 @@ def read_plan(workdir: Path, name: str) -> Sweep:
     content = read_json(workdir / name, SweepFile)
     try:
         settings = []
+        for setting in content["settings"]:
+            adopt(setting, workdir / folder.OWN)
         for setting in content["settings"]:
             values = checked(base, setting, idle_allowed=True)
             settings.append({key: values[key] for key in setting})

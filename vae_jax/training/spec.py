@@ -35,6 +35,11 @@ class Training:
         "which epoch's params are evaluated",
         choices=KEPT,
     )
+    patience: int = host(
+        0,
+        whole(0),
+        "epochs without a better validation score of any lane that end a run; 0: none do",
+    )
     data_devices: int = static(
         1, whole(1), "devices that share each batch; the others take other lanes"
     )
@@ -61,6 +66,11 @@ class Training:
             )
 
     def needs(self, config):
+        if self.patience and self.keep == "last":
+            yield (
+                f"training.patience = {self.patience} is for training.keep = 'best'; with 'last' "
+                "it should be 0"
+            )
         if self.labelled_per_batch and not config.model.abilities.infers_labels:
             yield (
                 f"training.labelled_per_batch = {self.labelled_per_batch} is for a model that "

@@ -1,0 +1,1 @@
+"""Use from Python."""

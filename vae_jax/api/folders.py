@@ -1,0 +1,194 @@
+"""Run folders from Python: train one, load one, and save params of one's own into one."""
+
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from vae_jax.api.trained import Trained, best_lane
+from vae_jax.commands.train import train as train_command
+from vae_jax.config.check import check
+from vae_jax.config.schema import defaults, flatten, nest
+from vae_jax.data.arrays import checked_split
+from vae_jax.data.source import Unreadable
+from vae_jax.devices.setup import pinned, use_cache, use_cores
+from vae_jax.errors import Stopped, UserError
+from vae_jax.models.model import Variables
+from vae_jax.runs import folder
+from vae_jax.runs.checkpoint import Best, Checkpoints, template
+from vae_jax.runs.load import load_progress
+from vae_jax.runs.progress import Follower
+from vae_jax.runs.run import lane_model, make_run, make_start
+from vae_jax.runs.schemas import read_json
+from vae_jax.runs.train import lane_rows
+from vae_jax.sweeps.plan import runs_in, runs_without_images
+
+DATA = "data.npz"  # in a run folder: the images that were given as arrays
+
+# The arguments of `train` that are config keys.
+ARGUMENTS = {
+    "latent_size": "model.latent_size",
+    "epochs": "training.num_epochs",
+    "batch_size": "training.batch_size",
+    "learning_rate": "optimizer.learning_rate",
+    "beta": "objective.beta",
+    "patience": "training.patience",
+}
+
+# (epoch, the rows of metrics.jsonl of a chunk) -> True: stop.
+Callback = Callable[[float, list[dict[str, Any]]], bool | None]
+
+
+def train(
+    what: Any,
+    workdir: str | Path | None = None,
+    *,
+    labels=None,
+    test_images=None,
+    test_labels=None,
+    seeds: int | Sequence[int] | None = None,
+    keys: Mapping[str, Any] | None = None,
+    callback: Callback | None = None,
+    **settings: Any,
+) -> Trained:
+    """Trains a config or images, or goes on where it was stopped; returns the best lane.
+
+    Args:
+      what: a config (a ConfigDict as config files give, or a dict of it), or training images
+        [n, height, width] or [n, height, width, channels], uint8 or floats.
+      workdir: the run folder; None: a new folder among the temporary ones.
+      labels, test_images, test_labels: beside images. Without test_images, a tenth of the images,
+        the last, are the test set.
+      seeds: how many lanes, or their seeds.
+      keys: other config keys, such as {"model.encoder.widths": (256,)}.
+      callback: called with (epoch, rows) after each chunk of steps; True stops the run, which is
+        saved, and goes on if it is trained again.
+      settings: latent_size, epochs, batch_size, learning_rate, beta, patience.
+
+    Raises:
+      UserError: a mistake in the config, the images or the folder; nothing was touched.
+    """
+    if unknown := [name for name in settings if name not in ARGUMENTS]:
+        raise UserError(
+            f"train() has no argument {unknown[0]!r}; it has {', '.join(ARGUMENTS)}, and any "
+            "config key in keys={...}"
+        )
+    workdir = Path(workdir or tempfile.mkdtemp(prefix="vae_jax_")).expanduser()
+    changes = {ARGUMENTS[name]: value for name, value in settings.items()} | dict(keys or {})
+    if seeds is not None:
+        changes["training.seeds"] = tuple(range(seeds)) if isinstance(seeds, int) else tuple(seeds)
+    if isinstance(what, Mapping) or hasattr(what, "items"):
+        if any(part is not None for part in (labels, test_images, test_labels)):
+            raise UserError("labels and test images are for images; a config says where its are")
+        config = flatten(what)
+    else:
+        split = checked_split(what, labels, test_images, test_labels)
+        config = defaults() | {"dataset.name": "arrays", "dataset.path": str(workdir / DATA)}
+    values = check(nest(config | changes))
+    if "dataset.path" in config and config["dataset.path"] == str(workdir / DATA):
+        workdir.mkdir(parents=True, exist_ok=True)
+        if not (workdir / DATA).exists():
+            folder.write_npz(workdir / DATA, split)
+    use_cores()  # of no effect if jax has computed before
+    use_cache()
+    stop = False
+
+    def told(rows: list[dict[str, Any]]) -> None:
+        nonlocal stop
+        if callback is not None and rows:
+            stop = bool(callback(rows[-1]["epoch"], rows)) or stop
+
+    follower = Follower(lambda: stop, lambda *_: None, is_anyone=False, rows=told)
+    try:
+        with pinned():
+            train_command(nest(values), workdir, follower)
+    except Stopped:
+        if not stop:
+            raise KeyboardInterrupt from None  # as in any other cell
+    return load(workdir)
+
+
+@pinned()
+def load(
+    workdir: str | Path, lane: int | None = None, data_path: str | Path | None = None
+) -> Trained:
+    """The best params of one lane of the run, sweep or search in `workdir`.
+
+    Args:
+      lane: its number; None: the best by validation, or the first if none is evaluated yet.
+      data_path: where the images are now; None: where they were. If there is nothing there, the
+        model is loaded without them.
+
+    Raises:
+      UserError: the folder has no run, no checkpoint, or no such lane; `data_path` can't be read,
+        or holds other images than the run was trained on.
+    """
+    workdir = Path(workdir).expanduser()
+    if (workdir / folder.SEARCH).exists() and (workdir / folder.BEST).exists():
+        workdir = workdir / folder.BEST
+    there = True
+    try:
+        runs = runs_in(workdir, data_path)
+    except Unreadable:
+        if data_path is not None:
+            raise
+        runs, there = runs_without_images(workdir), False
+    lanes = sum(len(run.lanes) for run in runs)
+    number = lane
+    if number is None:
+        results = workdir / folder.RESULTS
+        found = read_json(results)["lanes"] if results.exists() else []
+        number = best_lane(found) if found else 0
+    for run in runs:
+        for i, own in enumerate(run.lanes):
+            if own.number == number:
+                progress = load_progress(run)
+                model, variables = lane_model(run, progress.best.variables, i)
+                data = run.data if there else None
+                return Trained(workdir, number, model, variables, data, run, progress)
+    raise UserError(f"{workdir} has no lane {lane}; it has 0 to {lanes - 1}")
+
+
+@pinned()
+def save(
+    workdir: str | Path, config: Mapping[str, Any], variables: Variables, step: int = 0
+) -> Trained:
+    """Writes variables of a training loop of one's own as a run folder of one lane, and loads it.
+
+    Args:
+      config: what the model is of, with its dataset; one seed.
+      variables: as `model.init` gives them.
+      step: how many steps they were trained.
+
+    Raises:
+      UserError: a mistake in the config; variables of another model; the folder holds a run.
+    """
+    workdir = Path(workdir).expanduser()
+    if (workdir / folder.CONFIG).exists():
+        raise UserError(f"{workdir} holds a run; take another folder")
+    run = make_run(check(nest(flatten(config))), workdir)
+    if len(run.lanes) != 1:
+        raise UserError("one lane is saved: training.seeds should hold one seed")
+    empty = template(run.spec, make_start(run))
+    like = {part: empty.best.variables[part] for part in variables}
+    shapes = jax.tree.map(lambda leaf: leaf.shape[1:], like, is_leaf=lambda x: hasattr(x, "shape"))
+    given = jax.tree.map(lambda leaf: np.shape(leaf), dict(variables))
+    if shapes != given:
+        raise UserError("these variables are not of the model that the config describes")
+    stacked = jax.tree.map(lambda leaf: np.asarray(leaf)[None], dict(variables))
+    own = empty.best.variables | stacked
+    steps: Any = np.full(1, step, np.int32)
+    progress = empty._replace(
+        state=empty.state._replace(step=steps, variables=own), best=Best(steps, own)
+    )
+    with folder.locked(workdir):
+        folder.write_config(workdir, run.values)
+        folder.start(workdir, lane_rows(run, None), run.data.identity)
+        folder.write_text(workdir / folder.METRICS, "")
+        with Checkpoints(workdir / folder.CHECKPOINTS, keep=1) as checkpoints:
+            beside = {"rows": folder.rows_so_far(workdir), "dataset": run.data.identity}
+            checkpoints.save(step, progress, beside)
+    return load(workdir, 0)

@@ -1,0 +1,299 @@
+"""A trained lane: its model, its numbers, and what it makes of images."""
+
+import dataclasses
+import functools
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from vae_jax.data.binarization import scale
+from vae_jax.data.dataset import Dataset
+from vae_jax.data.source import checked_images
+from vae_jax.errors import UserError
+from vae_jax.evaluation.importance_sampling import importance_sampling
+from vae_jax.figures import style
+from vae_jax.frames import history, results
+from vae_jax.models.model import (
+    Model,
+    Variables,
+    decode,
+    generate,
+    joined,
+    kl_by_unit,
+    latents,
+    layer_sizes,
+    posterior_mean,
+    posterior_means,
+    posterior_samples,
+    reconstruct,
+)
+from vae_jax.objectives.elbo import elbo_terms
+from vae_jax.reports import run_figures
+from vae_jax.runs.checkpoint import Progress
+from vae_jax.runs.run import Run
+
+BATCH = 1_000  # images at a time; the result does not depend on it
+DECODINGS = 1_000_000  # samples times images at a time, of nll
+
+
+@dataclasses.dataclass(frozen=True)
+class Trained:
+    """The best params of one lane of a run, and functions of images.
+
+    Images go in as [n, height, width] or [n, height, width, channels] (one image without n), uint8
+    or floats in the units of the training images, and come out as floats in the same shape. A
+    model that reads labels takes them as `labels` [n].
+    """
+
+    workdir: Path
+    lane: int  # its number in the run or sweep
+    model: Model
+    variables: Variables
+    data: Dataset | None  # None: the images are not where they were
+    run: Run  # of its program
+    progress: Progress
+
+    def __repr__(self) -> str:
+        values = self.run.values
+        return (
+            f"<lane {self.lane} of {self.workdir}: {values['model.name']}, "
+            f"{self.latent_size} latent units, images {self.image_shape}>"
+        )
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """Its whole config: {"model.latent_size": 2, ...}."""
+        return dict(self._own.values)
+
+    @property
+    def params(self) -> Any:
+        """The params of the networks."""
+        return self.variables["params"]
+
+    @property
+    def results(self):
+        """The test-set results of all lanes: a pandas DataFrame, a row a lane."""
+        return results(self.workdir)
+
+    @property
+    def history(self):
+        """The metrics of all lanes: a pandas DataFrame, a row a lane, step and split."""
+        return history(self.workdir)
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """(height, width, channels)."""
+        return self.run.data.image_shape
+
+    @property
+    def latent_size(self) -> int:
+        """The number of latent units, of all layers."""
+        return sum(self._sizes)
+
+    @property
+    def _at(self) -> int:
+        return next(i for i, lane in enumerate(self.run.lanes) if lane.number == self.lane)
+
+    @property
+    def _own(self):
+        return self.run.lanes[self._at]
+
+    @property
+    def reads_labels(self) -> bool:
+        """Whether its functions take labels."""
+        return self.run.spec.model.abilities.reads_labels
+
+    @functools.cached_property
+    def _sizes(self) -> tuple[int, ...]:
+        label = np.zeros(1, np.int32) if self.reads_labels else None
+        return layer_sizes(self.model, self.variables, label)
+
+    @functools.cached_property
+    def _functions(self) -> dict[str, Callable]:
+        """The compiled functions of (variables, ...)."""
+        model, sizes = self.model, self._sizes
+
+        @functools.partial(jax.jit, static_argnums=4)
+        def log_likelihood(variables, x, key, label, num_samples):
+            return importance_sampling(model, variables, key, x, num_samples, label).log_likelihood
+
+        return {
+            "encode": jax.jit(functools.partial(posterior_mean, model)),
+            "reconstruct": jax.jit(functools.partial(reconstruct, model)),
+            "decode": jax.jit(
+                lambda variables, z, label: decode(model, variables, z, sizes, label)
+            ),
+            "log_likelihood": log_likelihood,
+        }
+
+    def encode(self, images, labels=None) -> np.ndarray:
+        """The posterior means [n, l]."""
+        x, y, _ = self._inputs(images, labels)
+        return self._in_batches("encode", x, y)
+
+    def reconstruct(self, images, labels=None) -> np.ndarray:
+        """E[x | z] at the posterior means: images."""
+        x, y, shape = self._inputs(images, labels)
+        return self._in_batches("reconstruct", x, y).reshape(shape)
+
+    def codes(self, images, labels=None) -> tuple[np.ndarray, np.ndarray | None]:
+        """The posterior means [n, l], and the mean KL of each unit [l]; None: no closed form."""
+        x, y, _ = self._inputs(images, labels)
+        trace = self.model.trace(self.variables, posterior_means, jnp.asarray(x), y)
+        kl_bl = kl_by_unit(trace)
+        return np.asarray(joined(latents(trace))[0]), None if kl_bl is None else np.asarray(
+            kl_bl.mean(axis=0)
+        )
+
+    def posterior(self, image, label=None) -> dict[str, Any]:
+        """Of one image: "mean" and "sd" [l] of q(z | x); "elbo", "reconstruction" and "kl", nats.
+
+        The terms are of one sample of z; a sd is NaN where q is not Gaussian.
+        """
+        x, y, _ = self._inputs(image, label)
+        trace = self.model.trace(
+            self.variables, posterior_samples(self.model, jax.random.key(0), 1), x[:1], y
+        )
+        terms = elbo_terms(self.model, self.variables, jax.random.key(0), jnp.asarray(x[:1]), 1, y)
+        log_scales = [
+            layer.q.log_scale_kbl[0, 0] if hasattr(layer.q, "log_scale_kbl") else np.nan
+            for layer in trace.layers[::-1]
+        ]
+        mean_l = self.encode(x[:1], y)[0]
+        sd = np.concatenate([np.exp(np.broadcast_to(s, np.shape(s) or mean_l.shape))
+                             for s in log_scales])  # fmt: skip
+        numbers = {name: float(np.asarray(term)[0]) for name, term in terms.parts.items()}
+        return {"mean": mean_l, "sd": sd[: len(mean_l)]} | numbers
+
+    def pictures(self, images) -> np.ndarray:
+        """Images as [n, height, width, channels] floats, 0 to 1, for looking at them."""
+        x = np.asarray(images)
+        x = x.astype(np.float32) / 255 if x.dtype == np.uint8 else x.astype(np.float32)
+        return np.clip(x.reshape(-1, *self.image_shape), 0, 1)
+
+    def decode(self, codes, labels=None) -> np.ndarray:
+        """E[x | z] of codes [n, l] (or one code [l]): images."""
+        z = np.asarray(codes, np.float32)
+        single = z.ndim == 1
+        z = z[None] if single else z
+        if z.ndim != 2 or z.shape[1] != self.latent_size:
+            raise UserError(
+                f"codes have shape {np.shape(codes)}; they should be (n, {self.latent_size})"
+            )
+        images = self._images(self._in_batches("decode", z, self._labels(labels, len(z))))
+        return images[0] if single else images
+
+    def generate(self, n: int = 16, seed: int = 0, labels=None) -> np.ndarray:
+        """E[x | z] for n samples z of the prior: images."""
+        y = self._labels(labels, n)
+        return self._images(generate(self.model, self.variables, jax.random.key(seed), n, y))
+
+    def interpolate(self, one, other, steps: int = 11, labels=None) -> np.ndarray:
+        """Images along the straight line between the codes of two images: [steps, ...].
+
+        Of several pairs [n, ...]: [n, steps, ...].
+        """
+        start, end = self.encode(one, labels), self.encode(other, labels)
+        if start.shape != end.shape:
+            raise UserError(f"{len(start)} images and {len(end)} can't be paired")
+        along = np.linspace(0, 1, steps, dtype=np.float32)[None, :, None]
+        codes = (1 - along) * start[:, None] + along * end[:, None]
+        y = None if labels is None else np.repeat(np.asarray(labels), steps)
+        images = self.decode(codes.reshape(-1, codes.shape[-1]), y)
+        images = images.reshape(len(start), steps, *images.shape[1:])
+        return images[0] if np.ndim(one) == 2 else images
+
+    def nll(self, images, num_samples: int = 1_000, seed: int = 0, labels=None) -> np.ndarray:
+        """-log p(x) of each image [n], nats, by importance sampling.
+
+        Raises:
+          UserError: grey images, and the likelihood is one of binary images.
+        """
+        x, y, _ = self._inputs(images, labels)
+        if self.run.spec.model.likelihood.support == "binary" and not np.isin(x, (0, 1)).all():
+            raise UserError(
+                "the model is one of binary images, and these are grey: log p(x) is of "
+                "(images > 0.5), for floats"
+            )
+        key, batch = jax.random.key(seed), max(1, DECODINGS // num_samples)
+        parts = [
+            self._functions["log_likelihood"](
+                self.variables,
+                x[i : i + batch],
+                jax.random.fold_in(key, i),
+                None if y is None else y[i : i + batch],
+                num_samples,
+            )
+            for i in range(0, len(x), batch)
+        ]
+        return -np.concatenate([np.asarray(part) for part in parts])
+
+    def figures(self) -> dict[str, Any]:
+        """The figures of this lane, as matplotlib figures by name."""
+        if self.data is None:
+            raise UserError("the images are not where they were, and the figures show them")
+        with style.shown() as found:
+            run_figures.draw_lane(self.run, self.progress, self._at, self.workdir)
+        return found
+
+    def _inputs(self, images, labels) -> tuple[np.ndarray, Any, tuple[int, ...]]:
+        """x [n, d], the labels, and the shape of the images that come out.
+
+        Raises:
+          UserError: another shape or type than the training images have.
+        """
+        given = np.asarray(images)
+        height, width, channels = self.image_shape
+        wanted = [(height, width), (height, width, channels)]
+        single = given.shape in wanted
+        batch = given[None] if single else given
+        if batch.shape[1:] == (height * width * channels,):
+            batch = batch.reshape(len(batch), *self.image_shape)
+        if batch.shape[1:] not in wanted or not len(batch):
+            shape = (height, width) if channels == 1 else self.image_shape
+            raise UserError(
+                f"images have shape {given.shape}; they should be (n, {', '.join(map(str, shape))})"
+            )
+        found = checked_images(batch, "images")
+        x = np.asarray(scale(jnp.asarray(found.reshape(len(found), -1))))
+        out = batch.shape[:3] if channels == 1 and given.ndim <= 3 else found.shape
+        return x, self._labels(labels, len(x)), out[1:] if single else out
+
+    def _labels(self, labels, n: int):
+        if not self.reads_labels:
+            if labels is not None:
+                raise UserError("this model reads no labels; leave them out")
+            return None
+        if labels is None:
+            raise UserError("this model reads labels: give labels=, one whole number an image")
+        y = np.asarray(labels)
+        if y.shape != (n,) or y.dtype.kind not in "iu":
+            raise UserError(
+                f"labels are {y.dtype} of shape {y.shape}; they should be whole numbers of shape "
+                f"({n},)"
+            )
+        return y.astype(np.int32)
+
+    def _images(self, x) -> np.ndarray:
+        """Rows [n, d] as images."""
+        height, width, channels = self.image_shape
+        shape = (height, width) if channels == 1 else self.image_shape
+        return np.asarray(x).reshape(len(x), *shape)
+
+    def _in_batches(self, name: str, rows: np.ndarray, y) -> np.ndarray:
+        function = self._functions[name]
+        parts = [
+            function(self.variables, rows[i : i + BATCH], None if y is None else y[i : i + BATCH])
+            for i in range(0, len(rows), BATCH)
+        ]
+        return np.concatenate([np.asarray(part) for part in parts])
+
+
+def best_lane(lanes: Sequence[dict[str, Any]]) -> int:
+    """The number of the lane with the best validation bound, of the lanes in results.json."""
+    known = [lane for lane in lanes if lane["status"] != "diverged"] or list(lanes)
+    return max(known, key=lambda lane: lane["validation_bound"] or -np.inf)["lane"]

@@ -1,0 +1,98 @@
+"""What run folders hold, as pandas DataFrames: lanes, metrics and results.
+
+Every function takes one folder or several; with several, the column `run` has their names.
+"""
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from vae_jax.errors import UserError
+from vae_jax.runs import folder
+from vae_jax.runs.schemas import read_json
+
+Folders = str | Path | Sequence[str | Path]
+
+
+def pandas():
+    """The package. Raises UserError if it is not installed."""
+    try:
+        import pandas
+    except ImportError as error:
+        raise UserError("tables as DataFrames need pandas: pip install -e '.[notebook]'") from error
+    return pandas
+
+
+def folders_of(workdirs: Folders) -> list[Path]:
+    """The folders, each of which holds a run.
+
+    Raises:
+      UserError: one does not.
+    """
+    several = [workdirs] if isinstance(workdirs, str | Path) else workdirs
+    found = [Path(workdir).expanduser() for workdir in several]
+    for workdir in found:
+        folder.read_config(workdir)
+    return found
+
+
+def joined(workdirs: Folders, rows_of) -> Any:
+    """A frame of the rows of all folders."""
+    found = folders_of(workdirs)
+    frames = []
+    for workdir in found:
+        frame = pandas().DataFrame(rows_of(workdir))
+        if len(found) > 1:
+            frame.insert(0, "run", str(workdir))
+        frames.append(frame)
+    return pandas().concat(frames, ignore_index=True) if len(frames) > 1 else frames[0]
+
+
+def lanes(workdirs: Folders) -> Any:
+    """A row a lane: seed, swept values, status."""
+    return joined(workdirs, lane_rows)
+
+
+def lane_rows(workdir: Path) -> list[dict[str, Any]]:
+    path = workdir / folder.LANES
+    if not path.exists():
+        return []
+    return list(csv.DictReader(path.read_text().splitlines()))
+
+
+def history(workdirs: Folders) -> Any:
+    """A row a lane, step and split: the metrics, in nats per example, and the swept values."""
+    return joined(workdirs, history_rows)
+
+
+def history_rows(workdir: Path) -> list[dict[str, Any]]:
+    rows = folder.read_rows(workdir)
+    settings = settings_of(workdir)
+    return [row | settings.get(row["lane"], {}) for row in rows]
+
+
+def settings_of(workdir: Path) -> dict[int, dict[str, Any]]:
+    """The swept values of each lane that has results."""
+    path = workdir / folder.RESULTS
+    if not path.exists():
+        return {}
+    content = read_json(path)
+    swept = content.get("swept", [])
+    return {lane["lane"]: {key: lane[key] for key in swept} for lane in content["lanes"]}
+
+
+def results(workdirs: Folders) -> Any:
+    """A row a lane: its results on the test set, in nats per example.
+
+    Raises:
+      UserError: a folder has no results yet.
+    """
+    return joined(workdirs, result_rows)
+
+
+def result_rows(workdir: Path) -> list[dict[str, Any]]:
+    path = workdir / folder.RESULTS
+    if not path.exists():
+        raise UserError(f"{workdir} has no results yet; train it first")
+    return read_json(path)["lanes"]
