@@ -146,6 +146,8 @@ def get_config() -> ConfigDict:
     config.training.batch_size = 128
     config.training.seeds = (0,)  # each is a lane: a separate run in the same compiled program
     config.training.keep = "best"  # which epoch's params are evaluated: best, last
+    # Epochs without a better validation score of any lane that end a run; 0: none do
+    config.training.patience = 0
     config.training.data_devices = 1  # devices that share each batch; the others take other lanes
     # Examples per batch picked from the labelled ones; for a model that infers labels
     config.training.labelled_per_batch = 0
@@ -198,6 +200,7 @@ def get_config() -> ConfigDict:
     config.log = ConfigDict()
     config.log.every_steps = 500  # steps between rows of training metrics; also at an epoch's end
     config.log.keep_checkpoints = 2  # newest checkpoints to keep; each holds every lane's best
+    config.log.html = False  # also write the report page (pip install -e '.[pages]')
     config.log.tensorboard = False  # also write event files (pip install -e '.[tensorboard]')
 
     return config

@@ -109,6 +109,8 @@ HOST = {
     "search.beside_random",
     "log.keep_checkpoints",
     "log.tensorboard",
+    "log.html",
+    "training.patience",
 }
 TRACED = {
     "model.likelihood_scale": 0.5,

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from vae_jax.config.adopt import OWN_KEYS, adopt
 from vae_jax.config.build import make_config
 from vae_jax.config.declared import idle_problem, normalised
 from vae_jax.config.needs import refuse_combination
@@ -21,6 +22,8 @@ def check(config: Mapping[str, Any], *, idle_allowed: bool = False) -> Values:
         that cannot be combined.
     """
     flat = flatten(config)
+    adopt(flat)
+    flat = OWN_KEYS | flat
     for key in flat:
         if key not in KEYS:
             raise unknown_key(key)

@@ -69,6 +69,24 @@ def keys_of(sections: Mapping[str, type]) -> dict[str, Key]:
     return found
 
 
+def families_of(sections: Mapping[str, type]) -> dict[str, dict[str, type]]:
+    """{family key: its members}; the dicts themselves, to which members may be added."""
+    found: dict[str, dict[str, type]] = {}
+
+    def visit(cls: type, at: str) -> None:
+        for f in dataclasses.fields(cls):
+            members = f.metadata["members"]
+            if members:
+                name = name_of(f, at)
+                found[name] = members
+                for member in members.values():
+                    visit(member, name.rpartition(".")[0])
+
+    for at, cls in sections.items():
+        visit(cls, at)
+    return found
+
+
 def or_by_data(by_data: Any, check: Check) -> Check:
     """The check, which takes the value `by_data` too."""
 

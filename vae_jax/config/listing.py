@@ -5,6 +5,7 @@ import textwrap
 from collections.abc import Iterator
 from typing import Any
 
+from vae_jax.config.adopt import OWN_KEYS
 from vae_jax.config.declared import Key
 from vae_jax.config.schema import KEYS
 
@@ -53,6 +54,14 @@ def listing() -> str:
             for n, member in sorted(key.choices.items())
         ]
     return "\n".join(lines)
+
+
+def own_listing() -> list[str]:
+    """A line for each key that only members of one's own read."""
+    return [
+        f"--config.{name}={quoted(default)}  {comment(name, KEYS[name])}"
+        for name, default in OWN_KEYS.items()
+    ]
 
 
 def readers_of(name: str, key: Key) -> str:

@@ -35,6 +35,7 @@ class Log:
     keep_checkpoints: int = host(
         2, whole(1), "newest checkpoints to keep; each holds every lane's best"
     )
+    html: bool = host(False, flag, "also write the report page (pip install -e '.[pages]')")
     tensorboard: bool = host(
         False, flag, "also write event files (pip install -e '.[tensorboard]')"
     )
@@ -54,9 +55,14 @@ SECTIONS: dict[str, Any] = {
 KEYS = keys_of(SECTIONS)
 DATA_PATH = "dataset.path"
 # The keys that say where the images are from.
-SOURCE_KEYS = ("dataset.name", DATA_PATH, "dataset.image_size", "dataset.tfds_name")
+SOURCE_KEYS = ["dataset.name", DATA_PATH, "dataset.image_size", "dataset.tfds_name"]
 # The numbers that may differ between the lanes of one program.
-LANE_KEYS = frozenset(name for name, key in KEYS.items() if key.is_traced)
+LANE_KEYS = {name for name, key in KEYS.items() if key.is_traced}
+
+
+def defaults() -> Values:
+    """The values of configs/default.py."""
+    return {name: key.default for name, key in KEYS.items()}
 
 
 def nearest(key: str, known) -> str:
