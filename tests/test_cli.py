@@ -46,7 +46,7 @@ def tree(path: Path) -> dict[str, bytes]:
 
 
 CASES = {
-    "no such verb": (["trian"], "verb = 'trian' is unknown; known: evaluate, list, report,"),
+    "no such verb": (["trian"], "verb = 'trian' is unknown; known: compare, evaluate, explore,"),
     "no workdir": (["train", SMOKE], "--workdir is missing"),
     "no config": (["train", "--workdir=WORKDIR"], "--config is missing"),
     "unknown flag": (["train", SMOKE, "--workdri=WORKDIR"], "'workdri'"),

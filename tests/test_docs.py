@@ -19,14 +19,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.config.test_adopt import forget
 from tests.conftest import values_of, write_tiny_npz
 from vae_jax import cli
 from vae_jax.commands import evaluate, search, sweep, train
+from vae_jax.config import adopt
 from vae_jax.config.check import check
 from vae_jax.config.listing import families
 from vae_jax.config.schema import SOURCE_KEYS, nest
 from vae_jax.data.source import Source
-from vae_jax.reports import sweep_report
+from vae_jax.pages import explorer, report
+from vae_jax.reports import export, sweep_report
 from vae_jax.runs import folder, run
 
 ROOT = Path(__file__).parents[1]
@@ -77,6 +80,7 @@ def folder_of_a_reader(tmp_path_factory):
     at = tmp_path_factory.mktemp("docs")
     (at / "configs").symlink_to(ROOT / "configs")
     write_tiny_npz(at / "mine.npz")
+    (at / "mine.py").write_text(blocks(ROOT / "docs" / "extending.md", ("python",))[0])
     (at / "pictures").mkdir()
     for name in "abcd":
         image = Image.fromarray(np.full((40, 50), ord(name), np.uint8))
@@ -96,10 +100,17 @@ def place(folder_of_a_reader, monkeypatch):
         (sweep, "sweep"),
         (search, "search"),
         (sweep_report, "report"),
+        (report, "write_report"),
+        (explorer, "serve"),
     ]
     for module, name in nothing:
         monkeypatch.setattr(module, name, lambda *arguments, **named: None)
+    for name in ("table_of", "compared"):
+        monkeypatch.setattr(export, name, lambda *_: export.Table("", [], [], [], []))
     monkeypatch.setattr(cli, "jax_started", lambda *_: contextlib.nullcontext())
+    yield
+    if adopt.OWN_KEYS:
+        forget()
 
 
 def vae_jax(arguments: list[str]) -> int:
@@ -160,7 +171,7 @@ def test_python_runs_as_printed(trained, monkeypatch, page):
     monkeypatch.chdir(trained)
     names: dict = {}
     for body in blocks(page, ("python",)):
-        exec(body.replace("(28, 28, 1)", "(6, 6, 1)"), names)
+        exec(body.replace("28, 28", "6, 6"), names)
 
 
 def test_readme_is_short():

@@ -24,8 +24,11 @@ FLOORS = [
     {"runs"},
     {"sweeps"},
     {"reports"},
-    {"searches"},
-    {"api", "commands"},
+    {"searches", "frames"},
+    {"commands"},
+    {"api"},
+    {"pages"},
+    {"arguments"},
     {"cli"},
     {"__main__"},
 ]

@@ -10,133 +10,24 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple, TextIO
+from typing import Any, TextIO
 
 from absl import flags
-from ml_collections import ConfigDict, config_flags
+from ml_collections import ConfigDict
 
+from vae_jax.arguments import (
+    FORMATS,
+    LAUNCHERS,
+    Command,
+    define_explore,
+    define_report,
+    define_sweep,
+    define_train,
+    parse,
+)
 from vae_jax.config.file import blamed_on, config_from_file, one_line
 from vae_jax.errors import Failed, Stopped, UserError, choose
 from vae_jax.usage import HELP
-
-SEEDS = "training.seeds"
-LAUNCHERS = ("local", "dask", "slurm", "pbs", "sge", "lsf")
-OVERRIDE = r"--?(no)?config\."  # how a flag begins that overrides a config key
-
-
-class Command(NamedTuple):
-    """The arguments of a verb."""
-
-    config: ConfigDict
-    names: dict[str, Any]  # all names that the config file defines, such as sweep
-    workdir: Path
-    flags: flags.FlagValues
-
-
-def define_seeds(values: flags.FlagValues) -> None:
-    flags.DEFINE_integer("seeds", None, "how many, from 0", lower_bound=1, flag_values=values)
-
-
-def define_train(values: flags.FlagValues) -> None:
-    define_seeds(values)
-    flags.DEFINE_string("coordinator", None, "HOST:PORT of process 0", flag_values=values)
-    flags.DEFINE_integer("num_processes", None, "how many share the run", flag_values=values)
-    flags.DEFINE_integer("process_id", None, "which of them this is", flag_values=values)
-
-
-def define_sweep(values: flags.FlagValues) -> None:
-    define_seeds(values)
-    flags.DEFINE_bool("dry_run", False, "print the plan only", flag_values=values)
-    flags.DEFINE_bool("memory", False, "with what it needs; compiles it", flag_values=values)
-    flags.DEFINE_enum("launcher", None, LAUNCHERS, "who works", flag_values=values)
-    flags.DEFINE_string("scheduler", None, "ADDRESS or FILE of Dask's", flag_values=values)
-    flags.DEFINE_integer("workers", None, "how many", lower_bound=1, flag_values=values)
-    flags.DEFINE_string("partition", None, "of the batch scheduler", flag_values=values)
-    flags.DEFINE_integer("minutes", 240, "of a job", lower_bound=1, flag_values=values)
-    flags.DEFINE_integer("gpus", 0, "of a job", lower_bound=0, flag_values=values)
-
-
-def define_report(values: flags.FlagValues) -> None:
-    flags.DEFINE_multi_string("where", [], "KEY=VALUE", flag_values=values)
-    flags.DEFINE_multi_string("by", [], "KEY", flag_values=values)
-
-
-def parse(
-    arguments: Sequence[str],
-    config_of: Callable[[Path], ConfigDict] | None = None,
-    define: Callable[[flags.FlagValues], None] = lambda values: None,
-) -> Command:
-    """Parses the flags; `define` adds those of the verb.
-
-    Without --config=FILE, the config is `config_of(workdir)`; if that is None, the flag is
-    required.
-
-    Raises:
-      UserError: an unknown flag or key, a value of the wrong type, or a file that can't be loaded.
-    """
-    overrides = [a for a in arguments if re.match(OVERRIDE, a)]
-    own = flags.FlagValues()
-    flags.DEFINE_string("workdir", "", "the run folder", flag_values=own)
-    flags.DEFINE_string("config", "", "the config file", flag_values=own)
-    flags.DEFINE_bool("cache", True, "keep compiled programs", flag_values=own)
-    define(own)
-    try:
-        extra = own(["vae-jax", *(a for a in arguments if a not in overrides)])[1:]
-    except flags.Error as error:
-        raise UserError(f"{one_line(error)}; see vae-jax --help") from error
-    if extra:
-        raise UserError(f"unexpected argument {extra[0]!r}; flags look like --workdir=runs/mnist")
-    if not own.workdir:
-        raise UserError("--workdir is missing: the run folder, such as --workdir=runs/mnist")
-    workdir = Path(own.workdir).expanduser()
-    names: dict[str, Any] = {}
-    if own.config:
-        config, names = config_from_file(own.config)
-    elif config_of is None:
-        raise UserError("--config is missing: a config file, such as --config=configs/mnist.py")
-    else:
-        config = config_of(workdir)
-    values = flags.FlagValues()
-    # Of a key that is given twice the last counts; absl would join the members of two tuples.
-    argv = ["vae-jax", *{overridden(override): override for override in overrides}.values()]
-    try:
-        config_flags.DEFINE_config_dict("config", config, flag_values=values, sys_argv=argv)
-        values(argv)
-    except (KeyError, AttributeError) as error:
-        raise unknown_override(overrides, config) from error
-    except (flags.Error, IndexError, TypeError, ValueError) as error:
-        raise UserError(f"{one_line(error)}; see configs/default.py") from error
-    set_seeds(config, own, list(map(overridden, overrides)))
-    return Command(config, names, workdir, own)
-
-
-def set_seeds(config: ConfigDict, own: flags.FlagValues, overrides: list[str]) -> None:
-    """Sets the seeds 0 to n - 1 of --seeds=n; says what one number given as seeds means."""
-    count = own["seeds"].value if "seeds" in own else None
-    if count is not None and SEEDS in overrides:
-        raise UserError(f"--seeds={count} and --config.{SEEDS} are two ways to say one thing")
-    if count is not None:
-        config.training.seeds = tuple(range(count))
-    elif SEEDS in overrides and len(config.training.seeds) == 1:
-        (seed,) = config.training.seeds
-        print(
-            f"vae-jax: one lane, of seed {seed}; --seeds={max(seed, 2)} is for the seeds from 0 to "
-            f"{max(seed, 2) - 1}",
-            file=sys.stderr,
-        )
-
-
-def unknown_override(overrides: list[str], config: ConfigDict) -> UserError:
-    """Names the first override whose key is not in the config, and the most similar key that is."""
-    from vae_jax.config.schema import flatten, unknown_key
-
-    known = flatten(config)
-    return unknown_key(next(key for key in map(overridden, overrides) if key not in known))
-
-
-def overridden(override: str) -> str:
-    """The key that an override sets."""
-    return re.sub(OVERRIDE, "", override.split("=")[0], count=1)
 
 
 @contextlib.contextmanager
@@ -166,7 +57,8 @@ def train(arguments: Sequence[str]) -> None:
     with jax_started(command, partial(initialize, processes)):
         from vae_jax.commands.train import train as run
 
-        run(command.config, command.workdir)
+        with page_of(command):
+            run(command.config, command.workdir)
 
 
 def config_there(workdir: Path) -> ConfigDict:
@@ -184,7 +76,28 @@ def evaluate(arguments: Sequence[str]) -> None:
     with jax_started(command):
         from vae_jax.commands.evaluate import evaluate as run
 
-        run(command.workdir, command.config)
+        with page_of(command):
+            run(command.workdir, command.config)
+
+
+@contextlib.contextmanager
+def page_of(command: Command) -> Iterator[None]:
+    """Inside a run is trained or measured; its page is written afterwards, if log.html is set.
+
+    Raises:
+      UserError: it is set, and bokeh is not installed.
+    """
+    if not command.config.log.html:
+        yield
+        return
+    from vae_jax.devices.processes import is_first
+    from vae_jax.pages.charts import bokeh
+    from vae_jax.pages.report import write_report
+
+    bokeh()
+    yield
+    if is_first():
+        print(f"page         {write_report(command.workdir)}")
 
 
 def sweep(arguments: Sequence[str]) -> None:
@@ -217,14 +130,15 @@ def plan_and_run(command: Command) -> None:
         refuse_without_dask(cluster)
     if own.config:
         plan = make_sweep(*settings_of(command), command.workdir, data)
-    run(
-        command.workdir,
-        plan,
-        data,
-        dry_run=own.dry_run,
-        with_memory=own.memory,
-        cluster=cluster,
-    )
+    with contextlib.nullcontext() if own.dry_run else page_of(command):
+        run(
+            command.workdir,
+            plan,
+            data,
+            dry_run=own.dry_run,
+            with_memory=own.memory,
+            cluster=cluster,
+        )
 
 
 def search(arguments: Sequence[str]) -> None:
@@ -259,6 +173,20 @@ def report(arguments: Sequence[str]) -> None:
     from vae_jax.searches.plan import is_search
     from vae_jax.searches.records import report as report_search
 
+    own = command.flags
+    if own.format:
+        from vae_jax.reports.export import FORMATS, table_of
+
+        print(FORMATS[own.format](table_of(command.workdir, own.where, own.by)))
+        return
+    if own.html:
+        with jax_started(command):
+            from vae_jax.pages.report import write_report
+
+            print(f"page         {write_report(command.workdir, follow=own.follow)}")
+        return
+    if own.follow:
+        raise UserError("--follow is for --html")
     if is_search(command.workdir):
         if command.flags.where or command.flags.by:
             raise UserError("--where and --by are for sweeps")
@@ -269,11 +197,42 @@ def report(arguments: Sequence[str]) -> None:
     run(command.workdir, command.flags.where, command.flags.by)
 
 
-def list_families(arguments: Sequence[str]) -> None:
-    if arguments and list(arguments) != ["--write"]:
-        raise UserError(f"unexpected argument {arguments[0]!r}; `vae-jax list` takes --write alone")
-    from vae_jax.config.listing import default_text, listing
+def explore(arguments: Sequence[str]) -> None:
+    command = parse(arguments, lambda workdir: ConfigDict(), define_explore)
+    own = command.flags
+    with jax_started(command):
+        from vae_jax.pages.explorer import serve
 
+        serve(command.workdir, own.port, own.address)
+
+
+def compare(arguments: Sequence[str]) -> None:
+    own = flags.FlagValues()
+    flags.DEFINE_enum("format", "text", FORMATS, "of the table", flag_values=own)
+    try:
+        workdirs = own(["vae-jax", *arguments])[1:]
+    except flags.Error as error:
+        raise UserError(f"{one_line(error)}; see vae-jax --help") from error
+    from vae_jax.reports.export import FORMATS as written
+    from vae_jax.reports.export import compared
+
+    print(written[own.format](compared([Path(at).expanduser() for at in workdirs])))
+
+
+def list_families(arguments: Sequence[str]) -> None:
+    if (arguments and not re.fullmatch(r"--write|--config=.+", arguments[0])) or len(arguments) > 1:
+        raise UserError(
+            f"unexpected argument {arguments[-1]!r}; `vae-jax list` takes --write or --config=FILE"
+        )
+    from vae_jax.config.listing import default_text, listing, own_listing
+
+    if arguments and arguments[0] != "--write":
+        from vae_jax.config.adopt import adopt
+        from vae_jax.config.schema import flatten
+
+        adopt(flatten(config_from_file(arguments[0].partition("=")[2])[0]))
+        print("\n".join([listing(), *own_listing()]))
+        return
     print(default_text() if arguments else listing(), end="" if arguments else "\n")
 
 
@@ -289,6 +248,8 @@ VERBS = {
     "sweep": sweep,
     "search": search,
     "report": report,
+    "compare": compare,
+    "explore": explore,
     "list": list_families,
 }
 

@@ -30,11 +30,21 @@ usage: vae-jax VERB FLAGS
   vae-jax report   --workdir=runs/latent_size [--where KEY=VALUE ...] [--by KEY ...]
       Prints and plots what a run or sweep found: for the lanes with those values, told apart by
       those keys.
+      --format=latex                a table for a paper; or csv, markdown, text
+      --html [--follow]             writes report.html, a page to look at; --follow: again every
+                                    10 s, until the run is finished
+
+  vae-jax compare  RUN RUN [--format=latex]
+      Puts several run folders into one table; refuses results that are of other data.
+
+  vae-jax explore  --workdir=runs/mnist [--port=5006]
+      Serves a page on localhost: move through the latents, pick test images, draw your own.
 
   vae-jax list
       Names everything that a config key can choose: objectives, likelihoods, priors, posteriors,
       networks, ...
       --write                       prints configs/default.py, every key with its meaning, instead
+      --config=FILE                 also what that config names of the user's own modules
 
 flags:
   --config=FILE       a config file, or the name of one in configs/; configs/default.py explains

@@ -10,9 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from tests.conftest import load
 from tests.runs.test_train import rows_of, values_of
 from tests.runs.test_train import run as train_alone
-from vae_jax.api import load
 from vae_jax.commands import sweep
 from vae_jax.commands.evaluate import evaluate
 from vae_jax.errors import Failed, UserError

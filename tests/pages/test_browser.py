@@ -1,0 +1,131 @@
+"""The pages in a real browser: Chromium of the system, driven by playwright."""
+
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import values_of, write_tiny_npz
+from vae_jax.commands.sweep import sweep
+from vae_jax.commands.train import train
+from vae_jax.config.schema import nest
+from vae_jax.pages.report import write_report
+from vae_jax.sweeps import language as hyper
+from vae_jax.sweeps.plan import Datasets, make_sweep
+
+CHROMIUM = (
+    shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+)
+playwright = pytest.importorskip(
+    "playwright.sync_api", reason="pip install -e '.[browser]' drives a browser"
+)
+pytestmark = [
+    pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium (apt install chromium)"),
+    pytest.mark.slow,
+]
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    """A sweep of four lanes, and a run with two latent units."""
+    at = tmp_path_factory.mktemp("browser")
+    base = values_of(write_tiny_npz(at / "tiny.npz"), training__num_epochs=2)
+    data = Datasets()
+    settings = hyper.sweep("objective.beta", (0.5, 2.0))
+    sweep(at / "sweep", make_sweep(base, settings, at / "sweep", data), data)
+    train(nest(base | {"model.latent_size": 2}), at / "run")
+    return at
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with playwright.sync_playwright() as driver:
+        chromium = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield chromium
+        chromium.close()
+
+
+class Watched:
+    """A page of the browser, with its console's errors and its requests."""
+
+    def __init__(self, browser, address, **more):
+        self.page = browser.new_page(**more)
+        self.errors, self.requests = [], []
+        self.page.on("pageerror", lambda error: self.errors.append(str(error)))
+        self.page.on("console", lambda m: self.errors.append(m.text) if m.type == "error" else None)
+        self.page.on("request", lambda request: self.requests.append(request.url))
+        self.page.goto(address)
+        self.page.wait_for_selector(".bk-Figure", state="attached", timeout=60_000)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_report_opens_from_disk_and_works(folders, browser, scheme):
+    path = write_report(folders / "sweep")
+    watched = Watched(browser, path.as_uri(), color_scheme=scheme)
+    page = watched.page
+    cell = page.locator("table.sortable").nth(1).locator("tbody tr td:first-child")
+    before = cell.all_inner_texts()
+    page.locator("table.sortable").nth(1).locator("th").first.click()
+    page.locator("table.sortable").nth(1).locator("th").first.click()
+    assert cell.all_inner_texts() == before[::-1]
+    assert page.locator(".images:visible").count() == 1
+    page.select_option("#lane", index=1)
+    assert page.locator(".images:visible").get_attribute("data-lane") == "1"
+    page.get_by_role("button", name="train").first.click()
+    page.locator("select.bk-input").first.select_option("kl")
+    canvas = page.locator(".bk-Figure").first
+    canvas.scroll_into_view_if_needed()
+    box = canvas.bounding_box()
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    assert watched.errors == []
+    assert [url for url in watched.requests if not url.startswith(("file:", "data:"))] == []
+    width = page.evaluate("document.documentElement.scrollWidth")
+    page.set_viewport_size({"width": 390, "height": 800})
+    page.wait_for_timeout(300)
+    assert page.evaluate("document.documentElement.scrollWidth") <= max(width, 400)
+
+
+@pytest.fixture(scope="module")
+def explorer(folders):
+    """The address of a running explorer."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "vae_jax", "explore", f"--workdir={folders / 'run'}", "--port=0"],
+        cwd=Path(__file__).parents[2],
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        yield process.stdout.readline().strip()
+        process.terminate()
+        process.wait(20)
+
+
+def image_of(page, i=1):
+    return page.locator(".bk-Figure").nth(i).screenshot()
+
+
+def test_a_moved_slider_changes_the_image(explorer, browser):
+    watched = Watched(browser, explorer)
+    page = watched.page
+    page.wait_for_timeout(1_000)
+    text = page.locator("pre").first
+    before, shown = image_of(page), text.inner_text()
+    handle = page.locator(".noUi-handle").first
+    handle.focus()
+    began = time.monotonic()
+    for _ in range(20):
+        page.keyboard.press("ArrowRight")
+    page.wait_for_timeout(500)
+    assert text.inner_text() != shown
+    assert image_of(page) != before
+    assert time.monotonic() - began < 10
+    assert watched.errors == []
+
+
+def test_without_its_token_there_is_no_page(explorer, browser):
+    root = explorer.rsplit("/", 1)[0]
+    page = browser.new_page()
+    for path in ("/", "/x", "/../etc/passwd", "/static/../../setup.cfg"):
+        assert page.goto(root + path).status == 404

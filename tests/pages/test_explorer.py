@@ -1,0 +1,125 @@
+"""The explorer without a browser: its widgets, as the server's documents hold them."""
+
+import time
+
+import numpy as np
+import pytest
+from bokeh.document import Document
+
+import vae_jax
+from tests.conftest import values_of, write_tiny_npz
+from vae_jax.cli import main
+from vae_jax.commands.train import train
+from vae_jax.config.schema import nest
+from vae_jax.pages.explorer import Explorer, build, lane_numbers, rasterised
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    """A run with two latent units, and one of a conditional model with three."""
+    at = tmp_path_factory.mktemp("explorer")
+    base = values_of(write_tiny_npz(at / "tiny.npz"), training__num_epochs=1)
+    train(nest(base | {"model.latent_size": 2}), at / "run")
+    train(nest(base | {"model.conditional": True, "training.seeds": (0,)}), at / "conditional")
+    return at
+
+
+@pytest.fixture
+def page(folders):
+    return Explorer(vae_jax.load(folders / "run"))
+
+
+def shown(picture):
+    return np.asarray(picture.source.data["image"][0])
+
+
+def test_a_moved_slider_decodes_z(page):
+    before = shown(page.decoded)
+    unit = page.order[0]
+    page.sliders[0].value = 1.5
+    assert page.z[unit] == pytest.approx(1.5)
+    expected = page.trained.decode(page.z[None])[0]
+    np.testing.assert_allclose(shown(page.decoded), np.clip(expected, 0, 1)[::-1], atol=1e-6)
+    assert (shown(page.decoded) != before).any()
+    assert page.text.text == f"z = [{', '.join(f'{v:.4g}' for v in page.z)}]"
+    began = time.monotonic()
+    for value in np.linspace(-2, 2, 20):
+        page.sliders[0].value = float(value)
+    assert (time.monotonic() - began) / 20 < 0.05
+
+
+def test_a_test_image_is_shown_with_its_posterior(page):
+    page.index.value = 3
+    x = page.test[3:4]
+    np.testing.assert_allclose(page.mean, page.trained.encode(x)[0], atol=1e-6)
+    np.testing.assert_allclose(shown(page.rebuilt), page.trained.reconstruct(x)[0][::-1], atol=1e-6)
+    assert "ELBO" in page.terms.text
+    sd = np.asarray(page.posterior.data["high"]) - np.asarray(page.posterior.data["mean"])
+    assert (sd > 0).all()
+    distances = np.linalg.norm(page.codes - page.mean[None], axis=1)
+    nearest = next(i for i in np.argsort(distances) if i != 3)
+    np.testing.assert_array_equal(
+        shown(page.near[0]), page.trained.pictures(page.test[nearest : nearest + 1])[0][::-1, :, 0]
+    )
+
+
+def test_the_line_between_two_images(page):
+    page.ends[0].value, page.ends[1].value, page.along.value = 4, 7, 0.0
+    expected = page.trained.reconstruct(page.test[4:5])[0]
+    np.testing.assert_allclose(shown(page.between), expected[::-1], atol=1e-5)
+
+
+def test_a_drawing_is_encoded(page):
+    page.strokes.data = {"xs": [[0.2, 0.8]], "ys": [[0.8, 0.8]]}
+    image = shown(page.drawn)
+    assert image[-2:].max() == 1  # a line near the top; rows are from the bottom
+    assert image[:2].max() == 0
+    np.testing.assert_allclose(page.z, page.trained.encode(image[::-1].astype(np.float32))[0],
+                               atol=1e-5)  # fmt: skip
+    blank = rasterised([], [], (6, 6, 1))
+    assert blank.shape == (6, 6, 1)
+    assert not blank.any()
+
+
+def test_what_a_page_sends_may_be_nonsense(page):
+    for index in (None, -5, 10**9, 2.7):
+        page.pick(index)
+    page.see({"xs": [[0.5]], "ys": [[5.0]]})
+    page.see({"xs": [[]], "ys": [[]]})
+    page.move_to(np.array([1e30, -1e30]))
+    assert page.sliders[0].value in (-4.0, 4.0)
+
+
+def test_a_class_is_chosen_where_the_model_is_conditional(folders):
+    page = Explorer(vae_jax.load(folders / "conditional"))
+    assert page.label.visible
+    before = shown(page.decoded)
+    page.label.value = "2"
+    assert (shown(page.decoded) != before).any()
+    page.pick(1)
+
+
+def test_a_document_changes_its_lane(folders):
+    document = Document()
+    assert sorted(lane_numbers(folders / "run")) == [0, 1]
+    build(folders / "run", [0, 1], document)
+    (root,) = document.roots
+    choice, place = root.children
+    first = place.children[0]
+    choice.value = "1"
+    assert place.children[0] is not first
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--workdir=nothing"], "holds no run"),
+        (["--workdir=RUN", "--address=256.0.0.1"], "can't be used"),
+        (["--workdir=RUN", "--port=many"], "port"),
+    ],
+)
+def test_a_mistake_is_one_line(folders, capsys, arguments, message):
+    own = [a.replace("RUN", str(folders / "run")) for a in arguments]
+    assert main(["explore", *own]) == 2
+    error = capsys.readouterr().err
+    assert message in error

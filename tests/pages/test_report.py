@@ -1,0 +1,128 @@
+"""The report page: one file without a link to anywhere, with all that the records say."""
+
+import re
+
+import numpy as np
+import pytest
+
+from tests.conftest import values_of, write_tiny_npz
+from vae_jax.cli import main
+from vae_jax.commands.sweep import sweep
+from vae_jax.commands.train import train
+from vae_jax.config.schema import nest
+from vae_jax.errors import UserError
+from vae_jax.pages import charts
+from vae_jax.pages.report import write_report
+from vae_jax.runs import folder
+from vae_jax.sweeps import language as hyper
+from vae_jax.sweeps.plan import Datasets, make_sweep
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    """A sweep over three keys in which a lane diverges, and a run of one lane."""
+    at = tmp_path_factory.mktemp("pages")
+    base = values_of(write_tiny_npz(at / "tiny.npz"), training__num_epochs=2)
+    data = Datasets()
+    settings = hyper.product(
+        [
+            hyper.sweep("model.latent_size", (2, 3)),
+            hyper.sweep("optimizer.learning_rate", (1e-3, 1e30)),
+        ]
+    )
+    sweep(at / "sweep", make_sweep(base, settings, at / "sweep", data), data)
+    train(nest(base | {"training.seeds": (3,), "model.latent_size": 1}), at / "run")
+    return at
+
+
+def text_of(path):
+    return path.read_text()
+
+
+def test_it_is_one_file_without_a_network(folders):
+    path = write_report(folders / "sweep")
+    page = text_of(path)
+    assert path == folders / "sweep" / "report.html"
+    assert path.stat().st_size < 15_000_000
+    assert not re.findall(r"<(?:script|link|img)[^>]+(?:src|href)=[\"']https?:", page)
+    for title in (
+        "What was run", "Results", "Lanes", "Training curves", "Parallel coordinates",
+        "Rate and distortion", "Latent space", "Latent units", "Images",
+        "Test set by model.latent_size", "Diverged and failed lanes",
+    ):  # fmt: skip
+        assert f">{title}<" in page, title
+    assert "learning_rate 1e+30" in page
+    assert "diverged at step" in page
+    assert page.count('class="best"') == 2
+    assert "undefined" not in page[: page.index("<script")]
+
+
+def test_what_a_user_wrote_is_no_markup(folders, tmp_path):
+    values = values_of(folders / "tiny.npz", training__num_epochs=1, training__seeds=(0,))
+    workdir = tmp_path / "<b>&run"
+    train(nest(values), workdir)
+    page = text_of(write_report(workdir))
+    assert "<b>&run" not in page
+    assert "&lt;b&gt;&amp;run" in page
+
+
+def test_a_single_run_of_one_unit(folders):
+    page = text_of(write_report(folders / "run"))
+    assert ">Latent space<" in page
+    assert ">Parallel coordinates<" not in page
+    assert ">Diverged and failed lanes<" not in page
+
+
+def test_a_run_in_progress_shows_what_there_is(folders, tmp_path, monkeypatch):
+    workdir = tmp_path / "run"
+    values = values_of(folders / "tiny.npz", training__num_epochs=3)
+    save, calls = folder.write_lanes, []
+
+    def stopped(*arguments):
+        calls.append(arguments)
+        save(*arguments)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(folder, "write_lanes", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        train(nest(values), workdir)
+    page = text_of(write_report(workdir))
+    assert "in progress: epoch" in page
+    assert ">Training curves<" in page
+    assert ">Results<" not in page
+
+
+def test_the_images_may_be_gone(folders, tmp_path):
+    npz = write_tiny_npz(tmp_path / "mine.npz")
+    values = values_of(npz, training__num_epochs=1, training__seeds=(0,))
+    train(nest(values), tmp_path / "run")
+    npz.unlink()
+    page = text_of(write_report(tmp_path / "run"))
+    assert ">Training curves<" in page
+    assert ">Images<" not in page
+
+
+def test_commands_write_it_where_it_is_asked_for(folders, tmp_path, capsys, monkeypatch):
+    config = tmp_path / "c.py"
+    content = nest(values_of(folders / "tiny.npz", training__num_epochs=1, log__html=True))
+    config.write_text(
+        "from ml_collections import ConfigDict\n\ndef get_config():\n"
+        f"    return ConfigDict({content!r}, convert_dict=True)\n"
+    )
+    assert main(["train", f"--config={config}", f"--workdir={tmp_path / 'run'}"]) == 0
+    assert f"page         {tmp_path / 'run' / 'report.html'}" in capsys.readouterr().out
+    assert main(["report", "--html", f"--workdir={tmp_path / 'run'}"]) == 0
+    monkeypatch.setattr(charts, "bokeh", lambda: (_ for _ in ()).throw(UserError("needs bokeh")))
+    assert main(["report", "--html", f"--workdir={tmp_path / 'run'}"]) == 2
+    assert main(["report", "--html", f"--workdir={tmp_path / 'nothing'}"]) == 2
+
+
+def test_a_picture_is_what_it_was():
+    image = np.linspace(0, 1, 12, dtype=np.float32).reshape(3, 4, 1)
+    assert charts.png(image).startswith("data:image/png;base64,")
+    sheet = charts.tiled(np.stack([image] * 3), 2)
+    assert sheet.shape == (7, 9, 1)
+    np.testing.assert_array_equal(sheet[:3, :4], image)
+    np.testing.assert_array_equal(sheet[4:, :4], image)
+    assert (sheet[3] == 0.5).all()

@@ -1,0 +1,158 @@
+"""The arguments of a verb: its flags, its config file, and the overrides of the config."""
+
+import re
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from absl import flags
+from ml_collections import ConfigDict, config_flags
+
+from vae_jax.config.file import config_from_file, one_line
+from vae_jax.errors import UserError
+
+SEEDS = "training.seeds"
+LAUNCHERS = ("local", "dask", "slurm", "pbs", "sge", "lsf")
+OVERRIDE = r"--?(no)?config\."  # how a flag begins that overrides a config key
+
+
+class Command(NamedTuple):
+    """The arguments of a verb."""
+
+    config: ConfigDict
+    names: dict[str, Any]  # all names that the config file defines, such as sweep
+    workdir: Path
+    flags: flags.FlagValues
+
+
+def define_seeds(values: flags.FlagValues) -> None:
+    flags.DEFINE_integer("seeds", None, "how many, from 0", lower_bound=1, flag_values=values)
+
+
+def define_train(values: flags.FlagValues) -> None:
+    define_seeds(values)
+    flags.DEFINE_string("coordinator", None, "HOST:PORT of process 0", flag_values=values)
+    flags.DEFINE_integer("num_processes", None, "how many share the run", flag_values=values)
+    flags.DEFINE_integer("process_id", None, "which of them this is", flag_values=values)
+
+
+def define_sweep(values: flags.FlagValues) -> None:
+    define_seeds(values)
+    flags.DEFINE_bool("dry_run", False, "print the plan only", flag_values=values)
+    flags.DEFINE_bool("memory", False, "with what it needs; compiles it", flag_values=values)
+    flags.DEFINE_enum("launcher", None, LAUNCHERS, "who works", flag_values=values)
+    flags.DEFINE_string("scheduler", None, "ADDRESS or FILE of Dask's", flag_values=values)
+    flags.DEFINE_integer("workers", None, "how many", lower_bound=1, flag_values=values)
+    flags.DEFINE_string("partition", None, "of the batch scheduler", flag_values=values)
+    flags.DEFINE_integer("minutes", 240, "of a job", lower_bound=1, flag_values=values)
+    flags.DEFINE_integer("gpus", 0, "of a job", lower_bound=0, flag_values=values)
+
+
+FORMATS = ("text", "latex", "csv", "markdown")
+
+
+def define_report(values: flags.FlagValues) -> None:
+    flags.DEFINE_enum("format", "", ("", *FORMATS), "of the table", flag_values=values)
+    flags.DEFINE_bool("html", False, "write report.html", flag_values=values)
+    flags.DEFINE_bool("follow", False, "again and again", flag_values=values)
+    flags.DEFINE_multi_string("where", [], "KEY=VALUE", flag_values=values)
+    flags.DEFINE_multi_string("by", [], "KEY", flag_values=values)
+
+
+def parse(
+    arguments: Sequence[str],
+    config_of: Callable[[Path], ConfigDict] | None = None,
+    define: Callable[[flags.FlagValues], None] = lambda values: None,
+) -> Command:
+    """Parses the flags; `define` adds those of the verb.
+
+    Without --config=FILE, the config is `config_of(workdir)`; if that is None, the flag is
+    required.
+
+    Raises:
+      UserError: an unknown flag or key, a value of the wrong type, or a file that can't be loaded.
+    """
+    overrides = [a for a in arguments if re.match(OVERRIDE, a)]
+    own = flags.FlagValues()
+    flags.DEFINE_string("workdir", "", "the run folder", flag_values=own)
+    flags.DEFINE_string("config", "", "the config file", flag_values=own)
+    flags.DEFINE_bool("cache", True, "keep compiled programs", flag_values=own)
+    define(own)
+    try:
+        extra = own(["vae-jax", *(a for a in arguments if a not in overrides)])[1:]
+    except flags.Error as error:
+        raise UserError(f"{one_line(error)}; see vae-jax --help") from error
+    if extra:
+        raise UserError(f"unexpected argument {extra[0]!r}; flags look like --workdir=runs/mnist")
+    if not own.workdir:
+        raise UserError("--workdir is missing: the run folder, such as --workdir=runs/mnist")
+    workdir = Path(own.workdir).expanduser()
+    names: dict[str, Any] = {}
+    if own.config:
+        config, names = config_from_file(own.config)
+    elif config_of is None:
+        raise UserError("--config is missing: a config file, such as --config=configs/mnist.py")
+    else:
+        config = config_of(workdir)
+    with_own_keys(config, overrides)
+    values = flags.FlagValues()
+    # Of a key that is given twice the last counts; absl would join the members of two tuples.
+    argv = ["vae-jax", *{overridden(override): override for override in overrides}.values()]
+    try:
+        config_flags.DEFINE_config_dict("config", config, flag_values=values, sys_argv=argv)
+        values(argv)
+    except (KeyError, AttributeError) as error:
+        raise unknown_override(overrides, config) from error
+    except (flags.Error, IndexError, TypeError, ValueError) as error:
+        raise UserError(f"{one_line(error)}; see configs/default.py") from error
+    set_seeds(config, own, list(map(overridden, overrides)))
+    return Command(config, names, workdir, own)
+
+
+def with_own_keys(config: ConfigDict, overrides: list[str]) -> None:
+    """Adds the keys of members of one's own, which config or overrides name, to the config."""
+    named = {overridden(a): a.partition("=")[2] for a in overrides if ":" in a}
+    if not named and ":" not in repr(config.to_dict()).replace("': ", ""):
+        return  # most configs: nothing is imported
+    from vae_jax.config.adopt import OWN_KEYS, adopt
+    from vae_jax.config.schema import flatten, nest
+
+    adopt(flatten(config) | {key: tuple(value.split(",")) for key, value in named.items()})
+    missing = {key: value for key, value in OWN_KEYS.items() if key not in flatten(config)}
+    with config.unlocked():
+        config.update(nest(missing))
+
+
+def set_seeds(config: ConfigDict, own: flags.FlagValues, overrides: list[str]) -> None:
+    """Sets the seeds 0 to n - 1 of --seeds=n; says what one number given as seeds means."""
+    count = own["seeds"].value if "seeds" in own else None
+    if count is not None and SEEDS in overrides:
+        raise UserError(f"--seeds={count} and --config.{SEEDS} are two ways to say one thing")
+    if count is not None:
+        config.training.seeds = tuple(range(count))
+    elif SEEDS in overrides and len(config.training.seeds) == 1:
+        (seed,) = config.training.seeds
+        print(
+            f"vae-jax: one lane, of seed {seed}; --seeds={max(seed, 2)} is for the seeds from 0 to "
+            f"{max(seed, 2) - 1}",
+            file=sys.stderr,
+        )
+
+
+def unknown_override(overrides: list[str], config: ConfigDict) -> UserError:
+    """Names the first override whose key is not in the config, and the most similar key that is."""
+    from vae_jax.config.schema import flatten, unknown_key
+
+    known = flatten(config)
+    return unknown_key(next(key for key in map(overridden, overrides) if key not in known))
+
+
+def overridden(override: str) -> str:
+    """The key that an override sets."""
+    return re.sub(OVERRIDE, "", override.split("=")[0], count=1)
+
+
+def define_explore(values: flags.FlagValues) -> None:
+    flags.DEFINE_integer("port", 5006, "of the page; 0: any", flag_values=values)
+    flags.DEFINE_string("address", "localhost", "that it listens on", flag_values=values)

@@ -1,0 +1,357 @@
+"""The report page: one HTML file that shows what a run or sweep found, and opens from disk."""
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from vae_jax.api.folders import load
+from vae_jax.api.trained import Trained
+from vae_jax.config.schema import defaults
+from vae_jax.errors import UserError
+from vae_jax.figures.latent_space import principal_components
+from vae_jax.figures.sweeps import text
+from vae_jax.pages import charts
+from vae_jax.reports.export import table_of
+from vae_jax.reports.sweep_report import best_lanes, in_order, setting_of
+from vae_jax.reports.table import kept, remarks
+from vae_jax.runs import folder
+from vae_jax.runs.schemas import Environment, read_json
+from vae_jax.runs.summary import COLUMNS, summary
+from vae_jax.sweeps.plan import PROGRAMS, is_sweep
+from vae_jax.sweeps.records import ERROR, pooled
+
+PAGE = "report.html"
+TEMPLATE = Path(__file__).with_name("report.html")
+MOST_LANES = 100  # with curves of their own
+MOST_PICTURES = 12  # lanes whose images are shown, the best first
+MOST_POINTS = 2_000  # of the latent space
+AGAIN_SECONDS = 10  # between two pages of a run in progress
+SHOWN, PAIRS, TRAVERSED = 20, 10, 10  # samples; test images; latent units
+
+
+class Cell(NamedTuple):
+    text: str
+    order: float | None = None  # what it is sorted by; None: its text
+
+
+class Sheet(NamedTuple):
+    """A table of the page."""
+
+    title: str
+    caption: str
+    head: list[str]
+    rows: list[list[Cell]]
+    best: int | None = None
+
+
+def write_report(workdir: Path, *, follow: bool = False) -> Path:
+    """Writes report.html into a run folder; returns its path.
+
+    `follow`: writes it anew, every AGAIN_SECONDS, until the run is finished.
+
+    Raises:
+      UserError: there is no run, no row of metrics yet, or no bokeh.
+    """
+    charts.bokeh()
+    folder.read_config(workdir)
+    folder.refuse_search(workdir)
+    path = workdir / PAGE
+    while True:
+        finished = folder.is_finished(workdir)
+        if folder.read_rows(workdir) or not follow:
+            folder.write_text(path, page(workdir, refresh=AGAIN_SECONDS if follow else 0))
+            if finished or not follow:
+                return path
+        time.sleep(AGAIN_SECONDS)
+
+
+def page(workdir: Path, refresh: int = 0) -> str:
+    """The whole page."""
+    import jinja2
+
+    rows = folder.read_rows(workdir)
+    if not rows:
+        raise UserError(f"{workdir} has no metrics yet: nothing to show")
+    there = workdir / folder.RESULTS
+    found = read_json(there) if there.exists() else None
+    lanes = found["lanes"] if found else []
+    swept = found.get("swept", []) if found else []
+    finished = bool(found and found["finished"])
+    names = lane_names(rows, lanes, swept)
+    made = chart_list(workdir, rows, lanes, swept, names)
+    trained = best_of(workdir, lanes)
+    made += latent_charts(trained)
+    bokeh = charts.bokeh()
+    script, divs = bokeh.embed.components([chart for _, _, chart in made])
+    resources = bokeh.resources.Resources(mode="inline")
+    environment = jinja2.Environment(autoescape=True)
+    return environment.from_string(TEMPLATE.read_text()).render(
+        title=f"{workdir.name}: {'sweep' if is_sweep(workdir) else 'run'}",
+        state=state(workdir, rows, found),
+        refresh=refresh if not finished else 0,
+        facts=facts(workdir, found),
+        tables=sheets(workdir, found, swept),
+        charts=[
+            {"title": title, "caption": caption, "div": div}
+            for (title, caption, _), div in zip(made, divs, strict=True)
+        ],
+        pictures=pictures(workdir, lanes, names),
+        problems=problems(lanes, names),
+        errors=errors(workdir),
+        scripts=resources.render_js() + resources.render_css(),
+        script=script,
+    )
+
+
+def state(workdir: Path, rows: list[dict[str, Any]], found: dict[str, Any] | None) -> str:
+    """How far the run is."""
+    if found and found["finished"]:
+        return f"finished; {found['wall_seconds']:.0f} s of work; run folder {workdir}"
+    last = max(row["epoch"] for row in rows)
+    return f"in progress: epoch {last:g} so far; run folder {workdir}"
+
+
+def facts(workdir: Path, found: dict[str, Any] | None) -> list[tuple[str, str]]:
+    """What was run: the config, as it differs from the default; the data; the machine."""
+    values, usual = folder.read_config(workdir), defaults()
+    there = read_json(workdir / folder.ENVIRONMENT, Environment)
+    config = [(key, text_of(value)) for key, value in values.items() if value != usual[key]]
+    data = (found or {}).get("dataset") or there.get("dataset", {})
+    own = [
+        ("command", " ".join(there.get("command", []))),
+        ("data", ", ".join(f"{name} {text_of(value)}" for name, value in data.items())),
+        ("machine", f"{there.get('platform', '')}; {', '.join(there.get('devices', []))}"),
+        ("versions", ", ".join(f"{n} {v}" for n, v in there.get("packages", {}).items())),
+        ("commit", str(there.get("commit") or "not a clone")),
+    ]
+    return [*config, *own]
+
+
+def text_of(value: Any) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, tuple | list) else str(value)
+
+
+def lane_names(
+    rows: list[dict[str, Any]], lanes: list[dict[str, Any]], swept: list[str]
+) -> dict[int, str]:
+    """A name for each lane: its swept values and seed; the best by validation first."""
+    seeds = {row["lane"]: row["seed"] for row in rows}
+    names = {lane["lane"]: f"{setting_of(lane, swept)}, " if swept else "" for lane in lanes}
+    order = [lane["lane"] for lane in best_lanes(lanes)]
+    numbers = [*order, *(number for number in seeds if number not in order)]
+    return {
+        number: f"lane {number}: {names.get(number, '')}seed {seeds[number]}"
+        for number in numbers
+        if number in seeds
+    }
+
+
+def chart_list(
+    workdir: Path,
+    rows: list[dict[str, Any]],
+    lanes: list[dict[str, Any]],
+    swept: list[str],
+    names: dict[int, str],
+) -> list[tuple[str, str, Any]]:
+    """(title, caption, chart) of what the records hold."""
+    first = dict(list(names.items())[:MOST_LANES])
+    caption = "dotted: training, solid: validation"
+    if len(first) <= charts.MOST_NAMES:
+        caption += "; click a name to switch a lane off"
+    if len(first) < len(names):
+        caption += f"; the best {len(first)} of {len(names)} lanes"
+    found = [("Training curves", caption, charts.curves(rows, first))]
+    healthy = [lane for lane in lanes if lane["status"] != "diverged"]
+    keys = [key for key in swept if len({repr(lane[key]) for lane in healthy}) > 1]
+    metrics = [
+        name
+        for name in COLUMNS
+        if healthy and all(isinstance(lane.get(name), (int, float)) for lane in healthy)
+    ]
+    if not metrics:
+        return found
+    for key in keys:
+        points = []
+        for values, own in in_order(pooled(healthy, keys)):
+            of = summary(own)
+            point = {"value": plain(values[key]), "label": setting_of(values, keys)}
+            for name in metrics:
+                point |= {name: of["mean"][name], f"{name}_se": of["se"][name]}
+            points.append(point)
+        title = f"Test set by {key}"
+        caption = "a point a setting: mean and standard error over seeds"
+        found.append((title, caption, charts.against_key(key, points, metrics)))
+    if keys and len(healthy) > 1:
+        rows_of = [{key: plain(lane[key]) for key in keys} | lane_numbers(lane) for lane in healthy]
+        best = "a line a lane, coloured by its test ELBO"
+        found.append(("Parallel coordinates", best, charts.parallel(keys, rows_of, "elbo")))
+    if len(healthy) > 1:
+        best = "a point a lane, test set"
+        chart = charts.rate_distortion(healthy, names)
+        found.append(("Rate and distortion", best, chart))
+    return found
+
+
+def lane_numbers(lane: dict[str, Any]) -> dict[str, float]:
+    return {"elbo": lane["elbo"]}
+
+
+def plain(value: Any) -> Any:
+    return text(value) if isinstance(value, list | tuple | bool) else value
+
+
+def best_of(workdir: Path, lanes: list[dict[str, Any]]) -> Trained | None:
+    """The best lane, if there is a checkpoint and its images are where they were."""
+    try:
+        trained = load(workdir, None if lanes else 0)
+    except UserError:
+        return None
+    return trained if trained.data is not None else None
+
+
+def latent_charts(trained: Trained | None) -> list[tuple[str, str, Any]]:
+    """The latent space of the best lane, and its units."""
+    if trained is None:
+        return []
+    images, labels = shown_images(trained, MOST_POINTS)
+    codes, kl_l = trained.codes(images, labels)
+    name = f"lane {trained.lane}, {len(images):,} test images"
+    plane, axes = codes, "latent unit"
+    if codes.shape[1] > 2:
+        plane, axes = principal_components(codes)[0], "principal component"
+        name += f", the first two principal components of {codes.shape[1]} units"
+    elif codes.shape[1] == 1:
+        plane = np.concatenate([codes, np.zeros_like(codes)], axis=1)
+    own = trained.run.data.test.labels
+    known = None if own is None else label_names(trained, own[: len(images)])
+    seen = trained.pictures(images)
+    space = charts.latent_space(plane, seen, known, axes)
+    found = [("Latent space", f"{name}; hover to see an image", space)]
+    if kl_l is not None:
+        found.append(("Latent units", name.split(", the first")[0], charts.latent_units(kl_l)))
+    return found
+
+
+def label_names(trained: Trained, labels: np.ndarray) -> list[str]:
+    names = trained.run.data.class_names
+    return [names[label] if names and label >= 0 else str(label) for label in labels]
+
+
+def shown_images(trained: Trained, most: int) -> tuple[np.ndarray, Any]:
+    """The first test images, flat, and the labels that the model reads."""
+    test = trained.run.data.test
+    labels = test.labels[:most] if trained.reads_labels and test.labels is not None else None
+    return test.images[:most], labels
+
+
+def pictures(
+    workdir: Path, lanes: list[dict[str, Any]], names: dict[int, str]
+) -> list[dict[str, Any]]:
+    """Reconstructions, samples and traversals of the best lanes."""
+    found = []
+    for number in list(names)[:MOST_PICTURES]:
+        try:
+            trained = load(workdir, number)
+        except UserError:
+            continue
+        if trained.data is not None:
+            found.append({"name": names[number], "pictures": pictures_of(trained)})
+    return found
+
+
+def pictures_of(trained: Trained) -> list[dict[str, Any]]:
+    images, labels = shown_images(trained, PAIRS)
+    classes = trained.run.data.num_classes
+    y = np.arange(SHOWN) % classes if trained.reads_labels else None
+    rebuilt = trained.pictures(trained.reconstruct(images, labels))
+    samples = trained.pictures(trained.generate(SHOWN, labels=y))
+    pairs = np.concatenate([trained.pictures(images), rebuilt])
+    parts = [
+        ("test images and their reconstructions", pairs, len(images)),
+        ("samples of the prior, decoded", samples, PAIRS),
+    ]
+    size = trained.latent_size
+    if size:
+        steps = np.linspace(-3, 3, 11, dtype=np.float32)
+        codes, kl_l = trained.codes(images, labels)
+        order = np.argsort(-kl_l) if kl_l is not None else np.arange(size)
+        start = np.repeat(codes[:1], len(steps), axis=0)
+        rows = []
+        for unit in order[:TRAVERSED]:
+            moved = start.copy()
+            moved[:, unit] = steps
+            label = None if labels is None else np.full(len(steps), labels[0])
+            rows.append(trained.pictures(trained.decode(moved, label)))
+        name = "one unit at a time from -3 to 3, the largest mean KL first"
+        parts.append((name, np.concatenate(rows), len(steps)))
+    made = []
+    for name, own, columns in parts:
+        sheet = charts.tiled(own, columns)
+        width = min(1000, sheet.shape[1] * max(1, 56 // own.shape[2]))
+        made.append({"name": name, "address": charts.png(sheet), "width": width})
+    return made
+
+
+def sheets(workdir: Path, found: dict[str, Any] | None, swept: list[str]) -> list[Sheet]:
+    """The results by setting, and of each lane."""
+    if not found or not found["lanes"]:
+        return []
+    table = table_of(workdir)
+    means = [summary(group.lanes) for group in table.groups]
+    rows = []
+    for group, of in zip(table.groups, means, strict=True):
+        cells = [cell(group.labels[key]) for key in table.keys]
+        cells.append(cell(of["lanes_in_mean"]))
+        for name in table.names:
+            cells.append(number(of["mean"][name], COLUMNS[name].digits, of["se"][name]))
+        rows.append(cells)
+    elbos = [of["mean"]["bound"] for of in means]
+    known = [i for i, value in enumerate(elbos) if value is not None]
+    best = max(known, key=lambda i: elbos[i], default=None) if len(rows) > 1 else None
+    head = [*table.keys, "seeds", *table.headings]
+    first = Sheet("Results", f"{table.caption}; bold: the best bound", head, rows, best)
+    notes = "; ".join(remarks(found))
+    own = [
+        [cell(lane["lane"]), cell(lane["seed"]), *(cell(plain(lane[key])) for key in swept),
+         cell(lane["status"]), cell(lane["best_epoch"]),
+         number(lane["validation_bound"], 2),
+         *(number(lane.get(name), COLUMNS[name].digits) for name in table.names)]
+        for lane in found["lanes"]
+    ]  # fmt: skip
+    head = ["lane", "seed", *swept, "status", "best epoch", "validation", *table.headings]
+    order = {lane["lane"]: i for i, lane in enumerate(found["lanes"])}
+    ranked = best_lanes(found["lanes"])
+    top = order[ranked[0]["lane"]] if len(own) > 1 and ranked else None
+    caption = f"{kept(found)}; bold: the best by validation{'; ' + notes if notes else ''}"
+    return [first, Sheet("Lanes", caption, head, own, top)]
+
+
+def cell(value: Any) -> Cell:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return Cell(text_of(value))
+    return Cell(f"{value:.6g}", float(value))
+
+
+def number(value: float | None, digits: int, se: float | None = None) -> Cell:
+    if value is None:
+        return Cell("-")
+    more = "" if se is None else f" ± {se:.{digits}f}"
+    return Cell(f"{value:.{digits}f}{more}", float(value))
+
+
+def problems(lanes: Sequence[dict[str, Any]], names: dict[int, str]) -> list[str]:
+    """A line for each lane that diverged."""
+    return [
+        f"{names.get(lane['lane'], lane['lane'])} diverged at step {lane['diverged_step']}"
+        for lane in lanes
+        if lane["status"] == "diverged"
+    ]
+
+
+def errors(workdir: Path) -> list[tuple[str, str]]:
+    """The tracebacks of the programs that failed."""
+    paths = sorted((workdir / PROGRAMS).glob(f"*/{ERROR}"))
+    return [(f"program {path.parent.name} failed", path.read_text()) for path in paths]

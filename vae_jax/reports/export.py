@@ -1,0 +1,231 @@
+"""Tables of results for other programs: LaTeX, CSV and Markdown; several runs side by side."""
+
+import csv
+import io
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from vae_jax.config.schema import differences
+from vae_jax.errors import UserError
+from vae_jax.figures.sweeps import text
+from vae_jax.reports.sweep_report import in_order, known, selected
+from vae_jax.reports.table import cells, column, dataset_name, kept, line, shown_metrics
+from vae_jax.runs import folder
+from vae_jax.runs.schemas import Results, read_json
+from vae_jax.runs.summary import summary
+from vae_jax.sweeps.records import pooled
+
+SHOWN_KEYS = 8  # most keys that tell runs apart in one table
+# What two results must have in common to stand in one table.
+IDENTITY = ("checksum", "binarization", "test_size")
+
+
+class Group(NamedTuple):
+    """Lanes that differ in their seeds alone."""
+
+    labels: dict[str, Any]  # what tells the group apart
+    lanes: list[dict[str, Any]]
+
+
+class Table(NamedTuple):
+    """A row a group: the mean over its lanes and the standard error of that."""
+
+    caption: str
+    keys: list[str]  # of the labels
+    groups: list[Group]
+    names: list[str]  # of the metrics
+    headings: list[str]  # of the metrics
+
+
+def results_of(workdir: Path) -> dict[str, Any]:
+    """The content of results.json.
+
+    Raises:
+      UserError: there is no run, or it has no results yet.
+    """
+    folder.read_config(workdir)
+    folder.refuse_search(workdir)
+    if not (workdir / folder.RESULTS).exists():
+        raise UserError(f"{workdir} has no results yet; train it first")
+    return read_json(workdir / folder.RESULTS, Results)
+
+
+def make_table(
+    results: dict[str, Any], keys: list[str], groups: list[Group], caption: str
+) -> Table:
+    lanes = [lane for group in groups for lane in group.lanes]
+    names = shown_metrics(lanes)
+    pseudo = "pseudo-" if results["pseudo_likelihood"] else ""
+    headings = [column(name, pseudo, results) for name in names]
+    return Table(caption, keys, groups, names, headings)
+
+
+def table_of(workdir: Path, where: Sequence[str] = (), by: Sequence[str] = ()) -> Table:
+    """The results of a run or sweep: a row a setting.
+
+    Raises:
+      UserError: there are no results, or a key was not swept.
+    """
+    results = results_of(workdir)
+    swept = results.get("swept", [])
+    results = results | {"swept": swept}
+    lanes = selected(results, where)
+    keys = [known(key, swept) for key in by] or [
+        key for key in swept if len({repr(lane[key]) for lane in lanes}) > 1
+    ]
+    groups = [Group(values, own) for values, own in in_order(pooled(lanes, keys))]
+    return make_table(results, keys, groups, caption_of(results))
+
+
+def caption_of(results: dict[str, Any]) -> str:
+    return (
+        f"test set of {dataset_name(results)}, nats per example, mean and standard error over "
+        f"seeds, {kept(results)}"
+    )
+
+
+def compared(workdirs: Sequence[Path]) -> Table:
+    """Several runs and sweeps in one table: a row a run and setting.
+
+    Raises:
+      UserError: a folder has no results, or the results are of different data.
+    """
+    if len(workdirs) < 2:
+        raise UserError("compare needs at least two run folders: vae-jax compare RUN RUN")
+    found = {workdir: results_of(workdir) for workdir in workdirs}
+    first, *others = workdirs
+    refuse_other_results(first, others, found)
+    configs = {workdir: folder.read_config(workdir) for workdir in workdirs}
+    lines = [differences(configs[first], configs[other]) for other in others]
+    different = dict.fromkeys(one.split(":")[0] for own in lines for one in own)
+    swept = dict.fromkeys(key for own in found.values() for key in own.get("swept", []))
+    ignored = ("training.seeds", "training.num_epochs") if len(different) > SHOWN_KEYS else ()
+    shown = [key for key in different if key not in ignored and not key.startswith(NOT_SHOWN)]
+    keys = ["run", *swept, *(key for key in shown if key not in swept)][: SHOWN_KEYS + 1]
+    groups = []
+    for workdir, results in found.items():
+        own = results.get("swept", [])
+        for values, lanes in in_order(pooled(results["lanes"], own)):
+            labels = {key: values.get(key, configs[workdir].get(key)) for key in keys[1:]}
+            groups.append(Group({"run": str(workdir)} | labels, lanes))
+    return make_table(found[first], keys, groups, caption_of(found[first]))
+
+
+NOT_SHOWN = ("log.", "evaluation.", "sweep.", "search.", "dataset.path")
+
+
+def refuse_other_results(first: Path, others: Sequence[Path], found: dict[Path, Any]) -> None:
+    """Raises UserError unless all results are of the same test images."""
+    for other in others:
+        one, another = (found[at]["dataset"] for at in (first, other))
+        lines = [
+            f"{name}: {one.get(name)} there, {another.get(name)} here"
+            for name in IDENTITY
+            if one.get(name) != another.get(name)
+        ]
+        if lines:
+            raise UserError(
+                f"the results in {first} and in {other} are of other data and can't stand in one "
+                f"table ({'; '.join(lines)})"
+            )
+
+
+def rows_of(table: Table, join: Callable[[str, str], str]) -> list[list[str]]:
+    """The cells of each group: its labels, how many lanes, the metrics."""
+    rows = []
+    for group in table.groups:
+        of = summary(group.lanes)
+        pairs = zip(cells(of["mean"], table.names), cells(of["se"], table.names), strict=True)
+        numbers = [mean if se == "-" else join(mean, se) for mean, se in pairs]
+        labels = [text(group.labels[key]) for key in table.keys]
+        rows.append([*labels, str(of["lanes_in_mean"]), *numbers])
+    return rows
+
+
+def as_text(table: Table) -> str:
+    rows = [
+        [*table.keys, "seeds", *table.headings],
+        *rows_of(table, lambda mean, se: f"{mean} ± {se}"),
+    ]
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    return "\n".join([table.caption, *(line(row, widths) for row in rows)])
+
+
+def as_markdown(table: Table) -> str:
+    head = [*table.keys, "seeds", *table.headings]
+    rows = [head, ["---"] * len(head), *rows_of(table, lambda mean, se: f"{mean} ± {se}")]
+    lines = ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows]
+    return "\n".join([*lines, "", f"{table.caption[:1].upper()}{table.caption[1:]}."])
+
+
+# Characters that LaTeX reads as commands.
+ESCAPES = {
+    "\\": r"\textbackslash{}", "_": r"\_", "&": r"\&", "%": r"\%", "#": r"\#", "$": r"\$",
+    "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
+}  # fmt: skip
+
+
+def escaped(cell: str) -> str:
+    return "".join(ESCAPES.get(letter, letter) for letter in cell)
+
+
+def as_latex(table: Table) -> str:
+    """A tabular of the package booktabs, whose best mean of each metric is bold."""
+    labels = len(table.keys) + 1
+    rows = rows_of(table, lambda mean, se: f"{mean} \\pm {se}")
+    best = best_rows(table)
+    lines = [
+        f"% {table.caption}",
+        r"% \usepackage{booktabs}",
+        rf"\begin{{tabular}}{{{'l' * len(table.keys)}{'r' * (len(table.headings) + 1)}}}",
+        r"\toprule",
+        " & ".join(map(escaped, [*table.keys, "seeds", *table.headings])) + r" \\",
+        r"\midrule",
+    ]
+    for i, row in enumerate(rows):
+        numbers = [
+            "-" if cell == "-" else f"$\\mathbf{{{cell}}}$" if i == best.get(name) else f"${cell}$"
+            for name, cell in zip(table.names, row[labels:], strict=True)
+        ]
+        lines.append(" & ".join([*map(escaped, row[:labels]), *numbers]) + r" \\")
+    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}"])
+
+
+HIGHEST, LOWEST = ("bound", "elbo"), ("nll", "ais_nll", "bits_per_dim")  # what is better
+
+
+def best_rows(table: Table) -> dict[str, int]:
+    """{metric: the row with the best mean}, of metrics that have a best; {} of a single row."""
+    if len(table.groups) < 2:
+        return {}
+    means = [summary(group.lanes)["mean"] for group in table.groups]
+    found = {}
+    for name in table.names:
+        sign = 1 if name in HIGHEST else -1 if name in LOWEST else 0
+        known_means = {i: mean[name] for i, mean in enumerate(means) if mean[name] is not None}
+        if sign and known_means:
+            found[name] = max(known_means, key=lambda i: sign * known_means[i])
+    return found
+
+
+def as_csv(table: Table) -> str:
+    """A column each for the mean and its standard error, unrounded."""
+    written = io.StringIO()
+    writer = csv.writer(written, lineterminator="\n")
+    heads = [part for name in table.names for part in (name, f"{name}_se")]
+    writer.writerow([*table.keys, "seeds", *heads])
+    for group in table.groups:
+        of = summary(group.lanes)
+        numbers = [of[part][name] for name in table.names for part in ("mean", "se")]
+        labels = [text(group.labels[key]) for key in table.keys]
+        writer.writerow([*labels, of["lanes_in_mean"], *numbers])
+    return written.getvalue().rstrip("\n")
+
+
+FORMATS: dict[str, Callable[[Table], str]] = {
+    "text": as_text,
+    "latex": as_latex,
+    "csv": as_csv,
+    "markdown": as_markdown,
+}
