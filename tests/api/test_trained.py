@@ -119,6 +119,7 @@ def test_figures_are_matplotlib_s(run, with_pixels):
     found = run.figures()
     assert {"reconstructions", "samples", "latent_space", "traversals"} <= found.keys()
     assert all(isinstance(figure, Figure) for figure in found.values())
+    assert found["samples"]._repr_png_().startswith(b"\x89PNG")  # as a notebook shows it
     assert sorted(run.workdir.rglob("*.png")) == before
 
 

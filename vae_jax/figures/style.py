@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import io
 import math
 import os
 import textwrap
@@ -83,10 +84,18 @@ def shown() -> Iterator[dict[str, Any]]:
         SHOWN.reset(token)
 
 
+def png(fig: "Figure") -> bytes:
+    """The figure as a PNG."""
+    written = io.BytesIO()
+    fig.savefig(written, format="png", dpi=110)
+    return written.getvalue()
+
+
 def save(fig: "Figure", path: Path) -> None:
     """Makes the folder, writes a PNG under a temporary name, and renames it."""
     figures = SHOWN.get()
     if figures is not None:
+        fig._repr_png_ = functools.partial(png, fig)  # type: ignore[attr-defined]  # for notebooks
         figures[path.stem] = fig
         return
     path.parent.mkdir(exist_ok=True)
