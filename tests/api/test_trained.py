@@ -145,6 +145,13 @@ def test_it_is_loaded_again_and_gone_on_with(run, images):
     assert longer.history["epoch"].max() == 3
 
 
+def test_a_folder_of_other_images_is_refused(run, images):
+    with pytest.raises(UserError, match="holds a run of other images"):
+        vae_jax.train(
+            images["train_images"][::-1], run.workdir, labels=images["train_labels"], epochs=9
+        )
+
+
 def test_a_config_is_trained_too_and_a_callback_can_stop_it(tiny_npz, tmp_path):
     config, seen = nest(values_of(tiny_npz, training__num_epochs=3)), []
 

@@ -13,6 +13,7 @@ from vae_jax.commands.train import train as train_command
 from vae_jax.config.check import check
 from vae_jax.config.schema import defaults, flatten, nest
 from vae_jax.data.arrays import checked_split
+from vae_jax.data.arrays import read as read_arrays
 from vae_jax.data.source import Unreadable
 from vae_jax.devices.setup import pinned, use_cache, use_cores
 from vae_jax.errors import Stopped, UserError
@@ -89,9 +90,7 @@ def train(
         config = defaults() | {"dataset.name": "arrays", "dataset.path": str(workdir / DATA)}
     values = check(nest(config | changes))
     if "dataset.path" in config and config["dataset.path"] == str(workdir / DATA):
-        workdir.mkdir(parents=True, exist_ok=True)
-        if not (workdir / DATA).exists():
-            folder.write_npz(workdir / DATA, split)
+        keep_images(workdir, split)
     use_cores()  # of no effect if jax has computed before
     use_cache()
     stop = False
@@ -109,6 +108,26 @@ def train(
         if not stop:
             raise KeyboardInterrupt from None  # as in any other cell
     return load(workdir)
+
+
+def keep_images(workdir: Path, split: dict[str, np.ndarray]) -> None:
+    """Writes the images into the run folder.
+
+    Raises:
+      UserError: it holds a run of other images.
+    """
+    path = workdir / DATA
+    if path.exists():
+        there = read_arrays(str(path))[0]
+        same = there.keys() == split.keys() and all(
+            there[name].dtype == own.dtype and np.array_equal(there[name], own)
+            for name, own in split.items()
+        )
+        if not same:
+            raise UserError(f"{workdir} holds a run of other images; take another folder")
+        return
+    workdir.mkdir(parents=True, exist_ok=True)
+    folder.write_npz(path, split)
 
 
 @pinned()

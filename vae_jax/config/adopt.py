@@ -25,14 +25,16 @@ OWN_KEYS: dict[str, Any] = {}  # {a key that only members of one's own read: its
 
 def own_names(values: Mapping[str, Any]) -> dict[str, str]:
     """{name of a member: the family key} of the values that name members of one's own."""
-    families = families_of(SECTIONS)
-    return {
+    named = {
         name: key
         for key, value in values.items()
-        if key in families
         for name in chosen_names(tuple(value) if isinstance(value, list) else value)
         if isinstance(name, str) and NAME.fullmatch(name)
     }
+    if not named:  # most configs
+        return {}
+    families = families_of(SECTIONS)
+    return {name: key for name, key in named.items() if key in families}
 
 
 def adopt(values: Mapping[str, Any], copies: Path | None = None) -> None:
@@ -46,6 +48,8 @@ def adopt(values: Mapping[str, Any], copies: Path | None = None) -> None:
       UserError: there is no such module or member, or it is no section of its family.
     """
     found = own_names(values)
+    if not found:
+        return
     families = families_of(SECTIONS)
     new = {name: key for name, key in found.items() if name not in families[key]}
     if not new:
