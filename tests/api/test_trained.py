@@ -205,6 +205,7 @@ def test_a_conditional_model_takes_labels(tiny_npz, tmp_path):
     [
         ({"latents": 2}, "no argument 'latents'"),
         ({"latent_size": 0}, "model.latent_size = 0 should be"),
+        ({"keys": {"dataset.validation_size": 5_000}}, "dataset.validation_size = 5000"),
         ({"test_labels": [1]}, "no test_images"),
         ({"keys": {"model.latentsize": 3}}, "did you mean 'model.latent_size'"),
     ],

@@ -1,5 +1,6 @@
 """Run folders from Python: train one, load one, and save params of one's own into one."""
 
+import contextlib
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -88,9 +89,9 @@ def train(
     else:
         split = checked_split(what, labels, test_images, test_labels)
         config = defaults() | {"dataset.name": "arrays", "dataset.path": str(workdir / DATA)}
-    values = check(nest(config | changes))
+    values, written = check(nest(config | changes)), False
     if "dataset.path" in config and config["dataset.path"] == str(workdir / DATA):
-        keep_images(workdir, split)
+        written = keep_images(workdir, split)
     use_cores()  # of no effect if jax has computed before
     use_cache()
     stop = False
@@ -107,11 +108,18 @@ def train(
     except Stopped:
         if not stop:
             raise KeyboardInterrupt from None  # as in any other cell
+    except UserError:
+        if written and not (workdir / folder.CONFIG).exists():  # nothing began there
+            (workdir / DATA).unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                (workdir / folder.LOCK).unlink(missing_ok=True)
+                workdir.rmdir()
+        raise
     return load(workdir)
 
 
-def keep_images(workdir: Path, split: dict[str, np.ndarray]) -> None:
-    """Writes the images into the run folder.
+def keep_images(workdir: Path, split: dict[str, np.ndarray]) -> bool:
+    """Writes the images into the run folder, unless they are there; returns whether it did.
 
     Raises:
       UserError: it holds a run of other images.
@@ -125,9 +133,10 @@ def keep_images(workdir: Path, split: dict[str, np.ndarray]) -> None:
         )
         if not same:
             raise UserError(f"{workdir} holds a run of other images; take another folder")
-        return
+        return False
     workdir.mkdir(parents=True, exist_ok=True)
     folder.write_npz(path, split)
+    return True
 
 
 @pinned()
