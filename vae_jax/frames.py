@@ -3,7 +3,6 @@
 Every function takes one folder or several; with several, the column `run` has their names.
 """
 
-import csv
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 from vae_jax.errors import UserError
 from vae_jax.runs import folder
 from vae_jax.runs.schemas import read_json
+from vae_jax.sweeps.records import read_lanes
 
 Folders = str | Path | Sequence[str | Path]
 
@@ -56,9 +56,7 @@ def lanes(workdirs: Folders) -> Any:
 
 def lane_rows(workdir: Path) -> list[dict[str, Any]]:
     path = workdir / folder.LANES
-    if not path.exists():
-        return []
-    return list(csv.DictReader(path.read_text().splitlines()))
+    return read_lanes(path) if path.exists() else []
 
 
 def history(workdirs: Folders) -> Any:
@@ -92,7 +90,4 @@ def results(workdirs: Folders) -> Any:
 
 
 def result_rows(workdir: Path) -> list[dict[str, Any]]:
-    path = workdir / folder.RESULTS
-    if not path.exists():
-        raise UserError(f"{workdir} has no results yet; train it first")
-    return read_json(path)["lanes"]
+    return folder.read_results(workdir, Any)["lanes"]

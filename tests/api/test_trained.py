@@ -26,18 +26,23 @@ def images(tmp_path_factory):
         return dict(npz)
 
 
-@pytest.fixture(scope="module")
-def run(images, tmp_path_factory):
+def trained(images, workdir, epochs):
+    """Two lanes of a small model of the images."""
     return vae_jax.train(
         images["train_images"],
-        tmp_path_factory.mktemp("api") / "run",
+        workdir,
         labels=images["train_labels"],
         latent_size=2,
         seeds=2,
-        epochs=2,
+        epochs=epochs,
         batch_size=20,
         keys=SMALL | {"model.likelihood": "bernoulli"},
     )
+
+
+@pytest.fixture(scope="module")
+def run(images, tmp_path_factory):
+    return trained(images, tmp_path_factory.mktemp("api") / "run", epochs=2)
 
 
 def test_it_gives_back_the_run(run):
@@ -132,17 +137,11 @@ def test_it_is_loaded_again_and_gone_on_with(run, images):
     assert (other.encode(x) != run.encode(x)).any()
     with pytest.raises(UserError, match="has no lane 7"):
         vae_jax.load(run.workdir, lane=7)
-    longer = vae_jax.train(
-        images["train_images"],
-        run.workdir,
-        labels=images["train_labels"],
-        latent_size=2,
-        seeds=2,
-        epochs=3,
-        batch_size=20,
-        keys=SMALL | {"model.likelihood": "bernoulli"},
-    )
+    longer = trained(images, run.workdir, epochs=3)
     assert longer.history["epoch"].max() == 3
+    # Its whole config, which names the images in its folder, is a config like any other.
+    same = vae_jax.train(nest(longer.config), run.workdir)
+    np.testing.assert_array_equal(same.encode(x), longer.encode(x))
 
 
 def test_a_folder_of_other_images_is_refused(run, images):

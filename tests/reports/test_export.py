@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tests.conftest import values_of, write_tiny_npz
-from vae_jax import frames
+from vae_jax import arguments, frames
 from vae_jax.cli import main
 from vae_jax.commands.sweep import sweep
 from vae_jax.commands.train import train
@@ -63,6 +63,10 @@ def test_latex_and_markdown_say_what_the_numbers_are(folders):
     assert len({line.count("|") for line in lines[:4]}) == 1
     assert " ± " in lines[2]
     assert escaped("a_b & 5% #1") == r"a\_b \& 5\% \#1"
+
+
+def test_the_command_names_every_format():
+    assert tuple(FORMATS) == arguments.FORMATS
 
 
 def test_a_run_is_one_row(folders):

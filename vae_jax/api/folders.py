@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from vae_jax.api.trained import Trained, best_lane
+from vae_jax.api.trained import Trained
 from vae_jax.commands.train import train as train_command
 from vae_jax.config.check import check
 from vae_jax.config.schema import defaults, flatten, nest
@@ -19,13 +19,14 @@ from vae_jax.data.source import Unreadable
 from vae_jax.devices.setup import pinned, use_cache, use_cores
 from vae_jax.errors import Stopped, UserError
 from vae_jax.models.model import Variables
+from vae_jax.reports.sweep_report import best_lanes
 from vae_jax.runs import folder
 from vae_jax.runs.checkpoint import Best, Checkpoints, template
 from vae_jax.runs.load import load_progress
 from vae_jax.runs.progress import Follower
 from vae_jax.runs.run import lane_model, make_run, make_start
-from vae_jax.runs.schemas import read_json
 from vae_jax.runs.train import lane_rows
+from vae_jax.searches.plan import is_search
 from vae_jax.sweeps.plan import runs_in, runs_without_images
 
 DATA = "data.npz"  # in a run folder: the images that were given as arrays
@@ -85,12 +86,12 @@ def train(
     if isinstance(what, Mapping) or hasattr(what, "items"):
         if any(part is not None for part in (labels, test_images, test_labels)):
             raise UserError("labels and test images are for images; a config says where its are")
-        config = flatten(what)
+        config, split = flatten(what), None
     else:
         split = checked_split(what, labels, test_images, test_labels)
         config = defaults() | {"dataset.name": "arrays", "dataset.path": str(workdir / DATA)}
     values, written = check(nest(config | changes)), False
-    if "dataset.path" in config and config["dataset.path"] == str(workdir / DATA):
+    if split is not None:
         written = keep_images(workdir, split)
     use_cores()  # of no effect if jax has computed before
     use_cache()
@@ -139,7 +140,6 @@ def keep_images(workdir: Path, split: dict[str, np.ndarray]) -> bool:
     return True
 
 
-@pinned()
 def load(
     workdir: str | Path, lane: int | None = None, data_path: str | Path | None = None
 ) -> Trained:
@@ -154,8 +154,24 @@ def load(
       UserError: the folder has no run, no checkpoint, or no such lane; `data_path` can't be read,
         or holds other images than the run was trained on.
     """
+    return load_lanes(workdir, None if lane is None else [lane], data_path)[0]
+
+
+@pinned()
+def load_lanes(
+    workdir: str | Path, lanes: Sequence[int] | None, data_path: str | Path | None = None
+) -> list[Trained]:
+    """Several lanes as `load` gives them, from one reading of images and checkpoints.
+
+    Args:
+      lanes: their numbers; None: the one that `load` takes by itself.
+      data_path: as of `load`.
+
+    Raises:
+      UserError: as of `load`.
+    """
     workdir = Path(workdir).expanduser()
-    if (workdir / folder.SEARCH).exists() and (workdir / folder.BEST).exists():
+    if is_search(workdir) and (workdir / folder.BEST).exists():
         workdir = workdir / folder.BEST
     there = True
     try:
@@ -164,20 +180,29 @@ def load(
         if data_path is not None:
             raise
         runs, there = runs_without_images(workdir), False
-    lanes = sum(len(run.lanes) for run in runs)
-    number = lane
-    if number is None:
-        results = workdir / folder.RESULTS
-        found = read_json(results)["lanes"] if results.exists() else []
-        number = best_lane(found) if found else 0
+    wanted = [first_lane(workdir)] if lanes is None else list(lanes)
+    numbers = {lane.number for run in runs for lane in run.lanes}
+    for number in wanted:
+        if number not in numbers:
+            raise UserError(f"{workdir} has no lane {number}; it has 0 to {len(numbers) - 1}")
+    found: dict[int, Trained] = {}
     for run in runs:
-        for i, own in enumerate(run.lanes):
-            if own.number == number:
-                progress = load_progress(run)
-                model, variables = lane_model(run, progress.best.variables, i)
-                data = run.data if there else None
-                return Trained(workdir, number, model, variables, data, run, progress)
-    raise UserError(f"{workdir} has no lane {lane}; it has 0 to {lanes - 1}")
+        own = {lane.number: i for i, lane in enumerate(run.lanes) if lane.number in wanted}
+        progress = load_progress(run) if own else None
+        for number, i in own.items():
+            assert progress is not None
+            model, variables = lane_model(run, progress.best.variables, i)
+            data = run.data if there else None
+            found[number] = Trained(workdir, number, model, variables, data, run, progress)
+    return [found[number] for number in wanted]
+
+
+def first_lane(workdir: Path) -> int:
+    """The best lane by validation; the first if none is evaluated, or all diverged."""
+    if not (workdir / folder.RESULTS).exists():
+        return 0
+    best = best_lanes(folder.read_results(workdir)["lanes"])
+    return best[0]["lane"] if best else 0
 
 
 @pinned()

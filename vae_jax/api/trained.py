@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -291,9 +291,3 @@ class Trained:
             for i in range(0, len(rows), BATCH)
         ]
         return np.concatenate([np.asarray(part) for part in parts])
-
-
-def best_lane(lanes: Sequence[dict[str, Any]]) -> int:
-    """The number of the lane with the best validation bound, of the lanes in results.json."""
-    known = [lane for lane in lanes if lane["status"] != "diverged"] or list(lanes)
-    return max(known, key=lambda lane: lane["validation_bound"] or -np.inf)["lane"]

@@ -21,6 +21,7 @@ from vae_jax.frames import result_rows
 from vae_jax.pages.charts import GREY, bokeh, colour, figure
 from vae_jax.reports.sweep_report import best_lanes
 from vae_jax.runs import folder
+from vae_jax.searches.plan import is_search
 
 MOST_UNITS = 20  # with a slider
 MOST_POINTS = 2_000  # codes of test images on the plane
@@ -74,7 +75,7 @@ def serve(workdir: Path, port: int, address: str = "localhost") -> None:
 
 def lane_numbers(workdir: Path) -> list[int]:
     """The lanes, the best by validation first."""
-    if (workdir / folder.SEARCH).exists() or not (workdir / folder.RESULTS).exists():
+    if is_search(workdir) or not (workdir / folder.RESULTS).exists():
         return [load(workdir).lane]
     rows = result_rows(workdir)
     order = [row["lane"] for row in best_lanes(rows)]

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from vae_jax.api.folders import load
+from vae_jax.api.folders import load_lanes
 from vae_jax.api.trained import Trained
 from vae_jax.config.schema import defaults
 from vae_jax.errors import UserError
@@ -61,7 +61,7 @@ def write_report(workdir: Path, *, follow: bool = False) -> Path:
     path = workdir / PAGE
     while True:
         finished = folder.is_finished(workdir)
-        if folder.read_rows(workdir) or not follow:
+        if not follow or folder.read_rows(workdir):
             folder.write_text(path, page(workdir, refresh=AGAIN_SECONDS if follow else 0))
             if finished or not follow:
                 return path
@@ -81,9 +81,9 @@ def page(workdir: Path, refresh: int = 0) -> str:
     swept = found.get("swept", []) if found else []
     finished = bool(found and found["finished"])
     names = lane_names(rows, lanes, swept)
-    made = chart_list(workdir, rows, lanes, swept, names)
-    trained = best_of(workdir, lanes)
-    made += latent_charts(trained)
+    trained = shown_lanes(workdir, list(names)[:MOST_PICTURES])
+    made = chart_list(rows, lanes, swept, names)
+    made += latent_charts(trained[0] if trained else None)
     bokeh = charts.bokeh()
     script, divs = bokeh.embed.components([chart for _, _, chart in made])
     resources = bokeh.resources.Resources(mode="inline")
@@ -98,7 +98,7 @@ def page(workdir: Path, refresh: int = 0) -> str:
             {"title": title, "caption": caption, "div": div}
             for (title, caption, _), div in zip(made, divs, strict=True)
         ],
-        pictures=pictures(workdir, lanes, names),
+        pictures=[{"name": names[own.lane], "pictures": pictures_of(own)} for own in trained],
         problems=problems(lanes, names),
         errors=errors(workdir),
         scripts=resources.render_js() + resources.render_css(),
@@ -150,7 +150,6 @@ def lane_names(
 
 
 def chart_list(
-    workdir: Path,
     rows: list[dict[str, Any]],
     lanes: list[dict[str, Any]],
     swept: list[str],
@@ -185,7 +184,9 @@ def chart_list(
         caption = "a point a setting: mean and standard error over seeds"
         found.append((title, caption, charts.against_key(key, points, metrics)))
     if keys and len(healthy) > 1:
-        rows_of = [{key: plain(lane[key]) for key in keys} | lane_numbers(lane) for lane in healthy]
+        rows_of = [
+            {key: plain(lane[key]) for key in keys} | {"elbo": lane["elbo"]} for lane in healthy
+        ]
         best = "a line a lane, coloured by its test ELBO"
         found.append(("Parallel coordinates", best, charts.parallel(keys, rows_of, "elbo")))
     if len(healthy) > 1:
@@ -195,21 +196,17 @@ def chart_list(
     return found
 
 
-def lane_numbers(lane: dict[str, Any]) -> dict[str, float]:
-    return {"elbo": lane["elbo"]}
-
-
 def plain(value: Any) -> Any:
     return text(value) if isinstance(value, list | tuple | bool) else value
 
 
-def best_of(workdir: Path, lanes: list[dict[str, Any]]) -> Trained | None:
-    """The best lane, if there is a checkpoint and its images are where they were."""
+def shown_lanes(workdir: Path, numbers: list[int]) -> list[Trained]:
+    """These lanes, if there are checkpoints and the images are where they were."""
     try:
-        trained = load(workdir, None if lanes else 0)
+        trained = load_lanes(workdir, numbers)
     except UserError:
-        return None
-    return trained if trained.data is not None else None
+        return []
+    return [own for own in trained if own.data is not None]
 
 
 def latent_charts(trained: Trained | None) -> list[tuple[str, str, Any]]:
@@ -245,21 +242,6 @@ def shown_images(trained: Trained, most: int) -> tuple[np.ndarray, Any]:
     test = trained.run.data.test
     labels = test.labels[:most] if trained.reads_labels and test.labels is not None else None
     return test.images[:most], labels
-
-
-def pictures(
-    workdir: Path, lanes: list[dict[str, Any]], names: dict[int, str]
-) -> list[dict[str, Any]]:
-    """Reconstructions, samples and traversals of the best lanes."""
-    found = []
-    for number in list(names)[:MOST_PICTURES]:
-        try:
-            trained = load(workdir, number)
-        except UserError:
-            continue
-        if trained.data is not None:
-            found.append({"name": names[number], "pictures": pictures_of(trained)})
-    return found
 
 
 def pictures_of(trained: Trained) -> list[dict[str, Any]]:

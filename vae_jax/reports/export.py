@@ -12,7 +12,6 @@ from vae_jax.figures.sweeps import text
 from vae_jax.reports.sweep_report import in_order, known, selected
 from vae_jax.reports.table import cells, column, dataset_name, kept, line, shown_metrics
 from vae_jax.runs import folder
-from vae_jax.runs.schemas import Results, read_json
 from vae_jax.runs.summary import summary
 from vae_jax.sweeps.records import pooled
 
@@ -46,9 +45,7 @@ def results_of(workdir: Path) -> dict[str, Any]:
     """
     folder.read_config(workdir)
     folder.refuse_search(workdir)
-    if not (workdir / folder.RESULTS).exists():
-        raise UserError(f"{workdir} has no results yet; train it first")
-    return read_json(workdir / folder.RESULTS, Results)
+    return folder.read_results(workdir)
 
 
 def make_table(

@@ -31,7 +31,7 @@ from vae_jax.reports.table import (
     table,
 )
 from vae_jax.runs import folder
-from vae_jax.runs.schemas import RunResults, SweepResults, read_json
+from vae_jax.runs.schemas import RunResults, SweepResults
 from vae_jax.runs.summary import summary
 from vae_jax.sweeps.plan import is_sweep
 from vae_jax.sweeps.records import pooled
@@ -52,10 +52,8 @@ def report(workdir: Path, where: Sequence[str] = (), by: Sequence[str] = ()) -> 
       UserError: there are no results, a key was not swept, or no lane has such a value.
     """
     folder.read_config(workdir)  # raises if there is no run
-    if not (workdir / folder.RESULTS).exists():
-        raise UserError(f"{workdir} has no results yet; train it first")
     is_single = not is_sweep(workdir)
-    results = read_json(workdir / folder.RESULTS, RunResults if is_single else SweepResults)
+    results = folder.read_results(workdir, RunResults if is_single else SweepResults)
     if is_single:
         if where or by:
             raise UserError(f"{workdir} holds a single run: --where and --by are for sweeps")

@@ -264,6 +264,17 @@ def is_finished(workdir: Path) -> bool:
     return path.exists() and read_json(path, Results)["finished"]
 
 
+def read_results(workdir: Path, schema: Any = Results) -> dict[str, Any]:
+    """The content of results.json.
+
+    Raises:
+      UserError: there is none yet, or it is damaged.
+    """
+    if not (workdir / RESULTS).exists():
+        raise UserError(f"{workdir} has no results yet; train it first")
+    return read_json(workdir / RESULTS, schema)
+
+
 def read_rows(workdir: Path, last_step: int | None = None) -> list[dict[str, Any]]:
     """The rows of metrics.jsonl, up to `last_step`; a half-written last line is left out.
 

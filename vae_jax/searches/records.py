@@ -6,6 +6,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from vae_jax.config.build import facts_of, make_config
 from vae_jax.errors import UserError
 from vae_jax.reports.table import dataset_name, line
 from vae_jax.runs import folder
@@ -70,24 +71,20 @@ def results(plan: Plan, standing: Standing, tested: dict[str, dict[str, Any]]) -
     """The content of results.json. `tested`: the results of the best lanes on the test set."""
     own = searched(plan, standing.trials)
     found = {name: lane | {"folder": name} for name, lane in tested.items()}
-    steps = len(plan.data.train.images) // batch_size(plan)
+    facts = facts_of(make_config(plan.sweep.base), plan.data)
     return {
         "finished": True,
         "search": plan.sweep.base["search.name"],
         "swept": plan.sweep.swept,
         "lanes": lane_rows(plan, own),
         "epochs": standing.spent,
-        "steps": standing.spent * steps,
+        "steps": standing.spent * facts.steps_per_epoch,
         "epochs_of_all": len(own) * plan.num_epochs,
         "best": found.get(folder.BEST),
         "random": random_results(plan, standing, found),
         "dataset": plan.data.identity,
         "wall_seconds": round(standing.wall_seconds, 3),
     }
-
-
-def batch_size(plan: Plan) -> int:
-    return min(plan.sweep.base["training.batch_size"], len(plan.data.train.images))
 
 
 def random_results(plan: Plan, standing: Standing, found: dict[str, Any]) -> dict[str, Any] | None:

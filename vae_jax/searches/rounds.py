@@ -11,7 +11,7 @@ from vae_jax.devices.lanes import replicate, shard_lanes, to_host
 from vae_jax.errors import Stopped
 from vae_jax.runs import folder
 from vae_jax.runs.checkpoint import Best, Checkpoints, Progress, best_of, better, template
-from vae_jax.runs.progress import lines
+from vae_jax.runs.progress import in_notebook, lines, without_bar
 from vae_jax.runs.run import Lane, Run, first_state, make_examples, make_layout, make_start
 from vae_jax.runs.train import (
     Stop,
@@ -98,7 +98,12 @@ def train_search(plan: Plan) -> Standing:
         def so_far() -> str:
             return f"{count(standing.spent, 'epoch')} of {count(len(standing.trials), 'trial')}"
 
-        bar = tqdm(initial=standing.spent, unit="epoch", disable=None, dynamic_ncols=True)
+        bar = tqdm(
+            initial=standing.spent,
+            unit="epoch",
+            disable=without_bar(),
+            dynamic_ncols=not in_notebook(),
+        )
         with bar, lines(so_far):
             while True:
                 own = searched(plan, standing.trials)
@@ -204,17 +209,16 @@ def lane_rows(plan: Plan, trials: Trials) -> list[dict[str, Any]]:
     ]
 
 
-def run_in_places(plan: Plan, trials: Trials, chosen: list[int], places: int) -> Run:
-    """The run of the chosen trials, and of idle places after them."""
+def run_in_places(plan: Plan, trials: Trials, filled: np.ndarray, idle: int) -> Run:
+    """The run of the trials that fill the places; the last `idle` places are of no trial."""
     everyone = plan.run(trials)  # for one structure, whichever trials are chosen
-    rows = np.array([*chosen, *[chosen[-1]] * (places - len(chosen))])
-    lanes = [everyone.lanes[row] for row in chosen]
-    lanes += [Lane(IDLE, plan.seed, {}, lanes[0].values)] * (places - len(chosen))
+    lanes = [everyone.lanes[number] for number in filled[: len(filled) - idle]]
+    lanes += [Lane(IDLE, plan.seed, {}, lanes[0].values)] * idle
     return everyone._replace(
         lanes=tuple(lanes),
-        spec=jax.tree.map(lambda leaf: leaf[rows], everyone.spec),
-        keys=jax.tree.map(lambda leaf: leaf[rows], everyone.keys),
-        layout=make_layout(everyone.values, places),
+        spec=jax.tree.map(lambda leaf: leaf[filled], everyone.spec),
+        keys=jax.tree.map(lambda leaf: leaf[filled], everyone.keys),
+        layout=make_layout(everyone.values, len(filled)),
     )
 
 
@@ -223,7 +227,9 @@ def take_round(
 ) -> Standing:
     """Trains the chosen trials for an epoch."""
     trials, kept = list(standing.trials), dict(standing.kept)
-    run = run_in_places(plan, standing.trials, chosen, places)
+    idle = places - len(chosen)
+    filled = np.array([*chosen, *[chosen[-1]] * idle])  # idle places hold the last once more
+    run = run_in_places(plan, standing.trials, filled, idle)
     layout, per_epoch = run.layout, run.spec.steps_per_epoch
     if any(number not in kept for number in chosen):
         started = to_host(layout, first_state(run))
@@ -231,7 +237,6 @@ def take_round(
             if number not in kept:
                 state = jax.tree.map(lambda leaf, i=i: leaf[i], started)
                 kept[number] = Kept(state, best_of(state), np.array(-np.inf))
-    filled = [*chosen, *[chosen[-1]] * (places - len(chosen))]
     before = stack([kept[number] for number in filled])
     epochs = np.array([trials[number].epochs for number in filled], np.int32)
     spec, keys, state = shard_lanes(layout, (run.spec, run.keys, before.state))
