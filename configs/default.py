@@ -202,5 +202,6 @@ def get_config() -> ConfigDict:
     config.log.keep_checkpoints = 2  # newest checkpoints to keep; each holds every lane's best
     config.log.html = False  # also write the report page (pip install -e '.[pages]')
     config.log.tensorboard = False  # also write event files (pip install -e '.[tensorboard]')
+    config.log.wandb = False  # also log to Weights & Biases (pip install -e '.[wandb]')
 
     return config

@@ -354,13 +354,16 @@ def test_damaged_or_missing_records_are_told(finished, tmp_path, fails):
     assert "config.json is damaged" in fails("evaluate", f"--workdir={copy}")
 
 
-def test_tensorboard_without_its_extra_says_what_to_install(
-    finished, tmp_path, capsys, monkeypatch
+@pytest.mark.parametrize(
+    ("tracker", "package"), [("tensorboard", "tensorboardX"), ("wandb", "wandb")]
+)
+def test_a_tracker_without_its_extra_says_what_to_install(
+    finished, tmp_path, capsys, monkeypatch, tracker, package
 ):
-    monkeypatch.setitem(sys.modules, "tensorboardX", None)
+    monkeypatch.setitem(sys.modules, package, None)
     _, path = finished
-    assert train(path, tmp_path / "run", "--config.log.tensorboard=True") == 2
-    assert "pip install -e '.[tensorboard]'" in capsys.readouterr().err
+    assert train(path, tmp_path / "run", f"--config.log.{tracker}=True") == 2
+    assert f"pip install -e '.[{tracker}]'" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
 
 

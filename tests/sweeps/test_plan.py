@@ -109,6 +109,7 @@ HOST = {
     "search.beside_random",
     "log.keep_checkpoints",
     "log.tensorboard",
+    "log.wandb",
     "log.html",
     "training.patience",
 }

@@ -64,12 +64,16 @@ def write_results(run: Run, done: Progress) -> dict[str, Any]:
     return found
 
 
-def evaluate_best(run: Run, done: Progress) -> None:
-    """Writes results.json, prints the table and draws figures, for each lane's best params."""
+def evaluate_best(run: Run, done: Progress) -> list[dict[str, Any]]:
+    """Writes results.json, prints the table and draws figures, for each lane's best params.
+
+    Returns the results of each lane.
+    """
     found = write_results(run, done)
     if is_first():
         print(table(run.workdir, found), flush=True)
         print(figure_lines(draw_figures(run, done, found["lanes"])))
+    return found["lanes"]
 
 
 def evaluate_sweep(workdir: Path, values: Values) -> None:

@@ -13,6 +13,7 @@ from vae_jax.reports.sweep_report import best_lanes, report
 from vae_jax.reports.table import line
 from vae_jax.runs import folder
 from vae_jax.runs.load import load_progress
+from vae_jax.runs.trackers import refuse_missing
 from vae_jax.sweeps.cluster import Cluster
 from vae_jax.sweeps.compilation import compile_run, parts_to_fit, total
 from vae_jax.sweeps.plan import (
@@ -61,6 +62,7 @@ def sweep(
         print(described(plan, data, with_memory=with_memory))
         return
     refuse_other_folder(plan)
+    refuse_missing(plan.base)
     with folder.locked(workdir):
         there = open_sweep(plan)
         if folder.is_finished(workdir) and not unfinished(there):

@@ -20,9 +20,10 @@ from vae_jax.keys import Values
 from vae_jax.objectives import annealed_step
 from vae_jax.reports.drawing import attempted
 from vae_jax.reports.run_figures import draw_training_curves
-from vae_jax.runs import folder, progress
+from vae_jax.runs import folder
 from vae_jax.runs.progress import NOBODY, Follower
 from vae_jax.runs.run import Run, lane_objective, make_run
+from vae_jax.runs.trackers import refuse_missing, trackers
 from vae_jax.runs.train import lane_rows, train_run
 from vae_jax.sweeps.compilation import compile_training, shapes_of
 
@@ -48,8 +49,7 @@ def train(config: Mapping[str, Any], workdir: Path, follower: Follower = NOBODY)
     if there is None and folder.is_finished(workdir):
         print(f"{workdir} holds a finished run of this config; there is nothing to do")
         return
-    if values["log.tensorboard"]:
-        progress.TensorBoard(workdir, 0)  # raises if its package is missing
+    refuse_missing(values)
     run = make_run(values, workdir)
     folder.refuse_other_data(workdir, run.data.identity)
     if there is not None:
@@ -62,15 +62,16 @@ def train(config: Mapping[str, Any], workdir: Path, follower: Follower = NOBODY)
                 folder.mark_unfinished(workdir)
             folder.start(workdir, lane_rows(run, None), run.data.identity)
             folder.write_config(workdir, run.values)
-        with compiled_ahead(run) as ready:
+        with compiled_ahead(run) as ready, trackers(run) as told:
             done = train_run(
                 run,
                 began,
                 draw=partial(attempted, "training curves", draw_training_curves),
                 follower=follower,
                 ready=ready,
+                trackers=told,
             )
-        evaluate_best(run, done)
+            told.results(evaluate_best(run, done))
 
 
 @contextlib.contextmanager

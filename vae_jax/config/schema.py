@@ -39,6 +39,7 @@ class Log:
     tensorboard: bool = host(
         False, flag, "also write event files (pip install -e '.[tensorboard]')"
     )
+    wandb: bool = host(False, flag, "also log to Weights & Biases (pip install -e '.[wandb]')")
 
 
 SECTIONS: dict[str, Any] = {

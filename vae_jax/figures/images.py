@@ -18,12 +18,18 @@ def tiled(images: np.ndarray, gap: int = 1) -> np.ndarray:
     return canvas
 
 
+def canvas(images: np.ndarray) -> np.ndarray:
+    """A grid of images as one, in [0, 1]: [height, width, 3] of colour, else [height, width].
+
+    Numbers of channels other than 1 and 3 are averaged.
+    """
+    found = np.clip(tiled(images), 0, 1)
+    return found if found.shape[-1] == 3 else found.mean(axis=-1)
+
+
 def show(axes, images: np.ndarray, extent=None) -> None:
-    """Draws a grid of grey or colour images; other numbers of channels are averaged."""
-    canvas = np.clip(tiled(images), 0, 1)
-    if canvas.shape[-1] != 3:
-        canvas = canvas.mean(axis=-1)
-    axes.imshow(canvas, cmap="gray", vmin=0, vmax=1, extent=extent, interpolation="nearest")
+    """Draws a grid of images."""
+    axes.imshow(canvas(images), cmap="gray", vmin=0, vmax=1, extent=extent, interpolation="nearest")
 
 
 def without_ticks(axes) -> None:

@@ -20,6 +20,7 @@ ADDED: dict[str, Any] = {
     "evaluation.gaps.steps": 500,
     "evaluation.samples.features": "",
     "log.html": False,
+    "log.wandb": False,
     "search.name": "halving",  # any value, as there were no searches
     "search.places": 16,
     "search.beside_random": False,

@@ -1,20 +1,16 @@
-"""What a run shows while it trains: a progress bar and, if chosen, TensorBoard events."""
+"""What a run shows while it trains: a progress bar, or lines in a log."""
 
 import contextlib
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from tqdm import tqdm
 
 from vae_jax.devices.processes import is_first
-from vae_jax.errors import UserError
 
 LINE_SECONDS = 30.0  # between two lines in a log
-# The entries of a row that are not metrics.
-HEAD = ("lane", "seed", "step", "epoch", "split", "pseudo_likelihood")
 
 
 class Follower(NamedTuple):
@@ -107,34 +103,3 @@ def describe(bar: tqdm, rows: list[dict[str, Any]], prefix: str) -> str:
     said = f"validation {prefix}{name} {sum(bounds) / len(bounds):.2f}"
     bar.set_postfix_str(said)
     return said
-
-
-class TensorBoard:
-    """Writes each row of metrics as events, one folder per lane."""
-
-    def __init__(self, folder: Path, first_step: int):
-        try:
-            import tensorboardX
-        except ImportError as error:
-            raise UserError(
-                "log.tensorboard = True needs tensorboardX: pip install -e '.[tensorboard]'"
-            ) from error
-        self._open = lambda lane: tensorboardX.SummaryWriter(
-            str(folder / f"lane_{lane}"), purge_step=first_step + 1
-        )
-        self._writers: dict[int, Any] = {}
-
-    def write(self, rows: list[dict[str, Any]]) -> None:
-        for row in rows:
-            lane = row["lane"]
-            if lane not in self._writers:
-                self._writers[lane] = self._open(lane)
-            for name, value in row.items():
-                if name not in HEAD and value is not None:
-                    pseudo = "pseudo-" if row.get("pseudo_likelihood") else ""
-                    tag = f"{row['split']}/{pseudo}{name}"
-                    self._writers[lane].add_scalar(tag, value, row["step"])
-
-    def close(self) -> None:
-        for writer in self._writers.values():
-            writer.close()

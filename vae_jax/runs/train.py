@@ -32,6 +32,7 @@ from vae_jax.runs.checkpoint import (
 from vae_jax.runs.measure import evaluate_state
 from vae_jax.runs.progress import NOBODY, Follower
 from vae_jax.runs.run import Run, first_state, lane_objective, make_start, on_devices
+from vae_jax.runs.trackers import Shown, Trackers
 from vae_jax.training.loop import Chunk, train_chunks
 from vae_jax.training.step import Metrics, State
 from vae_jax.words import count
@@ -50,6 +51,7 @@ class Pending(NamedTuple):
     diverged_step: Any  # [lanes]
     validation: dict[str, Any] | None  # Terms
     snapshot: State | None
+    shown: Shown | None  # for trackers
 
 
 def train_run(
@@ -59,6 +61,7 @@ def train_run(
     draw: Callable[[Run], object] = lambda run: None,
     follower: Follower = NOBODY,
     ready: Callable[[], object] = lambda: None,
+    trackers: Trackers | None = None,
 ) -> Progress:
     """Trains the run to its end, in a folder that is locked and started.
 
@@ -68,6 +71,7 @@ def train_run(
       draw: called after a validation, at most every DRAW_SECONDS.
       follower: told of the run's progress in place of the terminal.
       ready: called before the first step; waits for what is compiled in the background.
+      trackers: of the run; None: none.
 
     Raises:
       Stopped: SIGTERM or SIGINT was received; the state is saved.
@@ -87,9 +91,13 @@ def train_run(
                 folder.cut_rows(run.workdir, first_step)
             if not follower.is_anyone:
                 introduce(run, first_step, label)
+        trackers = trackers or Trackers(run, run.workdir)
+        trackers.begin(first_step)
         ready()
         clock = began - float(done.wall_seconds)
-        done = train_lanes_to_end(run, checkpoints, state, done, clock, label, draw, follower)
+        done = train_lanes_to_end(
+            run, checkpoints, state, done, clock, label, draw, follower, trackers
+        )
     if is_first():
         folder.write_lanes(run.workdir, lane_rows(run, done, finished=True))
     return done
@@ -144,12 +152,10 @@ def train_lanes_to_end(
     label: str | None,
     draw: Callable[[Run], object],
     follower: Follower,
+    trackers: Trackers,
 ) -> Progress:
     """Dispatches each chunk, then logs and saves the previous one: the device never waits."""
     first_step = int(done.state.step[0])
-    tensorboard = None
-    if run.values["log.tensorboard"] and is_first():
-        tensorboard = progress.TensorBoard(run.workdir / "tensorboard", first_step)
     chunks = train_chunks(
         *on_devices(run), state, first_step=first_step, total_steps=run.total_steps
     )
@@ -180,8 +186,9 @@ def train_lanes_to_end(
         follower.wants_stop()  # raises if another process took the run over meanwhile
         if is_first():
             folder.append_rows(run.workdir, rows)
-        if tensorboard:
-            tensorboard.write(rows)
+        trackers.rows(rows)
+        if pending.shown is not None:
+            trackers.show(pending.step, pending.shown, pending.diverged_step)
         follower.rows(rows)
         bar.update(pending.num_steps)
         last_step = pending.step
@@ -211,10 +218,11 @@ def train_lanes_to_end(
             if chunk is None:
                 break
             state = chunk.state
-            snapshot, validation = None, None
+            snapshot, validation, shown = None, None, None
             if validates(run, chunk):
                 snapshot = state
                 validation = validation_terms(run, state)
+                shown = trackers.shown(state)
             if pending:
                 done = settle(pending, done)
                 due = pending.validation is not None and time.monotonic() > drawn + DRAW_SECONDS
@@ -228,6 +236,7 @@ def train_lanes_to_end(
                 state.diverged_step,
                 validation,
                 snapshot,
+                shown,
             )
         if pending:
             done = settle(pending, done)
@@ -239,8 +248,6 @@ def train_lanes_to_end(
                 save(run, checkpoints, done)
         if checkpoints:
             checkpoints.wait()
-    if tensorboard:
-        tensorboard.close()
     step = int(done.state.step[0])
     if stopping and not is_over(done, run.total_steps, run.patience):
         raise Stopped(f"stopped and saved at step {step} of {run.total_steps}")

@@ -13,6 +13,7 @@ from vae_jax.runs import folder
 from vae_jax.runs.progress import NOBODY, Follower
 from vae_jax.runs.run import Run
 from vae_jax.runs.summary import results
+from vae_jax.runs.trackers import trackers
 from vae_jax.runs.train import lane_rows, train_run
 from vae_jax.sweeps.compilation import Memory, compile_run, out_of_memory, parts_to_fit
 from vae_jax.sweeps.owner import Taken, owned
@@ -134,11 +135,14 @@ def train_program(
         (at / ERROR).unlink(missing_ok=True)
         folder.start(at, lane_rows(run, None), run.data.identity)
         began_to_train()
-        with owned(at) as wants_stop:
-            follower = Follower(wants_stop, tell or NOBODY.tell, is_anyone=tell is not None)
-            done = train_run(run, began, label=program.name, follower=follower)
-            wants_stop()
-        folder.write_json(at / folder.RESULTS, results(run, done))
+        with trackers(run, sweep.workdir) as told:
+            with owned(at) as wants_stop:
+                follower = Follower(wants_stop, tell or NOBODY.tell, is_anyone=tell is not None)
+                done = train_run(run, began, label=program.name, follower=follower, trackers=told)
+                wants_stop()
+            found = results(run, done)
+            folder.write_json(at / folder.RESULTS, found)
+            told.results(found["lanes"])
     except (UserError, Stopped, Taken, OSError):
         raise
     except Exception as error:

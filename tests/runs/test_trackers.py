@@ -1,0 +1,197 @@
+"""TensorBoard and wandb hold what the run folder holds, and never cost a run."""
+
+import json
+import struct
+
+import numpy as np
+import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
+from wandb.proto.wandb_internal_pb2 import Record
+
+from tests.conftest import values_of
+from vae_jax import cli
+from vae_jax.commands import train
+from vae_jax.config.schema import nest
+from vae_jax.errors import UserError
+from vae_jax.runs import folder, trackers
+
+WHOLE, LAST = 1, 4  # kinds of parts of a record in wandb's file
+BLOCK = 32_768
+
+
+@pytest.fixture(autouse=True)
+def offline(monkeypatch):
+    monkeypatch.setenv("WANDB_MODE", "offline")
+
+
+def run(npz, workdir, **changes):
+    train.train(nest(values_of(npz, **changes)), workdir)
+    return workdir
+
+
+def rows_of(workdir, lane, split):
+    rows = folder.read_rows(workdir)
+    return [row for row in rows if (row["lane"], row["split"]) == (lane, split)]
+
+
+def events(workdir, lane):
+    at = workdir / "tensorboard" / f"lane_{lane}"
+    found = EventAccumulator(str(at), {"histograms": 0, "images": 0, "scalars": 0})
+    found.Reload()
+    return found
+
+
+def records(path):
+    """The records of a run of wandb: LevelDB's log format, after a header of seven bytes."""
+    content, at, parts = path.read_bytes(), 7, b""
+    while at + 7 <= len(content):
+        if BLOCK - at % BLOCK < 7:
+            at += BLOCK - at % BLOCK
+            continue
+        _, length, kind = struct.unpack("<IHB", content[at : at + 7])
+        parts += content[at + 7 : at + 7 + length]
+        at += 7 + length
+        if kind in (WHOLE, LAST):
+            yield Record.FromString(parts)
+            parts = b""
+
+
+def wandb_runs(workdir):
+    """The runs in a folder: {lane: (run, {step: history}, summary)}."""
+    found = {}
+    for path in sorted(workdir.rglob("offline-run-*/*.wandb")):
+        own, history, summary = None, {}, {}
+        for record in records(path):
+            if record.HasField("run"):
+                own = record.run
+            for item in record.history.item:
+                step = history.setdefault(record.history.step.num, {})
+                step["/".join(item.nested_key) or item.key] = json.loads(item.value_json)
+            for item in record.summary.update:
+                if not item.nested_key:
+                    summary[item.key] = json.loads(item.value_json)
+        config = {item.key: json.loads(item.value_json) for item in own.config.update}
+        found[config["lane"]] = (own, config, history, summary)
+    return found
+
+
+def test_tensorboard_holds_rows_images_codes_results_and_hyperparameters(tiny_npz, tmp_path):
+    workdir = run(tiny_npz, tmp_path / "run", log__tensorboard=True, objective__beta=2.0)
+    results = folder.read_results(workdir)["lanes"]
+    for lane, seed in enumerate((4, 9)):
+        there = events(workdir, lane)
+        for split in ("train", "validation"):
+            wanted = [(row["step"], row["elbo"]) for row in rows_of(workdir, lane, split)]
+            found = [(event.step, event.value) for event in there.Scalars(f"{split}/elbo")]
+            assert np.allclose(found, wanted, rtol=1e-6)
+        (tested,) = there.Scalars("test/elbo")
+        assert tested.value == pytest.approx(results[lane]["elbo"])
+        assert [image.step for image in there.Images("reconstructions")] == [12, 24, 36]
+        image = there.Images("samples")[-1]
+        assert (image.height, image.width) == (2 * 7 - 1, 8 * 7 - 1)
+        for unit in range(3):
+            codes = there.Histograms(f"posterior_mean/unit_{unit}")
+            assert [event.step for event in codes] == [12, 24, 36]
+            assert codes[-1].histogram_value.num == 50
+        content = there.SummaryMetadata("_hparams_/session_start_info").plugin_data.content
+        hparams = HParamsPluginData.FromString(content).session_start_info.hparams
+        assert hparams["seed"].number_value == seed
+        assert hparams["objective.beta"].number_value == 2
+        assert hparams["model.decoder.widths"].string_value == "(8,)"
+
+
+def test_wandb_holds_rows_images_codes_results_and_config(tiny_npz, tmp_path):
+    workdir = run(tiny_npz, tmp_path / "mine", log__wandb=True)
+    results = folder.read_results(workdir)["lanes"]
+    runs = wandb_runs(workdir)
+    assert sorted(runs) == [0, 1]
+    for lane, (own, config, history, summary) in runs.items():
+        assert (own.run_group, own.display_name) == ("mine", f"mine/lane_{lane}")
+        assert (config["seed"], config["model"]["latent_size"]) == ((4, 9)[lane], 3)
+        for split in ("train", "validation"):
+            for row in rows_of(workdir, lane, split):
+                assert history[row["step"]][f"{split}/elbo"] == row["elbo"]
+        assert history[36]["posterior_mean/unit_2/_type"] == "histogram"
+        assert summary["test/elbo"] == results[lane]["elbo"]
+        picture = workdir / "wandb" / "latest-run" / "files" / history[36]["samples/path"]
+        assert lane == 0 or picture.exists()
+
+
+def test_trackers_change_no_number(tiny_npz, tmp_path):
+    plain = run(tiny_npz, tmp_path / "plain")
+    told = run(tiny_npz, tmp_path / "told", log__tensorboard=True)
+    assert (plain / "metrics.jsonl").read_bytes() == (told / "metrics.jsonl").read_bytes()
+
+
+def test_a_longer_run_goes_on_in_the_same_trackers(tiny_npz, tmp_path):
+    both = {"log__tensorboard": True, "log__wandb": True, "training__seeds": (4,)}
+    workdir = run(tiny_npz, tmp_path / "run", training__num_epochs=1, **both)
+    first = wandb_runs(workdir)[0][0].run_id
+    run(tiny_npz, workdir, training__num_epochs=2, **both)
+    steps = [event.step for event in events(workdir, 0).Scalars("validation/elbo")]
+    assert steps == [12, 24]
+    own, _, history, _ = wandb_runs(workdir)[0]
+    assert own.run_id == first
+    assert 24 in history
+    assert 12 not in history
+
+
+def test_lanes_of_a_sweep_are_runs_in_one_group(tiny_npz, tmp_path):
+    """Their latent sizes share a program: padded units are not shown."""
+    values = values_of(tiny_npz, log__wandb=True, log__tensorboard=True, training__num_epochs=1)
+    (tmp_path / "config.py").write_text(
+        "from ml_collections import ConfigDict\n"
+        f"def get_config():\n    return ConfigDict({nest(values)!r})\n"
+        "def sweep(hyper):\n    return hyper.sweep('model.latent_size', [2, 3])\n"
+    )
+    workdir = tmp_path / "sizes"
+    assert cli.main(["sweep", f"--config={tmp_path}/config.py", f"--workdir={workdir}"]) == 0
+    runs = wandb_runs(workdir)
+    assert sorted(runs) == [0, 1, 2, 3]
+    assert {own.run_group for own, *_ in runs.values()} == {"sizes"}
+    for lane, (_, config, history, _) in runs.items():
+        size = config["model"]["latent_size"]
+        assert size == (2, 2, 3, 3)[lane]
+        units = {name.split("/")[1] for name in history[12] if name.startswith("posterior_mean")}
+        assert len(units) == size
+    (events_of_lane,) = workdir.rglob("tensorboard/lane_2")
+    assert events_of_lane.parents[1].name == next((workdir / "programs").iterdir()).name
+
+
+def test_colour_images_of_a_conditional_model(tmp_path):
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (120, 5, 4, 3), dtype=np.uint8)
+    path = tmp_path / "colour.npz"
+    labels = rng.integers(0, 3, 120)
+    np.savez(path, train_images=images, train_labels=labels, test_images=images[:20],
+             test_labels=labels[:20])  # fmt: skip
+    workdir = run(
+        path, tmp_path / "run", log__tensorboard=True, model__conditional=True,
+        dataset__binarization="none", model__likelihood="discretized_logistic",
+        dataset__validation_size=5, training__num_epochs=1,
+    )  # fmt: skip
+    image = events(workdir, 0).Images("reconstructions")[-1]
+    assert (image.height, image.width) == (2 * 6 - 1, 5 * 5 - 1)  # five images, in one row
+
+
+def test_a_tracker_that_fails_is_left_out_with_a_line(tiny_npz, tmp_path, monkeypatch, capsys):
+    def fail(*_):
+        raise OSError("no space")
+
+    monkeypatch.setattr(trackers.TensorBoard, "numbers", fail)
+    workdir = run(tiny_npz, tmp_path / "run", log__tensorboard=True)
+    said = capsys.readouterr().err
+    assert said == "vae-jax: TensorBoard failed, and is left out: no space\n"
+    assert folder.is_finished(workdir)
+
+
+def test_without_a_login_one_line_says_what_to_do(tiny_npz, tmp_path, monkeypatch):
+    import wandb
+
+    def init(**_):
+        raise wandb.errors.UsageError("No API key configured.")
+
+    monkeypatch.setattr(wandb, "init", init)
+    with pytest.raises(UserError, match=r"No API key.*wandb login.*WANDB_MODE=offline"):
+        run(tiny_npz, tmp_path / "run", log__wandb=True)

@@ -1,0 +1,305 @@
+"""Experiment trackers: TensorBoard and Weights & Biases, a run of theirs for each lane."""
+
+import contextlib
+import os
+import secrets
+import sys
+from collections.abc import Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from vae_jax.config.schema import KEYS, nest
+from vae_jax.data.binarization import scale
+from vae_jax.devices.lanes import Layout, map_lanes, replicate, shard_lanes
+from vae_jax.devices.processes import is_first
+from vae_jax.errors import UserError
+from vae_jax.figures.images import canvas
+from vae_jax.keys import Values
+from vae_jax.models import ModelSpec, make_model
+from vae_jax.models.model import Variables, generate, posterior_mean, reconstruct
+from vae_jax.runs.folder import write_text
+from vae_jax.runs.measure import subject_of
+from vae_jax.runs.run import Lane, Run, evaluation_labels
+from vae_jax.runs.summary import COLUMNS
+from vae_jax.training.step import State
+
+PER_ROW, PICTURES, CODES = 8, 16, 1_000  # of validation: images drawn, images encoded
+# The entries of a row of metrics.jsonl that are no metrics.
+HEAD = ("lane", "seed", "step", "epoch", "split", "pseudo_likelihood")
+
+
+class Shown(NamedTuple):
+    """What a tracker shows of all lanes besides numbers."""
+
+    inputs: Any  # [lanes, n, d]
+    reconstructions: Any
+    samples: Any
+    codes: Any  # [lanes, n, l], posterior means
+
+
+@partial(jax.jit, static_argnums=0)
+def shown_of_lanes(
+    layout: Layout, spec: ModelSpec, variables: Variables, keys, images, label_b, label_n
+) -> Shown:
+    """Some validation images, their reconstructions, samples of p(x), and codes.
+
+    The same images and the same noise at every call.
+    """
+
+    def lane(spec, variables, key, images, label_b, label_n):
+        model, x_bd = make_model(spec), scale(images)
+        few, few_labels = x_bd[:PICTURES], None if label_b is None else label_b[:PICTURES]
+        return Shown(
+            few,
+            reconstruct(model, variables, few, few_labels),
+            generate(model, variables, key, PICTURES, label_n),
+            posterior_mean(model, variables, x_bd, label_b),
+        )
+
+    return map_lanes(layout, lane, (spec, variables, keys), (images, label_b, label_n))
+
+
+class TensorBoard:
+    """Event files, a folder for each lane."""
+
+    extra, package = "tensorboard", "tensorboardX"
+
+    def __init__(self, run: Run, group: Path, first_step: int):
+        from tensorboardX import SummaryWriter
+        from tensorboardX.summary import hparams
+
+        self.writers = {}
+        for lane in run.lanes:
+            at = run.workdir / "tensorboard" / f"lane_{lane.number}"
+            writer = SummaryWriter(str(at), purge_step=first_step + 1)
+            numbers = {
+                name: value if isinstance(value, bool | int | float) else str(value)
+                for name, value in hyperparameters(lane).items()
+            }
+            tests = dict.fromkeys(named({"bound": 0, "elbo": 0}, "test", run), 0)
+            for summary in hparams(numbers, tests):
+                writer.file_writer.add_summary(summary)
+            self.writers[lane.number] = writer
+
+    def numbers(self, lane: int, step: int, numbers: dict[str, float]) -> None:
+        for name, value in numbers.items():
+            self.writers[lane].add_scalar(name, value, step)
+
+    def pictures(self, lane: int, step: int, pictures: dict[str, np.ndarray]) -> None:
+        for name, picture in pictures.items():
+            self.writers[lane].add_image(name, picture, step, dataformats="HWC")
+
+    def histograms(self, lane: int, step: int, values: dict[str, np.ndarray]) -> None:
+        for name, own in values.items():
+            self.writers[lane].add_histogram(name, own, step)
+
+    def results(self, lane: int, step: int, results: dict[str, float]) -> None:
+        self.numbers(lane, step, results)
+
+    def close(self) -> None:
+        for writer in self.writers.values():
+            writer.close()
+
+
+class WandB:
+    """Runs of Weights & Biases, in a group named after the run folder.
+
+    Its own environment variables apply: WANDB_MODE=offline, WANDB_PROJECT, WANDB_ENTITY.
+    """
+
+    extra, package = "wandb", "wandb"
+
+    def __init__(self, run: Run, group: Path, first_step: int):
+        import wandb
+
+        self.wandb, self.runs = wandb, {}
+        token = run_token(run.workdir)
+        try:
+            for lane in run.lanes:
+                self.runs[lane.number] = wandb.init(
+                    project=os.environ.get("WANDB_PROJECT", "vae_jax"),
+                    group=group.resolve().name,
+                    name=f"{group.resolve().name}/lane_{lane.number}",
+                    id=f"{token}-{lane.number}",
+                    resume="allow",
+                    reinit="create_new",
+                    dir=run.workdir,
+                    config=nest(lane.values) | {"lane": lane.number, "seed": lane.seed},
+                    settings=wandb.Settings(silent=True, console="off"),
+                )
+        except Exception as error:  # no login, no network, ...
+            self.close()
+            reason = " ".join(str(error).split()) or type(error).__name__
+            raise UserError(
+                f"log.wandb = True, and wandb could not begin ({reason}); log in by `wandb login`, "
+                "or set the environment variable WANDB_MODE=offline"
+            ) from error
+        first = self.runs[run.lanes[0].number]
+        if not first.offline:
+            print(f"wandb: {first.url}", flush=True)
+
+    def numbers(self, lane: int, step: int, numbers: dict[str, Any]) -> None:
+        self.runs[lane].log(numbers, step=step)
+
+    def pictures(self, lane: int, step: int, pictures: dict[str, np.ndarray]) -> None:
+        self.numbers(lane, step, {n: self.wandb.Image(own) for n, own in pictures.items()})
+
+    def histograms(self, lane: int, step: int, values: dict[str, np.ndarray]) -> None:
+        self.numbers(
+            lane, step, {n: self.wandb.Histogram(own.tolist()) for n, own in values.items()}
+        )
+
+    def results(self, lane: int, step: int, results: dict[str, float]) -> None:
+        self.runs[lane].summary.update(results)
+
+    def close(self) -> None:
+        for run in self.runs.values():
+            run.finish()
+
+
+TRACKERS: dict[str, Any] = {"log.tensorboard": TensorBoard, "log.wandb": WandB}
+
+
+def run_token(workdir: Path) -> str:
+    """What the ids of the folder's runs begin with: the same when it is resumed."""
+    path = workdir / "wandb" / "token"
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_text(path, secrets.token_hex(4))
+    return path.read_text()
+
+
+def hyperparameters(lane: Lane) -> Values:
+    """The lane's seed, what is swept, and how its config differs from the default."""
+    different = {
+        name: value
+        for name, value in lane.values.items()
+        if value != KEYS[name].default and not name.startswith(("log.", "training.seeds"))
+    }
+    return different | lane.setting | {"seed": lane.seed}
+
+
+def refuse_missing(values: Values) -> None:
+    """Raises UserError if the package of a chosen tracker is missing."""
+    for key, tracker in TRACKERS.items():
+        if values[key]:
+            try:
+                __import__(tracker.package)
+            except ImportError as error:
+                raise UserError(
+                    f"{key} = True needs {tracker.package}: pip install -e '.[{tracker.extra}]'"
+                ) from error
+
+
+class Trackers:
+    """The chosen trackers of a run. One that fails later than at its start is dropped, with a line.
+
+    Only the first process has any.
+    """
+
+    def __init__(self, run: Run, group: Path):
+        self.run, self.group = run, group
+        self.chosen = [tracker for key, tracker in TRACKERS.items() if run.values[key]]
+        self.open: list[Any] = []
+
+    def begin(self, first_step: int) -> None:
+        """Opens them; steps after `first_step` are taken anew.
+
+        Raises:
+          UserError: wandb can't begin, as without a login.
+        """
+        if is_first():
+            for tracker in self.chosen:
+                self.open.append(tracker(self.run, self.group, first_step))
+
+    def shown(self, state: State) -> Shown | None:
+        """What is shown of a state, dispatched to the devices; None: there is no tracker."""
+        if not self.chosen:
+            return None
+        run, split = self.run, self.run.data.validation
+        labels = evaluation_labels(run, split)
+        classes = None
+        if labels is not None:
+            labels = labels[:CODES]
+            classes = np.arange(PICTURES, dtype=np.int32) % max(run.data.num_classes, 1)
+        spec, keys = shard_lanes(run.layout, (run.spec.model, run.keys.evaluation))
+        shared = replicate(run.layout, (split.images[:CODES], labels, classes))
+        return shown_of_lanes(run.layout, spec, state.variables, keys, *shared)
+
+    def rows(self, rows: Sequence[dict[str, Any]]) -> None:
+        """Gives them rows of metrics.jsonl."""
+        for row in rows:
+            own = named(row, row["split"], self.run)
+            self._each("numbers", row["lane"], row["step"], own)
+
+    def show(self, step: int, shown: Shown, diverged_step: np.ndarray) -> None:
+        """Gives them images and codes, of the lanes that have not diverged."""
+        sizes = subject_of(self.run).latent_sizes
+        for i, lane in enumerate(self.run.lanes):
+            if diverged_step[i] >= 0:
+                continue
+            pairs = np.stack([self._rows(shown.inputs[i]), self._rows(shown.reconstructions[i])], 1)
+            pictures = {
+                "reconstructions": picture(pairs.reshape(-1, *pairs.shape[2:])),
+                "samples": picture(self._rows(shown.samples[i])),
+            }
+            codes = shown.codes[i][:, : sizes[i] or None]
+            units = {f"posterior_mean/unit_{j}": codes[:, j] for j in range(codes.shape[1])}
+            self._each("pictures", lane.number, step, pictures)
+            self._each("histograms", lane.number, step, units)
+
+    def results(self, lanes: Sequence[dict[str, Any]]) -> None:
+        """Gives them the lanes of results.json."""
+        for row in lanes:
+            own = named({n: row[n] for n in COLUMNS if n in row}, "test", self.run)
+            self._each("results", row["lane"], row["best_step"], own)
+
+    def _rows(self, x_nd: np.ndarray) -> np.ndarray:
+        """Images in rows [rows, columns, height, width, channels]; the last may be left out."""
+        columns = min(PER_ROW, len(x_nd))
+        n = len(x_nd) // columns * columns
+        return x_nd[:n].reshape(-1, columns, *self.run.data.image_shape)
+
+    def _each(self, method: str, *arguments: Any) -> None:
+        for tracker in list(self.open):
+            try:
+                getattr(tracker, method)(*arguments)
+            except Exception as error:
+                reason = " ".join(str(error).split()) or type(error).__name__
+                name = type(tracker).__name__
+                print(f"vae-jax: {name} failed, and is left out: {reason}", file=sys.stderr)
+                self.open.remove(tracker)
+
+    def close(self) -> None:
+        self._each("close")
+
+
+@contextlib.contextmanager
+def trackers(run: Run, group: Path | None = None) -> Iterator[Trackers]:
+    """The trackers of a run, closed at the end; `group`: the folder of its sweep."""
+    found = Trackers(run, group or run.workdir)
+    try:
+        yield found
+    finally:
+        found.close()
+
+
+def named(row: dict[str, Any], split: str, run: Run) -> dict[str, float]:
+    """The numbers of a row, by the names that trackers show."""
+    prefix = f"{split}/pseudo-" if run.pseudo else f"{split}/"
+    return {
+        prefix + name: value
+        for name, value in row.items()
+        if name not in HEAD and value is not None
+    }
+
+
+def picture(images: np.ndarray) -> np.ndarray:
+    """Images [rows, columns, height, width, channels] as one, [height, width, 3], uint8."""
+    own = canvas(images)
+    own = np.repeat(own[..., None], 3, axis=-1) if own.ndim == 2 else own
+    return np.asarray(255 * own).round().astype(np.uint8)
