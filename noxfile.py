@@ -56,6 +56,13 @@ def commands(session: nox.Session) -> None:
     session.run("bash", "-c", f"set -e; {train_command()}; {' '.join(SMOKE)}", external=True)
 
 
+@nox.session(python="3.13")
+def docs(session: nox.Session) -> None:
+    """The documentation site, with warnings as errors; runs the tutorial."""
+    session.install("-e", ".[docs]")
+    session.run("sphinx-build", "-W", "--keep-going", "-E", "-q", "docs", "build/docs")
+
+
 @nox.session(python="3.11")
 def oldest(session: nox.Session) -> None:
     """The oldest jax, and all else, that setup.cfg allows: the smoke run and some of the tests."""
