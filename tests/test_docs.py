@@ -21,6 +21,7 @@ import pytest
 from PIL import Image
 
 from tests.config.test_adopt import forget
+from tests.config.test_own_parts import PARTS
 from tests.conftest import values_of, write_tiny_npz
 from vae_jax import cli
 from vae_jax.commands import evaluate, search, sweep, train
@@ -83,6 +84,8 @@ def folder_of_a_reader(tmp_path_factory):
     (at / "configs").symlink_to(ROOT / "configs")
     write_tiny_npz(at / "mine.npz")
     (at / "mine.py").write_text(blocks(ROOT / "docs" / "extending.md", ("python",))[0])
+    for name, (code, _) in PARTS.items():
+        (at / f"{name}.py").write_text(code)
     (at / "pictures").mkdir()
     for name in "abcd":
         image = Image.fromarray(np.full((40, 50), ord(name), np.uint8))

@@ -98,7 +98,8 @@ def parse(
     with_own_keys(config, overrides)
     values = flags.FlagValues()
     # Of a key that is given twice the last counts; absl would join the members of two tuples.
-    argv = ["vae-jax", *{overridden(override): override for override in overrides}.values()]
+    last = {overridden(override): override for override in overrides}
+    argv = ["vae-jax", *map(with_quotes, last.values())]
     try:
         config_flags.DEFINE_config_dict("config", config, flag_values=values, sys_argv=argv)
         values(argv)
@@ -122,6 +123,14 @@ def with_own_keys(config: ConfigDict, overrides: list[str]) -> None:
     missing = {key: value for key, value in OWN_KEYS.items() if key not in flatten(config)}
     with config.unlocked():
         config.update(nest(missing))
+
+
+def with_quotes(override: str) -> str:
+    """An override that lists members of one's own, such as nll,mine:error, with quoted names."""
+    flag, _, value = override.partition("=")
+    if ":" not in value or not re.fullmatch(r"[\w.:]+(,[\w.:]+)+", value):
+        return override
+    return f"{flag}={','.join(map(repr, value.split(',')))}"
 
 
 def set_seeds(config: ConfigDict, own: flags.FlagValues, overrides: list[str]) -> None:

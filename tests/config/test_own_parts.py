@@ -1,0 +1,76 @@
+"""The examples of docs/own_parts.md, as they are printed: each is trained, on small images."""
+
+import re
+import shlex
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.config.test_adopt import forget
+from tests.conftest import values_of, write_tiny_npz
+from vae_jax import cli
+from vae_jax.config.schema import nest
+from vae_jax.runs import folder
+
+SLOW = pytest.mark.slow
+PAGE = (Path(__file__).parents[2] / "docs" / "own_parts.md").read_text()
+PARTS = {
+    name: (code, command)
+    for name, code, command in re.findall(
+        r"^`(\w+)\.py`.*?^```python\n(.*?)^```\n\n```\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL
+    )
+}
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    """A folder with the modules, and with runs/mnist, a run whose config is a small one."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path, str(tmp_path)])
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    for name, (code, _) in PARTS.items():
+        Path(f"{name}.py").write_text(code)
+    values = nest(values_of(write_tiny_npz(tmp_path / "tiny.npz"), training__num_epochs=2))
+    Path("small.py").write_text(
+        "from ml_collections import ConfigDict\n\n\n"
+        f"def get_config():\n    return ConfigDict({values!r})\n"
+    )
+    forget()
+    yield tmp_path
+    forget()
+    for name in PARTS:
+        sys.modules.pop(name, None)
+
+
+def test_each_kind_has_an_example_of_at_most_thirty_lines():
+    assert set(PARTS) == {
+        "waves", "laplace", "one_scale", "jackknife", "sparse", "errors", "lion"
+    }  # fmt: skip
+    for code, _ in PARTS.values():
+        definitions = code.split("\n\n\n", 1)[1]
+        assert len(definitions.splitlines()) <= 35
+
+
+@pytest.mark.parametrize(
+    "name", [name if name == "errors" else pytest.param(name, marks=SLOW) for name in PARTS]
+)
+def test_an_example_is_trained_as_printed(place, name):
+    command = shlex.split(PARTS[name][1].replace("\\\n", " "))[1:]
+    if name == "errors":
+        assert cli.main(["train", "--config=small.py", "--workdir=runs/mnist"]) == 0
+        command.append("--config.evaluation.num_importance_samples=10")
+    command = [part.replace("configs/smoke.py", "small.py") for part in command]
+    assert cli.main(command) == 0
+    workdir = Path(next(part for part in command if part.startswith("--workdir=")).split("=")[1])
+    results = folder.read_results(workdir)
+    assert np.isfinite([lane["elbo"] for lane in results["lanes"]]).all()
+    losses = [
+        row["loss"]
+        for row in folder.read_rows(workdir)
+        if (row["split"], row["lane"]) == ("validation", 0)
+    ]
+    assert losses[-1] < losses[0]
+    if name == "errors":
+        assert 0 < results["mean"]["squared_error"] < 1
