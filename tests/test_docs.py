@@ -25,7 +25,6 @@ from tests.config.test_own_parts import PARTS
 from tests.conftest import values_of, write_tiny_npz
 from vae_jax import cli
 from vae_jax.commands import evaluate, search, sweep, train
-from vae_jax.config import adopt
 from vae_jax.config.check import check
 from vae_jax.config.listing import families
 from vae_jax.config.schema import KEYS, SOURCE_KEYS, nest
@@ -114,8 +113,7 @@ def place(folder_of_a_reader, monkeypatch):
         monkeypatch.setattr(export, name, lambda *_: export.Table("", [], [], [], []))
     monkeypatch.setattr(cli, "jax_started", lambda *_: contextlib.nullcontext())
     yield
-    if adopt.OWN_KEYS:
-        forget()
+    forget()
 
 
 def vae_jax(arguments: list[str]) -> int:

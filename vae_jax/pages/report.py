@@ -19,7 +19,7 @@ from vae_jax.reports.sweep_report import best_lanes, in_order, setting_of
 from vae_jax.reports.table import kept, remarks
 from vae_jax.runs import folder
 from vae_jax.runs.schemas import Environment, read_json
-from vae_jax.runs.summary import COLUMNS, summary
+from vae_jax.runs.summary import all_columns, summary
 from vae_jax.sweeps.plan import PROGRAMS, is_sweep
 from vae_jax.sweeps.records import ERROR, pooled
 
@@ -167,7 +167,7 @@ def chart_list(
     keys = [key for key in swept if len({repr(lane[key]) for lane in healthy}) > 1]
     metrics = [
         name
-        for name in COLUMNS
+        for name in all_columns()
         if healthy and all(isinstance(lane.get(name), (int, float)) for lane in healthy)
     ]
     if not metrics:
@@ -288,7 +288,7 @@ def sheets(workdir: Path, found: dict[str, Any] | None, swept: list[str]) -> lis
         cells = [cell(group.labels[key]) for key in table.keys]
         cells.append(cell(of["lanes_in_mean"]))
         for name in table.names:
-            cells.append(number(of["mean"][name], COLUMNS[name].digits, of["se"][name]))
+            cells.append(number(of["mean"][name], all_columns()[name].digits, of["se"][name]))
         rows.append(cells)
     elbos = [of["mean"]["bound"] for of in means]
     known = [i for i, value in enumerate(elbos) if value is not None]
@@ -300,7 +300,7 @@ def sheets(workdir: Path, found: dict[str, Any] | None, swept: list[str]) -> lis
         [cell(lane["lane"]), cell(lane["seed"]), *(cell(plain(lane[key])) for key in swept),
          cell(lane["status"]), cell(lane["best_epoch"]),
          number(lane["validation_bound"], 2),
-         *(number(lane.get(name), COLUMNS[name].digits) for name in table.names)]
+         *(number(lane.get(name), all_columns()[name].digits) for name in table.names)]
         for lane in found["lanes"]
     ]  # fmt: skip
     head = ["lane", "seed", *swept, "status", "best epoch", "validation", *table.headings]

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from vae_jax.runs import folder
-from vae_jax.runs.summary import ALWAYS, COLUMNS
+from vae_jax.runs.summary import ALWAYS, all_columns
 from vae_jax.words import count
 
 WIDTH = 84  # characters of a table's columns, without those that identify the lane
@@ -13,11 +13,11 @@ TRUSTED = 0.01  # the greatest accepted fraction of images with one dominating s
 
 
 def shown_metrics(lanes: list[dict[str, Any]]) -> list[str]:
-    """The COLUMNS that have values, without the bound if it is the ELBO itself."""
+    """The columns that have values, without the bound if it is the ELBO itself."""
     there = [
         name
-        for name in COLUMNS
-        if COLUMNS[name] in ALWAYS or any(lane.get(name) is not None for lane in lanes)
+        for name in all_columns()
+        if all_columns()[name] in ALWAYS or any(lane.get(name) is not None for lane in lanes)
     ]
     if all(lane["bound"] == lane["elbo"] for lane in lanes):
         there.remove("bound")
@@ -38,10 +38,10 @@ def kept(results: dict[str, Any]) -> str:
 def images_of(lanes: list[dict[str, Any]]) -> dict[str, int]:
     """{metric: the number of images}, of those that take fewer than the test set."""
     return {
-        name: lane[f"{COLUMNS[name].images}"]
+        name: lane[f"{all_columns()[name].images}"]
         for lane in lanes
-        for name in COLUMNS
-        if COLUMNS[name].images and lane.get(COLUMNS[name].images) is not None
+        for name in all_columns()
+        if all_columns()[name].images and lane.get(all_columns()[name].images) is not None
     }
 
 
@@ -53,12 +53,14 @@ def column(name: str, pseudo: str, results: dict[str, Any]) -> str:
     images = images_of(results.get("lanes", []))
     if name in images:
         shown += f"({images[name]:.0f})"
-    return f"{pseudo}{shown}" if COLUMNS[name].of_likelihood else shown
+    return f"{pseudo}{shown}" if all_columns()[name].of_likelihood else shown
 
 
 def cells(numbers: dict[str, float | None], names: list[str]) -> list[str]:
     """The printed values of these metrics."""
-    return ["-" if (v := numbers.get(n)) is None else f"{v:.{COLUMNS[n].digits}f}" for n in names]
+    return [
+        "-" if (v := numbers.get(n)) is None else f"{v:.{all_columns()[n].digits}f}" for n in names
+    ]
 
 
 def blocks(names: list[str], narrowest: int = 8) -> list[list[str]]:

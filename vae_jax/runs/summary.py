@@ -30,11 +30,13 @@ ALWAYS = (
     Column("kl"),
     Column("bits_per_dim", 4, of_likelihood=True),
 )
-COLUMNS = {
-    column.name: column
-    for columns in (ALWAYS, *(m.columns for m in METRICS.values()), (Column("accuracy", 4),))
-    for column in columns
-}
+
+
+def all_columns() -> dict[str, Column]:
+    """The columns of all metrics, those of one's own included: {name: column}."""
+    of_metrics = (metric.columns for metric in METRICS.values())
+    everything = (ALWAYS, *of_metrics, (Column("accuracy", 4),))
+    return {column.name: column for some in everything for column in some}
 
 
 def results(run: Run, done: Progress) -> dict[str, Any]:
@@ -137,11 +139,11 @@ def bits_per_dim(run: Run, bound_n: np.ndarray) -> float | None:
 def summary(lanes: list[dict[str, Any]]) -> dict[str, Any]:
     """Mean and standard error over the lanes that have not diverged."""
     healthy = [lane for lane in lanes if lane["status"] != "diverged"]
-    columns = {name: np.array([lane.get(name) for lane in healthy], float) for name in COLUMNS}
+    values = {name: np.array([lane.get(name) for lane in healthy], float) for name in all_columns()}
     return {
         "lanes_in_mean": len(healthy),
-        "mean": {n: or_none(c.mean()) if len(c) else None for n, c in columns.items()},
-        "se": {n: or_none(standard_error(c)) for n, c in columns.items()},
+        "mean": {n: or_none(c.mean()) if len(c) else None for n, c in values.items()},
+        "se": {n: or_none(standard_error(c)) for n, c in values.items()},
     }
 
 

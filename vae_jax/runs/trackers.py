@@ -24,7 +24,7 @@ from vae_jax.models.model import Variables, generate, posterior_mean, reconstruc
 from vae_jax.runs.folder import write_text
 from vae_jax.runs.measure import subject_of
 from vae_jax.runs.run import Lane, Run, evaluation_labels
-from vae_jax.runs.summary import COLUMNS
+from vae_jax.runs.summary import all_columns
 from vae_jax.training.step import State
 
 PER_ROW, PICTURES, CODES = 8, 16, 1_000  # of validation: images drawn, images encoded
@@ -255,7 +255,7 @@ class Trackers:
     def results(self, lanes: Sequence[dict[str, Any]]) -> None:
         """Gives them the lanes of results.json."""
         for row in lanes:
-            own = named({n: row[n] for n in COLUMNS if n in row}, "test", self.run)
+            own = named({n: row[n] for n in all_columns() if n in row}, "test", self.run)
             self._each("results", row["lane"], row["best_step"], own)
 
     def _rows(self, x_nd: np.ndarray) -> np.ndarray:
