@@ -8,7 +8,9 @@ Each session has a fresh virtual environment. A Python that this machine does no
 with a line that says so.
 """
 
+import os
 import re
+import shutil
 from pathlib import Path
 
 import nox
@@ -61,6 +63,16 @@ def docs(session: nox.Session) -> None:
     """The documentation site, with warnings as errors; runs the tutorial."""
     session.install("-e", ".[docs]")
     session.run("sphinx-build", "-W", "--keep-going", "-E", "-q", "docs", "build/docs")
+
+
+@nox.session(python="3.13")
+def pages(session: nox.Session) -> None:
+    """The report page and the explorer in Chromium; without it, and without apt, they are skipped."""
+    if shutil.which("chromium") is None and shutil.which("apt-get") and os.geteuid() == 0:
+        install = "apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium"
+        session.run("bash", "-c", install, external=True, silent=True, success_codes=range(256))
+    session.install("-e", ".[test,browser]")
+    session.run("pytest", "-m", "slow", "tests/pages/test_browser.py")
 
 
 @nox.session(python="3.11")

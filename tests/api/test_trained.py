@@ -72,6 +72,13 @@ def test_images_go_in_and_come_out_in_one_shape(run, images):
     assert run.generate(3).shape == (3, 6, 6)
     np.testing.assert_array_equal(run.generate(3, seed=5), run.generate(3, seed=5))
     assert (run.generate(3, seed=5) != run.generate(3, seed=6)).any()
+    np.testing.assert_allclose(run.generate(3, temperature=1), run.generate(3), atol=1e-6)
+    cold = run.generate(3, temperature=0)
+    np.testing.assert_allclose(
+        cold, np.stack([run.decode(np.zeros(run.latent_size))] * 3), atol=1e-6
+    )
+    with pytest.raises(UserError, match="temperature should be a number, or 1 number"):
+        run.generate(3, temperature=(1, 2))
     assert run.decode(codes).shape == (50, 6, 6)
     assert run.decode(codes[0]).shape == (6, 6)
     assert run.interpolate(x[0], x[1], steps=4).shape == (4, 6, 6)

@@ -43,7 +43,9 @@ def folders(tmp_path_factory):
 @pytest.fixture(scope="module")
 def browser():
     with playwright.sync_playwright() as driver:
-        chromium = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        chromium = driver.chromium.launch(
+            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-dev-shm-usage"]
+        )
         yield chromium
         chromium.close()
 
@@ -88,6 +90,47 @@ def test_the_report_opens_from_disk_and_works(folders, browser, scheme):
     assert page.evaluate("document.documentElement.scrollWidth") <= max(width, 400)
 
 
+def tooltips_of(page, figure):
+    """What the tooltips of a chart show, as HTML; the mouse moves over parts of it."""
+    figure.scroll_into_view_if_needed()
+    box, tip, found = figure.bounding_box(), page.locator(".bk-Tooltip:visible"), ""
+    for x in (0.2, 0.3, 0.4, 0.45, 0.5, 0.55, 0.6, 0.7):
+        for y in range(10, int(box["height"]) - 40, 4):
+            page.mouse.move(box["x"] + x * box["width"], box["y"] + y)
+            page.wait_for_timeout(10)
+            if tip.count():
+                found += tip.first.evaluate("tip => tip.shadowRoot.innerHTML")
+                break
+    return found
+
+
+def test_hovering_tells_the_lane_and_shows_the_image(folders, browser):
+    page = Watched(browser, write_report(folders / "sweep").as_uri()).page
+    figures = page.locator(".bk-Figure")
+    shown = "".join(tooltips_of(page, figures.nth(i)) for i in range(figures.count()))
+    assert "epoch" in shown
+    assert '<img src="data:image/png' in shown
+
+
+def test_the_report_is_for_fingers_and_paper(folders, browser, tmp_path):
+    address = write_report(folders / "sweep").as_uri()
+    watched = Watched(browser, address, has_touch=True, viewport={"width": 390, "height": 800})
+    page = watched.page
+    cell = page.locator("table.sortable").nth(1).locator("tbody tr td:first-child")
+    before = cell.all_inner_texts()
+    head = page.locator("table.sortable").nth(1).locator("th").first
+    head.tap()
+    head.tap()
+    assert cell.all_inner_texts() == before[::-1]
+    dark = Watched(browser, address, color_scheme="dark").page
+    dark.emulate_media(media="print", color_scheme="dark")
+    ground = dark.evaluate("getComputedStyle(document.body).backgroundColor")
+    assert ground == "rgb(255, 255, 255)"
+    dark.pdf(path=tmp_path / "report.pdf")
+    assert (tmp_path / "report.pdf").read_bytes().startswith(b"%PDF")
+    assert watched.errors == []
+
+
 @pytest.fixture(scope="module")
 def explorer(folders):
     """The address of a running explorer."""
@@ -121,6 +164,37 @@ def test_a_moved_slider_changes_the_image(explorer, browser):
     assert text.inner_text() != shown
     assert image_of(page) != before
     assert time.monotonic() - began < 10
+    assert watched.errors == []
+
+
+def test_a_finger_on_the_plane_moves_z(explorer, browser):
+    watched = Watched(browser, explorer, has_touch=True)
+    page = watched.page
+    page.wait_for_timeout(1_000)
+    text = page.locator("pre").first
+    before = text.inner_text()
+    box = page.locator(".bk-Figure").first.bounding_box()
+    page.touchscreen.tap(box["x"] + box["width"] * 0.7, box["y"] + box["height"] * 0.3)
+    page.wait_for_timeout(1_000)
+    assert text.inner_text() != before
+    assert watched.errors == []
+
+
+def test_a_drawn_stroke_is_encoded(explorer, browser):
+    watched = Watched(browser, explorer)
+    page = watched.page
+    page.wait_for_timeout(1_000)
+    canvas = page.locator(".bk-Figure").last
+    canvas.scroll_into_view_if_needed()
+    text = page.locator("pre").first
+    before, box = text.inner_text(), canvas.bounding_box()
+    page.mouse.move(box["x"] + 80, box["y"] + 100)
+    page.mouse.down()
+    for i in range(8):
+        page.mouse.move(box["x"] + 80 + 15 * i, box["y"] + 100 + 10 * i)
+    page.mouse.up()
+    page.wait_for_timeout(1_000)
+    assert text.inner_text() != before
     assert watched.errors == []
 
 

@@ -69,6 +69,44 @@ def test_the_line_between_two_images(page):
     np.testing.assert_allclose(shown(page.between), expected[::-1], atol=1e-5)
 
 
+def test_samples_have_a_temperature(page):
+    before = shown(page.sampled)
+    page.temperatures[0].value = 0
+    cold = shown(page.sampled)
+    assert (cold != before).any()
+    np.testing.assert_array_equal(cold[:6, :6], cold[:6, 7:13])  # all at the prior's mean
+    page.temperatures[0].value = 1
+    np.testing.assert_allclose(shown(page.sampled), before, atol=1e-6)
+
+
+def test_layers_have_temperatures_and_those_below_follow(tmp_path):
+    values = values_of(
+        write_tiny_npz(tmp_path / "tiny.npz"), training__num_epochs=1, training__seeds=(0,),
+        model__name="two_layers", model__top__latent_size=2, model__top__widths=(8,),
+        objective__kl="sampled",
+    )  # fmt: skip
+    train(nest(values), tmp_path / "run")
+    page = Explorer(vae_jax.load(tmp_path / "run"))
+    assert page.trained.layers.tolist() == [1, 1, 1, 0, 0]
+    assert [slider.title for slider in page.temperatures] == [
+        "temperature, top layer", "temperature, layer 1 below"
+    ]  # fmt: skip
+    page.temperatures[0].value = page.temperatures[1].value = 0
+    cold = shown(page.sampled)
+    page.temperatures[1].value = 1
+    assert (shown(page.sampled) != cold).any()
+    top = page.order.tolist().index(3)
+    before = page.z.copy(), shown(page.decoded)
+    page.sliders[top].value = 2.0
+    assert (page.z[:3] != before[0][:3]).all()
+    assert page.z[3:].tolist() == pytest.approx([2.0, 0.0])
+    assert (shown(page.decoded) != before[1]).any()
+    below = page.z[:3].copy()
+    page.sliders[page.order.tolist().index(1)].value = -1.0
+    assert page.z[1] == -1
+    np.testing.assert_array_equal(page.z[[0, 2]], below[[0, 2]])
+
+
 def test_a_drawing_is_encoded(page):
     page.strokes.data = {"xs": [[0.2, 0.8]], "ys": [[0.8, 0.8]]}
     image = shown(page.drawn)

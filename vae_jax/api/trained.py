@@ -21,6 +21,7 @@ from vae_jax.models.model import (
     Model,
     Variables,
     decode,
+    descend,
     generate,
     joined,
     kl_by_unit,
@@ -35,6 +36,7 @@ from vae_jax.objectives.elbo import elbo_terms
 from vae_jax.reports import run_figures
 from vae_jax.runs.checkpoint import Progress
 from vae_jax.runs.run import Run
+from vae_jax.words import count
 
 BATCH = 1_000  # images at a time; the result does not depend on it
 DECODINGS = 1_000_000  # samples times images at a time, of nll
@@ -128,6 +130,13 @@ class Trained:
                 lambda variables, z, label: decode(model, variables, z, sizes, label)
             ),
             "log_likelihood": log_likelihood,
+            "generate": jax.jit(functools.partial(generate, model), static_argnums=2),
+            "descend": jax.jit(
+                lambda variables, z, label, layer: descend(
+                    model, variables, z, sizes, layer, label
+                ),
+                static_argnums=3,
+            ),
         }
 
     def encode(self, images, labels=None) -> np.ndarray:
@@ -187,10 +196,35 @@ class Trained:
         images = self._images(self._in_batches("decode", z, self._labels(labels, len(z))))
         return images[0] if single else images
 
-    def generate(self, n: int = 16, seed: int = 0, labels=None) -> np.ndarray:
-        """E[x | z] for n samples z of the prior: images."""
+    def generate(
+        self, n: int = 16, seed: int = 0, labels=None, temperature: Any = None
+    ) -> np.ndarray:
+        """E[x | z] for n samples z of the prior: images.
+
+        temperature: multiplies the distance of z from the prior's mean: a number, or one for each
+        layer, the top first; None: 1.
+        """
         y = self._labels(labels, n)
-        return self._images(generate(self.model, self.variables, jax.random.key(seed), n, y))
+        if temperature is not None:
+            layers = len(self._sizes)
+            given = np.asarray(temperature, np.float32)
+            if given.shape not in ((), (layers,)):
+                raise UserError(f"temperature should be a number, or {count(layers, 'number')}")
+            temperature = np.broadcast_to(given, (layers,))
+        key, made = jax.random.key(seed), self._functions["generate"]
+        return self._images(made(self.variables, key, n, y, temperature))
+
+    def descend(self, codes, layer: int = 0, labels=None) -> np.ndarray:
+        """Codes [n, l], each layer below `layer` (0: the top) at its mean given those above."""
+        z = np.asarray(codes, np.float32)
+        y = self._labels(labels, len(z))
+        return np.asarray(self._functions["descend"](self.variables, z, y, layer))
+
+    @property
+    def layers(self) -> np.ndarray:
+        """The layer of each latent unit [l], 0 at the top."""
+        n = len(self._sizes)
+        return np.repeat(np.arange(n)[::-1], self._sizes[::-1])
 
     def interpolate(self, one, other, steps: int = 11, labels=None) -> np.ndarray:
         """Images along the straight line between the codes of two images: [steps, ...].

@@ -105,6 +105,20 @@ def prior_samples(model: Model, key: Key[Array, ""], k: int) -> Take:
     return lambda i, q, p: p.sample(keys[i], k)
 
 
+def cooled_samples(model: Model, key: Key[Array, ""], k: int, temperature: Any) -> Take:
+    """The same, with the distance from the mean of p multiplied by `temperature` [layers].
+
+    Of a Gaussian, this is a sample with its scale multiplied. No log density.
+    """
+    take = prior_samples(model, key, k)
+
+    def cooled(i, q, p):
+        mean_kbl = p.mean()
+        return mean_kbl + temperature[i] * (take(i, q, p)[0] - mean_kbl), None
+
+    return cooled
+
+
 def samples_of(q: Any, key: Key[Array, ""], k: int) -> Take:
     """k samples from this q instead of the model's own; for a model with one layer."""
     return lambda i, _, p: q.sample(key, k)
@@ -195,11 +209,21 @@ def sample_prior(
     key: Key[Array, ""],
     n: int,
     label_n: Int[Array, " n"] | None = None,
+    temperature: Any = None,
 ) -> Trace:
-    """A trace of n samples from the prior, as a batch of n with one sample each: z [1, n, l]."""
+    """A trace of n samples from the prior, as a batch of n with one sample each: z [1, n, l].
+
+    `temperature`: as of `cooled_samples`; None: 1.
+    """
+
+    def take(k):
+        if temperature is None:
+            return prior_samples(model, key, k)
+        return cooled_samples(model, key, k, temperature)
+
     if label_n is not None:
-        return model.trace(variables, prior_samples(model, key, 1), None, label_n)
-    trace = model.trace(variables, prior_samples(model, key, n))
+        return model.trace(variables, take(1), None, label_n)
+    trace = model.trace(variables, take(n))
     return trace._replace(
         layers=tuple(layer._replace(z_kbl=layer.z_kbl.swapaxes(0, 1)) for layer in trace.layers),
         x=jax.tree.map(lambda leaf: leaf.swapaxes(0, 1), trace.x),
@@ -212,9 +236,10 @@ def generate(
     key: Key[Array, ""],
     n: int,
     label_n: Int[Array, " n"] | None = None,
+    temperature: Any = None,
 ) -> Float[Array, "n d"]:
-    """E[x | z] for n samples z from the prior."""
-    return sample_prior(model, variables, key, n, label_n).x.mean()[0]
+    """E[x | z] for n samples z from the prior; `temperature` as of `sample_prior`."""
+    return sample_prior(model, variables, key, n, label_n, temperature).x.mean()[0]
 
 
 def decode(
@@ -222,6 +247,18 @@ def decode(
 ) -> Float[Array, "n d"]:
     """E[x | z] for a given z, which holds the units of all layers as `joined` does."""
     return model.trace(variables, given(parted(z[None], sizes)), None, label_n).x.mean()[0]
+
+
+def descend(
+    model: Model, variables: Variables, z: Float[Array, "n l"], sizes, layer: int, label_n=None
+) -> Float[Array, "n l"]:
+    """z with every layer below `layer` at the mean of p(z | the layers above)."""
+    own = parted(z[None], sizes)
+
+    def take(i, q, p):
+        return (own[i] if i <= layer else p.mean()), None
+
+    return joined(latents(model.trace(variables, take, None, label_n)))[0]
 
 
 def layer_sizes(model: Model, variables: Variables, label_b: Any = None) -> tuple[int, ...]:

@@ -4,6 +4,7 @@ A bokeh server: its callbacks run here, so that the page shows what the model it
 """
 
 import functools
+import logging
 import secrets
 import signal
 import sys
@@ -18,7 +19,7 @@ from vae_jax.api.trained import Trained
 from vae_jax.errors import UserError
 from vae_jax.figures.latent_space import principal_components
 from vae_jax.frames import result_rows
-from vae_jax.pages.charts import GREY, bokeh, colour, figure
+from vae_jax.pages.charts import GREY, bokeh, colour, figure, tiled
 from vae_jax.reports.sweep_report import best_lanes
 from vae_jax.runs import folder
 from vae_jax.searches.plan import is_search
@@ -26,6 +27,8 @@ from vae_jax.searches.plan import is_search
 MOST_UNITS = 20  # with a slider
 MOST_POINTS = 2_000  # codes of test images on the plane
 NEIGHBOURS = 6
+SAMPLES, PER_ROW = 16, 8  # of the prior
+HOTTEST = 1.5  # temperature
 REACH = 4.0  # of a slider, in standard deviations of the prior
 INK, CANVAS = 0.045, 280  # of a drawing: the width of a line, as a part of the image; pixels
 
@@ -41,6 +44,8 @@ def serve(workdir: Path, port: int, address: str = "localhost") -> None:
     from bokeh.application.handlers.function import FunctionHandler
     from bokeh.server.server import Server
 
+    # It warns that requests may be from anywhere: the token is what keeps others out.
+    logging.getLogger("bokeh.server.util").setLevel(logging.ERROR)
     lanes = lane_numbers(workdir)
     load(workdir, lanes[0])  # what is wrong with the folder is said before anything is served
     token = secrets.token_urlsafe(12)
@@ -147,7 +152,7 @@ class Explorer:
         parts = [layouts.row(left, right)]
         if self.test is not None:
             parts += [self.chosen_image(), self.line()]
-        parts.append(self.drawing())
+        parts += [self.samples(), self.drawing()]
         return layouts.column(*parts, sizing_mode="stretch_width")
 
     def picture(self, title: str, side: int = 220) -> "Picture":
@@ -172,15 +177,22 @@ class Explorer:
         self.decode()
 
     def sliders_of_units(self) -> list[Any]:
-        sliders = []
+        """One for each unit; the layers below a unit that is moved follow it."""
+        sliders, layers = [], self.trained.layers
         for unit in self.order[:MOST_UNITS]:
+            name = f"unit {unit}" if layers.max() == 0 else f"unit {unit}, {named(layers[unit])}"
             slider = bokeh().models.Slider(
-                start=-REACH, end=REACH, step=0.05, value=0.0, title=f"unit {unit}", width=400
+                start=-REACH, end=REACH, step=0.05, value=0.0, title=name, width=400
             )
 
             def moved(attr, old, new, unit=unit) -> None:
-                if not self.moving:
-                    self.z[unit] = new
+                if self.moving:
+                    return
+                self.z[unit] = new
+                if layers[unit] < layers.max():
+                    label = self.own_label()
+                    self.move_to(self.trained.descend(self.z[None], int(layers[unit]), label)[0])
+                else:
                     self.decode()
 
             slider.on_change("value", moved)
@@ -225,9 +237,8 @@ class Explorer:
         units = figure("q(z | x): mean and standard deviation", "latent unit", "")
         units.height, units.width, units.sizing_mode = 240, 420, "fixed"
         units.scatter("unit", "mean", source=self.posterior, size=7, color=colour(0))
-        units.add_layout(
-            models.Whisker(base="unit", lower="low", upper="high", source=self.posterior)
-        )
+        units.segment("unit", "low", "unit", "high", source=self.posterior, color=colour(0))
+        units.xaxis.ticker = models.SingleIntervalTicker(interval=max(1, self.size // 10))
         take = models.Button(label="z = its mean", width=120)
         take.on_click(lambda: self.move_to(self.mean))
         return layouts.column(
@@ -287,6 +298,40 @@ class Explorer:
         self.ends, self.along = ends, along
         walk("value", None, None)
         return layouts.row(layouts.column(*ends, along), self.between.figure)
+
+    def samples(self):
+        """Samples of the prior, with a temperature for each layer."""
+        layouts, models = bokeh().layouts, bokeh().models
+        height, width, channels = self.trained.image_shape
+        rows = SAMPLES // PER_ROW
+        sheet = (rows * (height + 1) - 1, PER_ROW * (width + 1) - 1, channels)
+        self.sampled = Picture("samples of p(z)", 440, sheet)
+        layers = range(self.trained.layers.max() + 1)
+        self.temperatures = [
+            models.Slider(
+                start=0, end=HOTTEST, step=0.05, value=1, width=300,
+                title="temperature" + (f", {named(layer)}" if len(layers) > 1 else ""),
+            )
+            for layer in layers
+        ]  # fmt: skip
+        others = models.Button(label="other samples", width=120)
+        self.seed = 0
+
+        def draw(attr, old, new) -> None:
+            heat = [slider.value for slider in self.temperatures]
+            made = self.trained.generate(SAMPLES, self.seed, self.own_label(SAMPLES), heat)
+            self.sampled.show(tiled(self.trained.pictures(made), PER_ROW))
+
+        def again() -> None:
+            self.seed += 1
+            draw("seed", None, self.seed)
+
+        for slider in self.temperatures:
+            slider.on_change("value", draw)
+        self.label.on_change("value", draw)
+        others.on_click(again)
+        draw("seed", None, self.seed)
+        return layouts.row(layouts.column(*self.temperatures, others), self.sampled.figure)
 
     def drawing(self):
         """A canvas: what is drawn with the mouse is encoded."""
@@ -357,6 +402,10 @@ class Picture:
         else:
             shown = np.ascontiguousarray(image[..., 0])
         self.source.data = {"image": [shown], "dw": [width], "dh": [height]}
+
+
+def named(layer: int) -> str:
+    return "top layer" if layer == 0 else f"layer {layer} below"
 
 
 def black_to_white() -> list[str]:
