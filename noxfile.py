@@ -67,7 +67,7 @@ def docs(session: nox.Session) -> None:
 
 @nox.session(python="3.13")
 def pages(session: nox.Session) -> None:
-    """The report page and the explorer in Chromium; without it, and without apt, they are skipped."""
+    """The pages in Chromium; skipped where there is none, and apt can not install it."""
     if shutil.which("chromium") is None and shutil.which("apt-get") and os.geteuid() == 0:
         install = "apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium"
         session.run("bash", "-c", install, external=True, silent=True, success_codes=range(256))
