@@ -1,6 +1,7 @@
 """The report page: one file without a link to anywhere, with all that the records say."""
 
 import re
+import shutil
 
 import numpy as np
 import pytest
@@ -55,6 +56,17 @@ def test_it_is_one_file_without_a_network(folders):
     assert "diverged at step" in page
     assert page.count('class="best"') == 2
     assert "undefined" not in page[: page.index("<script")]
+
+
+def test_a_failed_program_is_told_with_its_traceback(folders, tmp_path):
+    workdir = tmp_path / "sweep"
+    shutil.copytree(folders / "sweep", workdir)
+    folder.mark_unfinished(workdir)
+    program = next((workdir / "programs").iterdir())
+    (program / "error.txt").write_text("Traceback\nValueError: <mine>")
+    page = text_of(write_report(workdir))
+    assert "1 program failed; epoch 2 so far" in page
+    assert "ValueError: &lt;mine&gt;" in page
 
 
 def test_what_a_user_wrote_is_no_markup(folders, tmp_path):

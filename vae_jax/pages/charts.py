@@ -15,6 +15,7 @@ from vae_jax.errors import UserError
 from vae_jax.figures.style import COLOURS
 
 MOST_NAMES = 40  # of lanes, in a legend
+FEW = 3  # points of a curve that are also marked: a single one is no line
 GREY = "#888888"  # of text and lines: readable on light and on dark
 
 
@@ -137,6 +138,11 @@ def curves(rows: Sequence[dict[str, Any]], names: dict[int, str]):
                         legend_label=name,
                     )
                 )
+                if len(own) <= FEW:
+                    lines[split].append(
+                        fig.scatter("epoch", "y", source=source, color=colour(i), size=5,
+                                    legend_label=name)
+                    )  # fmt: skip
                 sources.append(source)
         fig.legend.click_policy = "hide"
         fig.legend.label_text_color = GREY

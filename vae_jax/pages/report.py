@@ -22,6 +22,7 @@ from vae_jax.runs.schemas import Environment, read_json
 from vae_jax.runs.summary import all_columns, summary
 from vae_jax.sweeps.plan import PROGRAMS, is_sweep
 from vae_jax.sweeps.records import ERROR, pooled
+from vae_jax.words import count
 
 PAGE = "report.html"
 TEMPLATE = Path(__file__).with_name("report.html")
@@ -111,6 +112,8 @@ def state(workdir: Path, rows: list[dict[str, Any]], found: dict[str, Any] | Non
     if found and found["finished"]:
         return f"finished; {found['wall_seconds']:.0f} s of work; run folder {workdir}"
     last = max(row["epoch"] for row in rows)
+    if failed := len(errors(workdir)):
+        return f"{count(failed, 'program')} failed; epoch {last:g} so far; run folder {workdir}"
     return f"in progress: epoch {last:g} so far; run folder {workdir}"
 
 
