@@ -31,6 +31,13 @@ SOME = (
     "tests/training",
     "tests/runs/test_train.py",
 )
+# Slow tests of what must never break: compile times, and a process that is killed.
+GUARDS = (
+    "tests/training/test_compiling.py",
+    "tests/runs/test_resume.py",
+    "-k",
+    "compiles or killed_at_random",
+)
 
 
 def train_command() -> str:
@@ -61,8 +68,9 @@ def commands(session: nox.Session) -> None:
 @nox.session(python="3.13")
 def docs(session: nox.Session) -> None:
     """The documentation site, with warnings as errors; runs the tutorial."""
-    session.install("-e", ".[docs]")
+    session.install("-e", ".[docs,test]")
     session.run("sphinx-build", "-W", "--keep-going", "-E", "-q", "docs", "build/docs")
+    session.run("pytest", "-m", "slow", "tests/test_docs.py", "tests/config/test_own_parts.py")
 
 
 @nox.session(python="3.13")
@@ -72,7 +80,7 @@ def pages(session: nox.Session) -> None:
         install = "apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium"
         session.run("bash", "-c", install, external=True, silent=True, success_codes=range(256))
     session.install("-e", ".[test,browser]")
-    session.run("pytest", "-m", "slow", "tests/pages/test_browser.py")
+    session.run("pytest", "-m", "slow", "tests/pages")
 
 
 @nox.session(python="3.11")
@@ -83,6 +91,7 @@ def oldest(session: nox.Session) -> None:
     # The oldest matplotlib uses names that the newest pyparsing calls deprecated.
     allowed = "ignore::pyparsing.warnings.PyparsingDeprecationWarning"
     session.run(*PYTEST, *SOME, "-W", allowed)
+    session.run("pytest", "-m", "slow", *GUARDS, "-W", allowed)
 
 
 @nox.session(python=["3.13", "3.11"])
@@ -90,3 +99,4 @@ def tests(session: nox.Session) -> None:
     """The default test command, with the newest of everything."""
     session.install("-e", ".[test]")
     session.run(*PYTEST)
+    session.run("pytest", "-m", "slow", *GUARDS)

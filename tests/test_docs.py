@@ -29,7 +29,7 @@ from vae_jax.config.check import check
 from vae_jax.config.listing import families
 from vae_jax.config.schema import KEYS, SOURCE_KEYS, nest
 from vae_jax.data.source import Source
-from vae_jax.pages import explorer, report
+from vae_jax.pages import report, server
 from vae_jax.reports import export, sweep_report
 from vae_jax.runs import folder, run
 
@@ -105,7 +105,7 @@ def place(folder_of_a_reader, monkeypatch):
         (search, "search"),
         (sweep_report, "report"),
         (report, "write_report"),
-        (explorer, "serve"),
+        (server, "serve"),
     ]
     for module, name in nothing:
         monkeypatch.setattr(module, name, lambda *arguments, **named: ())
@@ -168,7 +168,14 @@ def trained(tmp_path_factory):
     return at
 
 
-@pytest.mark.parametrize("page", [p for p in PAGES if blocks(p, ("python",))], ids=lambda p: p.name)
+@pytest.mark.parametrize(
+    "page",
+    [
+        pytest.param(p, marks=pytest.mark.slow if p.stem == "python" else (), id=p.name)
+        for p in PAGES
+        if blocks(p, ("python",))
+    ],
+)
 def test_python_runs_as_printed(trained, monkeypatch, page):
     """The blocks of a page one after another; images are 6 x 6 here."""
     monkeypatch.chdir(trained)

@@ -201,7 +201,7 @@ def explore(arguments: Sequence[str]) -> None:
     command = parse(arguments, lambda workdir: ConfigDict(), define_explore)
     own = command.flags
     with jax_started(command):
-        from vae_jax.pages.explorer import serve
+        from vae_jax.pages.server import serve
 
         serve(command.workdir, own.port, own.address)
 

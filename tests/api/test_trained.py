@@ -194,6 +194,7 @@ def test_params_of_one_s_own_loop_are_saved_and_loaded(tiny_npz, tmp_path):
     assert not (tmp_path / "other").exists()
 
 
+@pytest.mark.slow
 def test_a_conditional_model_takes_labels(tiny_npz, tmp_path):
     config = nest(values_of(tiny_npz, model__conditional=True, training__num_epochs=1))
     run = vae_jax.train(config, tmp_path / "run")
@@ -222,6 +223,7 @@ def test_a_mistake_touches_nothing(images, tmp_path, arguments, message):
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_the_user_s_jax_is_left_as_it_was(images, tmp_path):
     jax.config.update("jax_enable_x64", True)
     try:

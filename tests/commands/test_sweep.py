@@ -234,13 +234,8 @@ def out_of_device_memory():
     jax.jit(lambda: jnp.zeros(10**12))().block_until_ready()
 
 
-@pytest.mark.parametrize(
-    "exhaust",
-    [
-        out_of_device_memory,
-        pytest.param(lambda: np.zeros(10**15), marks=pytest.mark.slow),
-    ],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("exhaust", [out_of_device_memory, lambda: np.zeros(10**15)])
 def test_out_of_memory_halves_a_program_and_goes_on(
     finished, tmp_path, monkeypatch, capsys, exhaust
 ):
@@ -263,6 +258,7 @@ def test_out_of_memory_halves_a_program_and_goes_on(
 WIDTHS = hyper.sweep("model.encoder.widths", ((6,), (7,), (8,)))
 
 
+@pytest.mark.slow
 def test_a_program_that_raises_is_recorded_and_the_others_go_on(
     finished, tmp_path, monkeypatch, capsys
 ):
@@ -293,6 +289,7 @@ def test_a_program_that_raises_is_recorded_and_the_others_go_on(
     assert (workdir / "programs" / "000" / "metrics.jsonl").stat().st_mtime_ns == done
 
 
+@pytest.mark.slow
 def test_a_diverged_lane_is_reported_and_the_rest_go_on(finished, tmp_path, capsys):
     _, npz = finished
     rates = hyper.sweep("optimizer.learning_rate", (1e-3, 1e30))

@@ -14,7 +14,6 @@ from vae_jax import cli
 from vae_jax.config.schema import nest
 from vae_jax.runs import folder
 
-SLOW = pytest.mark.slow
 PAGE = (Path(__file__).parents[2] / "docs" / "own_parts.md").read_text()
 PARTS = {
     name: (code, command)
@@ -53,9 +52,8 @@ def test_each_kind_has_an_example_of_at_most_thirty_lines():
         assert len(definitions.splitlines()) <= 35
 
 
-@pytest.mark.parametrize(
-    "name", [name if name == "errors" else pytest.param(name, marks=SLOW) for name in PARTS]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", PARTS)
 def test_an_example_is_trained_as_printed(place, name):
     command = shlex.split(PARTS[name][1].replace("\\\n", " "))[1:]
     if name == "errors":

@@ -22,6 +22,7 @@ def test_the_first_epoch_below_is_found_with_few_looks(level, epoch):
     assert len(looked) <= 4
 
 
+@pytest.mark.slow
 def test_every_lane_gets_its_seconds_and_the_table_says_so(tiny_npz, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(time_to_nll, "LEVELS", (24.0, 20.0, 0.1))
     values = values_of(tiny_npz, training__num_epochs=20, evaluation__num_importance_samples=50)

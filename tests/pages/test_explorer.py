@@ -11,16 +11,16 @@ from tests.conftest import values_of, write_tiny_npz
 from vae_jax.cli import main
 from vae_jax.commands.train import train
 from vae_jax.config.schema import nest
-from vae_jax.pages.explorer import Explorer, build, lane_numbers, rasterised
+from vae_jax.pages.explorer import Explorer, rasterised
+from vae_jax.pages.server import build, lane_numbers
 
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory):
-    """A run with two latent units, and one of a conditional model with three."""
+    """A run with two latent units."""
     at = tmp_path_factory.mktemp("explorer")
     base = values_of(write_tiny_npz(at / "tiny.npz"), training__num_epochs=1)
     train(nest(base | {"model.latent_size": 2}), at / "run")
-    train(nest(base | {"model.conditional": True, "training.seeds": (0,)}), at / "conditional")
     return at
 
 
@@ -79,6 +79,7 @@ def test_samples_have_a_temperature(page):
     np.testing.assert_allclose(shown(page.sampled), before, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_layers_have_temperatures_and_those_below_follow(tmp_path):
     values = values_of(
         write_tiny_npz(tmp_path / "tiny.npz"), training__num_epochs=1, training__seeds=(0,),
@@ -128,8 +129,14 @@ def test_what_a_page_sends_may_be_nonsense(page):
     assert page.sliders[0].value in (-4.0, 4.0)
 
 
-def test_a_class_is_chosen_where_the_model_is_conditional(folders):
-    page = Explorer(vae_jax.load(folders / "conditional"))
+@pytest.mark.slow
+def test_a_class_is_chosen_where_the_model_is_conditional(tmp_path):
+    values = values_of(
+        write_tiny_npz(tmp_path / "tiny.npz"), training__num_epochs=1, training__seeds=(0,),
+        model__conditional=True,
+    )  # fmt: skip
+    train(nest(values), tmp_path / "run")
+    page = Explorer(vae_jax.load(tmp_path / "run"))
     assert page.label.visible
     before = shown(page.decoded)
     page.label.value = "2"
@@ -137,6 +144,7 @@ def test_a_class_is_chosen_where_the_model_is_conditional(folders):
     page.pick(1)
 
 
+@pytest.mark.slow
 def test_a_document_changes_its_lane(folders):
     document = Document()
     assert sorted(lane_numbers(folders / "run")) == [0, 1]

@@ -58,6 +58,7 @@ def test_it_is_one_file_without_a_network(folders):
     assert "undefined" not in page[: page.index("<script")]
 
 
+@pytest.mark.slow
 def test_a_failed_program_is_told_with_its_traceback(folders, tmp_path):
     workdir = tmp_path / "sweep"
     shutil.copytree(folders / "sweep", workdir)
@@ -69,6 +70,7 @@ def test_a_failed_program_is_told_with_its_traceback(folders, tmp_path):
     assert "ValueError: &lt;mine&gt;" in page
 
 
+@pytest.mark.slow
 def test_what_a_user_wrote_is_no_markup(folders, tmp_path):
     values = values_of(folders / "tiny.npz", training__num_epochs=1, training__seeds=(0,))
     workdir = tmp_path / "<b>&run"
@@ -85,6 +87,7 @@ def test_a_single_run_of_one_unit(folders):
     assert ">Diverged and failed lanes<" not in page
 
 
+@pytest.mark.slow
 def test_a_run_in_progress_shows_what_there_is(folders, tmp_path, monkeypatch):
     workdir = tmp_path / "run"
     values = values_of(folders / "tiny.npz", training__num_epochs=3)
@@ -115,6 +118,7 @@ def test_the_images_may_be_gone(folders, tmp_path):
     assert ">Images<" not in page
 
 
+@pytest.mark.slow
 def test_commands_write_it_where_it_is_asked_for(folders, tmp_path, capsys, monkeypatch):
     config = tmp_path / "c.py"
     content = nest(values_of(folders / "tiny.npz", training__num_epochs=1, log__html=True))

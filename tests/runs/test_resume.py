@@ -12,8 +12,11 @@ import jax
 import numpy as np
 import pytest
 
-from tests.conftest import write_tiny_npz
+from tests.conftest import values_of, write_tiny_npz
+from vae_jax.commands.train import train
+from vae_jax.config.schema import nest
 from vae_jax.runs import folder
+from vae_jax.runs.checkpoint import Checkpoints
 from vae_jax.runs.load import load_progress
 from vae_jax.runs.run import make_run
 
@@ -96,6 +99,34 @@ def uninterrupted(npz):
     return outcome(workdir)
 
 
+@pytest.mark.parametrize("rows_first", [True, False])
+def test_killed_around_a_checkpoint(tiny_npz, tmp_path, monkeypatch, rows_first):
+    """In this process: what is left by an end before or after a checkpoint is written."""
+
+    class Killed(BaseException):
+        pass
+
+    values = nest(values_of(tiny_npz))
+    train(values, tmp_path / "whole")
+    save, saved = Checkpoints.save, []
+
+    def killed(self, *arguments):
+        saved.append(1)
+        if len(saved) == 2 and rows_first:
+            raise Killed
+        save(self, *arguments)
+        if len(saved) == 2:
+            self.wait()
+            raise Killed
+
+    monkeypatch.setattr(Checkpoints, "save", killed)
+    with pytest.raises(Killed):
+        train(values, tmp_path / "killed")
+    assert not (tmp_path / "killed" / folder.RESULTS).exists()
+    train(values, tmp_path / "killed")
+    assert outcome(tmp_path / "killed") == outcome(tmp_path / "whole")
+
+
 def kill_at_random_moments(npz, workdir, kills: int, seed: int) -> None:
     moments = random.Random(seed)
     for target in sorted(moments.randrange(ROWS + 1) for _ in range(kills)):
@@ -105,6 +136,7 @@ def kill_at_random_moments(npz, workdir, kills: int, seed: int) -> None:
     completed(npz, workdir)
 
 
+@pytest.mark.slow
 def test_killed_at_random_moments(npz, tmp_path, uninterrupted):
     kill_at_random_moments(npz, tmp_path / "killed", kills=1, seed=0)
     assert outcome(tmp_path / "killed") == uninterrupted

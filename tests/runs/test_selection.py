@@ -99,6 +99,7 @@ def test_bits_of_a_density_are_those_of_levels_and_none_of_real_numbers(tiny_npz
     assert found["bits_per_dim"] is None
 
 
+@pytest.mark.slow
 def test_a_run_ends_when_no_lane_gets_better_and_is_the_same_when_resumed(
     tiny_npz, tmp_path, monkeypatch
 ):

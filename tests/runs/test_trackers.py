@@ -124,6 +124,7 @@ def test_trackers_change_no_number(tiny_npz, tmp_path):
     assert (plain / "metrics.jsonl").read_bytes() == (told / "metrics.jsonl").read_bytes()
 
 
+@pytest.mark.slow
 def test_a_longer_run_goes_on_in_the_same_trackers(tiny_npz, tmp_path):
     both = {"log__tensorboard": True, "log__wandb": True, "training__seeds": (4,)}
     workdir = run(tiny_npz, tmp_path / "run", training__num_epochs=1, **both)
@@ -137,6 +138,7 @@ def test_a_longer_run_goes_on_in_the_same_trackers(tiny_npz, tmp_path):
     assert 12 not in history
 
 
+@pytest.mark.slow
 def test_lanes_of_a_sweep_are_runs_in_one_group(tiny_npz, tmp_path):
     """Their latent sizes share a program: padded units are not shown."""
     values = values_of(tiny_npz, log__wandb=True, log__tensorboard=True, training__num_epochs=1)
@@ -159,6 +161,7 @@ def test_lanes_of_a_sweep_are_runs_in_one_group(tiny_npz, tmp_path):
     assert events_of_lane.parents[1].name == next((workdir / "programs").iterdir()).name
 
 
+@pytest.mark.slow
 def test_colour_images_of_a_conditional_model(tmp_path):
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (120, 5, 4, 3), dtype=np.uint8)

@@ -112,18 +112,13 @@ def test_a_trial_is_what_its_lane_in_a_sweep_is(tiny_npz, tmp_path, capsys):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "changes"),
     [
         ("halving", {"search__beside_random": True}),
-        pytest.param(
-            "asha",
-            {"search__beside_random": True, "objective__warmup_epochs": 1.0},
-            marks=pytest.mark.slow,
-        ),
-        pytest.param(
-            "pbt", {"search__fraction": 0.3, "search__reduction": 3}, marks=pytest.mark.slow
-        ),
+        ("asha", {"search__beside_random": True, "objective__warmup_epochs": 1.0}),
+        ("pbt", {"search__fraction": 0.3, "search__reduction": 3}),
     ],
 )
 def test_a_search_killed_after_any_round_ends_the_same(
@@ -156,6 +151,7 @@ def test_a_search_killed_after_any_round_ends_the_same(
     assert_equal(record(tmp_path / "killed"), record(tmp_path / "whole"))
 
 
+@pytest.mark.slow
 def test_a_signal_stops_it_and_it_goes_on(tiny_npz, tmp_path, monkeypatch, capsys):
     run(tiny_npz, tmp_path / "whole")
     take = rounds.take_round
@@ -186,6 +182,7 @@ def test_places_do_not_change_what_is_found(tiny_npz, tmp_path):
     assert [a["epochs"] for a in one["lanes"]] == [b["epochs"] for b in other["lanes"]]
 
 
+@pytest.mark.slow
 def test_the_random_search_has_the_same_budget(tiny_npz, tmp_path, capsys):
     found = run(tiny_npz, tmp_path / "search", search__beside_random=True)
     assert found["epochs"] == 9
@@ -204,6 +201,7 @@ def test_the_random_search_has_the_same_budget(tiny_npz, tmp_path, capsys):
     assert "random" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_search_over_latent_sizes_shares_a_program(tiny_npz, tmp_path):
     settings = hyper.product(
         [
@@ -229,6 +227,7 @@ def test_a_diverged_trial_is_out(tiny_npz, tmp_path):
     assert [lane["epochs"] for lane in found["lanes"]][1] == 1
 
 
+@pytest.mark.slow
 def test_when_all_diverge_that_is_said(tiny_npz, tmp_path):
     settings = hyper.sweep("optimizer.learning_rate", (1e29, 1e30))
     for _ in range(2):
@@ -236,6 +235,7 @@ def test_when_all_diverge_that_is_said(tiny_npz, tmp_path):
             run(tiny_npz, tmp_path / "search", settings)
 
 
+@pytest.mark.slow
 def test_memory_that_is_short_halves_the_places(tiny_npz, tmp_path, monkeypatch, capsys):
     take = rounds.take_round
 

@@ -37,6 +37,7 @@ def found():
     return json.loads(process.stdout.splitlines()[-1])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", compiling.PROGRAMS)
 def test_a_program_compiles_like_a_plain_one(found, name):
     """Measured on jax 0.8.0, 0.10.2 and 0.12.0: 1.8 to 3.5 times the plain one's seconds, 3.1 times

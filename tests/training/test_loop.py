@@ -217,7 +217,7 @@ def of_betas(betas, chunk_steps):
     return [replace(spec, objective=Objective(beta=float(beta))) for beta in betas]
 
 
-@pytest.mark.parametrize("kind", ["loss", "gradient"])
+@pytest.mark.parametrize("kind", [pytest.param("loss", marks=pytest.mark.slow), "gradient"])
 def test_a_lane_that_diverges_keeps_its_last_finite_params(poison, kind, monkeypatch):
     """At once and over a resume; the other lanes have the bits that they have without it."""
     bad = (5, 7, 9, 8, 19)  # first, middle and last of a chunk, two in one chunk, the very last
