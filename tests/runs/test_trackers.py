@@ -2,6 +2,7 @@
 
 import json
 import struct
+import time
 
 import numpy as np
 import pytest
@@ -57,12 +58,22 @@ def records(path):
             parts = b""
 
 
+def whole(path, seconds=20):
+    """The records, when the last one is there: wandb's own process writes them."""
+    end = time.monotonic() + seconds
+    while True:
+        found = list(records(path))
+        if any(record.HasField("exit") for record in found) or time.monotonic() > end:
+            return found
+        time.sleep(0.05)
+
+
 def wandb_runs(workdir):
     """The runs in a folder: {lane: (run, {step: history}, summary)}."""
     found = {}
     for path in sorted(workdir.rglob("offline-run-*/*.wandb")):
         own, history, summary = None, {}, {}
-        for record in records(path):
+        for record in whole(path):
             if record.HasField("run"):
                 own = record.run
             for item in record.history.item:
