@@ -76,8 +76,19 @@ def test_the_report_opens_from_disk_and_works(folders, browser, scheme):
     assert page.locator(".images:visible").count() == 1
     page.select_option("#lane", index=1)
     assert page.locator(".images:visible").get_attribute("data-lane") == "1"
+    before = page.screenshot(full_page=True)
+    page.locator("input.choices__input").first.click()
+    page.locator(".choices__list--dropdown .choices__item").first.click()
+    page.keyboard.press("Escape")
+    page.wait_for_timeout(300)
+    assert page.screenshot(full_page=True) != before
+    alphas = page.evaluate(
+        "Bokeh.documents.flatMap(d => [...d._all_models.values()])"
+        ".filter(m => m.data && m.data.alpha).map(m => Array.from(m.data.alpha))"
+    )
+    assert {own.count(1) for own in alphas} == {1, 2}  # of curves; of the marks of two points
     page.get_by_role("button", name="train").first.click()
-    page.locator("select.bk-input").first.select_option("kl")
+    page.locator("select.bk-input:visible").first.select_option("kl")
     canvas = page.locator(".bk-Figure").first
     canvas.scroll_into_view_if_needed()
     box = canvas.bounding_box()

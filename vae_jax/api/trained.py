@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from vae_jax.config.build import lane_spec
 from vae_jax.data.binarization import scale
 from vae_jax.data.dataset import Dataset
 from vae_jax.data.source import checked_images
@@ -17,6 +18,7 @@ from vae_jax.errors import UserError
 from vae_jax.evaluation.importance_sampling import importance_sampling
 from vae_jax.figures import style
 from vae_jax.frames import history, results
+from vae_jax.models import ModelSpec, make_model
 from vae_jax.models.model import (
     Model,
     Variables,
@@ -38,8 +40,49 @@ from vae_jax.runs.checkpoint import Progress
 from vae_jax.runs.run import Run
 from vae_jax.words import count
 
+MODELS = 32  # whose compiled functions are kept
 BATCH = 1_000  # images at a time; the result does not depend on it
 DECODINGS = 1_000_000  # samples times images at a time, of nll
+
+
+@functools.lru_cache(MODELS)
+def compiled(spec: ModelSpec, sizes: tuple[int, ...]) -> dict[str, Callable]:
+    """Functions of (variables, ...) of the model; lanes with an equal model share them."""
+    model = make_model(spec)
+
+    def decoded(variables, z, label):
+        return decode(model, variables, z, sizes, label)
+
+    def descended(variables, z, label, layer):
+        return descend(model, variables, z, sizes, layer, label)
+
+    def codes(variables, x, label):
+        trace = model.trace(variables, posterior_means, x, label)
+        return joined(latents(trace))[0], kl_by_unit(trace)
+
+    def log_scales(variables, x, label):
+        """Of q(z | x) of each layer, the bottom first; None: it is not Gaussian."""
+        take = posterior_samples(model, jax.random.key(0), 1)
+        layers = model.trace(variables, take, x, label).layers[::-1]
+        return [getattr(layer.q, "log_scale_kbl", None) for layer in layers]
+
+    def terms(variables, x, label):
+        return elbo_terms(model, variables, jax.random.key(0), x, 1, label).parts
+
+    def log_likelihood(variables, x, key, label, num_samples):
+        return importance_sampling(model, variables, key, x, num_samples, label).log_likelihood
+
+    return {
+        "encode": jax.jit(functools.partial(posterior_mean, model)),
+        "reconstruct": jax.jit(functools.partial(reconstruct, model)),
+        "decode": jax.jit(decoded),
+        "generate": jax.jit(functools.partial(generate, model), static_argnums=2),
+        "descend": jax.jit(descended, static_argnums=3),
+        "codes": jax.jit(codes),
+        "log_scales": jax.jit(log_scales),
+        "terms": jax.jit(terms),
+        "log_likelihood": jax.jit(log_likelihood, static_argnums=4),
+    }
 
 
 @dataclasses.dataclass(frozen=True)
@@ -114,30 +157,9 @@ class Trained:
         label = np.zeros(1, np.int32) if self.reads_labels else None
         return layer_sizes(self.model, self.variables, label)
 
-    @functools.cached_property
+    @property
     def _functions(self) -> dict[str, Callable]:
-        """The compiled functions of (variables, ...)."""
-        model, sizes = self.model, self._sizes
-
-        @functools.partial(jax.jit, static_argnums=4)
-        def log_likelihood(variables, x, key, label, num_samples):
-            return importance_sampling(model, variables, key, x, num_samples, label).log_likelihood
-
-        return {
-            "encode": jax.jit(functools.partial(posterior_mean, model)),
-            "reconstruct": jax.jit(functools.partial(reconstruct, model)),
-            "decode": jax.jit(
-                lambda variables, z, label: decode(model, variables, z, sizes, label)
-            ),
-            "log_likelihood": log_likelihood,
-            "generate": jax.jit(functools.partial(generate, model), static_argnums=2),
-            "descend": jax.jit(
-                lambda variables, z, label, layer: descend(
-                    model, variables, z, sizes, layer, label
-                ),
-                static_argnums=3,
-            ),
-        }
+        return compiled(lane_spec(self._own.values, self.run.data).model, self._sizes)
 
     def encode(self, images, labels=None) -> np.ndarray:
         """The posterior means [n, l]."""
@@ -152,11 +174,8 @@ class Trained:
     def codes(self, images, labels=None) -> tuple[np.ndarray, np.ndarray | None]:
         """The posterior means [n, l], and the mean KL of each unit [l]; None: no closed form."""
         x, y, _ = self._inputs(images, labels)
-        trace = self.model.trace(self.variables, posterior_means, jnp.asarray(x), y)
-        kl_bl = kl_by_unit(trace)
-        return np.asarray(joined(latents(trace))[0]), None if kl_bl is None else np.asarray(
-            kl_bl.mean(axis=0)
-        )
+        codes_nl, kl_nl = self._functions["codes"](self.variables, x, y)
+        return np.asarray(codes_nl), None if kl_nl is None else np.asarray(kl_nl).mean(axis=0)
 
     def posterior(self, image, label=None) -> dict[str, Any]:
         """Of one image: "mean" and "sd" [l] of q(z | x); "elbo", "reconstruction" and "kl", nats.
@@ -164,19 +183,15 @@ class Trained:
         The terms are of one sample of z; a sd is NaN where q is not Gaussian.
         """
         x, y, _ = self._inputs(image, label)
-        trace = self.model.trace(
-            self.variables, posterior_samples(self.model, jax.random.key(0), 1), x[:1], y
-        )
-        terms = elbo_terms(self.model, self.variables, jax.random.key(0), jnp.asarray(x[:1]), 1, y)
-        log_scales = [
-            layer.q.log_scale_kbl[0, 0] if hasattr(layer.q, "log_scale_kbl") else np.nan
-            for layer in trace.layers[::-1]
+        x, mean_l = x[:1], self.encode(x[:1], y)[0]
+        found = self._functions["log_scales"](self.variables, x, y)
+        sd = [
+            np.full(size, np.nan) if own is None else np.exp(np.asarray(own)[0, 0])
+            for own, size in zip(found, self._sizes[::-1], strict=True)
         ]
-        mean_l = self.encode(x[:1], y)[0]
-        sd = np.concatenate([np.exp(np.broadcast_to(s, np.shape(s) or mean_l.shape))
-                             for s in log_scales])  # fmt: skip
-        numbers = {name: float(np.asarray(term)[0]) for name, term in terms.parts.items()}
-        return {"mean": mean_l, "sd": sd[: len(mean_l)]} | numbers
+        terms = self._functions["terms"](self.variables, x, y)
+        numbers = {name: float(np.asarray(term)[0]) for name, term in terms.items()}
+        return {"mean": mean_l, "sd": np.concatenate(sd)} | numbers
 
     def pictures(self, images) -> np.ndarray:
         """Images as [n, height, width, channels] floats, 0 to 1, for looking at them."""

@@ -161,8 +161,6 @@ def chart_list(
     """(title, caption, chart) of what the records hold."""
     first = dict(list(names.items())[:MOST_LANES])
     caption = "dotted: training, solid: validation"
-    if len(first) <= charts.MOST_NAMES:
-        caption += "; click a name to switch a lane off"
     if len(first) < len(names):
         caption += f"; the best {len(first)} of {len(names)} lanes"
     found = [("Training curves", caption, charts.curves(rows, first))]
