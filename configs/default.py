@@ -146,7 +146,7 @@ def get_config() -> ConfigDict:
     config.training.batch_size = 128
     config.training.seeds = (0,)  # each is a lane: a separate run in the same compiled program
     config.training.keep = "best"  # which epoch's params are evaluated: best, last
-    # Epochs without a better validation score of any lane that end a run; 0: none do
+    # The run ends after as many epochs in which no lane improved on validation; 0: never
     config.training.patience = 0
     config.training.data_devices = 1  # devices that share each batch; the others take other lanes
     # Examples per batch picked from the labelled ones; for a model that infers labels
@@ -155,7 +155,7 @@ def get_config() -> ConfigDict:
     config.training.lanes_at_once = 0
 
     config.evaluation = ConfigDict()
-    config.evaluation.every_epochs = 1  # validation and a checkpoint, each so many epochs
+    config.evaluation.every_epochs = 1  # epochs between two validations, each with a checkpoint
     config.evaluation.batch_size = 1_000  # examples at a time; does not change the result
     # Samples of q(z | x) for each example's bound; 0: objective.num_samples
     config.evaluation.num_samples = 0
@@ -188,11 +188,12 @@ def get_config() -> ConfigDict:
     config.search = ConfigDict()
     config.search.name = "halving"  # which trials of `vae-jax search` go on: halving, asha, pbt
     config.search.first_epochs = 1  # halving, asha: epochs before the first are stopped
-    # halving, asha: one in so many goes on, to so many times the epochs
+    # halving, asha: r: the best 1/r of the trials go on, to r times the epochs
     config.search.reduction = 3
     config.search.every_epochs = 1  # pbt: epochs between two rounds of copies
-    config.search.fraction = 0.2  # pbt: of the trials, replaced by copies of as many at the top
-    config.search.factor = 1.2  # pbt: by or over which a copy's numbers go
+    # pbt: of the trials: the worst are replaced by copies of as many of the best
+    config.search.fraction = 0.2
+    config.search.factor = 1.2  # pbt: a copy's numbers are multiplied or divided by it
     config.search.places = 16  # trials trained at once, in one compiled program
     # Also trains the first settings to the end, for as many epochs as the search
     config.search.beside_random = False

@@ -96,7 +96,7 @@ def host(
 def choice(
     choices: Mapping[str, Any], default: str, doc: str, key: str = "", by_data: Any = None
 ) -> Any:
-    """A static key with a fixed set of names; `by_data`: as of `host`."""
+    """A static key with a fixed set of names; `by_data`: as in `host`."""
     return _field(
         default, check=name_in(choices), doc=doc, key=key, choices=choices, by_data=by_data
     )
@@ -121,7 +121,7 @@ def family(
 ) -> Any:
     """A key that names one of `members`; the keys of a member stand beside it.
 
-    `by_data`: as of `host`.
+    `by_data`: as in `host`.
     """
     check = name_in(members)
     return _field(

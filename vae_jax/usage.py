@@ -18,9 +18,9 @@ usage: vae-jax VERB FLAGS
       The same command goes on with a sweep that was stopped or killed.
       --dry_run                     prints programs, lanes and steps, and stops there; with
                                     --memory, compiles them and prints the memory they need
-      --launcher=local --workers=4  on so many Dask workers of this machine
+      --launcher=local --workers=4  on 4 Dask workers of this machine
       --scheduler=ADDRESS           on the Dask cluster that runs there; or its scheduler's file
-      --launcher=slurm --workers=4  on so many jobs (also pbs, sge, lsf) [--partition=NAME ...]
+      --launcher=slurm --workers=4  as 4 jobs (also pbs, sge, lsf) [--partition=NAME ...]
 
   vae-jax search   --config=configs/sweeps/optimization.py --workdir=runs/optimization
       Trains the same configs, and stops those that are behind: by successive halving, or
@@ -28,8 +28,8 @@ usage: vae-jax VERB FLAGS
       The same command goes on with a search that was stopped or killed.
 
   vae-jax report   --workdir=runs/latent_size [--where KEY=VALUE ...] [--by KEY ...]
-      Prints and plots what a run or sweep found: for the lanes with those values, told apart by
-      those keys.
+      Prints and plots the results of a run or sweep. --where takes only the lanes with that
+      value; --by groups them by that key.
       --format=latex                a table for a paper; or csv, markdown, text
       --html [--follow]             writes report.html, a page to look at; --follow: again every
                                     10 s, until the run is finished

@@ -165,10 +165,10 @@ def load_lanes(
 
     Args:
       lanes: their numbers; None: the one that `load` takes by itself.
-      data_path: as of `load`.
+      data_path: as in `load`.
 
     Raises:
-      UserError: as of `load`.
+      UserError: as in `load`.
     """
     workdir = Path(workdir).expanduser()
     if is_search(workdir) and (workdir / folder.BEST).exists():

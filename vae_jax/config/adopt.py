@@ -68,7 +68,7 @@ def member_of(name: str, key: str, others: Mapping[str, Any], copies: Path | Non
     """The section that a name such as "mine:student_t" stands for.
 
     Raises:
-      UserError: as of `adopt`.
+      UserError: as in `adopt`.
     """
     module_name, _, own = name.partition(":")
     where = f"{key} = {name!r}"

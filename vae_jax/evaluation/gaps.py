@@ -25,7 +25,7 @@ from vae_jax.models.model import (
 )
 
 LEARNING_RATE = 0.03  # Adam's at first, for q's parameters; it falls to 0 by a cosine
-ELBO_SAMPLES, BLOCK = 1_000, 50  # of z that both ELBOs are measured with, so many at a time
+ELBO_SAMPLES, BLOCK = 1_000, 50  # of z for both ELBOs; at a time
 
 
 class Search(NamedTuple):

@@ -91,7 +91,7 @@ def aggregate_posterior(
     """One sample of q(z | x) for each test image, beside as many of p(z), in one or two units.
 
     posterior_n2, prior_n2: [n, 2] or [n, 1]; units: the indices of these latent units.
-    limit: as of `latent_space`.
+    limit: as in `latent_space`.
     """
     fig = style.figure(9, 3.4 if len(units) == 1 else 4.8, title)
     panels = [("q(z), the test images' posteriors", posterior_n2, style.COLOURS[0])]

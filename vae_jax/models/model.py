@@ -213,7 +213,7 @@ def sample_prior(
 ) -> Trace:
     """A trace of n samples from the prior, as a batch of n with one sample each: z [1, n, l].
 
-    `temperature`: as of `cooled_samples`; None: 1.
+    `temperature`: as in `cooled_samples`; None: 1.
     """
 
     def take(k):
@@ -238,7 +238,7 @@ def generate(
     label_n: Int[Array, " n"] | None = None,
     temperature: Any = None,
 ) -> Float[Array, "n d"]:
-    """E[x | z] for n samples z from the prior; `temperature` as of `sample_prior`."""
+    """E[x | z] for n samples z from the prior; `temperature` as in `sample_prior`."""
     return sample_prior(model, variables, key, n, label_n, temperature).x.mean()[0]
 
 

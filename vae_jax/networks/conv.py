@@ -34,7 +34,7 @@ upsampling_init = nn.initializers.variance_scaling(4.0, "fan_in", "truncated_nor
 class ConvEncoder(nn.Module):
     """x [b, d] -> for each width a convolution of stride 2, the block, the activation -> heads.
 
-    The context is so many more channels, constant over the image.
+    The context is added as channels that are constant over the image.
     """
 
     network: Any  # one of the sections below

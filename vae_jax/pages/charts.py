@@ -14,9 +14,6 @@ import numpy as np
 from vae_jax.errors import UserError
 from vae_jax.figures.style import COLOURS
 
-FAINT = 0.06  # of the lanes that are not chosen
-MOST_NAMES = 40  # of lanes, in a legend
-FEW = 3  # points of a curve that are also marked: a single one is no line
 GREY = "#888888"  # of text and lines: readable on light and on dark
 
 
@@ -86,7 +83,7 @@ def png(image: np.ndarray) -> str:
 
 
 def tiled(images: np.ndarray, columns: int) -> np.ndarray:
-    """Images [n, height, width, channels] as one, so many in a row, with lines between them."""
+    """Images [n, height, width, channels] as one, `columns` in a row, with lines between them."""
     n, height, width, channels = images.shape
     rows = -(-n // columns)
     sheet = np.full((rows * (height + 1) - 1, columns * (width + 1) - 1, channels), 0.5, np.float32)
@@ -94,141 +91,6 @@ def tiled(images: np.ndarray, columns: int) -> np.ndarray:
         top, left = i // columns * (height + 1), i % columns * (width + 1)
         sheet[top : top + height, left : left + width] = image
     return sheet
-
-
-def curves(rows: Sequence[dict[str, Any]], names: dict[int, str]):
-    """The metrics of each lane against epochs: hover, zoom, lanes and splits switched on and off.
-
-    Args:
-      rows: of metrics.jsonl.
-      names: of the lanes that are shown.
-    """
-    models = bokeh().models
-    metrics = [
-        name
-        for name in ("bound", "elbo", "objective", "reconstruction", "kl", "loss")
-        if any(isinstance(row.get(name), float) for row in rows)
-    ]
-    first = metrics[0]
-    lanes = models.MultiChoice(
-        title="lanes; none chosen: all", options=list(names.values()), max_width=600
-    )
-    everything: list[Any] = []
-    panels = []
-    for scale in ("linear", "log"):
-        fig = figure("", "epoch", "nats", y_axis_type=scale)
-        shown, sources = [], []
-        for split, dash in (("train", "dotted"), ("validation", "solid")):
-            data = by_lane(rows, split, names, metrics, absolute=scale == "log")
-            source = models.ColumnDataSource(data | {"y": data[first]})
-            style = {"line_color": "colour", "line_alpha": "alpha", "line_width": 1.5}
-            label = {"legend_field": "lane"} if split == "validation" else {}
-            own = [fig.multi_line("epoch", "y", source=source, line_dash=dash, **style, **label)]
-            sources.append(source)
-            if max(map(len, data["epoch"]), default=0) <= FEW:  # a single point is no line
-                points = models.ColumnDataSource(flat(source.data))
-                sources.append(points)
-                marks = {"size": 5, "color": "colour", "alpha": "alpha"}
-                own.append(fig.scatter("epoch", "y", source=points, **marks))
-            shown.append(own)
-        if len(names) <= MOST_NAMES:
-            style_legend(fig)
-            fig.height = max(340, 22 * len(names) + 60)
-        else:
-            fig.legend.visible = False
-        fig.add_tools(
-            models.HoverTool(
-                tooltips=[
-                    ("", "@lane, @split"), ("epoch", "$snap_x{0.##}"), ("", "$snap_y{0.00}")
-                ],
-                renderers=[own[0] for own in shown],
-            )
-        )  # fmt: skip
-        choice = chooser(first, metrics)
-        choice.js_on_change(
-            "value",
-            models.CustomJS(
-                args={"sources": sources},
-                code="for (const s of sources) s.data = {...s.data, y: s.data[cb_obj.value]}",
-            ),
-        )
-        splits = models.CheckboxButtonGroup(labels=["train", "validation"], active=[0, 1])
-        splits.js_on_change(
-            "active",
-            models.CustomJS(
-                args={"lines": shown},
-                code="lines.forEach((own, i) => own.forEach("
-                "line => { line.visible = cb_obj.active.includes(i) }))",
-            ),
-        )
-        everything += sources
-        title = "linear" if scale == "linear" else "logarithm of the size"
-        layout = bokeh().layouts.column(
-            bokeh().layouts.row(choice, splits), fig, sizing_mode="stretch_width"
-        )
-        panels.append(models.TabPanel(child=layout, title=title))
-    lanes.js_on_change(
-        "value",
-        models.CustomJS(
-            args={"sources": everything, "faint": FAINT},
-            code="const own = cb_obj.value; for (const s of sources) s.data = {...s.data, alpha: "
-            "Array.from(s.data.lane, lane => own.length && !own.includes(lane) ? faint : 1)}",
-        ),
-    )
-    tabs = models.Tabs(tabs=panels, sizing_mode="stretch_width")
-    return bokeh().layouts.column(lanes, tabs, sizing_mode="stretch_width")
-
-
-def by_lane(
-    rows: Sequence[dict[str, Any]],
-    split: str,
-    names: dict[int, str],
-    metrics: Sequence[str],
-    *,
-    absolute: bool,
-) -> dict[str, list]:
-    """The columns of a source with an entry a lane: its curve of each metric."""
-    curves_of: dict[int, list[dict[str, Any]]] = {lane: [] for lane in names}
-    for row in rows:
-        if row["split"] == split and row["lane"] in curves_of:
-            curves_of[row["lane"]].append(row)
-
-    def values(own: list[dict[str, Any]], metric: str) -> list[float]:
-        found = [np.nan if row.get(metric) is None else row[metric] for row in own]
-        return [abs(value) for value in found] if absolute else found
-
-    there = {lane: own for lane, own in curves_of.items() if own}
-    return {
-        "lane": [names[lane] for lane in there],
-        "split": [split] * len(there),
-        "colour": [colour(i) for i, lane in enumerate(names) if lane in there],
-        "alpha": [1.0] * len(there),
-        "epoch": [[row["epoch"] for row in own] for own in there.values()],
-        **{metric: [values(own, metric) for own in there.values()] for metric in metrics},
-    }
-
-
-def flat(data: dict[str, Any]) -> dict[str, list]:
-    """The same with an entry a point."""
-    lengths = [len(own) for own in data["epoch"]]
-    found = {}
-    for name, column in data.items():
-        if name in ("lane", "split", "colour", "alpha"):
-            found[name] = [v for v, n in zip(column, lengths, strict=True) for _ in range(n)]
-        else:
-            found[name] = [value for own in column for value in own]
-    return found
-
-
-def style_legend(fig) -> None:
-    """A legend beside the chart."""
-    fig.legend.label_text_color = GREY
-    fig.legend.background_fill_alpha = 0
-    fig.legend.border_line_alpha = 0
-    fig.legend.label_text_font_size = "11px"
-    fig.legend.spacing = 0
-    if fig.legend:
-        fig.add_layout(fig.legend[0], "right")
 
 
 def against_key(key: str, points: Sequence[dict[str, Any]], metrics: Sequence[str]):

@@ -14,6 +14,7 @@ from vae_jax.errors import UserError
 from vae_jax.figures.latent_space import principal_components
 from vae_jax.figures.sweeps import text
 from vae_jax.pages import charts
+from vae_jax.pages.curves import curves
 from vae_jax.reports.export import table_of
 from vae_jax.reports.sweep_report import best_lanes, in_order, setting_of
 from vae_jax.reports.table import kept, remarks
@@ -163,7 +164,7 @@ def chart_list(
     caption = "dotted: training, solid: validation"
     if len(first) < len(names):
         caption += f"; the best {len(first)} of {len(names)} lanes"
-    found = [("Training curves", caption, charts.curves(rows, first))]
+    found = [("Training curves", caption, curves(rows, first))]
     healthy = [lane for lane in lanes if lane["status"] != "diverged"]
     keys = [key for key in swept if len({repr(lane[key]) for lane in healthy}) > 1]
     metrics = [

@@ -58,7 +58,7 @@ def lines(
     hidden: bool = False,
     on_terminals: bool = False,
 ) -> Iterator[None]:
-    """Inside, and without a terminal for a bar, prints status() on stderr every so many seconds.
+    """Inside, prints status() on stderr every `every` seconds, if there is no terminal for a bar.
 
     `on_terminals`: also on a terminal, where there is no bar.
     """

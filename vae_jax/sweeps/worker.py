@@ -37,7 +37,7 @@ class Outcome(NamedTuple):
 
     program: str
     seconds: float = 0.0
-    parts: int = 1  # so many programs it must be divided into, to fit into memory; 1: it is done
+    parts: int = 1  # programs that it must be divided into, to fit into memory; 1: it is done
     failed: str = ""  # the exception that it raised; the traceback is in its folder
 
 

@@ -58,7 +58,7 @@ def first_epochs_key():
 
 
 def reduction_key():
-    return host(3, whole(2), "one in so many goes on, to so many times the epochs")
+    return host(3, whole(2), "r: the best 1/r of the trials go on, to r times the epochs")
 
 
 def rungs(num_epochs: int, first_epochs: int, reduction: int) -> list[int]:
@@ -166,9 +166,11 @@ class PBT:
     fraction: float = host(
         0.2,
         number(0, 0.5, open_low=True),
-        "of the trials, replaced by copies of as many at the top",
+        "of the trials: the worst are replaced by copies of as many of the best",
     )
-    factor: float = host(1.2, number(1, 10, open_low=True), "by or over which a copy's numbers go")
+    factor: float = host(
+        1.2, number(1, 10, open_low=True), "a copy's numbers are multiplied or divided by it"
+    )
 
     def next_rung(self, trials: Trials, num_epochs: int) -> int:
         begun = min((trial.judged for trial in running(trials)), default=0)

@@ -38,7 +38,7 @@ class Training:
     patience: int = host(
         0,
         whole(0),
-        "epochs without a better validation score of any lane that end a run; 0: none do",
+        "the run ends after as many epochs in which no lane improved on validation; 0: never",
     )
     data_devices: int = static(
         1, whole(1), "devices that share each batch; the others take other lanes"

@@ -34,7 +34,7 @@ METRICS: dict[str, Any] = {
 class Evaluation:
     """The config's section `evaluation`."""
 
-    every_epochs: int = host(1, whole(1), "validation and a checkpoint, each so many epochs")
+    every_epochs: int = host(1, whole(1), "epochs between two validations, each with a checkpoint")
     batch_size: int = host(1_000, whole(1), "examples at a time; does not change the result")
     num_samples: int = host(
         0, whole(0), "samples of q(z | x) for each example's bound; 0: objective.num_samples"
