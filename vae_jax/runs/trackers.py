@@ -174,13 +174,13 @@ def run_token(workdir: Path) -> str:
 
 
 def hyperparameters(lane: Lane) -> Values:
-    """The lane's seed, what is swept, and how its config differs from the default."""
+    """The seed, and what is swept; outside a sweep, how the config differs from the default."""
     different = {
         name: value
         for name, value in lane.values.items()
         if value != KEYS[name].default and not name.startswith(("log.", "training.seeds"))
     }
-    return different | lane.setting | {"seed": lane.seed}
+    return {"seed": lane.seed} | (lane.setting or different)
 
 
 def refuse_missing(values: Values) -> None:
