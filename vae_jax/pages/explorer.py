@@ -216,10 +216,8 @@ class Explorer:
     def samples(self):
         """Samples of the prior, with a temperature for each layer."""
         layouts, models = bokeh().layouts, bokeh().models
-        height, width, channels = self.trained.image_shape
-        rows = SAMPLES // PER_ROW
-        sheet = (rows * (height + 1) - 1, PER_ROW * (width + 1) - 1, channels)
-        self.sampled = Picture("samples of p(z)", 440, sheet)
+        blank = np.zeros((SAMPLES, *self.trained.image_shape))
+        self.sampled = Picture("samples of p(z)", 440, tiled(blank, PER_ROW).shape)
         layers = range(self.trained.layers.max() + 1)
         self.temperatures = [
             models.Slider(

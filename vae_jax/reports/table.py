@@ -16,8 +16,8 @@ def shown_metrics(lanes: list[dict[str, Any]]) -> list[str]:
     """The columns that have values, without the bound if it is the ELBO itself."""
     there = [
         name
-        for name in all_columns()
-        if all_columns()[name] in ALWAYS or any(lane.get(name) is not None for lane in lanes)
+        for name, column in all_columns().items()
+        if column in ALWAYS or any(lane.get(name) is not None for lane in lanes)
     ]
     if all(lane["bound"] == lane["elbo"] for lane in lanes):
         there.remove("bound")
@@ -38,10 +38,10 @@ def kept(results: dict[str, Any]) -> str:
 def images_of(lanes: list[dict[str, Any]]) -> dict[str, int]:
     """{metric: the number of images}, of those that take fewer than the test set."""
     return {
-        name: lane[f"{all_columns()[name].images}"]
+        name: lane[column.images]
+        for name, column in all_columns().items()
         for lane in lanes
-        for name in all_columns()
-        if all_columns()[name].images and lane.get(all_columns()[name].images) is not None
+        if column.images and lane.get(column.images) is not None
     }
 
 
@@ -58,9 +58,8 @@ def column(name: str, pseudo: str, results: dict[str, Any]) -> str:
 
 def cells(numbers: dict[str, float | None], names: list[str]) -> list[str]:
     """The printed values of these metrics."""
-    return [
-        "-" if (v := numbers.get(n)) is None else f"{v:.{all_columns()[n].digits}f}" for n in names
-    ]
+    columns = all_columns()
+    return ["-" if (v := numbers.get(n)) is None else f"{v:.{columns[n].digits}f}" for n in names]
 
 
 def blocks(names: list[str], narrowest: int = 8) -> list[list[str]]:

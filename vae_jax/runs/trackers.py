@@ -1,11 +1,11 @@
 """Experiment trackers: TensorBoard and Weights & Biases, a run of theirs for each lane."""
 
 import contextlib
+import functools
 import os
 import secrets
 import sys
 from collections.abc import Iterator, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -41,7 +41,7 @@ class Shown(NamedTuple):
     codes: Any  # [lanes, n, l], posterior means
 
 
-@partial(jax.jit, static_argnums=0)
+@functools.partial(jax.jit, static_argnums=0)
 def shown_of_lanes(
     layout: Layout, spec: ModelSpec, variables: Variables, keys, images, label_b, label_n
 ) -> Shown:
@@ -220,19 +220,24 @@ class Trackers:
         """What is shown of a state, dispatched to the devices; None: there is no tracker."""
         if not self.chosen:
             return None
+        spec, keys, *shared = self._on_devices
+        return shown_of_lanes(self.run.layout, spec, state.variables, keys, *shared)
+
+    @functools.cached_property
+    def _on_devices(self) -> tuple[Any, ...]:
+        """What does not change while the run trains: models, keys, images, labels, classes."""
         run, split = self.run, self.run.data.validation
         labels = evaluation_labels(run, split)
         classes = None
         if labels is not None:
             labels = labels[:CODES]
             classes = np.arange(PICTURES, dtype=np.int32) % max(run.data.num_classes, 1)
-        spec, keys = shard_lanes(run.layout, (run.spec.model, run.keys.evaluation))
-        shared = replicate(run.layout, (split.images[:CODES], labels, classes))
-        return shown_of_lanes(run.layout, spec, state.variables, keys, *shared)
+        lanes = shard_lanes(run.layout, (run.spec.model, run.keys.evaluation))
+        return (*lanes, *replicate(run.layout, (split.images[:CODES], labels, classes)))
 
     def rows(self, rows: Sequence[dict[str, Any]]) -> None:
         """Gives them rows of metrics.jsonl."""
-        for row in rows:
+        for row in rows if self.open else ():
             own = named(row, row["split"], self.run)
             self._each("numbers", row["lane"], row["step"], own)
 

@@ -61,7 +61,8 @@ def train_run(
     draw: Callable[[Run], object] = lambda run: None,
     follower: Follower = NOBODY,
     ready: Callable[[], object] = lambda: None,
-    trackers: Trackers | None = None,
+    *,
+    trackers: Trackers,
 ) -> Progress:
     """Trains the run to its end, in a folder that is locked and started.
 
@@ -71,7 +72,7 @@ def train_run(
       draw: called after a validation, at most every DRAW_SECONDS.
       follower: told of the run's progress in place of the terminal.
       ready: called before the first step; waits for what is compiled in the background.
-      trackers: of the run; None: none.
+      trackers: of the run; the caller closes them.
 
     Raises:
       Stopped: SIGTERM or SIGINT was received; the state is saved.
@@ -91,7 +92,6 @@ def train_run(
                 folder.cut_rows(run.workdir, first_step)
             if not follower.is_anyone:
                 introduce(run, first_step, label)
-        trackers = trackers or Trackers(run, run.workdir)
         trackers.begin(first_step)
         ready()
         clock = began - float(done.wall_seconds)
