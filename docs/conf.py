@@ -43,7 +43,7 @@ autodoc_typehints = "signature"
 autodoc_preserve_defaults = True
 napoleon_use_rtype = False
 
-# The rooms of the library, in the order of the reference: {title: modules or packages}.
+# The parts of the library, in the order of the reference: {title: modules or packages}.
 LIBRARY = {
     "Training and loading": ["vae_jax.api", "vae_jax.frames"],
     "Models": ["vae_jax.models"],

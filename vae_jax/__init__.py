@@ -13,7 +13,7 @@ __all__ = ["Trained", "load", "save", "train"]
 
 
 def __getattr__(name: str) -> Any:
-    """What is in `__all__`, imported when it is used: jax and its friends take a second."""
+    """Imports a name of `__all__` when it is first used, as importing jax takes a second."""
     if name in __all__:
         return getattr(importlib.import_module("vae_jax.api"), name)
     raise AttributeError(f"module 'vae_jax' has no attribute {name!r}")

@@ -112,7 +112,7 @@ def parse(
 
 
 def with_own_keys(config: ConfigDict, overrides: list[str]) -> None:
-    """Adds the keys of members of one's own, which config or overrides name, to the config."""
+    """Adds to the config the keys of the user-defined members that it or the overrides name."""
     named = {overridden(a): a.partition("=")[2] for a in overrides if ":" in a}
     if not named and ":" not in repr(config.to_dict()).replace("': ", ""):
         return  # most configs: nothing is imported
@@ -126,7 +126,7 @@ def with_own_keys(config: ConfigDict, overrides: list[str]) -> None:
 
 
 def with_quotes(override: str) -> str:
-    """An override that lists members of one's own, such as nll,mine:error, with quoted names."""
+    """Quotes the names in an override that lists user-defined members, such as nll,mine:error."""
     flag, _, value = override.partition("=")
     if ":" not in value or not re.fullmatch(r"[\w.:]+(,[\w.:]+)+", value):
         return override

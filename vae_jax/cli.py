@@ -82,7 +82,7 @@ def evaluate(arguments: Sequence[str]) -> None:
 
 @contextlib.contextmanager
 def page_of(command: Command) -> Iterator[None]:
-    """Inside a run is trained or measured; its page is written afterwards, if log.html is set.
+    """At the end of this context, in which a run is trained, writes its page if log.html is set.
 
     Raises:
       UserError: it is set, and bokeh is not installed.
@@ -280,7 +280,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def silence(stream: TextIO) -> None:
-    """Lets what the stream still holds disappear: Python writes it at exit."""
+    """Discards what the stream still holds, which Python would write at exit."""
     with contextlib.suppress(OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
@@ -308,7 +308,7 @@ def prepare(arguments: Sequence[str]) -> None:
 
 
 def plainly(error: UnicodeError) -> tuple[str, int]:
-    """What stands for letters that the encoding of a stream does not have."""
+    """The replacement for letters that the encoding of a stream lacks."""
     assert isinstance(error, UnicodeEncodeError)
     letters = error.object[error.start : error.end]
     return "".join({"±": "+-"}.get(letter, "?") for letter in letters), error.end

@@ -23,7 +23,7 @@ class Failed(Exception):
 
 @contextlib.contextmanager
 def naming(path: Path) -> Iterator[None]:
-    """Inside, an error of the operating system names this file, unless it names one already."""
+    """In this context, an error of the operating system that names no file names this one."""
     try:
         yield
     except OSError as error:

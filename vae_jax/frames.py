@@ -50,7 +50,7 @@ def joined(workdirs: Folders, rows_of) -> Any:
 
 
 def lanes(workdirs: Folders) -> Any:
-    """A row a lane: seed, swept values, status."""
+    """One row for each lane: seed, swept values, status."""
     return joined(workdirs, lane_rows)
 
 
@@ -60,7 +60,7 @@ def lane_rows(workdir: Path) -> list[dict[str, Any]]:
 
 
 def history(workdirs: Folders) -> Any:
-    """A row a lane, step and split: the metrics, in nats per example, and the swept values."""
+    """One row for each lane, step and split: metrics, in nats per example, and swept values."""
     return joined(workdirs, history_rows)
 
 
@@ -81,7 +81,7 @@ def settings_of(workdir: Path) -> dict[int, dict[str, Any]]:
 
 
 def results(workdirs: Folders) -> Any:
-    """A row a lane: its results on the test set, in nats per example.
+    """One row for each lane: its results on the test set, in nats per example.
 
     Raises:
       UserError: a folder has no results yet.

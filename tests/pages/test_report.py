@@ -1,7 +1,6 @@
 """The report page: one file without a link to anywhere, with all that the records say."""
 
 import re
-import shutil
 
 import numpy as np
 import pytest
@@ -12,7 +11,7 @@ from vae_jax.commands.sweep import sweep
 from vae_jax.commands.train import train
 from vae_jax.config.schema import nest
 from vae_jax.errors import UserError
-from vae_jax.pages import charts
+from vae_jax.pages import charts, report
 from vae_jax.pages.report import write_report
 from vae_jax.runs import folder
 from vae_jax.sweeps import language as hyper
@@ -60,14 +59,29 @@ def test_it_is_one_file_without_a_network(folders):
 
 @pytest.mark.slow
 def test_a_failed_program_is_told_with_its_traceback(folders, tmp_path):
-    workdir = tmp_path / "sweep"
-    shutil.copytree(folders / "sweep", workdir)
+    """Also if no lane diverged."""
+    workdir, data = tmp_path / "sweep", Datasets()
+    base = values_of(folders / "tiny.npz", training__num_epochs=1)
+    settings = hyper.sweep("model.latent_size", (2, 3))
+    sweep(workdir, make_sweep(base, settings, workdir, data), data)
     folder.mark_unfinished(workdir)
     program = next((workdir / "programs").iterdir())
     (program / "error.txt").write_text("Traceback\nValueError: <mine>")
     page = text_of(write_report(workdir))
-    assert "1 program failed; epoch 2 so far" in page
+    assert "1 program failed; epoch 1 so far" in page
+    assert ">Diverged and failed lanes<" in page
+    assert "diverged at step" not in page
     assert "ValueError: &lt;mine&gt;" in page
+
+
+def test_every_lane_has_images_if_they_fit(folders, monkeypatch):
+    def options():
+        page = text_of(write_report(folders / "sweep"))
+        return page.count("<option value"), "lanes.</p>" in page
+
+    assert options() == (8, False)
+    monkeypatch.setattr(report, "PICTURE_BYTES", 1)
+    assert options() == (1, True)
 
 
 @pytest.mark.slow

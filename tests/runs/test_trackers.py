@@ -1,5 +1,6 @@
 """TensorBoard and wandb hold what the run folder holds, and never cost a run."""
 
+import contextlib
 import json
 import struct
 import time
@@ -16,6 +17,7 @@ from vae_jax.commands import train
 from vae_jax.config.schema import nest
 from vae_jax.errors import UserError
 from vae_jax.runs import folder, trackers
+from vae_jax.searches import rounds
 
 WHOLE, LAST = 1, 4  # kinds of parts of a record in wandb's file
 BLOCK = 32_768
@@ -170,6 +172,49 @@ def test_lanes_of_a_sweep_are_runs_in_one_group(tiny_npz, tmp_path):
         assert len(units) == size
     (events_of_lane,) = workdir.rglob("tensorboard/lane_2")
     assert events_of_lane.parents[1].name == next((workdir / "programs").iterdir()).name
+
+
+@pytest.mark.slow
+def test_trials_of_a_search_are_runs_in_one_group(tiny_npz, tmp_path, monkeypatch):
+    """A search that was killed tells its last round again, and no step twice."""
+    values = values_of(tiny_npz, log__wandb=True, log__tensorboard=True, training__num_epochs=4,
+                       training__seeds=(0,), search__reduction=2, search__places=2)  # fmt: skip
+    (tmp_path / "config.py").write_text(
+        "from ml_collections import ConfigDict\n"
+        f"def get_config():\n    return ConfigDict({nest(values)!r})\n"
+        "def sweep(hyper):\n    return hyper.sweep('objective.beta', [1.0, 2.0, 3.0])\n"
+    )
+    workdir = tmp_path / "betas"
+    command = ["search", f"--config={tmp_path}/config.py", f"--workdir={workdir}"]
+    save, saved = rounds.save, []
+
+    def killed(*arguments):
+        saved.append(arguments)
+        if len(saved) == 3:
+            raise KeyboardInterrupt
+        save(*arguments)
+
+    monkeypatch.setattr(rounds, "save", killed)
+    with contextlib.suppress(KeyboardInterrupt):
+        cli.main(command)
+    assert len(saved) == 3
+    monkeypatch.setattr(rounds, "save", save)
+    assert cli.main(command) == 0
+    found = json.loads((workdir / "results.json").read_text())
+    runs = wandb_runs(workdir)
+    for lane, (own, config, _, _) in sorted(runs.items()):
+        rows = rows_of(workdir, lane, "validation")
+        scalars = events(workdir, lane).Scalars("validation/elbo")
+        assert [event.step for event in scalars] == [row["step"] for row in rows]
+        assert np.allclose([event.value for event in scalars], [row["elbo"] for row in rows])
+        assert (own.run_group, config["objective"]["beta"]) == ("betas", lane + 1)
+    best = found["best"]
+    _, _, history, summary = runs[best["lane"]]
+    last = rows_of(workdir, best["lane"], "validation")[-1]
+    assert last["elbo"] == history[last["step"]]["validation/elbo"]
+    assert summary["test/elbo"] == best["elbo"]
+    (tested,) = events(workdir, best["lane"]).Scalars("test/elbo")
+    assert tested.value == pytest.approx(best["elbo"])
 
 
 @pytest.mark.slow

@@ -156,10 +156,10 @@ def test_a_signal_stops_it_and_it_goes_on(tiny_npz, tmp_path, monkeypatch, capsy
     run(tiny_npz, tmp_path / "whole")
     take = rounds.take_round
 
-    def with_a_signal(plan, standing, chosen, places, stop):
+    def with_a_signal(plan, standing, chosen, places, stop, *more):
         if standing.rounds == 3:
             stop.since = 0.0
-        return take(plan, standing, chosen, places, stop)
+        return take(plan, standing, chosen, places, stop, *more)
 
     monkeypatch.setattr(rounds, "take_round", with_a_signal)
     with pytest.raises(Stopped, match="stopped after 7 epochs"):
@@ -239,10 +239,10 @@ def test_when_all_diverge_that_is_said(tiny_npz, tmp_path):
 def test_memory_that_is_short_halves_the_places(tiny_npz, tmp_path, monkeypatch, capsys):
     take = rounds.take_round
 
-    def small(plan, standing, chosen, places, stop):
+    def small(plan, standing, chosen, places, *more):
         if places > 1:
             raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: out of memory")
-        return take(plan, standing, chosen, places, stop)
+        return take(plan, standing, chosen, places, *more)
 
     monkeypatch.setattr(rounds, "take_round", small)
     found = run(tiny_npz, tmp_path / "search", SETTINGS[:3], search__places=4)

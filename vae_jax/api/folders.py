@@ -1,4 +1,4 @@
-"""Run folders from Python: train one, load one, and save params of one's own into one."""
+"""Run folders from Python: train one, load one, and save params of your own loop as one."""
 
 import contextlib
 import tempfile
@@ -209,7 +209,7 @@ def first_lane(workdir: Path) -> int:
 def save(
     workdir: str | Path, config: Mapping[str, Any], variables: Variables, step: int = 0
 ) -> Trained:
-    """Writes variables of a training loop of one's own as a run folder of one lane, and loads it.
+    """Writes the variables of your own training loop as a run folder of one lane, and loads it.
 
     Args:
       config: what the model is of, with its dataset; one seed.

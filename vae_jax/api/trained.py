@@ -1,4 +1,4 @@
-"""A trained lane: its model, its numbers, and what it makes of images."""
+"""A trained lane: its model, its results, and functions of images."""
 
 import dataclasses
 import functools
@@ -121,12 +121,12 @@ class Trained:
 
     @property
     def results(self):
-        """The test-set results of all lanes: a pandas DataFrame, a row a lane."""
+        """The test-set results of all lanes: a pandas DataFrame, one row for each lane."""
         return results(self.workdir)
 
     @property
     def history(self):
-        """The metrics of all lanes: a pandas DataFrame, a row a lane, step and split."""
+        """The metrics of all lanes: a pandas DataFrame, one row for each lane, step and split."""
         return history(self.workdir)
 
     @property

@@ -8,7 +8,8 @@ from vae_jax.reports.run_figures import draw_figures
 from vae_jax.reports.table import figure_lines
 from vae_jax.runs import folder
 from vae_jax.runs.run import Datasets
-from vae_jax.searches.plan import Plan, open_search, read_search
+from vae_jax.runs.trackers import refuse_missing, trackers
+from vae_jax.searches.plan import Plan, first_trials, open_search, read_search
 from vae_jax.searches.records import bests, report, results, write_best
 from vae_jax.searches.rounds import train_search
 from vae_jax.words import count
@@ -28,6 +29,7 @@ def search(workdir: Path, plan: Plan | None, data: Datasets) -> None:
     """
     if plan is None:
         plan = read_search(workdir, data)
+    refuse_missing(plan.sweep.base)
     with folder.locked(workdir):
         open_search(plan)
         if (workdir / folder.RESULTS).exists():  # written at the end
@@ -42,17 +44,19 @@ def search(workdir: Path, plan: Plan | None, data: Datasets) -> None:
             f"run folder: {workdir}",
             flush=True,
         )
-        standing = train_search(plan)
-        found = bests(plan, standing)
-        if not found:
-            raise UserError(f"every trial in {workdir} diverged; search smaller learning rates")
-        tested, figures = {}, []
-        for name, trial in found.items():
-            run, done = write_best(plan, standing, trial, name)
-            own = write_results(run, done)["lanes"]
-            tested[name] = own[0] | {"lane": trial.number}
-            if name == folder.BEST:
-                figures = draw_figures(run, done, own)
+        with trackers(plan.run(first_trials(plan.sweep.settings))) as told:
+            standing = train_search(plan, told)
+            found = bests(plan, standing)
+            if not found:
+                raise UserError(f"every trial in {workdir} diverged; search smaller learning rates")
+            tested, figures = {}, []
+            for name, trial in found.items():
+                run, done = write_best(plan, standing, trial, name)
+                own = write_results(run, done)["lanes"]
+                tested[name] = own[0] | {"lane": trial.number}
+                if name == folder.BEST:
+                    figures = draw_figures(run, done, own)
+                    told.results([tested[name]])
         folder.write_json(workdir / folder.RESULTS, results(plan, standing, tested))
         report(workdir)
         print(figure_lines(figures))

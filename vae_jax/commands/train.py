@@ -33,7 +33,8 @@ ENDLESS = 10**12  # steps: more than any run has
 def train(config: Mapping[str, Any], workdir: Path, follower: Follower = NOBODY) -> None:
     """Trains `config`, or resumes it, with `workdir` as its run folder.
 
-    A run of fewer epochs goes on to more, if its schedules allow that. `follower`: is told of it.
+    A run of fewer epochs is continued to more, if its schedules allow that. `follower` hears of its
+    progress.
 
     Raises:
       UserError: a mistake in the config, the data or the folder; nothing was touched.
@@ -78,8 +79,8 @@ def train(config: Mapping[str, Any], workdir: Path, follower: Follower = NOBODY)
 def compiled_ahead(run: Run) -> Iterator[Callable[[], object]]:
     """Compiles the training program in the background, while the first params are made.
 
-    Gives a function that waits for it. It goes through the compilation cache: without one, nothing
-    is done.
+    Returns a function that waits for the compilation. The result passes through the compilation
+    cache; without a cache, nothing is compiled ahead.
     """
     if not jax.config.jax_enable_compilation_cache or jax.process_count() > 1:  # type: ignore[attr-defined]
         yield lambda: None
@@ -93,9 +94,9 @@ def compiled_ahead(run: Run) -> Iterator[Callable[[], object]]:
 
 
 def refuse_other_schedule(run: Run, there: Values) -> None:
-    """Raises UserError if the run of the config `there` can't go on to the end of this one.
+    """Raises UserError if the run of config `there` can't be continued to the length of this one.
 
-    What it did so far has to be what a run of this length does.
+    The steps that it has taken must be those that a run of this length would have taken.
     """
     old = make_spec([there | {"training.seeds": run.values["training.seeds"]}], run.data)
     new = make_spec([run.values], run.data)

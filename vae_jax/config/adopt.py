@@ -1,4 +1,4 @@
-"""Members of one's own: `model.likelihood = "mine:student_t"` is `student_t` of the module `mine`.
+"""User-defined members: `model.likelihood = "mine:student_t"` is `student_t` of the module `mine`.
 
 The module is found from the current folder, or installed. The member is a section like all others:
 its keys become config keys.
@@ -20,11 +20,11 @@ from vae_jax.errors import UserError
 from vae_jax.keys import chosen_names
 
 NAME = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
-OWN_KEYS: dict[str, Any] = {}  # {a key that only members of one's own read: its default}
+OWN_KEYS: dict[str, Any] = {}  # {a key that only user-defined members read: its default}
 
 
 def own_names(values: Mapping[str, Any]) -> dict[str, str]:
-    """{name of a member: the family key} of the values that name members of one's own."""
+    """{name of a member: the family key} of the values that name user-defined members."""
     named = {
         name: key
         for key, value in values.items()
@@ -38,7 +38,7 @@ def own_names(values: Mapping[str, Any]) -> dict[str, str]:
 
 
 def adopt(values: Mapping[str, Any], copies: Path | None = None) -> None:
-    """Makes every member of one's own that the values name one that can be chosen.
+    """Makes every user-defined member that the values name one of the choices of its family.
 
     Args:
       values: a flat config, or a part of one.
@@ -136,6 +136,6 @@ def source(module: ModuleType) -> str:
 
 
 def sources(values: Mapping[str, Any]) -> dict[str, str]:
-    """{module: its text} of the members of one's own that the values name."""
+    """{module: its text} of the user-defined members that the values name."""
     modules = dict.fromkeys(name.partition(":")[0] for name in own_names(values))
     return {name: source(sys.modules[name]) for name in modules if name in sys.modules}

@@ -42,7 +42,7 @@ def as_decided(values: Values, there: Values) -> Values:
 
 
 def decided(values: Values, source: Source) -> Values:
-    """The config, with the choices that it leaves to the data made.
+    """Fills in the choices that the config leaves to its data.
 
     Raises:
       UserError: no likelihood suits these images as they are, or the choices don't go together.

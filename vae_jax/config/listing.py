@@ -57,7 +57,7 @@ def listing() -> str:
 
 
 def own_listing() -> list[str]:
-    """A line for each key that only members of one's own read."""
+    """A line for each key that only user-defined members read."""
     return [
         f"--config.{name}={quoted(default)}  {comment(name, KEYS[name])}"
         for name, default in OWN_KEYS.items()

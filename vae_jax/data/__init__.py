@@ -1,7 +1,7 @@
 """Datasets as arrays. To add one, write a section whose load() returns a Source, and list it.
 
-It may have an attribute `usual`: the binarisation and the likelihood that a config has unless it
-says others. Without one, they are chosen by what the images are.
+The section may have an attribute `usual`: the binarisation and the likelihood that are used unless
+the config names others. Without it, they are chosen by what the images are.
 """
 
 import os
@@ -19,7 +19,7 @@ BINARIZED = ("dynamic", "bernoulli")
 
 @section
 class Arrays:
-    """The user's own images, from an .npz file."""
+    """Your own images: a folder of image files, or an .npz file."""
 
     path: str = host("", path, "the .npz file, or a folder of image files")
     image_size: tuple[int, ...] = host(

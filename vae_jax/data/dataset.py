@@ -219,7 +219,7 @@ def mean_image(split: Split) -> np.ndarray:
 
 
 def spread(split: Split, mean_d: np.ndarray) -> np.float32:
-    """The root mean square of what the pixels differ from their means, in units of x."""
+    """The root mean square deviation of the pixels from their means, in units of x."""
     total = 0.0
     for start in range(0, len(split.images), BLOCK):
         block = split.images[start : start + BLOCK].astype(np.float64)

@@ -34,7 +34,7 @@ class Layout(NamedTuple):
 
         A CPU does: a lane's state stays in its cache for a whole chunk of steps, where a vmapped
         step streams the states of all lanes through it (sixteen lanes of 784-400-20 take a fifth
-        less time so, and their bits are those of a run alone).
+        less time this way, and each has the bits of a run alone).
         """
         return self.mesh.devices.flat[0].platform == "cpu"
 
@@ -54,7 +54,10 @@ def layout(lanes: int, data_devices: int = 1, at_once: int = 0) -> Layout:
 
 
 def map_lanes(layout: Layout, function: Callable, per_lane: tuple, shared: tuple) -> Any:
-    """`function(*lane, *shared)` of every lane: leading axes of `layout.padded` lanes. In a jit."""
+    """`function(*lane, *shared)` of every lane; call it inside a jit.
+
+    The arrays of `per_lane`, and the results, have a leading axis of `layout.padded` lanes.
+    """
 
     def on_a_device(index, per_lane, shared):
         def one(at):
@@ -107,10 +110,10 @@ def shard_lanes(layout: Layout, tree: Any) -> Any:
 
 
 def as_sharded(layout: Layout, tree: Any) -> Any:
-    """Arrays that a program of all lanes gave, with the sharding that `shard_lanes` gives.
+    """Arrays that a program of all lanes returned, with the sharding of `shard_lanes`.
 
-    It is the same placement, without a copy. On one device XLA names it otherwise, and then what is
-    compiled for the one is not found for the other.
+    The placement is the same, and nothing is copied. But on one device jax names it differently,
+    and a program that was compiled for one name would be compiled again for the other.
     """
     return jax.device_put(tree, NamedSharding(layout.mesh, P("lanes")))
 

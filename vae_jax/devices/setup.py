@@ -29,7 +29,7 @@ def pin() -> None:
 
 @contextlib.contextmanager
 def pinned() -> Iterator[None]:
-    """Inside, what `pin` sets is set; the settings of the user are back afterwards."""
+    """In this context, what `pin` sets is set; the user's settings are restored afterwards."""
     before = {name: getattr(jax.config, name) for name in PINNED}
     pin()
     try:

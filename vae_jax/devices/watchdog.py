@@ -54,8 +54,9 @@ def listen() -> None:
 
 @contextlib.contextmanager
 def watched() -> Iterator[None]:
-    """Inside, long compilations are named on stderr, and SIGINT and SIGTERM end the process even
-    during one, with exit code 1: GRACE_SECONDS after the first signal, or at the second.
+    """In this context, long compilations are named on stderr, and SIGINT and SIGTERM end the
+    process even during one, with exit code 1: GRACE_SECONDS after the first signal, or at the
+    second.
 
     Only what was computed since the last checkpoint is lost, as with a SIGKILL.
     """

@@ -113,9 +113,9 @@ def total_variance(of: Moments) -> Float[Array, ""]:
 def signal_to_noise(of: Moments) -> Float[Array, ""]:
     """mean over parameters of |mean g| / std g, those whose std is 0 left out; 0 if all are.
 
-    Mean and std are those of the n samples, so that noise alone has sqrt(2 / (pi n)), not 0: see
-    `noise_floor`. A parameter with no std has no gradient, as the weight of a pixel that is always
-    0, or one that does not depend on z.
+    Mean and std are those of the n samples, so the ratio of pure noise is sqrt(2 / (pi n)), not 0:
+    see `noise_floor`. The std is 0 if a parameter has no gradient, such as the weight of a pixel
+    that is always 0, or if its gradient does not depend on z.
     """
     ratios, counts = jnp.float32(0), jnp.float32(0)
     for mean, variance in zip(jax.tree.leaves(of.mean), jax.tree.leaves(of.variance), strict=True):
@@ -169,11 +169,10 @@ def bias_test(
 ) -> BiasTest:
     """Whether two estimators, by independent samples, have the same mean along every direction.
 
-    In each direction Welch's t of the difference of the means, Student's if they are one (the
-    samples being normal, or many); the p-value is the least one times r (Bonferroni), so that p <=
-    a has at most the chance a, however the directions depend on one another. What it finds: a bias
-    d shows along a random unit vector as the noise does, so that it is seen where n |d|^2 is a few
-    times the sum of the two variances, of whatever dimension the params are.
+    Welch's t-test of the two means along each of the r directions, for samples that are normal or
+    many. The p-value is r times the smallest one (Bonferroni): if the means are equal, p <= a has
+    at most probability a, even if the directions are dependent. A bias d is found if n |d|^2 is a
+    few times the sum of the two total variances, whatever the number of params.
     """
     own, other = np.asarray(projection_nr, np.float64), np.asarray(reference_nr, np.float64)
     difference_r = own.mean(axis=0) - other.mean(axis=0)

@@ -17,7 +17,9 @@ PAIRS = 1_000_000  # the number of distances in memory at a time
 
 
 class SampleQuality(NamedTuple):
-    """A point's ball is closed and reaches to its k-th nearest other point of its own set.
+    """Scores of a generated set.
+
+    A point's ball reaches to its k-th nearest neighbour in its own set, which lies in it.
 
     For two sets of equal size from one distribution, the expected density is 1, and the expected
     coverage is 1 - 2^-k in the limit. For identical sets they are 1 + 1/k, without ties, and 1.

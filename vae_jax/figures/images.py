@@ -7,13 +7,13 @@ import numpy as np
 from vae_jax.figures import style
 
 
-def tiled(images: np.ndarray, gap: int = 1) -> np.ndarray:
-    """Images [rows, columns, height, width, channels] in [0, 1] as one, with white gaps."""
+def tiled(images: np.ndarray, shade: float = 1.0) -> np.ndarray:
+    """Images [rows, columns, height, width, channels] in [0, 1] as one, with lines between them."""
     rows, columns, height, width, channels = images.shape
-    canvas = np.ones((rows * (height + gap) - gap, columns * (width + gap) - gap, channels))
+    canvas = np.full((rows * (height + 1) - 1, columns * (width + 1) - 1, channels), shade)
     for i in range(rows):
         for j in range(columns):
-            y, x = i * (height + gap), j * (width + gap)
+            y, x = i * (height + 1), j * (width + 1)
             canvas[y : y + height, x : x + width] = images[i, j]
     return canvas
 

@@ -75,7 +75,7 @@ SHOWN: ContextVar[dict[str, Any] | None] = ContextVar("SHOWN", default=None)
 
 @contextlib.contextmanager
 def shown() -> Iterator[dict[str, Any]]:
-    """Inside, figures are not written: they are put into the dict that this gives, by name."""
+    """In this context, figures are not written, but put into the dict that it yields, by name."""
     figures: dict[str, Any] = {}
     token = SHOWN.set(figures)
     try:

@@ -1,4 +1,4 @@
-"""Encoders and decoders: the only rooms that know Flax. To add one, write its section and list it.
+"""Encoders and decoders: the only modules that use Flax. To add one, write its section and list it.
 
 network.py says what a section has.
 """

@@ -124,7 +124,7 @@ class Conv:
     encoder, decoder = encoder, decoder
 
     def block(self, h, stage: int):
-        """What a stage does before its activation, h [b, height, width, channels], and after.
+        """What a stage does between convolution and activation: h [b, height, width, channels].
 
         To be called inside a compact module.
         """
@@ -133,9 +133,9 @@ class Conv:
 
 @section
 class ResNet:
-    """And before the activation a residual block: h + W activation(norm(V activation(norm(h)))).
+    """As conv, with a residual block before each activation.
 
-    V and W are 3 x 3 convolutions.
+    It is h + W activation(norm(V activation(norm(h)))); V and W are 3 x 3 convolutions.
 
     References: He et al. 2016, Identity Mappings in Deep Residual Networks.
     """

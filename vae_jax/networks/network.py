@@ -61,7 +61,7 @@ ACTIVATIONS = {
 
 
 def no_norm(h, name):
-    """None."""
+    """No normalisation."""
     return h
 
 

@@ -1,7 +1,7 @@
 """The charts of the report page, made with bokeh from rows and arrays alone.
 
-Bokeh, for it also serves the explorer, and Dask's dashboard; its script is embedded, so that a page
-opens without a network.
+Bokeh is used because it also serves the explorer and Dask's dashboard. Its script is embedded, so
+that a page opens without a network.
 """
 
 import base64
@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from vae_jax.errors import UserError
+from vae_jax.figures.images import tiled as grid
 from vae_jax.figures.style import COLOURS
 
 GREY = "#888888"  # of text and lines: readable on light and on dark
@@ -83,14 +84,10 @@ def png(image: np.ndarray) -> str:
 
 
 def tiled(images: np.ndarray, columns: int) -> np.ndarray:
-    """Images [n, height, width, channels] as one, `columns` in a row, with lines between them."""
-    n, height, width, channels = images.shape
-    rows = -(-n // columns)
-    sheet = np.full((rows * (height + 1) - 1, columns * (width + 1) - 1, channels), 0.5, np.float32)
-    for i, image in enumerate(images):
-        top, left = i // columns * (height + 1), i % columns * (width + 1)
-        sheet[top : top + height, left : left + width] = image
-    return sheet
+    """Images [n, height, width, channels] as one, `columns` in a row, with grey lines between."""
+    shape = images.shape[1:]
+    grey = np.full((-len(images) % columns, *shape), 0.5)
+    return grid(np.concatenate([images, grey]).reshape(-1, columns, *shape), shade=0.5)
 
 
 def against_key(key: str, points: Sequence[dict[str, Any]], metrics: Sequence[str]):
@@ -141,7 +138,7 @@ def against_key(key: str, points: Sequence[dict[str, Any]], metrics: Sequence[st
 
 
 def parallel(keys: Sequence[str], rows: Sequence[dict[str, Any]], metric: str):
-    """Parallel coordinates: a line a lane over the swept keys and a metric, coloured by that."""
+    """Parallel coordinates: a line for each lane over swept keys and a metric, which colours it."""
     models = bokeh().models
     axes = [*keys, metric]
     heights, labels = {}, {}
@@ -190,7 +187,7 @@ def shown(value: Any) -> str:
 
 
 def rate_distortion(lanes: Sequence[dict[str, Any]], names: dict[int, str]):
-    """A point a lane: rate (KL) and distortion (negative reconstruction), nats."""
+    """One point for each lane: rate (KL) and distortion (negative reconstruction), nats."""
     known = [lane for lane in lanes if lane["kl"] is not None]
     source = bokeh().models.ColumnDataSource(
         {

@@ -82,7 +82,7 @@ class Explorer:
         self.text.text = f"z = [{numbers}]"
 
     def move_to(self, z: np.ndarray) -> None:
-        """Makes z the latents that are shown, and moves the sliders there."""
+        """Shows the image of z, and moves the sliders there."""
         self.z = np.asarray(z, np.float32).copy()
         self.moving = True
         for slider, unit in zip(self.sliders, self.order, strict=False):
@@ -91,7 +91,7 @@ class Explorer:
         self.decode()
 
     def sliders_of_units(self) -> list[Any]:
-        """One for each unit; the layers below a unit that is moved follow it."""
+        """One for each unit; if a unit is moved, the layers below it follow."""
         sliders, layers = [], self.trained.layers
         for unit in self.order[:MOST_UNITS]:
             name = f"unit {unit}" if layers.max() == 0 else f"unit {unit}, {named(layers[unit])}"

@@ -27,8 +27,8 @@ from vae_jax.words import count
 
 PAGE = "report.html"
 TEMPLATE = Path(__file__).with_name("report.html")
-MOST_LANES = 100  # with curves of their own
-MOST_PICTURES = 12  # lanes whose images are shown, the best first
+MOST_LANES = 100  # with curves of their own, and images
+PICTURE_BYTES = 7_000_000  # of images; the lanes that come first have them
 MOST_POINTS = 2_000  # of the latent space
 AGAIN_SECONDS = 10  # between two pages of a run in progress
 SHOWN, PAIRS, TRAVERSED = 20, 10, 10  # samples; test images; latent units
@@ -83,7 +83,7 @@ def page(workdir: Path, refresh: int = 0) -> str:
     swept = found.get("swept", []) if found else []
     finished = bool(found and found["finished"])
     names = lane_names(rows, lanes, swept)
-    trained = shown_lanes(workdir, list(names)[:MOST_PICTURES])
+    trained = shown_lanes(workdir, list(names)[:MOST_LANES])
     made = chart_list(rows, lanes, swept, names)
     made += latent_charts(trained[0] if trained else None)
     bokeh = charts.bokeh()
@@ -100,7 +100,8 @@ def page(workdir: Path, refresh: int = 0) -> str:
             {"title": title, "caption": caption, "div": div}
             for (title, caption, _), div in zip(made, divs, strict=True)
         ],
-        pictures=[{"name": names[own.lane], "pictures": pictures_of(own)} for own in trained],
+        pictures=pictures_of_lanes(trained, names),
+        lanes=len(names),
         problems=problems(lanes, names),
         errors=errors(workdir),
         scripts=resources.render_js() + resources.render_css(),
@@ -183,16 +184,16 @@ def chart_list(
                 point |= {name: of["mean"][name], f"{name}_se": of["se"][name]}
             points.append(point)
         title = f"Test set by {key}"
-        caption = "a point a setting: mean and standard error over seeds"
+        caption = "one point for each setting: mean and standard error over seeds"
         found.append((title, caption, charts.against_key(key, points, metrics)))
     if keys and len(healthy) > 1:
         rows_of = [
             {key: plain(lane[key]) for key in keys} | {"elbo": lane["elbo"]} for lane in healthy
         ]
-        best = "a line a lane, coloured by its test ELBO"
+        best = "one line for each lane, coloured by its test ELBO"
         found.append(("Parallel coordinates", best, charts.parallel(keys, rows_of, "elbo")))
     if len(healthy) > 1:
-        best = "a point a lane, test set"
+        best = "one point for each lane, test set"
         chart = charts.rate_distortion(healthy, names)
         found.append(("Rate and distortion", best, chart))
     return found
@@ -244,6 +245,19 @@ def shown_images(trained: Trained, most: int) -> tuple[np.ndarray, Any]:
     test = trained.run.data.test
     labels = test.labels[:most] if trained.reads_labels and test.labels is not None else None
     return test.images[:most], labels
+
+
+def pictures_of_lanes(trained: list[Trained], names: dict[int, str]) -> list[dict[str, Any]]:
+    """The images of each lane; of as many as PICTURE_BYTES allow."""
+    found: list[dict[str, Any]] = []
+    size = 0
+    for own in trained:
+        pictures = pictures_of(own)
+        size += sum(len(picture["address"]) for picture in pictures)
+        if found and size > PICTURE_BYTES:
+            break
+        found.append({"name": names[own.lane], "pictures": pictures})
+    return found
 
 
 def pictures_of(trained: Trained) -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""Draws a figure, or warns that it can't be drawn: no figure costs a result."""
+"""Draws a figure, or warns that it can't be drawn: no result is lost by a figure."""
 
 import os
 import sys

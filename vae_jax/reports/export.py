@@ -28,7 +28,7 @@ class Group(NamedTuple):
 
 
 class Table(NamedTuple):
-    """A row a group: the mean over its lanes and the standard error of that."""
+    """One row for each group: the mean over its lanes, and the standard error of that mean."""
 
     caption: str
     keys: list[str]  # of the labels
@@ -59,7 +59,7 @@ def make_table(
 
 
 def table_of(workdir: Path, where: Sequence[str] = (), by: Sequence[str] = ()) -> Table:
-    """The results of a run or sweep: a row a setting.
+    """The results of a run or sweep: one row for each setting.
 
     Raises:
       UserError: there are no results, or a key was not swept.
@@ -83,7 +83,7 @@ def caption_of(results: dict[str, Any]) -> str:
 
 
 def compared(workdirs: Sequence[Path]) -> Table:
-    """Several runs and sweeps in one table: a row a run and setting.
+    """Several runs and sweeps in one table: one row for each run and setting.
 
     Raises:
       UserError: a folder has no results, or the results are of different data.

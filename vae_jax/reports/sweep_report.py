@@ -244,7 +244,7 @@ def draw(
     paths += draw_rate_distortion(
         at / file_name(f"rate_distortion{question}"),
         {setting_of(values, keys): own for values, own in in_order(pooled(healthy, keys))},
-        title=f"{dataset_name(results)}: a point a lane",
+        title=f"{dataset_name(results)}: one point for each lane",
         prefix=prefix,
     )
     path = at / file_name(f"training_curves{question}")

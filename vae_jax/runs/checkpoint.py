@@ -74,8 +74,8 @@ def diverged_step(progress: Progress, lane: int) -> int | None:
 def is_over(progress: Progress, total_steps: int, patience: int) -> bool:
     """Whether there is nothing left to train.
 
-    All steps are taken, every lane diverged, or no other lane got better in `patience` steps
-    (0: that ends nothing).
+    All steps are taken, every lane has diverged, or none of the others has improved in `patience`
+    steps (0: this is not considered).
     """
     healthy = progress.state.diverged_step < 0
     since_k = progress.state.step - progress.best.step
@@ -169,7 +169,7 @@ class Checkpoints:
         """Waits for the previous save, then starts this one. The arrays must not change afterwards.
 
         Args:
-          beside: what `restored` is after a restore, for JSON.
+          beside: more to save, for JSON; `restored` after a restore.
 
         Raises:
           UserError: this or the previous checkpoint could not be written.
@@ -197,7 +197,8 @@ class Checkpoints:
     def restore(self, template: Progress | Callable[[dict[str, Any]], Progress]) -> Progress | None:
         """The newest intact checkpoint; None if there is no checkpoint.
 
-        `template` has its structure, shapes and types, or says them of what was saved beside it.
+        `template` has its structure, shapes and types, or is a function that makes such a template
+        from what was saved beside it.
         For each newer checkpoint, all damaged, it prints a line and, unless read only, renames the
         checkpoint.
 

@@ -170,7 +170,7 @@ def refuse_other_data(workdir: Path, identity: dict[str, Any]) -> None:
 def refuse_other_identity(
     workdir: Path, there: Mapping[str, Any], identity: dict[str, Any]
 ) -> None:
-    """Raises UserError if `there["dataset"]`, if it is there, is of other data."""
+    """Raises UserError if `there` names a dataset, and it is other data."""
     different = other_data(there.get("dataset", {}), identity)
     if different:
         raise UserError(

@@ -45,8 +45,8 @@ def evaluated_objective(run: Run) -> Objective:
 def evaluate_state(run: Run, state: State | Best, split: Split) -> Terms:
     """The loss and terms [padded lanes, n] of a split at `state`, on the devices.
 
-    The loss is that of the objective as it is at the end of the run. It is only dispatched: the
-    result is not waited for.
+    The loss is that of the objective as it is at the end of the run. This does not wait
+    for the result.
     """
     end = np.full(len(run.lanes), run.total_steps - 1, np.int32)
     objective, model, keys, step = shard_lanes(
@@ -87,7 +87,7 @@ class Measurements(NamedTuple):
 def measurements(run: Run, best: Best) -> Measurements:
     """The numbers of all chosen metrics, and of those measured before with the same params.
 
-    A metric that can't be measured costs its own numbers alone.
+    If a metric can't be measured, only its own numbers are missing.
     """
     lanes: list[Numbers] = [{} for _ in run.lanes]
     settings, failed = {}, {}

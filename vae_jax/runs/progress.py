@@ -14,7 +14,7 @@ LINE_SECONDS = 30.0  # between two lines in a log
 
 
 class Follower(NamedTuple):
-    """What another process, which follows a run, wants and is told."""
+    """Whoever follows a run, such as another process: its wishes, and functions that inform it."""
 
     wants_stop: Callable[[], bool]  # whether the run should save and stop
     tell: Callable[[int, int, str], None]  # its step, its number of steps, what was last measured
@@ -58,7 +58,7 @@ def lines(
     hidden: bool = False,
     on_terminals: bool = False,
 ) -> Iterator[None]:
-    """Inside, prints status() on stderr every `every` seconds, if there is no terminal for a bar.
+    """In this context, prints status() on stderr every `every` seconds, if no terminal shows a bar.
 
     `on_terminals`: also on a terminal, where there is no bar.
     """

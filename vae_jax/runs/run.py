@@ -62,7 +62,7 @@ class Run(NamedTuple):
 
     @property
     def patience(self) -> int:
-        """Steps in which no lane gets better, after which the run ends; 0: it never ends so."""
+        """The run ends after this many steps without an improvement in any lane; 0: it does not."""
         return self.values["training.patience"] * self.spec.steps_per_epoch
 
     @property
@@ -87,7 +87,7 @@ class Datasets:
         return self._sources[key]
 
     def decided(self, values: Values) -> Values:
-        """The config, with the choices that it leaves to its data made."""
+        """Fills in the choices that the config leaves to its data."""
         return decided(values, self.source(values)) if undecided(values) else values
 
     def of(self, values: Values) -> Dataset:
@@ -112,7 +112,7 @@ class Datasets:
 def make_run(values: Values, workdir: Path) -> Run:
     """The run of a checked config, one lane per seed. Writes to no folder.
 
-    Its config has the choices made that this one leaves to the data.
+    Its config has the choices filled in that this one leaves to the data.
 
     Raises:
       UserError: the data can't be loaded, or do not fit the config.

@@ -33,7 +33,7 @@ ALWAYS = (
 
 
 def all_columns() -> dict[str, Column]:
-    """The columns of all metrics, those of one's own included: {name: column}."""
+    """The columns of all metrics, user-defined ones included: {name: column}."""
     of_metrics = (metric.columns for metric in METRICS.values())
     everything = (ALWAYS, *of_metrics, (Column("accuracy", 4),))
     return {column.name: column for some in everything for column in some}
@@ -114,7 +114,7 @@ def away_from_prior(run: Run, terms: Terms) -> list[float | None]:
 
 
 def is_far(kl: float | None, latent_size: int) -> bool:
-    """Whether samples from the prior are not what the decoder was trained on."""
+    """Whether samples from the prior are far from the latents that the decoder was trained on."""
     return kl is not None and kl > max(1.0, FAR * latent_size)
 
 
@@ -125,7 +125,7 @@ def bound_named(run: Run) -> str:
 
 
 def bits_per_dim(run: Run, bound_n: np.ndarray) -> float | None:
-    """-bound in bits per dimension, of a probability of the levels 0 to 255; None of real numbers.
+    """-bound in bits per dimension, of a probability of the levels 0 to 255; None for real numbers.
 
     The density of x = n / 255 becomes one of n: log2 255 bits a dimension more.
     """

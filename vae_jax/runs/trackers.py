@@ -68,12 +68,12 @@ class TensorBoard:
 
     extra, package = "tensorboard", "tensorboardX"
 
-    def __init__(self, run: Run, group: Path, first_step: int):
+    def __init__(self, run: Run, group: Path, first_steps: Sequence[int]):
         from tensorboardX import SummaryWriter
         from tensorboardX.summary import hparams
 
         self.writers = {}
-        for lane in run.lanes:
+        for lane, first_step in zip(run.lanes, first_steps, strict=True):
             at = run.workdir / "tensorboard" / f"lane_{lane.number}"
             writer = SummaryWriter(str(at), purge_step=first_step + 1)
             numbers = {
@@ -113,7 +113,7 @@ class WandB:
 
     extra, package = "wandb", "wandb"
 
-    def __init__(self, run: Run, group: Path, first_step: int):
+    def __init__(self, run: Run, group: Path, first_steps: Sequence[int]):
         import wandb
 
         self.wandb, self.runs = wandb, {}
@@ -206,15 +206,16 @@ class Trackers:
         self.chosen = [tracker for key, tracker in TRACKERS.items() if run.values[key]]
         self.open: list[Any] = []
 
-    def begin(self, first_step: int) -> None:
-        """Opens them; steps after `first_step` are taken anew.
+    def begin(self, first_step: int | Sequence[int]) -> None:
+        """Opens them; steps after `first_step`, of all lanes or of each, will be taken again.
 
         Raises:
-          UserError: wandb can't begin, as without a login.
+          UserError: wandb can't start, for example without a login.
         """
+        first_steps = np.broadcast_to(first_step, len(self.run.lanes)).tolist()
         if is_first():
             for tracker in self.chosen:
-                self.open.append(tracker(self.run, self.group, first_step))
+                self.open.append(tracker(self.run, self.group, first_steps))
 
     def shown(self, state: State) -> Shown | None:
         """What is shown of a state, dispatched to the devices; None: there is no tracker."""
@@ -225,7 +226,7 @@ class Trackers:
 
     @functools.cached_property
     def _on_devices(self) -> tuple[Any, ...]:
-        """What does not change while the run trains: models, keys, images, labels, classes."""
+        """What stays the same while the run trains: models, keys, images, labels, classes."""
         run, split = self.run, self.run.data.validation
         labels = evaluation_labels(run, split)
         classes = None

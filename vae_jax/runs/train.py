@@ -70,7 +70,7 @@ def train_run(
       began: time.monotonic() when work on the run began.
       label: the name of a sweep's program, for the bar.
       draw: called after a validation, at most every DRAW_SECONDS.
-      follower: told of the run's progress in place of the terminal.
+      follower: hears of the run's progress, in place of the terminal.
       ready: called before the first step; waits for what is compiled in the background.
       trackers: of the run; the caller closes them.
 

@@ -59,7 +59,7 @@ class Plan(NamedTuple):
         return make_program(list(map(self.lane, trials)), self.workdir, self.data, padded)
 
     def varied(self, trial: Trial, factor: Callable[[], float]) -> dict[str, Any]:
-        """The setting, each of its numbers times a factor, or over it where that can't be."""
+        """The setting, each number multiplied by a factor, or divided by it if that is invalid."""
         setting = dict(trial.setting)
         for key in varied_keys(self.sweep):
             by = factor()
@@ -144,7 +144,7 @@ def read_search(workdir: Path, data: Datasets) -> Plan:
     """The plan of the search in `workdir`.
 
     Raises:
-      UserError: there is none, or it is damaged; its data are others.
+      UserError: there is none, it is damaged, or its data are not those that it began with.
     """
     if not is_search(workdir):
         raise UserError(f"{workdir} holds no search (no {folder.SEARCH}); start one with --config")

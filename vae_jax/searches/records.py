@@ -53,7 +53,7 @@ def write_best(plan: Plan, standing: Standing, trial: Trial, name: str) -> tuple
 
 
 def rows_of(workdir: Path, trial: Trial, steps_per_epoch: int) -> list[dict[str, Any]]:
-    """The rows of a trial, and before it was a copy, of what it is a copy of."""
+    """The rows of a trial; before it became a copy, those of the trial that was copied."""
     own: list[dict[str, Any]] = []
     starts = [epochs * steps_per_epoch for epochs, _, _ in trial.lineage]
     ends = [*starts[1:], float("inf")]

@@ -13,6 +13,7 @@ from vae_jax.runs import folder
 from vae_jax.runs.checkpoint import Best, Checkpoints, Progress, best_of, better, template
 from vae_jax.runs.progress import in_notebook, lines, without_bar
 from vae_jax.runs.run import Lane, Run, first_state, make_examples, make_layout, make_start
+from vae_jax.runs.trackers import Trackers
 from vae_jax.runs.train import (
     Stop,
     annealed_steps,
@@ -83,8 +84,11 @@ def with_random(plan: Plan, standing: Standing) -> Standing:
     return standing._replace(trials=standing.trials + new)
 
 
-def train_search(plan: Plan) -> Standing:
+def train_search(plan: Plan, trackers: Trackers) -> Standing:
     """Trains a search to its end, from its last checkpoint, in a folder that is locked.
+
+    Args:
+      trackers: of the search's own trials; the caller closes them.
 
     Raises:
       Stopped: SIGTERM or SIGINT was received; all rounds but this one are saved.
@@ -92,6 +96,8 @@ def train_search(plan: Plan) -> Standing:
     at, keep = plan.workdir / folder.CHECKPOINTS, plan.sweep.base["log.keep_checkpoints"]
     with Checkpoints(at, keep) as checkpoints, stop_on_signal() as stop:
         standing = restored(plan, checkpoints)
+        per_epoch = trackers.run.spec.steps_per_epoch
+        trackers.begin([per_epoch * trial.epochs for trial in searched(plan, standing.trials)])
         clock = time.monotonic() - standing.wall_seconds
         places = min(plan.sweep.base["search.places"], len(plan.sweep.settings))
 
@@ -117,7 +123,7 @@ def train_search(plan: Plan) -> Standing:
                 if not ready:
                     break
                 try:
-                    standing = take_round(plan, standing, ready[:places], places, stop)
+                    standing = take_round(plan, standing, ready[:places], places, stop, trackers)
                 except Exception as error:
                     if not out_of_memory(error) or places == 1:
                         raise
@@ -210,7 +216,7 @@ def lane_rows(plan: Plan, trials: Trials) -> list[dict[str, Any]]:
 
 
 def run_in_places(plan: Plan, trials: Trials, filled: np.ndarray, idle: int) -> Run:
-    """The run of the trials that fill the places; the last `idle` places are of no trial."""
+    """The run of the trials that fill the places; the last `idle` places hold no trial."""
     everyone = plan.run(trials)  # for one structure, whichever trials are chosen
     lanes = [everyone.lanes[number] for number in filled[: len(filled) - idle]]
     lanes += [Lane(IDLE, plan.seed, {}, lanes[0].values)] * idle
@@ -223,7 +229,12 @@ def run_in_places(plan: Plan, trials: Trials, filled: np.ndarray, idle: int) -> 
 
 
 def take_round(
-    plan: Plan, standing: Standing, chosen: list[int], places: int, stop: Stop
+    plan: Plan,
+    standing: Standing,
+    chosen: list[int],
+    places: int,
+    stop: Stop,
+    trackers: Trackers,
 ) -> Standing:
     """Trains the chosen trials for an epoch."""
     trials, kept = list(standing.trials), dict(standing.kept)
@@ -263,7 +274,9 @@ def take_round(
     done = Progress(before.state, before.best, before.best_bound, np.zeros(()))
     counts = steps >= annealed_steps(run)
     best, best_bound = better(done, after, objectives, counts, run.values["training.keep"])
-    folder.append_rows(plan.workdir, [row for row in rows if row["lane"] != IDLE])
+    rows = [row for row in rows if row["lane"] != IDLE]
+    folder.append_rows(plan.workdir, rows)
+    trackers.rows([row for row in rows if row["lane"] < len(plan.sweep.settings)])
     now = Kept(after, best, best_bound)
     for i, number in enumerate(chosen):
         kept[number] = jax.tree.map(lambda leaf, i=i: leaf[i], now)

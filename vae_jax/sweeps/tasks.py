@@ -99,7 +99,7 @@ class Tasks:
         return "; ".join([*parts, *([f"{waiting} waiting"] if waiting else [])])
 
     def settle_those_done(self) -> None:
-        """Takes the outcomes of the tasks that ended, and submits what these leave."""
+        """Records the outcomes of the tasks that ended, and submits what is still to be trained."""
         from distributed import KilledWorker
 
         for name, future in list(self.futures.items()):
@@ -154,7 +154,7 @@ class Tasks:
                 return
 
     def dismiss(self, address: str, reason: str) -> None:
-        """Does without a worker, and submits its program again.
+        """Stops using a worker, and submits its program again.
 
         Raises:
           UserError: there is no other worker.
@@ -169,7 +169,7 @@ class Tasks:
         return Stopped(f"the scheduler {self.client.scheduler.address} was lost")
 
     def stop(self) -> bool:
-        """Asks the running tasks to save, and waits for that; whether all did."""
+        """Asks the running tasks to save, and waits for that; returns whether all did."""
         for program in unfinished(self.sweep):
             release(self.sweep.folder(program))
         running = [future for name, future in self.futures.items() if name in self.heard]

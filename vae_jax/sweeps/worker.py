@@ -112,8 +112,8 @@ def train_program(
     """Trains and measures one program; writes only into its own folder.
 
     Args:
-      later: the first of these is compiled meanwhile.
-      tell: told of its progress, in place of the terminal; as of a Follower.
+      later: programs to train afterwards; the first of them is compiled meanwhile.
+      tell: `Follower.tell`; called in place of writing on the terminal.
       began_to_train: called when the folder says that the program is running.
 
     Raises:
@@ -180,7 +180,7 @@ class Records:
         self.due = 0.0
 
     def update(self, sweep: Sweep) -> None:
-        """Collects them, unless that would take more than RECORDING of the time."""
+        """Collects them, at most so often that it takes the fraction RECORDING of the time."""
         began = time.monotonic()
         if began >= self.due:
             collect(sweep)

@@ -118,7 +118,7 @@ def train_lanes(
 
 @jax.jit
 def chosen_lanes(first: Bool[Array, " lane"], one, other):
-    """Of each lane, its part of `one` where `first`, else of `other`."""
+    """For each lane, its part of `one` if its `first` is true, else its part of `other`."""
     return jax.tree.map(
         lambda a, b: jnp.where(first.reshape(-1, *[1] * (a.ndim - 1)), a, b), one, other
     )
@@ -153,11 +153,11 @@ def train_chunks(
 
     The next call is dispatched before a chunk is yielded, so the devices do not wait for the host.
 
-    A lane whose state is not finite after a chunk diverged in it. The chunk is then taken again,
-    carefully, and the lane has the result of that; it keeps its last finite params.
+    If a lane's state is not finite after a chunk, the lane diverged in it. The chunk is then
+    repeated with `careful`, so that the lane keeps its last finite params.
 
     Args:
-      ahead: how many epochs each lane is further than `first_step` says; None: all are there.
+      ahead: how many epochs each lane is beyond `first_step`; None: 0 for all.
       active: the lanes to train; the others keep their state. None: all.
     """
     order_epoch, order = -1, None

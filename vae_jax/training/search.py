@@ -1,8 +1,8 @@
-"""Searches that stop early: which settings of a sweep are trained on, by their scores so far.
+"""Searches that stop early: they decide by scores which settings of a sweep are trained further.
 
 A trial is one setting. All are judged by the bound on the validation set, higher is better. To add
-a rule, write its section with `ready` and `judged`, and list it. Nothing here is random but by a
-seed, so a search that was killed goes on as it would have.
+a rule, write its section with `ready` and `judged`, and list it. All randomness comes from a
+seed, so a search that was killed continues exactly.
 """
 
 from collections.abc import Callable, Sequence
@@ -37,7 +37,7 @@ class Trial(NamedTuple):
 
     @property
     def score(self) -> float | None:
-        """That of the params that are kept."""
+        """The score of the params that are kept."""
         return self.score_at(self.best_epoch)
 
 
@@ -117,7 +117,7 @@ class Halving:
         return [trial.number for trial in running(trials) if trial.epochs < rung]
 
     def judged(self, trials: Trials, num_epochs: int, vary: Vary) -> Judged:
-        """The trials after what is decided now."""
+        """The trials after the decisions that are due."""
         rung = self.next_rung(trials, num_epochs)
         here = running(trials)
         if rung == num_epochs or any(trial.epochs < rung for trial in here):
@@ -130,7 +130,7 @@ class Halving:
 
 @section
 class ASHA:
-    """Halving without waiting: who reaches a rung is judged against those that did so before.
+    """Halving without waiting: a trial at a rung is compared with those that were there before.
 
     The variant that stops trials. The first at a rung always passes it.
 
@@ -146,7 +146,7 @@ class ASHA:
         return [trial.number for trial in here if trial.epochs < num_epochs]
 
     def judged(self, trials: Trials, num_epochs: int, vary: Vary) -> Judged:
-        """The trials after what is decided now."""
+        """The trials after the decisions that are due."""
         for rung in rungs(num_epochs, self.first_epochs, self.reduction):
             here = {t.number for t in running(trials) if t.epochs == rung and t.judged < rung}
             there = ranked(trials, rung)

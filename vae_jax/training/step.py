@@ -173,9 +173,10 @@ def train_step(
     """One step of one lane, on its minibatch.
 
     A step with a loss that is not finite is not taken, nor is any later step: `diverged_step` is
-    the number of that step. Such a loss follows params that are not finite, and these a gradient.
-    With `careful`, the step of that gradient is not taken, and the lane keeps its last finite
-    params. It costs a second update, so it is for the chunk in which a lane diverged.
+    the number of that step. Such a loss comes from params that are not finite, and those from the
+    gradient of an earlier step. With `careful`, the step of that gradient is not taken, and the
+    lane keeps its last finite params. It costs a second update, so it is for the chunk in which a
+    lane diverged.
     """
     model, batch_size = make_model(spec.model), spec.training.batch_size
 

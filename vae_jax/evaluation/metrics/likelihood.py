@@ -153,8 +153,8 @@ def ais_summary(arrays: Arrays, subject: Subject) -> Numbers:
     """-log p(x) of some images by annealed importance sampling, and how large its error can be.
 
     Values are means over images. ais_gap: upper - lower bound on log p(x) of simulated images.
-    importance_nll: nll by importance sampling of the same images; importance_gap: what it is above
-    the nll by annealing.
+    importance_nll: nll by importance sampling of the same images; importance_gap: that minus the
+    nll by annealing.
     """
     log_likelihood_n = arrays["log_likelihood"].astype(np.float64)
     gap_n = (arrays["upper"] - arrays["lower"]).astype(np.float64)
