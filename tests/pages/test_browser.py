@@ -117,7 +117,7 @@ def tooltips_of(page, figure):
 
 def test_hovering_tells_the_lane_and_shows_the_image(folders, browser):
     page = Watched(browser, write_report(folders / "sweep").as_uri()).page
-    missing = {"epoch", '<img src="data:image/png'}
+    missing = {"epoch", '<img src="data:image/webp'}
     for figure in page.locator(".bk-Figure").all():
         if missing:
             shown = tooltips_of(page, figure)

@@ -1,8 +1,11 @@
 """The report page: one file without a link to anywhere, with all that the records say."""
 
+import base64
+import io
 import re
 
 import numpy as np
+import PIL.Image
 import pytest
 
 from tests.conftest import values_of, write_tiny_npz
@@ -33,6 +36,12 @@ def folders(tmp_path_factory):
     sweep(at / "sweep", make_sweep(base, settings, at / "sweep", data), data)
     train(nest(base | {"training.seeds": (3,), "model.latent_size": 1}), at / "run")
     return at
+
+
+def read(address):
+    kind, _, content = address.partition(",")
+    assert kind == "data:image/webp;base64"
+    return np.asarray(PIL.Image.open(io.BytesIO(base64.b64decode(content))))
 
 
 def text_of(path):
@@ -80,7 +89,7 @@ def test_every_lane_has_images_if_they_fit(folders, monkeypatch):
         return page.count("<option value"), "lanes.</p>" in page
 
     assert options() == (8, False)
-    monkeypatch.setattr(report, "PICTURE_BYTES", 1)
+    monkeypatch.setattr(report, "MOST_BYTES", 1)
     assert options() == (1, True)
 
 
@@ -150,7 +159,13 @@ def test_commands_write_it_where_it_is_asked_for(folders, tmp_path, capsys, monk
 
 def test_a_picture_is_what_it_was():
     image = np.linspace(0, 1, 12, dtype=np.float32).reshape(3, 4, 1)
-    assert charts.png(image).startswith("data:image/png;base64,")
+    shown = read(charts.address(image, 48))
+    np.testing.assert_array_equal(shown, np.repeat(np.round(255 * image), 3, axis=-1))
+    assert read(charts.address(image, 2)).shape == (2, 2, 3)
+    colours = np.full((20, 30, 1), 0.8) * [1, 0.5, 0]
+    shown = read(charts.address(colours, 48))
+    assert shown.shape == (20, 30, 3)
+    np.testing.assert_allclose(shown.mean((0, 1)), 255 * colours.mean((0, 1)), atol=3)
     sheet = charts.tiled(np.stack([image] * 3), 2)
     assert sheet.shape == (7, 9, 1)
     np.testing.assert_array_equal(sheet[:3, :4], image)

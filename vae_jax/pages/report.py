@@ -28,10 +28,11 @@ from vae_jax.words import count
 PAGE = "report.html"
 TEMPLATE = Path(__file__).with_name("report.html")
 MOST_LANES = 100  # with curves of their own, and images
-PICTURE_BYTES = 7_000_000  # of images; the lanes that come first have them
+MOST_BYTES = 14_500_000  # of the page: of the last lanes, no images are shown
 MOST_POINTS = 2_000  # of the latent space
 AGAIN_SECONDS = 10  # between two pages of a run in progress
 SHOWN, PAIRS, TRAVERSED = 20, 10, 10  # samples; test images; latent units
+SHEET = 2_000  # pixels of the largest side of many images as one
 
 
 class Cell(NamedTuple):
@@ -89,6 +90,7 @@ def page(workdir: Path, refresh: int = 0) -> str:
     bokeh = charts.bokeh()
     script, divs = bokeh.embed.components([chart for _, _, chart in made])
     resources = bokeh.resources.Resources(mode="inline")
+    scripts = resources.render_js() + resources.render_css()
     environment = jinja2.Environment(autoescape=True)
     return environment.from_string(TEMPLATE.read_text()).render(
         title=f"{workdir.name}: {'sweep' if is_sweep(workdir) else 'run'}",
@@ -100,11 +102,11 @@ def page(workdir: Path, refresh: int = 0) -> str:
             {"title": title, "caption": caption, "div": div}
             for (title, caption, _), div in zip(made, divs, strict=True)
         ],
-        pictures=pictures_of_lanes(trained, names),
+        pictures=pictures_of_lanes(trained, names, MOST_BYTES - len(scripts) - len(script)),
         lanes=len(names),
         problems=problems(lanes, names),
         errors=errors(workdir),
-        scripts=resources.render_js() + resources.render_css(),
+        scripts=scripts,
         script=script,
     )
 
@@ -247,14 +249,16 @@ def shown_images(trained: Trained, most: int) -> tuple[np.ndarray, Any]:
     return test.images[:most], labels
 
 
-def pictures_of_lanes(trained: list[Trained], names: dict[int, str]) -> list[dict[str, Any]]:
-    """The images of each lane; of as many as PICTURE_BYTES allow."""
+def pictures_of_lanes(
+    trained: list[Trained], names: dict[int, str], most_bytes: int
+) -> list[dict[str, Any]]:
+    """The images of each lane, until they are `most_bytes`; those of the first in any case."""
     found: list[dict[str, Any]] = []
     size = 0
     for own in trained:
         pictures = pictures_of(own)
         size += sum(len(picture["address"]) for picture in pictures)
-        if found and size > PICTURE_BYTES:
+        if found and size > most_bytes:
             break
         found.append({"name": names[own.lane], "pictures": pictures})
     return found
@@ -289,7 +293,7 @@ def pictures_of(trained: Trained) -> list[dict[str, Any]]:
     for name, own, columns in parts:
         sheet = charts.tiled(own, columns)
         width = min(1000, sheet.shape[1] * max(1, 56 // own.shape[2]))
-        made.append({"name": name, "address": charts.png(sheet), "width": width})
+        made.append({"name": name, "address": charts.address(sheet, SHEET), "width": width})
     return made
 
 
