@@ -9,14 +9,14 @@ all 55,000 images; the ratio to this code; the fraction of the machine's floor (
 reached; seconds from the start of the process to the end of the first step; the host's peak memory;
 and the last loss, which shows that the same thing was trained. Then it times the command line
 itself. The numbers are also written as JSON under benchmarks/results/, named by benchmark, machine
-and time. It takes about an hour on two cores (12 minutes a round). As a machine may be shared and
-noisy, an epoch's time is the least over the rounds of the median over EPOCHS epochs, without the
-first epoch.
+and time. It takes about an hour on two cores (12 minutes a round). In each round, an epoch's time
+is the median of EPOCHS epochs, without the first. The shortest of the rounds is printed, as a
+machine may be shared and noisy.
 
     --works=NAME,...     of systems.WORKS        --rounds=5
     --systems=NAME,...   of systems.SYSTEMS, beside vae_jax
-    --compare=FILE       such JSON: lists the ratios, of our time to a peer's and to that of our
-                         products alone, that are over 15% greater now; exit code 1 if any
+    --compare=FILE       such JSON of an earlier run: lists what has become over 15% slower,
+                         compared with a peer or with our matrix products; exit code 1 if any
 
 `python -m benchmarks sweep`, `objectives`, `networks`, `evaluation`, `startup` and `kernels` run
 the benchmarks in the files of these names. `python -m benchmarks.gpu` is for a GPU.

@@ -148,8 +148,8 @@ def gigabytes_per_second(size: int) -> float:
 def measure(work: Work) -> dict[str, Any]:
     """The rates of this machine, for a work whose floor is asked; in a process of its own.
 
-    Bandwidth is that of the optimiser's four arrays or, where more, of LARGE ones: the launch of a
-    small pass is what takes its time on an accelerator.
+    Bandwidth is measured with as many bytes as the optimiser's four arrays have, or with LARGE if
+    that is more: on an accelerator a small pass would measure its launch.
     """
     device = accelerator()
     size = 4 * FLOAT * counts(work).params
@@ -170,7 +170,7 @@ def in_a_process(work: Work) -> dict[str, Any]:
 
 
 def best(rounds: list[dict[str, Any]]) -> dict[str, Any]:
-    """The highest rates, and the least time."""
+    """The highest rates, and the shortest time."""
     return rounds[0] | {
         name: (min if name == "products_milliseconds" else max)(found[name] for found in rounds)
         for name in ("gflops", "gigabytes_per_second", "products_milliseconds")

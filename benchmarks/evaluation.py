@@ -4,7 +4,7 @@
 
 times importance sampling of IMAGES test images of MNIST under the IWAE's model (784-200-200-50), as
 `vae-jax evaluate` does it, and the matrix products alone of equally many decodings. Both run in
-turn, ROUNDS times, in one process. Prints the least time of both, their ratio, the time of 10,000
+turn, ROUNDS times, in one process. Prints the shortest times, their ratio, the time of 10,000
 images at that rate, and the peak memory. Writes JSON under benchmarks/results/. Takes about two
 minutes on two cores.
 """

@@ -3,10 +3,10 @@
     python -m benchmarks objectives
 
 times a step of `configs/default.py` (784-400-20, batch 128, one lane) with each objective,
-estimator and regulariser in turn, ROUNDS times, in one process, and prints the least time and its
-ratio to the plain ELBO's. Then it compares the IWAE at k = 50 (784-200-200-50, batch 20, as in its
-paper) with the matrix products that it needs, timed alone. Writes JSON under benchmarks/results/.
-Takes about five minutes on two cores.
+estimator and regulariser in turn, ROUNDS times, in one process, and prints the shortest time and
+its ratio to the plain ELBO's. Then it compares the IWAE at k = 50 (784-200-200-50, batch 20, as in
+its paper) with the matrix products that it needs, timed alone. Writes JSON under
+benchmarks/results/. Takes about five minutes on two cores.
 """
 
 import sys
@@ -112,7 +112,7 @@ def products_of(values: Values, d: int) -> Callable[[], float]:
 
 
 def least(ways: dict[str, Callable[[], float]]) -> dict[str, float]:
-    """Milliseconds a step: the least of ROUNDS, the ways taking turns."""
+    """Milliseconds a step: the shortest of ROUNDS, in which the ways take turns."""
     seconds = {name: [] for name in ways}  # type: dict[str, list[float]]
     for _ in range(ROUNDS):
         for name, way in ways.items():

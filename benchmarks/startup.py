@@ -4,7 +4,7 @@
 
 runs `vae-jax train --config=configs/default.py` with an empty compilation cache, and again with the
 cache that this leaves. It also runs the stages of that start one after another, in a separate
-process. Each time is the least of ROUNDS. Writes JSON under benchmarks/results/. Takes three
+process. Each time is the shortest of ROUNDS. Writes JSON under benchmarks/results/. Takes three
 minutes on two cores.
 
 What was found is in docs/speed.md.
@@ -27,7 +27,7 @@ ROUNDS = 3
 def command_line(cache: str) -> dict[str, float]:
     """`vae-jax train` for one epoch: seconds to the first row of metrics, and peak memory.
 
-    A row a step, so that the first is there one step after the first step is done.
+    It writes a row for each step, the first of them one step after the first step is done.
     """
     with tempfile.TemporaryDirectory() as folder:
         arguments = [
@@ -101,7 +101,7 @@ def stages(started: float) -> dict[str, float]:
 
 
 def measured(rounds: int) -> dict[str, dict[str, float]]:
-    """Of the command and of its stages, with an empty and with a filled cache: the least."""
+    """The shortest times of the command and its stages, with an empty and with a filled cache."""
     found: dict[str, list[dict[str, float]]] = {
         f"{what}, {cache}": [] for what in ("command", "stages") for cache in ("cold", "warm")
     }

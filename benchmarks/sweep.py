@@ -52,7 +52,7 @@ def command(*arguments: str, **environment: str) -> None:
 
 
 def processes(at_a_time: int, cached: bool) -> Callable[[Path], None]:
-    """One `vae-jax train` a config."""
+    """One `vae-jax train` for each config."""
 
     def run(folder: Path) -> None:
         def train(i: int) -> None:

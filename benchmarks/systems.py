@@ -170,7 +170,7 @@ def in_a_process(system: str, work: Work) -> dict[str, float]:
 
 
 def best(rounds: list[dict[str, float]]) -> dict[str, float]:
-    """The least of each time and the last loss: what the machine does when it is left alone."""
+    """The shortest of each time, as when the machine does nothing else; and the last loss."""
     return {
         name: rounds[-1][name] if name == "loss" else min(r[name] for r in rounds)
         for name in rounds[0]

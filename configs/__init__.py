@@ -1,1 +1,1 @@
-"""Experiments, one a file. Each starts from `default.py`, which holds every key that exists."""
+"""Experiments, one in each file. Each starts from `default.py`, which holds every key."""

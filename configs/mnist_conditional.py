@@ -2,7 +2,7 @@
 
   vae-jax train --config=configs/mnist_conditional.py --workdir=runs/mnist_conditional
 
-Its samples.png has a row a digit.
+Its samples.png has a row for each digit.
 
 Time: 78 s (two shared cores of a Xeon with AVX-512, jax 0.10.2, 2026-11-23).
 Expect: test ELBO on log p(x | y) -94.6 +- 0.1 nats (mean and standard error over three seeds).

@@ -1,8 +1,8 @@
-"""Grey MNIST with the likelihood that it has: the continuous Bernoulli, a density on [0, 1].
+"""Grey MNIST with a likelihood of grey values: the continuous Bernoulli, a density on [0, 1].
 
-What `mnist_grey.py` does to the letter of the classic tutorial, made right (Loaiza-Ganem and
-Cunningham 2019). A log density of 784 dimensions: positive, and not to be compared with the
-binary configs'.
+It corrects `mnist_grey.py`, which follows the classic tutorial (Loaiza-Ganem and Cunningham 2019).
+Its ELBO is a log density of 784 dimensions: it is positive, and can't be compared with that of the
+binary configs.
 
   vae-jax train --config=configs/mnist_continuous_bernoulli.py --workdir=runs/continuous
 

@@ -1,4 +1,4 @@
-"""A denoising VAE: a quarter of the pixels that the encoder sees are sampled anew, 0 or 1.
+"""A denoising VAE: a quarter of the pixels that the encoder sees are replaced by 0 or 1.
 
 The target is the clean image; the bound is that of the noisy encoder (Im et al. 2017).
 

@@ -1,7 +1,7 @@
-"""The classic tutorial to the letter: grey pixels into the Bernoulli.
+"""The classic tutorial as it is usually written: grey pixels with a Bernoulli likelihood.
 
-784-512-2-512-784, ReLU, batch 50, Adam 1e-3, 10 epochs. What it gives is a pseudo-likelihood: a
-Bernoulli of grey values is no distribution over images. The code labels it so, and it belongs in no
+784-512-2-512-784, ReLU, batch 50, Adam 1e-3, 10 epochs. Its ELBO bounds a pseudo-likelihood: a
+Bernoulli of grey values is no distribution over images. The code says so, and it belongs in no
 table.
 
   vae-jax train --config=configs/mnist_grey.py --workdir=runs/mnist_grey

@@ -1,7 +1,7 @@
 """The importance weighted autoencoder of Burda, Grosse and Salakhutdinov 2015, one layer, k = 50.
 
 784-200-200-50, tanh, 3,280 epochs in eight stages: the paper's recipe, but for the initial weights
-(LeCun's here, Glorot's there). `mnist_iwae_short.py` is the same model for a coffee break.
+(LeCun's here, Glorot's there). `mnist_iwae_short.py` trains the same model in four minutes.
 
   vae-jax train --config=configs/mnist_iwae.py --workdir=runs/mnist_iwae
 

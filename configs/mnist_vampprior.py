@@ -1,7 +1,7 @@
 """A VampPrior of 500 pseudo-inputs on statically binarised MNIST, gated layers.
 
-784-300-300-40 as in Tomczak and Welling 2018, with 10 epochs, of them 2 of KL warm-up, where they
-have hundreds and 100. Beside it, the same with --config.model.prior=standard_normal.
+784-300-300-40 as in Tomczak and Welling 2018, but for 10 epochs with 2 of KL warm-up, where they
+have hundreds with 100. To compare, add --config.model.prior=standard_normal.
 
   vae-jax train --config=configs/mnist_vampprior.py --workdir=runs/mnist_vampprior
 

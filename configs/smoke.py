@@ -1,4 +1,4 @@
-"""Seconds: whether everything works, from data to figures.
+"""Shows in seconds whether everything works, from data to figures.
 
   vae-jax train --config=configs/smoke.py --workdir=runs/smoke
 

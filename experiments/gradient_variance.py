@@ -37,14 +37,14 @@ at most 3%):
       doubly_reparameterized      39 (2.3)      60 (1.0)      82 (1.6)
 
 - At the start the closed-form KL is best (a fourth of sticking_the_landing's variance). From step
-  100 on sticking_the_landing has the least variance, 2.2 times less at step 5,000. A sampled KL
+  100 on sticking_the_landing has the lowest variance, 2.2 times less at step 5,000. A sampled KL
   without sticking_the_landing is never better than either.
 - doubly_reparameterized has 2.4 to 3.3 times less variance than reparameterized on the same bound,
   and 1.5 to 1.8 times its SNR. The tighter the bound (elbo, miwae, iwae), the worse the encoder's
   gradient.
 - The decoder's gradient does not depend on the encoder's estimator. At step 5,000 its variance
   (SNR) is 19.5 (4.8) for the elbo, 38 (3.2) for miwae and 60 (2.4) for the iwae.
-- 50 tests of unbiased estimators found no bias (the least p is 0.016; one in 50 is expected).
+- 50 tests of unbiased estimators found no bias (the smallest p is 0.016; one in 50 is expected).
   The test does detect bias: wake_wake has p < 1e-15 at each step. sticking_the_landing with the
   iwae, which a config refuses as biased, was put in by hand: p = 3e-7 at step 100, 1e-27 at 5,000.
 """
@@ -262,7 +262,7 @@ def numbers(
 
 
 def table(rows: list[dict[str, Any]], steps: Sequence[int]) -> str:
-    """An estimator a line: at each step its variance and signal-to-noise ratio; and one p."""
+    """A line for each estimator: at each step its variance and signal-to-noise ratio; and one p."""
     lines = []
     for part in PARTS:
         head = "".join(f"{f'step {step:,}':>16}" for step in steps)

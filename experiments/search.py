@@ -191,7 +191,7 @@ def search(
 
 
 def rows_of(study, space: Space) -> list[dict[str, Any]]:
-    """A row a trial that was trained."""
+    """A row for each trial that was trained."""
     return [
         {
             "trial": trial.number,

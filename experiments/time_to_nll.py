@@ -122,7 +122,7 @@ def measured(run: Run, epochs: list[Epoch], images: int | None) -> dict[str, Any
 
 
 def table(found: dict[str, Any]) -> str:
-    """A row a level: its seconds, the mean and standard error over the lanes that came below it."""
+    """A row for each level: its seconds, mean and standard error over the lanes that reached it."""
     lanes, total = len(found["seeds"]), found["seconds"][-1]
     lines = [
         f"{lanes} lanes in one program, {len(found['seconds'])} epochs in {total:.1f} s; nll of "

@@ -1,4 +1,4 @@
-"""How much learning rate does each weight of the KL bear? 64 lanes in one program.
+"""Which learning rates work with each weight of the KL? 64 lanes in one program.
 
 784-400-20-400-784, 3 epochs: eight learning rates sampled log-uniformly from 1e-4 to 0.1, times
 four betas, times two seeds.

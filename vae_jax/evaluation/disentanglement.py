@@ -120,7 +120,7 @@ def factor_vae_score(
     A vote picks a factor, one of its values, and `examples` images that have it; it records the
     code whose variance among these, divided by its variance over all images, is least. A classifier
     that maps each code to its most frequent factor is fitted to half of the votes and scored on the
-    other half. Only active units are used. Images are picked from the given ones, not made anew.
+    other half. Only active units are used. Images are picked from the given ones.
 
     References: Kim and Mnih 2018, section 4.
     """

@@ -203,7 +203,7 @@ def beta_vae_score(
     it. Its features are each code's mean |difference| over the pairs, standardised over votes. A
     logistic regression is fitted to half of the votes and scored on the other half, by plain
     accuracy; chance is 1 / factors. Only active units are used; if there are none, the score is
-    chance. Images are picked from the given ones, not rendered anew. Rotated codes can score 1 too,
+    chance. Images are picked from the given ones. Rotated codes can score 1 too,
     as the classifier weighs all codes.
 
     References: Higgins et al. 2017, section 3.

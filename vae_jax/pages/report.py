@@ -53,7 +53,7 @@ class Sheet(NamedTuple):
 def write_report(workdir: Path, *, follow: bool = False) -> Path:
     """Writes report.html into a run folder; returns its path.
 
-    `follow`: writes it anew, every AGAIN_SECONDS, until the run is finished.
+    `follow`: writes it again every AGAIN_SECONDS, until the run is finished.
 
     Raises:
       UserError: there is no run, no row of metrics yet, or no bokeh.
