@@ -1,4 +1,4 @@
-"""A good likelihood in little time: 784-400-40, ten epochs, learning rate 4e-3 with a cosine schedule.
+"""A good likelihood in little time: 784-400-40, ten epochs, rate 4e-3 with a cosine schedule.
 
   vae-jax train --config=configs/mnist_fast.py --workdir=runs/mnist_fast
   python -m experiments.time_to_nll --config=configs/mnist_fast.py --workdir=runs/time_to_nll \\
