@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import sys
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -44,6 +45,12 @@ def without_too_many_programs():
     looks = next(finished) % EVERY == 0 and MAPS.exists()
     if looks and MAPS.read_bytes().count(b"\n") > MOST_MAPS:
         jax.clear_caches()
+
+
+@pytest.fixture(autouse=True)
+def own_path(monkeypatch):
+    """A command puts the current folder into sys.path: no other test finds modules there."""
+    monkeypatch.setattr(sys, "path", [*sys.path])
 
 
 save_figure, draw_lane, draw_best_lane = style.save, run_figures.draw_lane, sweep.draw_best_lane

@@ -96,7 +96,6 @@ def folder_of_a_reader(tmp_path_factory):
 def place(folder_of_a_reader, monkeypatch):
     """A folder with the configs, and the work of `vae-jax` replaced by nothing."""
     monkeypatch.chdir(folder_of_a_reader)
-    monkeypatch.setattr(sys, "path", [*sys.path])
     monkeypatch.setattr(run.Datasets, "source", lambda self, values: loaded(values))
     monkeypatch.setenv("HOME", str(folder_of_a_reader))
     nothing = [

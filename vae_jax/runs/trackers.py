@@ -206,13 +206,12 @@ class Trackers:
         self.chosen = [tracker for key, tracker in TRACKERS.items() if run.values[key]]
         self.open: list[Any] = []
 
-    def begin(self, first_step: int | Sequence[int]) -> None:
-        """Opens them; steps after `first_step`, of all lanes or of each, will be taken again.
+    def begin(self, first_steps: Sequence[int]) -> None:
+        """Opens them; of each lane, steps after its `first_steps` will be taken again.
 
         Raises:
           UserError: wandb can't start, for example without a login.
         """
-        first_steps = np.broadcast_to(first_step, len(self.run.lanes)).tolist()
         if is_first():
             for tracker in self.chosen:
                 self.open.append(tracker(self.run, self.group, first_steps))

@@ -92,7 +92,7 @@ def train_run(
                 folder.cut_rows(run.workdir, first_step)
             if not follower.is_anyone:
                 introduce(run, first_step, label)
-        trackers.begin(first_step)
+        trackers.begin([first_step] * len(run.lanes))
         ready()
         clock = began - float(done.wall_seconds)
         done = train_lanes_to_end(
