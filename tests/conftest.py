@@ -20,6 +20,7 @@ import vae_jax
 from configs import default
 from vae_jax.commands import sweep
 from vae_jax.config.check import check
+from vae_jax.devices.pool import keep_threads_free
 from vae_jax.devices.setup import use_cache
 from vae_jax.figures import style
 from vae_jax.models import ModelSpec
@@ -29,6 +30,7 @@ from vae_jax.reports import run_figures
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_debug_key_reuse", True)
 jax.config.update("jax_num_cpu_devices", 8)
+keep_threads_free(8)
 jax.devices()  # from here on there are eight
 use_cache()
 

@@ -10,6 +10,8 @@ from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, get_abstract_mesh
 from jax.sharding import PartitionSpec as P
 
+from vae_jax.devices.pool import usable_devices
+
 
 class Layout(NamedTuple):
     """The lanes on a mesh of devices with the axes (lanes, data). Static and hashable.
@@ -45,9 +47,9 @@ class Layout(NamedTuple):
 
 
 def layout(lanes: int, data_devices: int = 1, at_once: int = 0) -> Layout:
-    """Lanes over all devices there are, `data_devices` of them to a lane's batch."""
+    """Lanes over all devices that may be used, `data_devices` of them to a lane's batch."""
     devices = np.array(jax.devices())
-    rows = max(1, min(lanes, len(devices) // data_devices))
+    rows = max(1, min(lanes, usable_devices() // data_devices))
     return Layout(
         lanes, Mesh(devices[: rows * data_devices].reshape(rows, -1), ("lanes", "data")), at_once
     )

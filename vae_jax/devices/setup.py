@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import jax
 
 from vae_jax.devices.lanes import Layout
+from vae_jax.devices.pool import compute_in_batches, keep_threads_free
 from vae_jax.errors import UserError
 
 CACHE_BYTES = 2_000_000_000
@@ -59,13 +61,19 @@ DEVICE_CHOICES = ("JAX_PLATFORMS", "JAX_DEFAULT_DEVICE", "JAX_NUM_CPU_DEVICES", 
 def use_cores() -> None:
     """Makes every core a device of its own, so that lanes run side by side on a CPU.
 
-    The devices share one pool of threads, so a lane that runs alone uses all of it.
+    The devices share one pool of threads, so a lane that runs alone uses all of it. Of no effect
+    if jax has computed before.
     """
-    told = "xla_force_host_platform_device_count" in os.environ.get("XLA_FLAGS", "")
-    if told or "JAX_NUM_CPU_DEVICES" in os.environ:
-        return
-    with contextlib.suppress(RuntimeError):  # raised if jax has already computed
-        jax.config.update("jax_num_cpu_devices", len(os.sched_getaffinity(0)))
+    told = re.search(r"host_platform_device_count=(\d+)", os.environ.get("XLA_FLAGS", ""))
+    if told is None and "JAX_NUM_CPU_DEVICES" not in os.environ:
+        try:
+            jax.config.update("jax_num_cpu_devices", len(os.sched_getaffinity(0)))
+        except RuntimeError:  # jax has computed
+            return
+    devices = int(told[1]) if told else jax.config.jax_num_cpu_devices  # type: ignore[attr-defined]
+    if devices > 1:
+        keep_threads_free(devices)
+        compute_in_batches()
 
 
 def use_cache(wanted: bool = True) -> None:
