@@ -61,15 +61,17 @@ def map_lanes(layout: Layout, function: Callable, per_lane: tuple, shared: tuple
     The arrays of `per_lane`, and the results, have a leading axis of `layout.padded` lanes.
     """
 
+    traced_once = jax.jit(function, inline=True)
+
     def on_a_device(index, per_lane, shared):
         def one(at):
             index, lane = at
-            if layout.lanes == layout.padded:
-                return function(*lane, *shared)
-            nothing = jax.eval_shape(function, *lane, *shared)
+            # A branch that XLA compiles by itself: so a lane has the same bits whatever the number
+            # of lanes. It is not taken for padding. The barrier hides that it may be constant.
+            nothing = jax.eval_shape(traced_once, *lane, *shared)
             return jax.lax.cond(
-                index < layout.lanes,
-                lambda: function(*lane, *shared),
+                jax.lax.optimization_barrier(index) < layout.lanes,
+                lambda: traced_once(*lane, *shared),
                 lambda: jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), nothing),
             )
 
