@@ -32,12 +32,13 @@ SOME = (
     "tests/runs/test_trackers.py",
     "tests/runs/test_train.py",
 )
-# Slow tests of what must never break: compile times, and a process that is killed.
+# Slow tests of what must never break: compile times, a process that is killed, and equal lanes.
 GUARDS = (
     "tests/training/test_compiling.py",
     "tests/runs/test_resume.py",
+    "tests/devices/test_equal_lanes.py",
     "-k",
-    "compiles or killed_at_random",
+    "compiles or killed_at_random or 4096_pixels-2 or full_queue",
 )
 
 

@@ -50,21 +50,21 @@ def test_equal_lanes_have_equal_bits():
 
 WIDE = {"shape": (64, 64, 1), "widths": (48,), "steps": 150}
 CASES = {
-    "64 pixels": {"shape": (8, 8, 1), "batch": 20, "steps": 300, "samples": 16},
-    "784 pixels": {"batch": 100, "widths": (200, 200), "samples": 16},
-    "784 pixels, large batch": {"batch": 1000, "images": 2000, "widths": (500,)},
-    "784 pixels, many samples": {
+    "64_pixels": {"shape": (8, 8, 1), "batch": 20, "steps": 300, "samples": 16},
+    "784_pixels": {"batch": 100, "widths": (200, 200), "samples": 16},
+    "784_large_batch": {"batch": 1000, "images": 2000, "widths": (500,)},
+    "784_iwae": {
         "batch": 20,
         "config": {"objective.name": "iwae", "objective.num_samples": 50},
         "samples": 16,
     },
-    "3,072 pixels": {"shape": (32, 32, 3), "batch": 200},
-    "3,072 pixels, large batch": {"shape": (32, 32, 3), "steps": 150},
-    "4,096 pixels": WIDE | {"samples": 16, "lanes": (6,)},
-    "4,096 pixels, odd lanes": WIDE | {"widths": (128,), "lanes": (3, 5)},
-    "4,096 pixels, small batch": WIDE | {"batch": 100},
-    "12,288 pixels": {"shape": (64, 64, 3), "widths": (64,), "lanes": (4,), "steps": 100},
-    "more than 2^27 bytes": {"shape": (64, 64, 3), "images": 11_200, "lanes": (4,), "steps": 28},
+    "3072_pixels": {"shape": (32, 32, 3), "batch": 200},
+    "3072_large_batch": {"shape": (32, 32, 3), "steps": 150},
+    "4096_pixels": WIDE | {"samples": 16, "lanes": (6,)},
+    "4096_odd_lanes": WIDE | {"widths": (128,), "lanes": (3, 5)},
+    "4096_small_batch": WIDE | {"batch": 100},
+    "12288_pixels": {"shape": (64, 64, 3), "widths": (64,), "lanes": (4,), "steps": 100},
+    "above_134_megabytes": {"shape": (64, 64, 3), "images": 11_200, "lanes": (4,), "steps": 28},
     "conv": {"network": "conv", "widths": (8, 16), "batch": 50, "lanes": (3, 4), "samples": 8},
     "resnet": {"network": "resnet", "widths": (8, 8), "batch": 50, "steps": 20, "lanes": (3, 4)},
 }
