@@ -30,22 +30,23 @@ def run(*command: str, **environment: str) -> subprocess.CompletedProcess:
     )
 
 
+def refuse_differences(found: dict, case: dict) -> None:
+    assert len(found) == 2 * len(case["lanes"])  # two calls each
+    assert not {call: parts for call, parts in found.items() if parts}
+
+
 def refuse_unequal(case: dict, devices: int) -> None:
     process = run(
         "-m", "tests.devices.equal_lanes", json.dumps(case), JAX_NUM_CPU_DEVICES=str(devices)
     )
     assert process.returncode == 0, process.stderr
-    found = json.loads(process.stdout.splitlines()[-1])
-    assert found
-    assert not {call: parts for call, parts in found.items() if parts}
+    refuse_differences(json.loads(process.stdout.splitlines()[-1]), CASE | case)
 
 
 def test_equal_lanes_have_equal_bits():
     """In this process, with eight devices: one on some of them, and two on each."""
     small = {"images": 200, "batch": 64, "steps": 6, "lanes": (3, 16), "samples": 8}
-    found = main(CASE | small)
-    assert len(found) == 4
-    assert not {call: parts for call, parts in found.items() if parts}
+    refuse_differences(main(CASE | small), small)
 
 
 WIDE = {"shape": (64, 64, 1), "widths": (48,), "steps": 150}
