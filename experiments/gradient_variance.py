@@ -86,6 +86,7 @@ from vae_jax.keys import Values
 from vae_jax.models.model import Model, Variables
 from vae_jax.objectives import Objective
 from vae_jax.runs import folder
+from vae_jax.runs.environment import environment
 from vae_jax.runs.run import (
     Run,
     evaluation_labels,
@@ -349,7 +350,7 @@ def run(arguments: Sequence[str]) -> None:
         draw(figure, rows, steps, num_gradients)
         results = {
             "config": nest(values),
-            "environment": folder.environment(),
+            "environment": environment(),
             "dataset": plan.data.identity,
             "samples": K,
             "draws": num_gradients,

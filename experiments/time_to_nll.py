@@ -39,6 +39,7 @@ from vae_jax.evaluation.metrics.metric import standard_error
 from vae_jax.keys import Values
 from vae_jax.runs import folder
 from vae_jax.runs.checkpoint import Best
+from vae_jax.runs.environment import environment
 from vae_jax.runs.measure import measure_split, subject_of
 from vae_jax.runs.run import Run, first_state, make_run, on_devices
 from vae_jax.training.loop import train_chunks
@@ -157,7 +158,7 @@ def time_to_nll(values: Values, workdir: Path, images: int | None) -> None:
         )
     with folder.locked(workdir):
         found = measured(run, trained(run), images)
-        folder.write_json(workdir / folder.ENVIRONMENT, folder.environment())
+        folder.write_json(workdir / folder.ENVIRONMENT, environment())
         folder.write_json(workdir / folder.CONFIG, nest(values))
         folder.write_json(workdir / "time_to_nll.json", found)
     print(table(found))

@@ -1,5 +1,6 @@
 """Members of one's own, by module and name: the example of docs/extending.md, as it is printed."""
 
+import importlib
 import json
 import re
 import sys
@@ -10,10 +11,11 @@ import pytest
 
 import vae_jax
 from vae_jax.cli import main
-from vae_jax.config import adopt
+from vae_jax.config import adopt, code
 from vae_jax.config.declared import families_of, keys_of
 from vae_jax.config.schema import KEYS, LANE_KEYS, SECTIONS, SOURCE_KEYS
 
+OWN_MODULES = ("mine", "broken", "leaves", "parts", "parts.one", "parts.two", "near")
 PAGE = Path(__file__).parents[2] / "docs" / "extending.md"
 EXAMPLE = re.search(r"^```python\n(.*?)^```", PAGE.read_text(), re.MULTILINE | re.DOTALL)
 FLAGS = (
@@ -34,8 +36,11 @@ def forget():
     LANE_KEYS.intersection_update(KEYS)
     SOURCE_KEYS[:] = [key for key in SOURCE_KEYS if key in KEYS]
     adopt.OWN_KEYS.clear()
-    for name in ("mine", "broken"):
+    for name in (*OWN_MODULES, *code.LOADED):
         sys.modules.pop(name, None)
+    code.LOADED.clear()
+    sys.meta_path[:] = [finder for finder in sys.meta_path if not isinstance(finder, code.Texts)]
+    importlib.invalidate_caches()
 
 
 @pytest.fixture(autouse=True)
@@ -44,6 +49,8 @@ def mine(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [*sys.path, str(tmp_path)])
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.setattr(code, "TRUSTED", set())
     assert EXAMPLE is not None
     (tmp_path / "mine.py").write_text(EXAMPLE[1])
     forget()

@@ -19,6 +19,7 @@ from vae_jax.cli import main
 from vae_jax.config.schema import nest
 from vae_jax.models.model import reconstruct
 from vae_jax.runs import folder, formats
+from vae_jax.runs.environment import environment
 from vae_jax.runs.folder import read_config
 
 ARCHIVE = Path(__file__).parent / "folders_of_format_1.tar.xz"
@@ -119,7 +120,7 @@ def test_a_key_that_came_later_and_one_that_changed(folders, tmp_path, monkeypat
 
 def test_a_folder_says_its_format(folders):
     assert "format" not in json.loads((folders / "plain_finished" / folder.ENVIRONMENT).read_text())
-    assert folder.environment()["format"] == formats.FORMAT
+    assert environment()["format"] == formats.FORMAT
 
 
 def test_a_state_of_format_1_and_back(folders, monkeypatch):

@@ -239,9 +239,9 @@ def save(
     )
     with folder.locked(workdir):
         folder.write_config(workdir, run.values)
-        folder.start(workdir, lane_rows(run, None), run.data.identity)
+        folder.start(workdir, lane_rows(run, None), run.data.identity, run.values)
         folder.write_text(workdir / folder.METRICS, "")
         with Checkpoints(workdir / folder.CHECKPOINTS, keep=1) as checkpoints:
-            beside = {"rows": folder.rows_so_far(workdir), "dataset": run.data.identity}
+            beside = folder.beside_checkpoint(workdir, run.data.identity, run.values)
             checkpoints.save(step, progress, beside)
     return load(workdir, 0)

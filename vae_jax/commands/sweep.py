@@ -12,6 +12,7 @@ from vae_jax.reports.run_figures import draw_lane
 from vae_jax.reports.sweep_report import best_lanes, report
 from vae_jax.reports.table import line
 from vae_jax.runs import folder
+from vae_jax.runs.environment import environment
 from vae_jax.runs.load import load_progress
 from vae_jax.runs.trackers import refuse_missing
 from vae_jax.sweeps.cluster import Cluster
@@ -160,7 +161,8 @@ def open_sweep(sweep: Sweep) -> Sweep:
     workdir = sweep.workdir
     refuse_other_folder(sweep)  # another process may have been faster
     if not is_sweep(workdir):
-        folder.write_json(workdir / folder.ENVIRONMENT, folder.environment())
+        there = environment(sweep.base, *sweep.settings)
+        folder.write_json(workdir / folder.ENVIRONMENT, there)
         folder.write_config(workdir, sweep.base, sweep.settings)
         write_sweep(sweep)  # last: it marks the folder as a sweep
         collect(sweep)

@@ -61,7 +61,7 @@ def train(config: Mapping[str, Any], workdir: Path, follower: Follower = NOBODY)
                 folder.refuse_other_config(workdir, run.values)  # another process may be faster
             else:
                 folder.mark_unfinished(workdir)
-            folder.start(workdir, lane_rows(run, None), run.data.identity)
+            folder.start(workdir, lane_rows(run, None), run.data.identity, run.values)
             folder.write_config(workdir, run.values)
         with compiled_ahead(run) as ready, trackers(run) as told:
             done = train_run(

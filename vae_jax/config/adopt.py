@@ -5,15 +5,15 @@ its keys become config keys.
 """
 
 import dataclasses
-import importlib
-import importlib.util
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
+from ml_collections import ConfigDict
+
+from vae_jax.config.code import LOADED, Code, changed, copied, of_folder, of_user, other_code
 from vae_jax.config.declared import families_of, keys_of
 from vae_jax.config.schema import KEYS, LANE_KEYS, SECTIONS, SOURCE_KEYS
 from vae_jax.errors import UserError
@@ -37,34 +37,89 @@ def own_names(values: Mapping[str, Any]) -> dict[str, str]:
     return {name: key for name, key in named.items() if key in families}
 
 
-def adopt(values: Mapping[str, Any], copies: Path | None = None) -> None:
+class Copies(NamedTuple):
+    """What a run folder says of the code that its config names."""
+
+    folder: Path  # with copies of the modules
+    checksums: Mapping[str, str]  # {module: that of its code}; none in earlier versions
+
+
+def adopt(values: Mapping[str, Any], copies: Copies | None = None) -> None:
     """Makes every user-defined member that the values name one of the choices of its family.
 
     Args:
       values: a flat config, or a part of one.
-      copies: a folder with copies of the modules, for those that are not found otherwise.
+      copies: the values are those of a run folder, whose code runs only if it is trusted; None: the
+        user names the members.
 
     Raises:
-      UserError: there is no such module or member, or it is no section of its family.
+      UserError: there is no such module or member, it is no section of its family, or is not the
+        code that the run folder wants; nothing was adopted.
     """
     found = own_names(values)
     if not found:
         return
     families = families_of(SECTIONS)
-    new = {name: key for name, key in found.items() if name not in families[key]}
-    if not new:
-        return
-    for name, key in new.items():
-        families[key][name] = member_of(name, key, families[key], copies)
+    new: dict[str, tuple[str, type]] = {}
+    for name, key in found.items():
+        module = name.partition(":")[0]
+        if name not in families[key]:
+            new[name] = key, member_of(name, key, families[key], copies)
+        elif copies is not None:
+            refuse_other_code(name, key, copies)
+        elif changed(module):
+            print(
+                f"vae-jax: {LOADED[module].file} was changed after it was imported; what was "
+                "imported is used, until Python is started again",
+                file=sys.stderr,
+            )
+    try:
+        for name, (key, member) in new.items():
+            families[key][name] = member
+        keys = keys_of(SECTIONS)
+        refuse_names(keys.keys() - KEYS.keys())
+    except (TypeError, UserError) as error:
+        for name, (key, _) in new.items():
+            del families[key][name]
+        if not new:
+            raise
+        raise UserError(f"{' and '.join(new)}: {error}") from error
     before = set(KEYS)
-    KEYS.update(keys_of(SECTIONS))
+    KEYS.update(keys)
     added = [key for key in KEYS if key not in before]
     OWN_KEYS.update({key: KEYS[key].default for key in added})
     LANE_KEYS.update(key for key in added if KEYS[key].is_traced)
     SOURCE_KEYS.extend(key for key in added if key.startswith("dataset."))
 
 
-def member_of(name: str, key: str, others: Mapping[str, Any], copies: Path | None) -> type:
+def refuse_names(keys: Iterable[str]) -> None:
+    """Raises UserError if a part of a key is a name that every ConfigDict has."""
+    for key in sorted(keys):
+        for part in key.split("."):
+            if hasattr(ConfigDict, part):
+                raise UserError(
+                    f"the key {key!r} can't be one, as every ConfigDict has {part!r}; give it "
+                    "another name: key=..."
+                )
+
+
+def refuse_other_code(name: str, key: str, copies: Copies) -> None:
+    """Raises UserError if a member that is in use is not the one that the run folder wants."""
+    module = name.partition(":")[0]
+    there, wanted = LOADED.get(module), wanted_of(module, key, copies)
+    if there is not None and wanted not in (None, there.checksum):
+        raise other_code(f"{key} = {name!r}", there, str(wanted), copies.folder)
+
+
+def wanted_of(module: str, key: str, copies: Copies) -> str | None:
+    """The checksum that the code of a run must have; None: any, as a run may be measured anew."""
+    if key.startswith("evaluation."):
+        return None
+    copy = copied(module, copies.folder)
+    return copies.checksums.get(module, copy and copy.checksum)
+
+
+def member_of(name: str, key: str, others: Mapping[str, Any], copies: Copies | None) -> type:
     """The section that a name such as "mine:student_t" stands for.
 
     Raises:
@@ -72,10 +127,14 @@ def member_of(name: str, key: str, others: Mapping[str, Any], copies: Path | Non
     """
     module_name, _, own = name.partition(":")
     where = f"{key} = {name!r}"
-    module = module_of(module_name, where, copies)
+    if copies is None:
+        module = of_user(module_name, where)
+    else:
+        wanted = wanted_of(module_name, key, copies)
+        module = of_folder(module_name, where, copies.folder, wanted)
     member: Any = getattr(module, own, None)
     if member is None:
-        raise UserError(f"{where}: {module.__file__} has no {own!r}")
+        raise UserError(f"{where}: {getattr(module, '__file__', module_name)} has no {own!r}")
     if not (isinstance(member, type) and dataclasses.is_dataclass(member)):
         raise UserError(
             f"{where}: it should be a section, a class under @vae_jax.keys.section; "
@@ -89,53 +148,16 @@ def member_of(name: str, key: str, others: Mapping[str, Any], copies: Path | Non
     return member
 
 
-def module_of(name: str, where: str, copies: Path | None) -> ModuleType:
-    """The module, imported from the current folder or installed; else from its copy."""
-    copy = copies / f"{name}.py" if copies else None
-    try:
-        if importlib.util.find_spec(name) is None:
-            raise ModuleNotFoundError(name=name)
-        module = importlib.import_module(name)
-    except ModuleNotFoundError as error:
-        if error.name != name or copy is None or not copy.exists():
-            what = "" if error.name == name else f" (it needs {error.name})"
-            raise UserError(
-                f"{where}: there is no module {name!r}{what} in the current folder, and none is "
-                "installed"
-            ) from error
-        return from_file(name, copy, where)
-    except Exception as error:
-        raise UserError(f"{where}: {name} can't be imported: {error}") from error
-    file = getattr(module, "__file__", None)
-    if copy is not None and copy.exists() and file and source(module) != copy.read_text():
-        print(
-            f"vae-jax: {file} is not what it was when this run was trained; {copy} is",
-            file=sys.stderr,
-        )
-    return module
+def codes(*several: Mapping[str, Any]) -> dict[str, Code]:
+    """{module: its code} of the user-defined members that the values name."""
+    names = (name.partition(":")[0] for values in several for name in own_names(values))
+    return {name: LOADED[name] for name in dict.fromkeys(names) if name in LOADED}
 
 
-def from_file(name: str, path: Path, where: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    try:
-        spec.loader.exec_module(module)
-    except Exception as error:
-        del sys.modules[name]
-        raise UserError(f"{where}: {path} can't be imported: {error}") from error
-    return module
-
-
-def source(module: ModuleType) -> str:
-    """The text of a module; "" if it has none."""
-    file = getattr(module, "__file__", None)
-    return Path(file).read_text() if file and file.endswith(".py") else ""
-
-
-def sources(values: Mapping[str, Any]) -> dict[str, str]:
-    """{module: its text} of the user-defined members that the values name."""
-    modules = dict.fromkeys(name.partition(":")[0] for name in own_names(values))
-    return {name: source(sys.modules[name]) for name in modules if name in sys.modules}
+def checksums(*several: Mapping[str, Any]) -> dict[str, str]:
+    """{module: the checksum of its code}, of those that the numbers of a run depend on."""
+    trained = (
+        {key: value for key, value in values.items() if not key.startswith("evaluation.")}
+        for values in several
+    )
+    return {name: code.checksum for name, code in codes(*trained).items()}

@@ -1,6 +1,7 @@
 """Orbax checkpoints: the newest few, each with the state and the best params of every lane."""
 
 import contextlib
+import json
 import logging
 import os
 import re
@@ -22,6 +23,8 @@ from vae_jax.runs.formats import FORMAT, PROGRESS
 from vae_jax.training.spec import Spec
 from vae_jax.training.step import State, init_state
 from vae_jax.training.streams import run_keys
+
+SETTLING_SECONDS = 0.5  # in which a checkpoint that is being removed is gone
 
 
 def alone() -> ocp.options.MultiprocessingOptions:
@@ -96,6 +99,25 @@ def checksum(progress: Progress) -> int:
     for leaf in jax.tree.leaves(progress):
         crc = zlib.crc32(np.ascontiguousarray(leaf).data, crc)
     return crc
+
+
+def meta_of(progress: Progress, beside: dict[str, Any]) -> dict[str, Any]:
+    """What is saved beside the arrays of a checkpoint, with checksums of both."""
+    meta = {"crc32": checksum(progress), "format": FORMAT, "beside": beside}
+    return meta | {"meta_crc32": meta_checksum(meta)}
+
+
+def meta_checksum(meta: dict[str, Any]) -> int:
+    """The crc32 of all entries but itself."""
+    content = {name: value for name, value in meta.items() if name != "meta_crc32"}
+    return zlib.crc32(json.dumps(content, sort_keys=True).encode())
+
+
+def refuse_damaged_meta(meta: dict[str, Any]) -> None:
+    """Raises ValueError if it is not as it was saved; before format 3 it had no checksum."""
+    known = "meta_crc32" in meta or meta.get("format", 1) >= 3
+    if known and meta.get("meta_crc32") != meta_checksum(meta):
+        raise ValueError("the checksum of what is saved beside it does not match")
 
 
 def better(
@@ -179,9 +201,7 @@ class Checkpoints:
                 step,
                 args=ocp.args.Composite(
                     arrays=ocp.args.StandardSave(progress),
-                    meta=ocp.args.JsonSave(
-                        {"crc32": checksum(progress), "format": FORMAT, "beside": beside}
-                    ),
+                    meta=ocp.args.JsonSave(meta_of(progress, beside)),
                 ),
             )
         except Exception as error:
@@ -207,9 +227,13 @@ class Checkpoints:
             config; no file was changed.
         """
         damaged: dict[int, str] = {}
-        for step in sorted(self.manager.all_steps(), reverse=True):
+        tried: set[int] = set()
+        while left := self._untried(tried):
+            step = max(left)
+            tried.add(step)
             try:
                 meta = self._read(step, meta=ocp.args.JsonRestore()).meta
+                refuse_damaged_meta(meta)
                 as_saved, of_saved = PROGRESS[meta.get("format", 1)]
                 beside = meta.get("beside", {})
                 like = template if isinstance(template, Progress) else template(beside)
@@ -218,10 +242,11 @@ class Checkpoints:
                 if checksum(found) != meta["crc32"]:
                     raise ValueError("its checksum does not match")
             except Exception as error:
-                damaged[step] = cause(error)
                 self.failed = True
+                damaged[step] = cause(error)
                 continue
             refuse_other_shapes(self.folder, found, wanted)
+            damaged = {other: damaged[other] for other in damaged if self._is_there(other)}
             for other, problem in damaged.items():
                 print(f"the checkpoint at step {other} is damaged ({problem}), taking one before")
                 if self.keep is not None:
@@ -235,6 +260,21 @@ class Checkpoints:
                 + "); remove the run folder to start over"
             )
         return None
+
+    def _untried(self, tried: set[int]) -> set[int]:
+        """The steps that are there besides those tried.
+
+        The process that trains removes old checkpoints meanwhile, and writes newer ones.
+        """
+        left = set(self.manager.all_steps()) - tried
+        if not left and tried and self.keep is None:
+            time.sleep(SETTLING_SECONDS)
+            self.manager.reload()
+            left = set(self.manager.all_steps()) - tried
+        return left
+
+    def _is_there(self, step: int) -> bool:
+        return (self.folder / str(step)).exists()
 
     def _read(self, step: int, **items):
         return self.manager.restore(step, args=ocp.args.Composite(**items))

@@ -7,27 +7,23 @@ import io
 import json
 import math
 import os
-import platform
-import subprocess
-import sys
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from importlib import metadata
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
-import jax
 import numpy as np
 
-import vae_jax
-from vae_jax.config.adopt import adopt, sources
+from vae_jax.config.adopt import Copies, adopt, checksums, codes, own_names
 from vae_jax.config.check import check
+from vae_jax.config.code import other_code
 from vae_jax.config.decide import as_decided
 from vae_jax.config.schema import differences, flatten, nest
 from vae_jax.data.dataset import other_data
 from vae_jax.errors import UserError, naming
 from vae_jax.keys import Values
-from vae_jax.runs.formats import FORMAT, config_of_today
+from vae_jax.runs.environment import environment
+from vae_jax.runs.formats import config_of_today
 from vae_jax.runs.schemas import Environment, Results, Row, decoded, read_json
 
 CONFIG = "config.json"
@@ -45,7 +41,11 @@ LOCK = ".lock"
 SWEEP = "sweep.json"
 SEARCH = "search.json"
 
-PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "ml-collections", "numpy")
+# What is written without a new name, or holds what is; a link there could lead anywhere.
+WRITTEN = (
+    LOCK, METRICS, CHECKPOINTS, FIGURES, OWN, BEST, RANDOM_BEST, "evaluation", "programs",
+    "tensorboard", "wandb",
+)  # fmt: skip
 
 
 def write_text(path: Path, text: str) -> None:
@@ -57,8 +57,15 @@ def write_bytes(path: Path, content: bytes) -> None:
     """The same, of bytes."""
     temporary = path.with_name(f".{path.name}.tmp")
     with naming(path):
-        temporary.write_bytes(content)
+        with opened_anew(temporary) as file:
+            file.write(content)
         os.replace(temporary, path)
+
+
+def opened_anew(path: Path) -> BinaryIO:
+    """A new file of that name, for writing; what has the name is removed, and no link followed."""
+    path.unlink(missing_ok=True)
+    return open(path, "xb")
 
 
 def write_json(path: Path, content: Any) -> None:
@@ -70,7 +77,8 @@ def write_npz(path: Path, arrays: Mapping[str, Any]) -> None:
     """The arrays, compressed."""
     temporary = path.with_name(f".{path.stem}.tmp.npz")
     with naming(path):
-        np.savez_compressed(temporary, **arrays)
+        with opened_anew(temporary) as file:
+            np.savez_compressed(file, **arrays)
         os.replace(temporary, path)
 
 
@@ -80,28 +88,48 @@ def or_none(value: float) -> float | None:
 
 
 def read_config(workdir: Path) -> Values:
-    """The checked config of the run in `workdir`.
+    """The checked config of the run in `workdir`, whose own code it runs, if that is trusted.
 
     Raises:
-      UserError: there is no run, or its config.json is not valid.
+      UserError: there is no run, its config.json is not valid, or names code that may not run.
+    """
+    flat = recorded_config(workdir)
+    adopt_there(workdir, flat)
+    try:
+        return check(nest(flat), idle_allowed=True)
+    except UserError as error:
+        raise UserError(f"{workdir / CONFIG} is not a config of this version: {error}") from error
+
+
+def recorded_config(workdir: Path) -> Values:
+    """The config as it is written, with the keys of today; no value is checked, no code run.
+
+    Raises:
+      UserError: there is no run, or its config.json is damaged.
     """
     path = workdir / CONFIG
     if not path.exists():
         raise UserError(f"{workdir} holds no run (no {CONFIG}); train one there first")
-    content = read_json(path, dict[str, Any])
-    try:
-        flat = config_of_today(flatten(content))
-        adopt(flat, workdir / OWN)
-        return check(nest(flat), idle_allowed=True)
-    except UserError as error:
-        raise UserError(f"{path} is not a config of this version: {error}") from error
+    flat = config_of_today(flatten(read_json(path, dict[str, Any])))
+    return {key: tuple(v) if isinstance(v, list) else v for key, v in flat.items()}
+
+
+def adopt_there(workdir: Path, values: Mapping[str, Any]) -> None:
+    """Adopts the members that values of the run in `workdir` name.
+
+    Raises:
+      UserError: as `adopt`.
+    """
+    path = workdir / ENVIRONMENT
+    there = read_json(path, Environment) if path.exists() and own_names(values) else {}
+    adopt(values, Copies(workdir / OWN, there.get("code", {})))
 
 
 def write_config(workdir: Path, values: Values, settings: Sequence[Values] = ()) -> None:
     """Writes config.json, and copies of the user's modules that it or the settings name."""
-    for one in (values, *settings):
-        for name, text in sources(one).items():
-            (workdir / OWN).mkdir(exist_ok=True)
+    for code in codes(values, *settings).values():
+        (workdir / OWN).mkdir(exist_ok=True)
+        for name, text in code.texts.items():
             if not (workdir / OWN / f"{name}.py").exists():
                 write_text(workdir / OWN / f"{name}.py", text)
     write_json(workdir / CONFIG, nest(values))
@@ -154,9 +182,10 @@ def refuse_sweep(workdir: Path) -> None:
 def refuse_search(workdir: Path) -> None:
     """Raises UserError if `workdir` holds a search."""
     if (workdir / SEARCH).exists():
+        best = f", and the best run that it found is in {workdir / BEST}"
         raise UserError(
-            f"{workdir} holds a search; `vae-jax search` works there, and the best run that it "
-            f"found is in {workdir / BEST}"
+            f"{workdir} holds a search; `vae-jax search` works there"
+            + best * (workdir / BEST / CONFIG).exists()
         )
 
 
@@ -179,6 +208,16 @@ def refuse_other_identity(
         )
 
 
+def refuse_links(workdir: Path, names: Sequence[str] = WRITTEN) -> None:
+    """Raises UserError if a file or folder that is written to is a link to another place."""
+    for name in names:
+        if (workdir / name).is_symlink():
+            raise UserError(
+                f"{workdir / name} is a link, and what it leads to is not to be written; put the "
+                "file or folder itself there, or remove the link"
+            )
+
+
 class InUse(UserError):
     """Another process has locked the folder."""
 
@@ -195,7 +234,8 @@ def locked(workdir: Path, *, wait: bool = False) -> Iterator[None]:
     """
     try:
         workdir.mkdir(parents=True, exist_ok=True)
-        lock = open(workdir / LOCK, "w")  # noqa: SIM115 (closed below)
+        refuse_links(workdir)
+        lock = open(workdir / LOCK, "a")  # noqa: SIM115 (closed below)
     except OSError as error:
         raise UserError(
             f"--workdir={workdir} can't be written ({error.strerror}); take another folder"
@@ -216,37 +256,16 @@ def locked(workdir: Path, *, wait: bool = False) -> Iterator[None]:
         yield
 
 
-def start(workdir: Path, lanes: list[dict[str, Any]], dataset_identity: dict[str, Any]) -> None:
+def start(
+    workdir: Path,
+    lanes: list[dict[str, Any]],
+    dataset_identity: dict[str, Any],
+    values: Values,
+) -> None:
     """Writes what is known before the first step, unless the folder already has checkpoints."""
     if not (workdir / CHECKPOINTS).exists():
-        write_json(workdir / ENVIRONMENT, environment() | {"dataset": dataset_identity})
+        write_json(workdir / ENVIRONMENT, environment(values) | {"dataset": dataset_identity})
         write_lanes(workdir, lanes)
-
-
-def environment() -> dict[str, Any]:
-    """What a result depends on besides the config: versions, devices, command."""
-    return {
-        "format": FORMAT,
-        "vae_jax": vae_jax.__version__,
-        "commit": commit(),
-        "command": sys.argv,
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "devices": [str(device) for device in jax.devices()],
-        "packages": {name: metadata.version(name) for name in PACKAGES},
-    }
-
-
-def commit() -> str | None:
-    """The commit of this code, with "-dirty" appended if changed; None if it is not a clone."""
-    root = Path(vae_jax.__file__).parents[1]
-    try:
-        if not (root / ".git").exists():
-            return None
-        git = ["git", "describe", "--always", "--dirty", "--abbrev=40"]
-        return subprocess.run(git, cwd=root, capture_output=True, text=True).stdout.strip() or None
-    except OSError:
-        return None
 
 
 def write_lanes(workdir: Path, lanes: list[dict[str, Any]]) -> None:
@@ -294,6 +313,21 @@ def read_rows(workdir: Path, last_step: int | None = None) -> list[dict[str, Any
         if last_step is None or row["step"] <= last_step:
             rows.append(row)
     return rows
+
+
+def beside_checkpoint(workdir: Path, identity: dict[str, Any], *several: Values) -> dict[str, Any]:
+    """What is saved with a checkpoint: the rows so far, the data, and the user's own code."""
+    code = checksums(*several)
+    own = {"rows": rows_so_far(workdir), "dataset": identity}
+    return own | ({"code": code} if code else {})
+
+
+def refuse_other_code(workdir: Path, there: Mapping[str, Any], *several: Values) -> None:
+    """Raises UserError if `there` names the user's own code, and other code is in use."""
+    for name, code in codes(*several).items():
+        wanted = there.get("code", {}).get(name, code.checksum)
+        if code.checksum != wanted:
+            raise other_code(str(workdir), code, wanted, workdir / OWN)
 
 
 class Rows(NamedTuple):

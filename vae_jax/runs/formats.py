@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from vae_jax.keys import Values
 
-FORMAT = 2
+FORMAT = 3
 
 # Config keys added since, with the value that reproduces the earlier behaviour.
 ADDED: dict[str, Any] = {
@@ -110,5 +110,6 @@ def same(progress: Any, like: Any = None) -> Any:
 # {format: (Progress -> its saved form, saved form and template -> Progress)}.
 PROGRESS: dict[int, tuple[Callable, Callable]] = {
     1: (to_format_1, from_format_1),
+    2: (same, same),  # without a checksum of what is saved beside a checkpoint
     FORMAT: (same, same),
 }

@@ -19,6 +19,7 @@ def load_progress(run: Run) -> Progress:
         with Checkpoints(at, keep=None) as checkpoints:
             done = checkpoints.restore(template(run.spec, make_start(run)))
             folder.refuse_other_identity(run.workdir, checkpoints.restored, run.data.identity)
+            folder.refuse_other_code(run.workdir, checkpoints.restored, run.values)
     if done is None:
         raise UserError(f"{run.workdir} has no checkpoint yet; train it first")
     return done

@@ -25,6 +25,7 @@ class Environment(TypedDict):
 
     format: NotRequired[int]
     dataset: NotRequired[Identity]
+    code: NotRequired[dict[str, str]]  # {module of the user's own: the checksum of its code}
 
 
 class Row(TypedDict):

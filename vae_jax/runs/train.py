@@ -109,6 +109,7 @@ def first_progress(run: Run, checkpoints: Checkpoints | None) -> tuple[State, Pr
     restored = checkpoints.restore(empty) if checkpoints else None
     if checkpoints:
         folder.refuse_other_identity(run.workdir, checkpoints.restored, run.data.identity)
+        folder.refuse_other_code(run.workdir, checkpoints.restored, run.values)
     if any_process(restored is not None):
         done = from_first(restored or empty)
         return shard_lanes(run.layout, done.state), done
@@ -257,7 +258,7 @@ def train_lanes_to_end(
 def save(run: Run, checkpoints: Checkpoints | None, done: Progress) -> None:
     """Saves a checkpoint and lanes.csv; does nothing except in the first process."""
     if checkpoints:
-        beside = {"rows": folder.rows_so_far(run.workdir), "dataset": run.data.identity}
+        beside = folder.beside_checkpoint(run.workdir, run.data.identity, run.values)
         checkpoints.save(int(done.state.step[0]), done, beside)
         folder.write_lanes(run.workdir, lane_rows(run, done))
 

@@ -11,6 +11,7 @@ from vae_jax.data.dataset import Dataset
 from vae_jax.errors import UserError
 from vae_jax.keys import Values
 from vae_jax.runs import folder
+from vae_jax.runs.environment import environment
 from vae_jax.runs.run import Datasets, Lane, Run, make_program
 from vae_jax.sweeps.plan import (
     Sweep,
@@ -165,7 +166,8 @@ def open_search(plan: Plan) -> None:
     if (workdir / folder.LANES).exists():
         raise UserError(f"{workdir} holds a single run; take another --workdir")
     workdir.mkdir(parents=True, exist_ok=True)
-    there = folder.environment() | {"dataset": plan.data.identity}
+    there = environment(plan.sweep.base, *plan.sweep.settings)
+    there |= {"dataset": plan.data.identity}
     folder.write_json(workdir / folder.ENVIRONMENT, there)
     folder.write_config(workdir, plan.sweep.base, plan.sweep.settings)
     write_sweep(plan.sweep, folder.SEARCH)  # last: it marks the folder as a search

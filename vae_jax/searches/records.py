@@ -11,6 +11,7 @@ from vae_jax.errors import UserError
 from vae_jax.reports.table import dataset_name, line
 from vae_jax.runs import folder
 from vae_jax.runs.checkpoint import Checkpoints, Progress, template
+from vae_jax.runs.environment import environment
 from vae_jax.runs.run import Lane, Run, make_program, make_start
 from vae_jax.runs.schemas import SearchResults, read_json
 from vae_jax.searches.plan import Plan
@@ -42,12 +43,12 @@ def write_best(plan: Plan, standing: Standing, trial: Trial, name: str) -> tuple
     lanes = [{"lane": 0, "seed": plan.seed, "status": "done", "diverged_step": None}]
     folder.write_json(
         workdir / folder.ENVIRONMENT,
-        folder.environment() | {"dataset": plan.data.identity, "lineage": trial.lineage},
+        environment(values) | {"dataset": plan.data.identity, "lineage": trial.lineage},
     )
     folder.write_lanes(workdir, lanes)
     with Checkpoints(workdir / folder.CHECKPOINTS, keep=1) as checkpoints:
         if checkpoints.restore(like) is None:
-            beside = {"rows": folder.rows_so_far(workdir), "dataset": plan.data.identity}
+            beside = folder.beside_checkpoint(workdir, plan.data.identity, values)
             checkpoints.save(run.total_steps, done, beside)
     return run, done
 

@@ -152,6 +152,7 @@ def restored(plan: Plan, checkpoints: Checkpoints) -> Standing:
         return Standing(first_trials(plan.sweep.settings), {})
     beside = checkpoints.restored
     folder.refuse_other_identity(plan.workdir, beside, plan.data.identity)
+    folder.refuse_other_code(plan.workdir, beside, plan.sweep.base, *plan.sweep.settings)
     folder.restore_rows(plan.workdir, folder.Rows(*beside["rows"]))
     kept = {
         number: Kept(*jax.tree.map(lambda leaf, i=i: leaf[i], tuple(done)[:3]))
@@ -186,9 +187,9 @@ def save(plan: Plan, checkpoints: Checkpoints, standing: Standing) -> None:
         "kept": kept,
         "rounds": standing.rounds,
         "spent": standing.spent,
-        "rows": folder.rows_so_far(plan.workdir),
-        "dataset": plan.data.identity,
-    }
+    } | folder.beside_checkpoint(
+        plan.workdir, plan.data.identity, plan.sweep.base, *plan.sweep.settings
+    )
     done = Progress(*stacked, wall_seconds=np.array(standing.wall_seconds))
     checkpoints.save(standing.rounds, done, beside)
     folder.write_lanes(plan.workdir, lane_rows(plan, standing.trials))

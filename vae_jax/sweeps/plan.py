@@ -232,7 +232,7 @@ def read_plan(workdir: Path, name: str) -> Sweep:
     try:
         settings = []
         for setting in content["settings"]:
-            adopt(setting, workdir / folder.OWN)
+            folder.adopt_there(workdir, setting)
         for setting in content["settings"]:
             values = checked(base, setting, idle_allowed=True)
             settings.append({key: values[key] for key in setting})

@@ -122,7 +122,9 @@ def train_program(
       UserError: for example, a full disk or a damaged checkpoint.
     """
     at = sweep.folder(program)
+    folder.refuse_links(at.parent, (at.name,))
     at.mkdir(parents=True, exist_ok=True)
+    folder.refuse_links(at)
     began = time.monotonic()
     try:
         run = program_run(sweep, program, ahead.data)
@@ -133,7 +135,7 @@ def train_program(
             ahead.start(later[0], program_run(sweep, later[0], ahead.data))
         folder.refuse_other_data(at, run.data.identity)
         (at / ERROR).unlink(missing_ok=True)
-        folder.start(at, lane_rows(run, None), run.data.identity)
+        folder.start(at, lane_rows(run, None), run.data.identity, run.values)
         began_to_train()
         with trackers(run, sweep.workdir) as told:
             with owned(at) as wants_stop:
