@@ -3,9 +3,11 @@
 import contextlib
 import csv
 import json
+import shutil
 
 import jax
 import numpy as np
+import orbax.checkpoint as ocp
 import pytest
 
 from tests.conftest import values_of
@@ -14,12 +16,14 @@ from vae_jax.commands import search as command
 from vae_jax.commands.sweep import sweep
 from vae_jax.errors import Stopped, UserError
 from vae_jax.runs import folder
+from vae_jax.runs.checkpoint import Checkpoints, refuse_damaged_meta
 from vae_jax.runs.run import Datasets
 from vae_jax.searches import rounds
-from vae_jax.searches.plan import make_plan
+from vae_jax.searches.plan import first_trials, make_plan
 from vae_jax.sweeps import language as hyper
 from vae_jax.sweeps.plan import make_sweep, runs_in
 from vae_jax.training.loop import init_lanes, order_lanes, train_lanes
+from vae_jax.training.search import PBT
 
 SETTINGS = hyper.zipit(
     [
@@ -216,6 +220,91 @@ def test_a_search_over_latent_sizes_shares_a_program(tiny_npz, tmp_path):
     assert any(shape == (size, 8) for shape in kernels)
 
 
+def test_a_copy_is_kept_by_its_own_objective(tiny_npz, tmp_path, monkeypatch):
+    """What best_bound says of a trial is what its own beta makes of its best params."""
+    judged, standings = rounds.judged, []
+
+    def noted(*args):
+        standings.append(judged(*args))
+        return standings[-1]
+
+    monkeypatch.setattr(rounds, "judged", noted)
+    settings = hyper.zipit(
+        [
+            hyper.sweep("optimizer.learning_rate", (1e-2, 1e-4, 1e-5)),
+            hyper.sweep("objective.beta", (4.0, 0.5, 1.0)),
+        ]
+    )
+    data = Datasets()
+    base = base_of(tiny_npz, search__name="pbt", search__reduction=3, search__factor=10.0)
+    plan = make_plan(base, settings, tmp_path, data)
+    command.search(tmp_path, plan, data)
+    copies = set()
+    for standing in standings:
+        kept = [n for n, own in standing.kept.items() if not np.isnan(own.best_bound)]
+        run = rounds.run_in_places(plan, standing.trials, np.array(kept), 0)
+        stacked = rounds.stack([standing.kept[n] for n in kept])
+        expected = rounds.scores_of(run, stacked.best)
+        np.testing.assert_allclose(stacked.best_bound, expected, rtol=1e-5)
+        copies |= {n for n in kept if len(standing.trials[n].lineage) > 1}
+    assert copies
+
+
+def damage(path):
+    for file in path.rglob("*"):
+        if file.is_file():
+            file.write_bytes(b"")
+
+
+def test_a_finished_search_is_one_with_results_and_its_best(tiny_npz, tmp_path, capsys):
+    first = run(tiny_npz, tmp_path)
+    whole = record(tmp_path)
+    capsys.readouterr()
+    run(tiny_npz, tmp_path)
+    assert "there is nothing to do" in capsys.readouterr().out
+
+    damage(tmp_path / "best" / "checkpoints")
+    assert run(tiny_npz, tmp_path)["best"] == first["best"]
+    assert_equal(record(tmp_path), whole)
+    shutil.rmtree(tmp_path / "best")
+    run(tiny_npz, tmp_path)
+    assert_equal(record(tmp_path), whole)
+
+    (tmp_path / "results.json").write_text("")
+    with pytest.raises(UserError, match=r"results.json is damaged .* or remove it"):
+        run(tiny_npz, tmp_path)
+    (tmp_path / "results.json").unlink()
+    run(tiny_npz, tmp_path)
+    assert_equal(record(tmp_path), whole)
+
+    # A flipped bit of what lies beside the newest checkpoint: the one before is taken.
+    newest = max((tmp_path / "checkpoints").iterdir(), key=lambda step: int(step.name))
+    meta = newest / "meta" / "metadata"
+    text = meta.read_text()
+    changes = [('"done"', '"dond"'), ("[1,", "[3,"), ('"meta_crc32"', '"meta_crc33"'),
+               ('"format": 3', '"format": 2'), ('"kept"', '"kepu"')]  # fmt: skip
+    for before, after in changes:
+        assert before in text
+        meta.write_text(text.replace(before, after, 1))
+        with Checkpoints(tmp_path / "checkpoints", keep=None) as checkpoints:
+            read = checkpoints._read(int(newest.name), meta=ocp.args.JsonRestore()).meta
+            with pytest.raises(ValueError, match="beside it does not match"):
+                refuse_damaged_meta(read)
+    shutil.rmtree(tmp_path / "best")
+    run(tiny_npz, tmp_path)
+    assert "is damaged (the checksum of what is saved beside it" in capsys.readouterr().out
+    assert_equal(record(tmp_path), whole)
+
+
+def test_pbt_goes_on_without_a_finite_score():
+    trials = first_trials([{"objective.beta": 1.0}, {"objective.beta": 2.0}])
+    trials = tuple(trial._replace(epochs=1) for trial in trials)
+    found = PBT().judged(trials, 3, lambda *_: {})
+    assert found.copies == {}
+    assert [trial.judged for trial in found.trials] == [1, 1]
+    assert PBT().ready(found.trials, 3) == [0, 1]
+
+
 def test_a_diverged_trial_is_out(tiny_npz, tmp_path):
     settings = hyper.sweep("optimizer.learning_rate", (1e-3, 1e30, 1e-2, 1e30))
     settings[3]["objective.beta"] = 2.0
@@ -233,6 +322,8 @@ def test_when_all_diverge_that_is_said(tiny_npz, tmp_path):
     for _ in range(2):
         with pytest.raises(UserError, match=r"every trial in .* diverged"):
             run(tiny_npz, tmp_path / "search", settings)
+    with pytest.raises(UserError, match="holds a search; `vae-jax search` works there$"):
+        api.load(tmp_path / "search")
 
 
 @pytest.mark.slow

@@ -35,7 +35,7 @@ def evaluate(workdir: Path, config: Mapping[str, Any]) -> None:
         return
     run = make_run(values, workdir)
     with folder.locked(workdir):
-        evaluate_best(run, load_progress(run))
+        evaluate_best(run, load_progress(run, with_rows=True))
 
 
 def evaluation_values(workdir: Path, config: Mapping[str, Any]) -> Values:
@@ -84,7 +84,9 @@ def evaluate_sweep(workdir: Path, values: Values) -> None:
         if folder.is_finished(at):
             run = program_run(sweep, program, data)
             with folder.locked(at):
-                folder.write_json(at / folder.RESULTS, results(run, load_progress(run)))
+                folder.write_json(
+                    at / folder.RESULTS, results(run, load_progress(run, with_rows=True))
+                )
     with folder.locked(workdir, wait=True):
         finished = folder.is_finished(workdir)
         collect(sweep, finished=finished)

@@ -7,10 +7,10 @@ from vae_jax.errors import UserError
 from vae_jax.reports.run_figures import draw_figures
 from vae_jax.reports.table import figure_lines
 from vae_jax.runs import folder
-from vae_jax.runs.run import Datasets
+from vae_jax.runs.run import Datasets, refuse_too_few_devices
 from vae_jax.runs.trackers import refuse_missing, trackers
 from vae_jax.searches.plan import Plan, first_trials, open_search, read_search
-from vae_jax.searches.records import bests, report, results, write_best
+from vae_jax.searches.records import bests, is_finished, report, results, write_best
 from vae_jax.searches.rounds import train_search
 from vae_jax.words import count
 
@@ -30,9 +30,10 @@ def search(workdir: Path, plan: Plan | None, data: Datasets) -> None:
     if plan is None:
         plan = read_search(workdir, data)
     refuse_missing(plan.sweep.base)
+    refuse_too_few_devices(plan.sweep.base)
     with folder.locked(workdir):
         open_search(plan)
-        if (workdir / folder.RESULTS).exists():  # written at the end
+        if is_finished(plan):
             print(f"{workdir} holds a finished search of these settings; there is nothing to do")
             return
         base = plan.sweep.base

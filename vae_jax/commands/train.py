@@ -22,7 +22,7 @@ from vae_jax.reports.drawing import attempted
 from vae_jax.reports.run_figures import draw_training_curves
 from vae_jax.runs import folder
 from vae_jax.runs.progress import NOBODY, Follower
-from vae_jax.runs.run import Run, lane_objective, make_run
+from vae_jax.runs.run import Run, lane_objective, make_run, refuse_too_few_devices
 from vae_jax.runs.trackers import refuse_missing, trackers
 from vae_jax.runs.train import lane_rows, train_run
 from vae_jax.sweeps.compilation import compile_training, shapes_of
@@ -51,6 +51,7 @@ def train(config: Mapping[str, Any], workdir: Path, follower: Follower = NOBODY)
         print(f"{workdir} holds a finished run of this config; there is nothing to do")
         return
     refuse_missing(values)
+    refuse_too_few_devices(values)
     run = make_run(values, workdir)
     folder.refuse_other_data(workdir, run.data.identity)
     if there is not None:

@@ -231,7 +231,7 @@ def run(code: Code | None, name: str, where: str, *, from_texts: bool = False) -
       UserError: it raised, whatever that was.
     """
     if from_texts and code is not None:
-        sys.meta_path.insert(0, Texts(code))  # type: ignore[arg-type]
+        sys.meta_path.insert(0, Texts(code))
     try:
         module = importlib.import_module(name)
     except KeyboardInterrupt:

@@ -347,21 +347,31 @@ def restore_rows(workdir: Path, rows: Rows) -> None:
     """Cuts metrics.jsonl to the rows of a checkpoint, as the resumed run writes the others again.
 
     Raises:
+      UserError: as `kept_rows`.
+    """
+    kept = kept_rows(workdir, rows)
+    path = workdir / METRICS
+    if path.exists() and path.stat().st_size > len(kept):
+        write_bytes(path, kept)
+
+
+def kept_rows(workdir: Path, rows: Rows) -> bytes:
+    """The rows of a checkpoint; none, with a line, if metrics.jsonl is gone.
+
+    Raises:
       UserError: rows of the checkpoint are missing, or were changed.
     """
     path = workdir / METRICS
     if not path.exists() and rows.size:
         print(f"{path} is gone: the rows before this step are lost")
-        return
-    content = path.read_bytes() if path.exists() else b""
-    kept = content[: rows.size]
+        return b""
+    kept = path.read_bytes()[: rows.size] if path.exists() else b""
     if (len(kept), zlib.crc32(kept)) != rows:
         raise UserError(
             f"{path} is not what it was at the last checkpoint: rows are missing, or were changed; "
             "restore it, or remove it to go on without its rows"
         )
-    if len(content) > len(kept):
-        write_bytes(path, kept)
+    return kept
 
 
 def row_line(row: dict[str, Any]) -> str:

@@ -11,6 +11,7 @@ import jax
 import numpy as np
 from tqdm import tqdm
 
+from vae_jax.config.adopt import codes
 from vae_jax.data.dataset import Split
 from vae_jax.devices.lanes import shard_lanes, to_host
 from vae_jax.devices.processes import is_first
@@ -136,6 +137,8 @@ def measured(run: Run, best: Best, name: str, section: Any) -> list[Numbers]:
     subject = subject_of(run)
     metric = section.metric(subject)
     settings = {"metric": repr(section), "best_step": best_steps(best)}
+    for code in codes({"evaluation.metrics": name}).values():
+        settings["code"] = code.checksum
     at = subject.folder
     path = at / f"{name}.json"
     there = stored(run, best, name)

@@ -136,7 +136,7 @@ def make_program(
     latent size are masked.
 
     Raises:
-      UserError: the data do not fit the config, or there are too few devices.
+      UserError: the data do not fit the config.
     """
     values = lanes[0].values
     refuse_data(make_config(values), data)
@@ -153,16 +153,21 @@ def make_program(
 def make_layout(values: Values, lanes: int) -> Layout:
     """The layout of the lanes over all available devices.
 
-    Raises:
-      UserError: there are fewer devices than training.data_devices.
+    Where there are fewer than training.data_devices, those share each batch: a run can be measured
+    on a machine that could not train it.
     """
-    data_devices = values["training.data_devices"]
-    if data_devices > jax.device_count():
+    data_devices = min(values["training.data_devices"], jax.device_count())
+    return layout(lanes, data_devices, values["training.lanes_at_once"])
+
+
+def refuse_too_few_devices(values: Values) -> None:
+    """Raises UserError if there are fewer devices than training.data_devices."""
+    wanted, there = values["training.data_devices"], jax.device_count()
+    if wanted > there:
         raise UserError(
-            f"training.data_devices = {data_devices} should be at most the {jax.device_count()} "
+            f"training.data_devices = {wanted} should be at most the {there} "
             f"{jax.devices()[0].platform} devices there are"
         )
-    return layout(lanes, data_devices, values["training.lanes_at_once"])
 
 
 def lane_model(run: Run, variables: Variables, lane: int) -> tuple[Model, Variables]:

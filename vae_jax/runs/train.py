@@ -20,6 +20,7 @@ from vae_jax.evaluation.bounds import KL_BY_UNIT, LOG_SCALE_BY_UNIT, MEAN_BY_UNI
 from vae_jax.objectives import annealed_step, is_the_bound, validation_score
 from vae_jax.runs import folder, progress
 from vae_jax.runs.checkpoint import (
+    Best,
     Checkpoints,
     Progress,
     best_of,
@@ -309,7 +310,7 @@ def annealed_steps(run: Run) -> np.ndarray:
     return np.array([annealed_step(lane_objective(run, i), run.total_steps) for i in lanes])
 
 
-def validation_terms(run: Run, state: State) -> Terms:
+def validation_terms(run: Run, state: State | Best) -> Terms:
     """The loss and terms of the validation set, on the devices."""
     terms = evaluate_state(run, state, run.data.validation)
     return {name: term for name, term in terms.items() if name not in OF_THE_CODES}

@@ -1,5 +1,6 @@
 """What a search found: its results, their table, and the run folder of the best trial."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,8 @@ from vae_jax.reports.table import dataset_name, line
 from vae_jax.runs import folder
 from vae_jax.runs.checkpoint import Checkpoints, Progress, template
 from vae_jax.runs.environment import environment
-from vae_jax.runs.run import Lane, Run, make_program, make_start
+from vae_jax.runs.load import load_progress
+from vae_jax.runs.run import Lane, Run, make_program, make_run, make_start
 from vae_jax.runs.schemas import SearchResults, read_json
 from vae_jax.searches.plan import Plan
 from vae_jax.searches.rounds import Standing, at_random, best_trial, lane_rows, searched, stack
@@ -20,6 +22,34 @@ from vae_jax.training.search import Trial
 from vae_jax.words import count
 
 MOST_ROWS = 10
+
+
+def is_finished(plan: Plan) -> bool:
+    """Whether the search has results, and the run folders of the trials that they name are whole.
+
+    Raises:
+      UserError: the results are damaged.
+    """
+    path = plan.workdir / folder.RESULTS
+    if not path.exists():
+        return False
+    found = read_json(path, SearchResults)
+    named = [found["best"], (found["random"] or {}).get("best")]
+    folders = (folder.BEST, folder.RANDOM_BEST)
+    return found["finished"] and all(
+        is_whole(plan.workdir / name)
+        for name, best in zip(folders, named, strict=True)
+        if best is not None
+    )
+
+
+def is_whole(workdir: Path) -> bool:
+    """Whether the run folder of a trial can be read, with its results and its checkpoint."""
+    try:
+        load_progress(make_run(folder.read_config(workdir), workdir))
+        return folder.is_finished(workdir)
+    except UserError:
+        return False
 
 
 def write_best(plan: Plan, standing: Standing, trial: Trial, name: str) -> tuple[Run, Progress]:
@@ -46,10 +76,10 @@ def write_best(plan: Plan, standing: Standing, trial: Trial, name: str) -> tuple
         environment(values) | {"dataset": plan.data.identity, "lineage": trial.lineage},
     )
     folder.write_lanes(workdir, lanes)
+    shutil.rmtree(workdir / folder.CHECKPOINTS, ignore_errors=True)  # they may be damaged
     with Checkpoints(workdir / folder.CHECKPOINTS, keep=1) as checkpoints:
-        if checkpoints.restore(like) is None:
-            beside = folder.beside_checkpoint(workdir, plan.data.identity, values)
-            checkpoints.save(run.total_steps, done, beside)
+        beside = folder.beside_checkpoint(workdir, plan.data.identity, values)
+        checkpoints.save(run.total_steps, done, beside)
     return run, done
 
 

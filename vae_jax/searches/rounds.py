@@ -38,7 +38,7 @@ class Kept(NamedTuple):
 
     state: State
     best: Best
-    best_bound: np.ndarray
+    best_bound: np.ndarray  # NaN of a copy: to be measured by its own objective
 
 
 class Standing(NamedTuple):
@@ -272,7 +272,10 @@ def take_round(
     means, objectives = validation_means(run, terms)
     after = to_host(layout, state)
     rows += validation_rows(run, steps, after.diverged_step, means)
-    done = Progress(before.state, before.best, before.best_bound, np.zeros(()))
+    best_bound = before.best_bound
+    if np.isnan(best_bound).any():
+        best_bound = np.where(np.isnan(best_bound), scores_of(run, before.best), best_bound)
+    done = Progress(before.state, before.best, best_bound, np.zeros(()))
     counts = steps >= annealed_steps(run)
     best, best_bound = better(done, after, objectives, counts, run.values["training.keep"])
     rows = [row for row in rows if row["lane"] != IDLE]
@@ -298,6 +301,13 @@ def take_round(
     )
 
 
+def scores_of(run: Run, best: Best) -> np.ndarray:
+    """The score [lanes] of the best params by each lane's own objective, as `best_bound` has it."""
+    terms = validation_terms(run, shard_lanes(run.layout, best))
+    _, scores = validation_means(run, to_host(run.layout, terms))
+    return np.where(best.step >= annealed_steps(run), scores, -np.inf)
+
+
 def trained(
     trial: Trial, score: float, diverged_step: int | None, best_epoch: int, num_epochs: int
 ) -> Trial:
@@ -321,7 +331,11 @@ def judged(plan: Plan, rule: Any, standing: Standing) -> Standing:
         say(plan, own, found, copies)
         trials = (*found, *more)
     standing = standing._replace(trials=trials)
-    kept = standing.kept | {child: standing.kept[parent] for child, parent in copies.items()}
+    kept = standing.kept | {
+        # The parent's best was chosen by the parent's objective.
+        child: standing.kept[parent]._replace(best_bound=np.array(np.nan))
+        for child, parent in copies.items()
+    }
     own = searched(plan, trials)
     best = [best_trial(own), best_trial(at_random(plan, standing))]
     needed = {trial.number for trial in best if trial is not None}

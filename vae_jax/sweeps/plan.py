@@ -23,9 +23,9 @@ from vae_jax.runs.run import (
     Lane,
     Run,
     lanes_of,
-    make_layout,
     make_program,
     make_run,
+    refuse_too_few_devices,
 )
 from vae_jax.runs.schemas import Environment, SweepFile, read_json
 
@@ -102,7 +102,7 @@ def checked_settings(
         try:
             values = data.decided(checked(base, override))
             refuse_data(make_config(values), data.of(values))
-            make_layout(values, lanes=1)
+            refuse_too_few_devices(values)
         except UserError as error:
             raise UserError(f"{name}: {error}") from error
         same = seen.setdefault(tuple(values.items()), number)

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from vae_jax.errors import Stopped, UserError
 from vae_jax.runs import folder
 from vae_jax.runs.progress import NOBODY, Follower
-from vae_jax.runs.run import Run
+from vae_jax.runs.run import Run, refuse_too_few_devices
 from vae_jax.runs.summary import results
 from vae_jax.runs.trackers import trackers
 from vae_jax.runs.train import lane_rows, train_run
@@ -128,6 +128,7 @@ def train_program(
     began = time.monotonic()
     try:
         run = program_run(sweep, program, ahead.data)
+        refuse_too_few_devices(run.values)
         parts = parts_to_fit(run, ahead.memory(program, run))
         if parts > 1:
             return Outcome(program.name, parts=parts)

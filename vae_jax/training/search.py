@@ -187,6 +187,9 @@ class PBT:
         if rung == num_epochs or not here or any(trial.epochs < rung for trial in here):
             return Judged(trials, {})
         order = ranked(here, rung)
+        if not order:  # nobody has a finite score: there is nothing to copy
+            passed_it = [t._replace(judged=rung) if t.status == LIVE else t for t in trials]
+            return Judged(tuple(passed_it), {})
         lost = [trial.number for trial in trials if trial.status == DIVERGED]
         most = max(1, int(self.fraction * len(trials)))
         top = order[:most]
