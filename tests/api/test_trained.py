@@ -173,7 +173,7 @@ def test_a_config_is_trained_too_and_a_callback_can_stop_it(tiny_npz, tmp_path):
     whole = vae_jax.train(config, str(tmp_path / "run"))
     assert whole.history["epoch"].max() == 3
     assert len(whole.results) == 2
-    with pytest.raises(UserError, match="labels and test images are for images"):
+    with pytest.raises(UserError, match="labels and test images are for arrays"):
         vae_jax.train(config, tmp_path / "run", labels=[1])
 
 

@@ -1,19 +1,26 @@
 """Members of one's own, by module and name: the example of docs/extending.md, as it is printed."""
 
-import importlib
+import importlib.util
 import json
+import py_compile
 import re
+import shutil
 import sys
 from pathlib import Path
+from py_compile import PycInvalidationMode
 
 import numpy as np
 import pytest
 
 import vae_jax
+from tests.conftest import values_of
 from vae_jax.cli import main
 from vae_jax.config import adopt, code
 from vae_jax.config.declared import families_of, keys_of
-from vae_jax.config.schema import KEYS, LANE_KEYS, SECTIONS, SOURCE_KEYS
+from vae_jax.config.schema import KEYS, LANE_KEYS, SECTIONS, SOURCE_KEYS, nest
+from vae_jax.errors import UserError
+from vae_jax.runs import folder
+from vae_jax.sweeps.plan import runs_in
 
 OWN_MODULES = ("mine", "broken", "leaves", "parts", "parts.one", "parts.two", "near")
 PAGE = Path(__file__).parents[2] / "docs" / "extending.md"
@@ -90,14 +97,177 @@ def test_it_is_trained_and_loaded_without_its_module(mine, tmp_path, capsys):
     forget()
     mine.write_text(EXAMPLE[1] + "\n# another\n")
     capsys.readouterr()
-    vae_jax.load(workdir)
+    again = vae_jax.load(workdir)
+    np.testing.assert_array_equal(again.encode(np.zeros((2, 6, 6), np.uint8)), codes)
     assert "mine.py is not what it was when this run was trained" in capsys.readouterr().err
 
+    # The same command goes on with the same code only, and the same copy.
+    forget()
+    command = ["train", config(tmp_path), f"--workdir={workdir}", *FLAGS]
+    assert main(command) == 2
+    assert "mine.py is a copy), or take another --workdir" in capsys.readouterr().err
     forget()
     mine.unlink()
-    (workdir / "own" / "mine.py").unlink()
+    there = workdir / "own" / "mine.py"
+    there.write_text(EXAMPLE[1].replace("dof", "fod"))
+    before = (workdir / "results.json").read_bytes()
+    assert main(["evaluate", f"--workdir={workdir}"]) == 2
+    assert "is not the code that this run began with" in capsys.readouterr().err
+    assert (workdir / "results.json").read_bytes() == before
+
+    forget()
+    there.unlink()
     assert main(["evaluate", f"--workdir={workdir}"]) == 2
     assert "there is no module 'mine'" in capsys.readouterr().err
+
+
+RAN = "import os, pathlib\npathlib.Path(os.environ['RAN']).write_text('ran')\n"
+
+
+@pytest.fixture
+def stranger(tmp_path, monkeypatch):
+    """A run folder of someone else, whose config names code that it brings."""
+    monkeypatch.setenv("RAN", str(tmp_path / "ran"))
+    workdir = tmp_path / "run"
+    (workdir / "own").mkdir(parents=True)
+    values = nest(values_of(tmp_path / "tiny.npz") | {"model.likelihood": "evil:x"})
+    (workdir / "config.json").write_text(json.dumps(values))
+    (workdir / "own" / "evil.py").write_text(RAN)
+    return workdir
+
+
+READERS = {
+    "load": vae_jax.load,
+    "config": folder.read_config,
+    "runs": runs_in,
+}
+
+
+@pytest.mark.parametrize("name", READERS)
+@pytest.mark.parametrize("where", ["copy", "here", "dotted", "compiled"])
+def test_a_run_folder_runs_no_code_unasked(stranger, tmp_path, name, where):
+    if where == "here":  # the user has moved into a stranger's folder
+        (tmp_path / "evil.py").write_text(RAN)
+    if where == "dotted":
+        (tmp_path / "evil").mkdir()
+        (tmp_path / "evil" / "__init__.py").write_text(RAN)
+        (tmp_path / "evil" / "x.py").write_text(RAN)
+        path = stranger / "config.json"
+        path.write_text(path.read_text().replace("evil:x", "evil.x:y"))
+    if where == "compiled":  # the text is trusted, and the compiled file beside it is other code
+        (stranger / "own" / "evil.py").write_text("1 / 0\n")
+        code.trust(code.copied("evil", stranger / "own"))
+        cached = importlib.util.cache_from_source(str(stranger / "own" / "evil.py"))
+        source = tmp_path / "source.py"
+        source.write_text(RAN + "#" * 100)
+        py_compile.compile(
+            str(source), cached, invalidation_mode=PycInvalidationMode.UNCHECKED_HASH
+        )
+    with pytest.raises(UserError) as error:
+        READERS[name](stranger)
+    assert not (tmp_path / "ran").exists()
+    if where == "compiled":
+        assert "division by zero" in str(error.value)
+    else:
+        assert "that this machine has not run yet; read it, and run it by --trust" in str(
+            error.value
+        )
+        assert "evil" in str(error.value)
+        assert "(sha256 " in str(error.value)
+
+
+def test_code_that_is_trusted_runs_and_is_known_from_then_on(stranger, tmp_path, capsys):
+    for _ in range(2):
+        with pytest.raises(UserError, match=r"own/evil.py has no 'x'"):
+            vae_jax.load(stranger, trust=True)
+        assert (tmp_path / "ran").exists()
+        (tmp_path / "ran").unlink()
+        forget()
+    shown = capsys.readouterr().err
+    assert shown.count("vae-jax: runs ") == 1
+    assert "own/evil.py (sha256 " in shown
+    with pytest.raises(UserError, match=r"has no 'x'"):
+        vae_jax.load(stranger)
+    forget()
+    with open(stranger / "own" / "evil.py", "a") as file:
+        file.write("\n# more\n")
+    with pytest.raises(UserError, match="has not run yet"):
+        vae_jax.load(stranger)
+
+
+def test_the_code_of_a_module_is_all_that_it_imports_of_the_user_s(tmp_path):
+    (tmp_path / "mine.py").write_text(
+        "import numpy, leaves\n\n\ndef f():\n    from parts import one\n"
+    )
+    (tmp_path / "leaves.py").write_text("import os\nimport nowhere\n")
+    (tmp_path / "near.py").write_text("")
+    (tmp_path / "parts").mkdir()
+    (tmp_path / "parts" / "__init__.py").write_text("from . import two\n")
+    (tmp_path / "parts" / "one.py").write_text("from .two import x\n")
+    (tmp_path / "parts" / "two.py").write_text("x = 1\n")
+    own = code.found("mine")
+    assert set(own.texts) == {"mine", "leaves", "parts", "parts.one", "parts.two"}
+    assert set(code.found("parts.one").texts) == {"parts", "parts.one", "parts.two"}
+    (tmp_path / "near.py").write_text("# another\n")
+    assert code.found("mine").checksum == own.checksum
+    (tmp_path / "parts" / "two.py").write_text("x = 2\n")
+    assert code.found("mine").checksum != own.checksum
+    installed = set(code.found("absl.app").texts)
+    assert installed > {"absl", "absl.app", "absl.flags"}
+    assert all(name.partition(".")[0] == "absl" for name in installed)
+    for name in ("nowhere", "os.nowhere", "math"):
+        assert code.found(name) is None
+
+    copies = tmp_path / "own"
+    copies.mkdir()
+    for name, text in own.texts.items():
+        (copies / f"{name}.py").write_text(text)
+    (copies / "near.py").write_text("")
+    copy = code.copied("mine", copies)
+    assert copy.checksum == own.checksum
+    shutil.rmtree(tmp_path / "parts")
+    (tmp_path / "leaves.py").write_text("x = 5\n")
+    (tmp_path / "mine.py").write_text("import leaves\nfrom parts.one import x\n")
+    (copies / "leaves.py").write_text("x = 6\n")
+    (copies / "mine.py").write_text("import leaves\nfrom parts.one import x\n")
+    copy = code.copied("mine", copies)
+    code.trust(copy)
+    module = code.of_folder("mine", "here", copies, copy.checksum)
+    assert (module.x, module.leaves.x) == (1, 6)
+    with pytest.raises(UserError, match="has imported another leaves than"):
+        code.refuse_other_modules(code.found("leaves"), "here")
+
+
+def test_a_module_that_was_changed_after_it_was_imported_is_told(mine, tmp_path, capsys):
+    adopt.adopt({"model.likelihood": "mine:student_t"})
+    adopt.adopt({"model.likelihood": "mine:student_t"})
+    assert capsys.readouterr().err == ""
+    mine.write_text(EXAMPLE[1] + "\n# another\n")
+    adopt.adopt({"model.likelihood": "mine:student_t"})
+    assert "mine.py was changed after it was imported" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("key", "message"),
+    [
+        ("values", "the key 'model.values' can't be one, as every ConfigDict has 'values'"),
+        ("flow.get", "can't be one, as every ConfigDict has 'get'"),
+        ("latent_size", "model.latent_size is declared twice, and not alike"),
+        ("likelihood_scale", "model.likelihood_scale is declared twice, and not alike"),
+    ],
+)
+def test_a_key_that_can_t_be_one_is_a_line_and_nothing_is_adopted(mine, key, message):
+    text = EXAMPLE[1].replace('of freedom"', f'of freedom", key="{key}"')
+    assert text != EXAMPLE[1]
+    mine.write_text(text)
+    for _ in range(2):
+        with pytest.raises(UserError, match=f"mine:student_t: .*{message}"):
+            adopt.adopt({"model.likelihood": "mine:student_t"})
+    assert "mine:student_t" not in families_of(SECTIONS)["model.likelihood"]
+
+
+def test_no_key_has_the_name_of_a_method_of_configdict():
+    adopt.refuse_names(KEYS)
 
 
 def test_its_numbers_are_lanes_of_one_program(tmp_path, capsys):
@@ -130,12 +300,17 @@ def test_a_config_file_may_name_it_and_list_shows_its_keys(tmp_path, capsys):
         ("mine:StudentT", "it should be a section"),
         ("mine:stripes", "it has no distribution, init, initial_bias, params_per_dim, support"),
         ("broken:x", "broken can't be imported: division by zero"),
+        ("leaves:x", "leaves can't be imported: SystemExit: 0"),
+        ("near:x", "near can't be imported: Odd: two lines"),
         ("mine:", "is unknown; known: bernoulli"),
         (":", "is unknown; known: bernoulli"),
     ],
 )
 def test_a_member_that_is_none_is_one_line(tmp_path, capsys, name, message):
     (tmp_path / "broken.py").write_text("1 / 0\n")
+    (tmp_path / "leaves.py").write_text("import sys\nsys.exit(0)\n")
+    near = "class Odd(BaseException):\n    pass\n\n\nraise Odd('two\\nlines')\n"
+    (tmp_path / "near.py").write_text(near)
     command = ["train", config(tmp_path), f"--workdir={tmp_path / 'run'}"]
     assert main([*command, f"--config.model.likelihood={name}"]) == 2
     error = capsys.readouterr().err

@@ -322,7 +322,7 @@ def test_when_all_diverge_that_is_said(tiny_npz, tmp_path):
     for _ in range(2):
         with pytest.raises(UserError, match=r"every trial in .* diverged"):
             run(tiny_npz, tmp_path / "search", settings)
-    with pytest.raises(UserError, match="holds a search; `vae-jax search` works there$"):
+    with pytest.raises(UserError, match=r"holds a search; .* works there$"):
         api.load(tmp_path / "search")
 
 

@@ -1,6 +1,7 @@
 """Run folders from Python: train one, load one, and save params of your own loop as one."""
 
 import contextlib
+import os
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -8,16 +9,21 @@ from typing import Any
 
 import jax
 import numpy as np
+from ml_collections import ConfigDict
 
 from vae_jax.api.trained import Trained
+from vae_jax.checks import plain, whole, written
 from vae_jax.commands.train import train as train_command
 from vae_jax.config.check import check
+from vae_jax.config.code import trusting
+from vae_jax.config.file import config_from_file
 from vae_jax.config.schema import defaults, flatten, nest
 from vae_jax.data.arrays import checked_split
 from vae_jax.data.arrays import read as read_arrays
 from vae_jax.data.source import Unreadable
 from vae_jax.devices.setup import pinned, use_cache, use_cores
 from vae_jax.errors import Stopped, UserError
+from vae_jax.keys import Values
 from vae_jax.models.model import Variables
 from vae_jax.reports.sweep_report import best_lanes
 from vae_jax.runs import folder
@@ -29,6 +35,7 @@ from vae_jax.runs.train import lane_rows
 from vae_jax.searches.plan import is_search
 from vae_jax.sweeps.plan import runs_in, runs_without_images
 
+MOST_LANES = 100_000  # of a run
 DATA = "data.npz"  # in a run folder: the images that were given as arrays
 
 # The arguments of `train` that are config keys.
@@ -55,13 +62,15 @@ def train(
     seeds: int | Sequence[int] | None = None,
     keys: Mapping[str, Any] | None = None,
     callback: Callback | None = None,
+    trust: bool = False,
     **settings: Any,
 ) -> Trained:
     """Trains a config or images, or goes on where it was stopped; returns the best lane.
 
     Args:
       what: a config (a ConfigDict as config files give, or a dict of it), or training images
-        [n, height, width] or [n, height, width, channels], uint8 or floats.
+        [n, height, width] or [n, height, width, channels], uint8 or floats; or a path: of a config
+        file, of an .npz file, or of a folder of images.
       workdir: the run folder; None: a new folder among the temporary ones.
       labels, test_images, test_labels: beside images. Without test_images, a tenth of the images,
         the last, are the test set.
@@ -69,6 +78,7 @@ def train(
       keys: other config keys, such as {"model.encoder.widths": (256,)}.
       callback: called with (epoch, rows) after each chunk of steps; True stops the run, which is
         saved, and goes on if it is trained again.
+      trust: as in `load`, of a run that is there.
       settings: latent_size, epochs, batch_size, learning_rate, beta, patience.
 
     Raises:
@@ -79,20 +89,22 @@ def train(
             f"train() has no argument {unknown[0]!r}; it has {', '.join(ARGUMENTS)}, and any "
             "config key in keys={...}"
         )
-    workdir = Path(workdir or tempfile.mkdtemp(prefix="vae_jax_")).expanduser()
+    if keys is not None and not isinstance(keys, Mapping):
+        raise UserError(f"keys = {written(keys)} should be a dict, as {{'model.prior': 'mixture'}}")
     changes = {ARGUMENTS[name]: value for name, value in settings.items()} | dict(keys or {})
     if seeds is not None:
-        changes["training.seeds"] = tuple(range(seeds)) if isinstance(seeds, int) else tuple(seeds)
-    if isinstance(what, Mapping) or hasattr(what, "items"):
+        changes["training.seeds"] = seeds_of(seeds)
+    workdir = folder_of(tempfile.mkdtemp(prefix="vae_jax_") if workdir is None else workdir)
+    config, split = config_of(what), None
+    if config is not None:
         if any(part is not None for part in (labels, test_images, test_labels)):
-            raise UserError("labels and test images are for images; a config says where its are")
-        config, split = flatten(what), None
+            raise UserError("labels and test images are for arrays; a config says where its are")
     else:
         split = checked_split(what, labels, test_images, test_labels)
         config = defaults() | {"dataset.name": "arrays", "dataset.path": str(workdir / DATA)}
-    values, written = check(nest(config | changes)), False
+    values, kept_them = check(nest(config | changes)), False
     if split is not None:
-        written = keep_images(workdir, split)
+        kept_them = keep_images(workdir, split)
     use_cores()  # of no effect if jax has computed before
     use_cache()
     stop = False
@@ -104,19 +116,56 @@ def train(
 
     follower = Follower(lambda: stop, lambda *_: None, is_anyone=False, rows=told)
     try:
-        with pinned():
+        with pinned(), trusting(trust):
             train_command(nest(values), workdir, follower)
     except Stopped:
         if not stop:
             raise KeyboardInterrupt from None  # as in any other cell
     except UserError:
-        if written and not (workdir / folder.CONFIG).exists():  # nothing began there
+        if kept_them and not (workdir / folder.CONFIG).exists():  # nothing began there
             (workdir / DATA).unlink(missing_ok=True)
             with contextlib.suppress(OSError):
                 (workdir / folder.LOCK).unlink(missing_ok=True)
                 workdir.rmdir()
         raise
     return load(workdir)
+
+
+def seeds_of(seeds: Any) -> tuple[Any, ...]:
+    """The seeds that a number of lanes, or several seeds, mean."""
+    given = plain(seeds)
+    if isinstance(given, bool) or not hasattr(given, "__iter__"):
+        return tuple(range(whole(1, MOST_LANES)("seeds", given)))
+    return tuple(given)
+
+
+def config_of(what: Any) -> Values | None:
+    """The flat config that `train` is given, by itself or by a path; None: it is given images."""
+    if isinstance(what, Mapping | ConfigDict):
+        return flatten(what)
+    if not isinstance(what, str | os.PathLike):
+        return None
+    path = os.fspath(what)
+    if path.endswith(".py"):
+        return flatten(config_from_file(path)[0])
+    return defaults() | {"dataset.name": "arrays", "dataset.path": path}
+
+
+def folder_of(workdir: Any) -> Path:
+    """The run folder, absolute: the current folder may be another one later.
+
+    Raises:
+      UserError: it is no path, or is a file.
+    """
+    if not isinstance(workdir, str | os.PathLike) or not os.fspath(workdir):
+        raise UserError(f"workdir = {written(workdir)} should be the path of a folder")
+    try:
+        path = Path(workdir).expanduser().absolute()
+    except RuntimeError as error:
+        raise UserError(f"workdir = {written(workdir)}: there is no such user") from error
+    if path.exists() and not path.is_dir():
+        raise UserError(f"{path} is a file; workdir should be a folder")
+    return path
 
 
 def keep_images(workdir: Path, split: dict[str, np.ndarray]) -> bool:
@@ -141,7 +190,11 @@ def keep_images(workdir: Path, split: dict[str, np.ndarray]) -> bool:
 
 
 def load(
-    workdir: str | Path, lane: int | None = None, data_path: str | Path | None = None
+    workdir: str | Path,
+    lane: int | None = None,
+    data_path: str | Path | None = None,
+    *,
+    trust: bool = False,
 ) -> Trained:
     """The best params of one lane of the run, sweep or search in `workdir`.
 
@@ -149,12 +202,15 @@ def load(
       lane: its number; None: the best by validation, or the first if none is evaluated yet.
       data_path: where the images are now; None: where they were. If there is nothing there, the
         model is loaded without them.
+      trust: run the code that the folder names, a likelihood of its own for example, though this
+        machine has not run it before. Read it first: it can do all that you can.
 
     Raises:
       UserError: the folder has no run, no checkpoint, or no such lane; `data_path` can't be read,
-        or holds other images than the run was trained on.
+        or holds other images than the run was trained on; it names code that is not trusted.
     """
-    return load_lanes(workdir, None if lane is None else [lane], data_path)[0]
+    with trusting(trust):
+        return load_lanes(workdir, None if lane is None else [lane], data_path)[0]
 
 
 @pinned()
@@ -170,7 +226,7 @@ def load_lanes(
     Raises:
       UserError: as in `load`.
     """
-    workdir = Path(workdir).expanduser()
+    workdir = folder_of(workdir)
     if is_search(workdir) and (workdir / folder.BEST).exists():
         workdir = workdir / folder.BEST
     there = True
@@ -180,7 +236,8 @@ def load_lanes(
         if data_path is not None:
             raise
         runs, there = runs_without_images(workdir), False
-    wanted = [first_lane(workdir)] if lanes is None else list(lanes)
+    every = [first_lane(workdir)] if lanes is None else lanes
+    wanted = [whole(0)("lane", number) for number in every]
     numbers = {lane.number for run in runs for lane in run.lanes}
     for number in wanted:
         if number not in numbers:
@@ -219,7 +276,7 @@ def save(
     Raises:
       UserError: a mistake in the config; variables of another model; the folder holds a run.
     """
-    workdir = Path(workdir).expanduser()
+    workdir, step = folder_of(workdir), whole(0)("step", step)
     if (workdir / folder.CONFIG).exists():
         raise UserError(f"{workdir} holds a run; take another folder")
     run = make_run(check(nest(flatten(config))), workdir)

@@ -322,5 +322,9 @@ def other_code(where: str, code: Code, wanted: str, copies: Path) -> UserError:
 
 def changed(name: str) -> bool:
     """Whether the files of a module that is in use are not what they were when it was imported."""
-    code = found(name)
-    return code is not None and name in LOADED and code.checksum != LOADED[name].checksum
+    code = LOADED.get(name)
+    if code is None:
+        return False
+    with contextlib.suppress(OSError, ValueError):
+        return any(code.files[own].read_text("utf-8") != text for own, text in code.texts.items())
+    return False  # they are gone, and so is the question
