@@ -235,7 +235,7 @@ def test_the_code_of_a_module_is_all_that_it_imports_of_the_user_s(tmp_path):
     module = code.of_folder("mine", "here", copies, copy.checksum)
     assert (module.x, module.leaves.x) == (1, 6)
     with pytest.raises(UserError, match="has imported another leaves than"):
-        code.refuse_other_modules(code.found("leaves"), "here")
+        code.refuse_other_modules(own, "here")
 
 
 def test_a_module_that_was_changed_after_it_was_imported_is_told(mine, tmp_path, capsys):
