@@ -234,7 +234,7 @@ def test_the_code_of_a_module_is_all_that_it_imports_of_the_user_s(tmp_path):
     code.trust(copy)
     module = code.of_folder("mine", "here", copies, copy.checksum)
     assert (module.x, module.leaves.x) == (1, 6)
-    with pytest.raises(UserError, match="has imported another leaves than"):
+    with pytest.raises(UserError, match="has imported another mine than"):
         code.refuse_other_modules(own, "here")
 
 

@@ -102,6 +102,68 @@ def test_edited_rows_are_told_before_anything_is_trained(copy):
         assert not (workdir / "results.json").exists()
 
 
+def test_changed_rows_are_not_evaluated(copy):
+    workdir, config = copy
+    train(config, workdir)
+    path, results = workdir / "metrics.jsonl", workdir / "results.json"
+    lines, before = path.read_text().splitlines(keepends=True), results.read_bytes()
+    bounds = [line.replace('"bound": -', '"bound": -1') for line in lines]
+    for changed in (lines[:-1], bounds):
+        path.write_text("".join(changed))
+        with pytest.raises(UserError, match="rows are missing, or were changed"):
+            evaluate(workdir, config)
+        assert results.read_bytes() == before
+    path.unlink()
+    evaluate(workdir, config)  # its line says that they are gone
+
+
+def test_what_lies_beside_a_checkpoint_has_a_checksum(copy, capsys):
+    """A damaged checkpoint is told as such, and the one before is taken."""
+    workdir, config = copy
+    steps = sorted(int(step.name) for step in (workdir / "checkpoints").iterdir())
+    meta = workdir / "checkpoints" / str(steps[-1]) / "meta" / "metadata"
+    text = meta.read_text()
+    assert '"checksum"' in text
+    meta.write_text(text.replace('"checksum": "', '"checksum": "0', 1))
+    train(config, workdir)
+    shown = capsys.readouterr().out
+    assert f"the checkpoint at step {steps[-1]} is damaged (the checksum of what is" in shown
+    assert f"resuming at step {steps[0]}" in shown
+
+
+@pytest.mark.parametrize("name", [".lock", "metrics.jsonl", "figures", "checkpoints", "evaluation"])
+def test_nothing_is_written_through_a_link(copy, tmp_path, name):
+    workdir, config = copy
+    own = workdir / name
+    if own.is_dir():
+        shutil.rmtree(own)
+    own.unlink(missing_ok=True)
+    if name in (".lock", "metrics.jsonl"):
+        (tmp_path / "precious").write_text("precious")
+    else:
+        (tmp_path / "precious").mkdir()
+        (tmp_path / "precious" / "1").mkdir()
+    own.symlink_to(tmp_path / "precious")
+    for command in (lambda: train(config, workdir), lambda: evaluate(workdir, config)):
+        with pytest.raises(UserError, match=f"{name} is a link"):
+            command()
+    if name in (".lock", "metrics.jsonl"):
+        assert (tmp_path / "precious").read_text() == "precious"
+    else:
+        assert [path.name for path in (tmp_path / "precious").iterdir()] == ["1"]
+
+
+def test_a_temporary_name_that_is_a_link_is_no_way_out(tmp_path):
+    (tmp_path / "precious").write_text("precious")
+    for name in (".a.json.tmp", ".b.tmp.npz"):
+        (tmp_path / name).symlink_to(tmp_path / "precious")
+    folder.write_text(tmp_path / "a.json", "new")
+    folder.write_npz(tmp_path / "b.npz", {"x": np.zeros(2)})
+    assert (tmp_path / "precious").read_text() == "precious"
+    assert (tmp_path / "a.json").read_text() == "new"
+    assert np.load(tmp_path / "b.npz")["x"].shape == (2,)
+
+
 def test_the_checkpoint_knows_its_data(copy, stopped):
     """Also where environment.json is gone."""
     workdir, config = copy
