@@ -1,6 +1,7 @@
 """What lies beside a checkpoint: it is what it was, or one line says what is wrong."""
 
 import json
+import os
 import shutil
 
 import numpy as np
@@ -151,6 +152,15 @@ def test_nothing_is_written_through_a_link(copy, tmp_path, name):
         assert (tmp_path / "precious").read_text() == "precious"
     else:
         assert [path.name for path in (tmp_path / "precious").iterdir()] == ["1"]
+
+
+@pytest.mark.parametrize("name", [".lock", "metrics.jsonl"])
+def test_a_pipe_is_not_waited_for(copy, name):
+    workdir, config = copy
+    (workdir / name).unlink(missing_ok=True)
+    os.mkfifo(workdir / name)
+    with pytest.raises(UserError, match=f"{name} is no file"):
+        train(config, workdir)
 
 
 def test_a_temporary_name_that_is_a_link_is_no_way_out(tmp_path):

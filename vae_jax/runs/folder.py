@@ -43,7 +43,7 @@ SEARCH = "search.json"
 
 # What is written without a new name, or holds what is; a link there could lead anywhere.
 WRITTEN = (
-    LOCK, METRICS, CHECKPOINTS, FIGURES, OWN, BEST, RANDOM_BEST, "evaluation", "programs",
+    LOCK, ".owner", METRICS, CHECKPOINTS, FIGURES, OWN, BEST, RANDOM_BEST, "evaluation", "programs",
     "tensorboard", "wandb",
 )  # fmt: skip
 
@@ -209,13 +209,15 @@ def refuse_other_identity(
 
 
 def refuse_links(workdir: Path, names: Sequence[str] = WRITTEN) -> None:
-    """Raises UserError if a file or folder that is written to is a link to another place."""
-    for name in names:
-        if (workdir / name).is_symlink():
+    """Raises UserError if what is written to is a link to another place, or no file or folder."""
+    for path in (workdir / name for name in names):
+        if path.is_symlink():
             raise UserError(
-                f"{workdir / name} is a link, and what it leads to is not to be written; put the "
-                "file or folder itself there, or remove the link"
+                f"{path} is a link, and what it leads to is not to be written; put the file or "
+                "folder itself there, or remove the link"
             )
+        if path.exists() and not (path.is_file() or path.is_dir()):  # a pipe would never end
+            raise UserError(f"{path} is no file and no folder; remove it")
 
 
 class InUse(UserError):

@@ -143,6 +143,8 @@ def restored(plan: Plan, checkpoints: Checkpoints) -> Standing:
 
     def like(beside: dict[str, Any]) -> Progress:
         trials = trials_of(beside["trials"])
+        for trial in trials:
+            folder.adopt_there(plan.workdir, trial.setting)
         run = plan.run(tuple(trial for trial in trials if trial.number in beside["kept"]))
         return template(run.spec, make_start(run))
 
