@@ -50,8 +50,8 @@ def test_floats_and_bytes_with_and_without_channels_and_labels(tmp_path):
         ),
         ({"test_images": grey(shape=(5, 3))}, r"\(3, 5, 1\) and test_images \(5, 3, 1\)"),
         ({"test_images": np.zeros((2, 3, 5), np.uint8)}, "both should have one type"),
-        ({"train_labels": np.arange(3)}, r"integers of shape \(4,\)"),
-        ({"train_labels": np.linspace(0, 1, 4)}, "float64 of shape"),
+        ({"train_labels": np.arange(3)}, r"integers or names of shape \(4,\)"),
+        ({"train_labels": np.linspace(0, 1, 4)}, "float64 that are not all whole numbers"),
     ],
 )
 def test_wrong_arrays_are_told_by_name(tmp_path, change, message):

@@ -132,7 +132,9 @@ def introduce(run: Run, first_step: int, label: str | None) -> None:
         flush=True,
     )
     if usual(run.config.dataset.source) is None:  # the user's own images
-        print(f"{described(run.data)}, under {run.values['model.likelihood']}", flush=True)
+        print(f"{described(run.data)}; under {run.values['model.likelihood']}", flush=True)
+        for note in run.data.notes:
+            print(note, flush=True)
     if run.pseudo:
         print("grey values in a Bernoulli: every ELBO below is that of a pseudo-likelihood")
 
