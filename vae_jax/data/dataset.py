@@ -7,6 +7,7 @@ import jax
 import numpy as np
 
 from vae_jax.data.binarization import BLOCK, sampled_once, thresholded
+from vae_jax.data.labels import printable
 from vae_jax.data.source import Source, checksum, is_binary
 from vae_jax.data.units import Units, recorded, units_of
 from vae_jax.errors import UserError
@@ -139,7 +140,7 @@ def dataset(
         num_classes=num_classes,
         class_names=source.class_names,
         units=units,
-        notes=source.notes,
+        notes=tuple(map(printable, source.notes)),
     )
 
 
@@ -182,7 +183,7 @@ def other_data(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
 
 
 LEAST_SPREAD = 1e-3  # of images that are all alike
-MOST_NAMES = 8  # of classes that are said
+MOST_NAMES, MOST_LETTERS = 8, 40  # of classes that are said
 COLOURS = {1: "grey", 3: "colour"}
 
 
@@ -209,7 +210,8 @@ def classes(data: Dataset) -> str:
     if data.train.labels is None:
         return "; no labels"
     names = data.class_names or tuple(map(str, range(data.num_classes)))
-    some = ", ".join(names[:MOST_NAMES]) + ", ..." * (len(names) > MOST_NAMES)
+    some = ", ".join(printable(name)[:MOST_LETTERS] for name in names[:MOST_NAMES])
+    some += ", ..." * (len(names) > MOST_NAMES)
     unknown = int((data.train.labels < 0).sum())
     return f"; {len(names):,} class{'es' * (len(names) != 1)}: {some}" + (
         f"; {unknown:,} labels are not known (-1)" if unknown else ""

@@ -7,9 +7,12 @@ from typing import NamedTuple
 
 import numpy as np
 
+from vae_jax.data.labels import printable
 from vae_jax.data.pixels import Scale, endings, pixels, refuse_too_large, surveyed
-from vae_jax.data.source import Source, checked_source
+from vae_jax.data.source import Source, Unreadable, checked_source
+from vae_jax.data.units import BLOCK
 from vae_jax.errors import UserError
+from vae_jax.words import count
 
 SEED = 0  # of the order, and so of which images are the test set
 TEST_PART = 10  # one image in ten
@@ -20,6 +23,7 @@ SETS = {
     "validation": ("val", "valid", "validation"),
     "test": ("test", "testing"),
 }
+ROLES = {"train": "", "validation": ", the validation set", "test": ", the test set"}
 MACOS = "__MACOSX"  # what an archive of macOS holds beside the files
 MOST_ENDINGS = 4  # that are said
 
@@ -83,7 +87,10 @@ def parts_of(folder: Path) -> tuple[tuple[Part, Part, Part], str, set[Path]]:
     Raises:
       UserError: a set is there twice, or has no images.
     """
-    inside = sorted(own for own in folder.iterdir() if own.is_dir() and not is_hidden(own.name))
+    try:
+        inside = sorted(own for own in folder.iterdir() if own.is_dir() and not is_hidden(own.name))
+    except OSError as error:
+        raise Unreadable(f"{folder} can't be read ({error.strerror})") from error
     found: dict[str, list[Path]] = {
         name: [own for own in inside if own.name.lower() in names] for name, names in SETS.items()
     }
@@ -99,10 +106,8 @@ def parts_of(folder: Path) -> tuple[tuple[Part, Part, Part], str, set[Path]]:
         if "test" not in there:
             there["test"] = there.pop("validation")
             here["test"] = here.pop("validation")
-        sets = ", ".join(
-            f"{here[name]} ({len(part.files):,} images)" + (name == "test") * " is the test set"
-            if name != "validation"
-            else f"{here[name]} ({len(part.files):,}) is the validation set"
+        sets = "sets: " + ", ".join(
+            f"{here[name]} ({count(len(part.files), 'image')}{ROLES[name]})"
             for name, part in there.items()
         )
         empty = Part(folder, [])
@@ -118,7 +123,7 @@ def parts_of(folder: Path) -> tuple[tuple[Part, Part, Part], str, set[Path]]:
     split = max(1, len(files) // TEST_PART)
     test, train = ([files[i] for i in part] for part in (order[:split], order[split:]))
     parts = Part(whole, train), Part(whole, []), Part(whole, test)
-    return parts, f"a part of them, {split:,}, is the test set", set(files)
+    return parts, f"test set: {count(split, 'image')} of these", set(files)
 
 
 def is_hidden(name: str) -> bool:
@@ -149,7 +154,7 @@ def files_in(folder: Path) -> Part:
     images = [file for file in files if is_image(file)]
     if not images:
         there = f"; it has {listed(files)}" if files else ""
-        raise UserError(f"{folder} has no image files ({', '.join(sorted(endings()))}){there}")
+        raise UserError(f"{folder} has no image files, such as .png or .jpg{there}")
     return Part(folder, images)
 
 
@@ -169,15 +174,14 @@ def left_out(folder: Path, used: set[Path]) -> list[str]:
 
 def ground(transparent: int) -> list[str]:
     """A sentence about images that were put on a ground."""
-    return (
-        [f"{transparent:,} files have transparent pixels: these are white"] if transparent else []
-    )
+    files = count(transparent, "file")
+    return [f"the transparent pixels of {files} are white"] if transparent else []
 
 
 def class_of(file: Path, top: Path) -> str:
     """The name of the subfolder of `top` that the file is in; "" if it is in none."""
     first, *rest = file.relative_to(top).parts
-    return first if rest else ""
+    return printable(first) if rest else ""
 
 
 def no_labels(parts: Sequence[Part], classes: Sequence[list[str]]) -> str:
@@ -190,7 +194,8 @@ def no_labels(parts: Sequence[Part], classes: Sequence[list[str]]) -> str:
     beside = [file for file, name in pairs if not name]
     if len(beside) == len(pairs):
         return ""
-    return f"no labels, as {len(beside):,} files are in no class folder, such as {beside[0]}"
+    files = count(len(beside), "file")
+    return f"no labels, because {files} lie beside the class folders, such as {beside[0]}"
 
 
 def read(files: list[Path], size: Sequence[int], scale: Scale) -> tuple[np.ndarray, int]:
@@ -214,4 +219,5 @@ def read(files: list[Path], size: Sequence[int], scale: Scale) -> tuple[np.ndarr
 
 def is_grey(images: np.ndarray) -> bool:
     """Whether red, green and blue are equal in every pixel."""
-    return bool((images == images[..., :1]).all())
+    blocks = (images[i : i + BLOCK] for i in range(0, len(images), BLOCK))
+    return all((block == block[..., :1]).all() for block in blocks)

@@ -13,6 +13,7 @@ from PIL import Image, ImageOps
 
 from vae_jax.data.source import Unreadable
 from vae_jax.errors import UserError
+from vae_jax.words import count
 
 # Pillow's formats of images of pixels.
 FORMATS = {
@@ -22,6 +23,7 @@ FORMATS = {
 DEPTHS = (8, 10, 12, 14, 16, 24, 31)  # bits that whole numbers may have
 LEAST_UPPER = 64  # the upper 8 bits of 14: colours of 16 bits use more
 GROUND = (255, 255, 255)  # of transparent pixels
+COPIES = 2  # of all images that are in memory at a time, at least
 MPO = "MPO"  # photographs with a small copy of themselves, which is no page
 
 
@@ -121,16 +123,18 @@ def surveyed(files: list[Path]) -> Survey:
             )
     many = [file for file, look in zip(files, looks, strict=True) if look.pages > 1]
     left_out = (
-        [f"only the first page of {len(many):,} files is read, such as {many[0]}"] if many else []
+        [f"only the first page is read of {count(len(many), 'file')}, such as {many[0]}"]
+        if many
+        else []
     )
     cut = [file for file, look in zip(files, looks, strict=True) if look.cut]
-    notes = [f"{len(cut):,} files have colours of 16 bits: the upper 8 are read"] if cut else []
+    notes = [f"of {count(len(cut), 'file')} with 16 bits a colour, 8 are read"] if cut else []
     scale = Scale(first, cut=cut[0] if cut else None)
     if first == "whole":
         scale, more = scale_of_whole(files)
         notes.append(more)
     elif first == "floats":
-        notes.append("the files hold floats, which stay as they are")
+        notes.append("the pixels are floats, which stay as they are")
     return Survey(looks, scale, notes, left_out)
 
 
@@ -151,10 +155,10 @@ def scale_of_whole(files: list[Path]) -> tuple[Scale, str]:
             )
         low, high = min(low, int(values.min())), max(high, int(values.max()))
     bits = next(depth for depth in DEPTHS if high < 2**depth)
-    scaled = f", scaled from 0 to {2**bits - 1:,} to 0 to 255" if bits > 8 else ""
+    scaled = f" (0 to {2**bits - 1:,}) and scaled to 0 to 255" if bits > 8 else ""
     return (
         Scale("whole", bits - 8),
-        f"the files hold whole numbers up to {high:,}: taken as {bits} bits{scaled}",
+        f"the pixels are whole numbers up to {high:,}, taken as {bits} bits{scaled}",
     )
 
 
@@ -163,11 +167,11 @@ def refuse_too_large(files: list[Path], survey: Survey, size: Sequence[int]) -> 
     height, width = size or survey.looks[0][3:5]
     channels = 3 if survey.scale.depth == "8 bits" else 4  # bytes a pixel
     needed, there = len(files) * height * width * channels, memory()
-    if there and needed > there:
+    if there and COPIES * needed > there:
         raise UserError(
-            f"{len(files):,} images of {height} x {width} pixels need {needed / 1e9:,.0f} GB of "
-            f"memory, and this machine has {there / 1e9:,.0f}; make dataset.image_size smaller, "
-            "or give fewer images"
+            f"{count(len(files), 'image')} of {height} x {width} pixels take {needed / 1e9:,.0f} "
+            f"GB, {COPIES} times, and this machine has {there / 1e9:,.0f} GB of memory; make "
+            "dataset.image_size smaller, or give fewer images"
         )
 
 
