@@ -23,7 +23,10 @@ def floats(given: Any, name: str) -> np.ndarray:
     """
     found = as_array(given, name)
     try:
-        found = found.astype(np.float32)
+        if found.dtype.kind not in "biufO":
+            raise TypeError(f"they are {found.dtype}")
+        with np.errstate(over="ignore"):
+            found = found.astype(np.float32)
     except (TypeError, ValueError) as error:
         raise UserError(f"{name} should be numbers ({' '.join(str(error).split())})") from error
     if not np.isfinite(found).all():

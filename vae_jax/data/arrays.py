@@ -80,6 +80,11 @@ def checked_split(images, labels=None, test_images=None, test_labels=None) -> di
                 f"the images have shape {images.shape}; they should be (n, height, width) or "
                 "(n, height, width, channels), at least two"
             )
+        if labels is not None and labels.shape != images.shape[:1]:
+            raise UserError(
+                f"the labels have shape {labels.shape}, and there are {len(images):,} images; "
+                "give one label an image"
+            )
         last = max(1, len(images) // 10)
         images, test_images = images[:-last], images[-last:]
         if labels is not None:

@@ -147,13 +147,14 @@ def dataset(
 def without_images(identity: dict[str, Any]) -> Dataset:
     """A dataset of that identity whose images are all 0, and take no memory.
 
-    It stands for one that is gone, where its sizes are enough.
+    It stands for one that is gone, where its sizes are enough. Its labels are the classes in turn.
     """
     shape = height, width, channels = identity["image_shape"]
-    pixel = np.zeros((), np.uint8)
+    pixel, num_classes = np.zeros((), np.uint8), identity["num_classes"]
 
     def split(size: int) -> Split:
-        return Split(np.broadcast_to(pixel, (size, math.prod(shape))), None)
+        labels = np.arange(size) % num_classes if num_classes else None
+        return Split(np.broadcast_to(pixel, (size, math.prod(shape))), labels)
 
     return Dataset(
         split(identity["train_size"]),
@@ -163,7 +164,7 @@ def without_images(identity: dict[str, Any]) -> Dataset:
         dynamic=identity["binarization"] == "dynamic",
         binary=True,
         identity=identity,
-        num_classes=identity["num_classes"],
+        num_classes=num_classes,
         class_names=tuple(map(str, identity.get("class_names", ()))),
         units=recorded(identity.get("units")),
     )

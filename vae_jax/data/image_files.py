@@ -123,7 +123,7 @@ def parts_of(folder: Path) -> tuple[tuple[Part, Part, Part], str, set[Path]]:
     split = max(1, len(files) // TEST_PART)
     test, train = ([files[i] for i in part] for part in (order[:split], order[split:]))
     parts = Part(whole, train), Part(whole, []), Part(whole, test)
-    return parts, f"test set: {count(split, 'image')} of these", set(files)
+    return parts, f"test set: {split:,} of these", set(files)
 
 
 def is_hidden(name: str) -> bool:
@@ -195,7 +195,7 @@ def no_labels(parts: Sequence[Part], classes: Sequence[list[str]]) -> str:
     if len(beside) == len(pairs):
         return ""
     files = count(len(beside), "file")
-    return f"no labels, because {files} lie beside the class folders, such as {beside[0]}"
+    return f"no labels, because {files} beside the class folders have none, such as {beside[0]}"
 
 
 def read(files: list[Path], size: Sequence[int], scale: Scale) -> tuple[np.ndarray, int]:

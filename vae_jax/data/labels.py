@@ -7,7 +7,7 @@ import numpy as np
 from vae_jax.errors import UserError
 
 UNKNOWN = -1  # the label of an image whose class is not known
-WHOLE = (-(2**63), 2**63 - 1)
+WHOLE = (-(2**63), 2**63 - 1024)  # also as floats
 
 
 class Labels(NamedTuple):
@@ -50,11 +50,13 @@ def as_labels(labels: Any, where: str) -> np.ndarray:
         reason = " ".join(str(error).split())
         raise UserError(f"{where} should be whole numbers or names ({reason})") from error
     whole = found.dtype.kind != "f" or (np.isfinite(found).all() and not (found % 1).any())
-    if not whole or (found.size and not WHOLE[0] <= found.min() <= found.max() <= WHOLE[1]):
+    if not whole:
         raise UserError(
             f"{where} are {found.dtype} that are not all whole numbers; they should be, and -1 "
             "where one is not known"
         )
+    if found.size and not WHOLE[0] <= found.min() <= found.max() <= WHOLE[1]:
+        raise UserError(f"{where} go up to {found.max()}; they should be below 2**63, or names")
     return found
 
 
