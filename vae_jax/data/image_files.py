@@ -54,7 +54,7 @@ def load(path: str, size: Sequence[int] = ()) -> Source:
     parts, sets, used = parts_of(folder)
     train, validation, _ = parts
     files = [file for part in parts for file in part.files]
-    survey = surveyed(files)
+    survey = surveyed(sorted(files))
     refuse_too_large(files, survey, size)
     images, transparent = read(files, size, survey.scale)
     num_train = len(train.files) + len(validation.files)
@@ -69,7 +69,7 @@ def load(path: str, size: Sequence[int] = ()) -> Source:
         name=path,
     )
     notes = [
-        f"read: {listed(files)}; {sets}",
+        f"read: {listed(sorted(files))}; {sets}",
         "; ".join([*left_out(folder, used), *survey.left_out]),
         "; ".join([*survey.notes, *ground(transparent)]),
         "" if labelled else no_labels(parts, classes),

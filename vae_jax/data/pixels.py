@@ -170,8 +170,8 @@ def refuse_too_large(files: list[Path], survey: Survey, size: Sequence[int]) -> 
     if there and COPIES * needed > there:
         raise UserError(
             f"{count(len(files), 'image')} of {height} x {width} pixels take {needed / 1e9:,.0f} "
-            f"GB, with copies {COPIES} times that, and this machine has {there / 1e9:,.0f} GB; make "
-            "dataset.image_size smaller, or give fewer images"
+            f"GB, and {COPIES} times that with copies; this machine has {there / 1e9:,.0f} GB: "
+            "make dataset.image_size smaller, or give fewer images"
         )
 
 

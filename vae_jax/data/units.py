@@ -131,7 +131,7 @@ def fits(images: np.ndarray, units: Units, support: str) -> bool:
         return True
     if units.kind == "bits":
         return has_two_values(images, 255)  # as a run stores them
-    darkest = units.darkest * (1 if units.dtype == "uint8" else 255)
+    darkest = units.darkest * (1 if units.dtype == "uint8" else 254.99)  # of rounded floats
     return support == "counts" or high == 0 or high >= min(DARK, darkest)
 
 
