@@ -323,8 +323,8 @@ def test_the_first_lines_of_a_run_say_what_was_read(tmp_path, capsys):
     first, images, read, left_out = capsys.readouterr().out.splitlines()[:4]
     assert first.startswith("pets: 2 lanes in 1 program")
     assert images == (
-        "11 grey images, 6 x 4; 1 kept for validation; pixels 1 to 255, levels of grey; 2 classes: "
-        "cat, dog; under bernoulli"
+        "11 grey images, 6 x 4; 1 kept for validation; pixels 1 to 255, levels of grey, under "
+        "bernoulli; 2 classes: cat, dog"
     )
     assert read == "read: 12 .png; test set: 1 of these"
     assert left_out.startswith("left out: 1 .txt")

@@ -202,14 +202,14 @@ def described(data: Dataset) -> str:
         pixels = f"{low:.3g} to {high:.3g}, real numbers"
     return (
         f"{n:,} {kind} images, {height} x {width}; {len(data.validation.images):,} kept for "
-        f"validation; pixels {pixels}{classes(data)}"
+        f"validation; pixels {pixels}"
     )
 
 
 def classes(data: Dataset) -> str:
-    """The classes, and how many images have none."""
+    """How many classes there are, their names, and how many images have none; "": no labels."""
     if data.train.labels is None:
-        return "; no labels"
+        return ""
     names = data.class_names or tuple(map(str, range(data.num_classes)))
     some = ", ".join(printable(name)[:MOST_LETTERS] for name in names[:MOST_NAMES])
     some += ", ..." * (len(names) > MOST_NAMES)
