@@ -1,16 +1,26 @@
 """A run from Python: trained from arrays, used on images, loaded again, gone on with."""
 
+import dataclasses
+import json
+from typing import Any
+
 import jax
 import numpy as np
+import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
 import vae_jax
 from tests.conftest import values_of, write_tiny_npz
+from vae_jax.api.arguments import classes_of
+from vae_jax.api.trained import Trained
+from vae_jax.config.build import lane_spec
 from vae_jax.config.schema import nest
+from vae_jax.data.dataset import without_images
 from vae_jax.errors import UserError
+from vae_jax.models import make_model
 from vae_jax.models.model import decode, posterior_mean, reconstruct
-from vae_jax.runs.run import first_state, lane_model, make_run
+from vae_jax.runs.run import first_state, lane_model, make_program, make_run
 
 SMALL = {
     "model.encoder.widths": (8,),
@@ -119,11 +129,139 @@ def test_nll_is_of_binary_images_and_falls_with_samples(run, images):
         (lambda run: run.encode(np.zeros((1, 6, 6)), labels=[1]), "reads no labels"),
         (lambda run: run.decode(np.zeros((1, 3))), r"should be \(n, 2\)"),
         (lambda run: run.interpolate(np.zeros((2, 6, 6)), np.zeros((3, 6, 6))), "can't be paired"),
+        (lambda run: run.encode([[1, 2], [3]]), "images can't be made an array"),
+        (lambda run: run.encode("photo.png"), r"shape \(\)"),
+        (lambda run: run.posterior(np.zeros((2, 6, 6))), "of one image, and these are 2"),
+        (lambda run: run.pictures(np.zeros((2, 5))), r"shape \(2, 5\)"),
+        (lambda run: run.decode("z"), "codes should be numbers"),
+        (lambda run: run.decode([1j, 0]), "codes should be numbers"),
+        (lambda run: run.decode([np.nan, 0]), "codes should be finite"),
+        (lambda run: run.decode([[0], [1, 2]]), "codes can't be made an array"),
+        (lambda run: run.descend([[0, 0, 0]]), r"should be \(n, 2\)"),
+        (lambda run: run.descend([[0, 0]], layer=1), "layer = 1 should be at most 0"),
+        (lambda run: run.generate(0), "n = 0 should be a whole number, at least 1"),
+        (lambda run: run.generate(1.5), "n = 1.5 should be a whole number"),
+        (lambda run: run.generate(1, seed=-1), "seed = -1 should be a whole number"),
+        (lambda run: run.generate(1, seed=2**32), r"below 2\*\*32"),
+        (lambda run: run.generate(1, temperature="hot"), "temperature should be numbers"),
+        (lambda run: run.generate(1, temperature=-1), "temperature = -1.0 should be"),
+        (lambda run: run.nll(np.zeros((1, 6, 6)), num_samples=0), "num_samples = 0 should be"),
+        (lambda run: run.nll(np.zeros((1, 6, 6)), seed="a"), "seed = 'a' should be"),
+        (lambda run: run.interpolate(np.zeros((6, 6)), np.zeros((6, 6)), 0), "steps = 0 should"),
     ],
 )
 def test_a_wrong_argument_is_one_line_with_shapes(run, call, message):
     with pytest.raises(UserError, match=message):
         call(run)
+
+
+@pytest.mark.parametrize(
+    "method", ["encode", "reconstruct", "codes", "posterior", "nll", "pictures"]
+)
+def test_images_in_other_units_are_refused(run, images, method):
+    """`encode` gave codes of 80, and `nll` 1e12."""
+    given = images["test_images"][:1].astype(np.float32)
+    with pytest.raises(
+        UserError, match=r"images are floats, 0 to 229, and .* trained on uint8, 0 "
+    ):
+        getattr(run, method)(given)
+    with pytest.raises(UserError, match="images are floats"):
+        run.interpolate(given, given)
+
+
+def test_numbers_as_people_have_them(run, images):
+    x = images["test_images"][:2]
+    np.testing.assert_array_equal(
+        run.generate(np.int64(2), seed=np.int32(5), temperature=np.float64(1)),
+        run.generate(2, seed=5, temperature=1.0),
+    )
+    codes = run.encode(x)
+    for given in (codes.tolist(), pd.DataFrame(codes), codes.astype(np.float64)):
+        np.testing.assert_array_equal(run.decode(given), run.decode(codes))
+    frame = pd.DataFrame(x.reshape(2, -1))
+    np.testing.assert_array_equal(run.encode(frame), codes)
+    lists = (x / np.float32(255)).tolist()
+    np.testing.assert_allclose(run.encode(lists), codes, atol=1e-6)
+    assert run.interpolate(x[0], x[1], steps=np.int16(3)).shape == (3, 6, 6)
+
+
+def test_without_its_images_it_knows_their_units(run, images):
+    identity = run.run.data.identity
+    gone = dataclasses.replace(
+        run, data=None, run=run.run._replace(data=without_images(json.loads(json.dumps(identity))))
+    )
+    x = images["test_images"]
+    np.testing.assert_array_equal(gone.encode(x), run.encode(x))
+    with pytest.raises(UserError, match="trained on uint8, 0 to "):
+        gone.encode(x.astype(np.float32))
+    earlier = {key: value for key, value in identity.items() if key not in ("units", "class_names")}
+    gone = dataclasses.replace(run, data=None, run=run.run._replace(data=without_images(earlier)))
+    np.testing.assert_array_equal(gone.encode(x), run.encode(x))
+    with pytest.raises(UserError, match="trained on images, 0 to 1"):
+        gone.encode(x.astype(np.float32))
+
+
+def untrained(tmp_path, labels, shape=(6, 6, 3)):
+    """A conditional model of colour images at its first step."""
+    rng = np.random.default_rng(0)
+    split = {
+        "train_images": rng.integers(0, 256, (len(labels), *shape), dtype=np.uint8),
+        "test_images": rng.integers(0, 256, (3, *shape), dtype=np.uint8),
+        "train_labels": labels,
+        "test_labels": labels[:3],
+    }
+    np.savez(tmp_path / "own.npz", **split)
+    values = values_of(
+        tmp_path / "own.npz",
+        model__conditional=True,
+        dataset__validation_size=1,
+        training__batch_size=2,
+        training__seeds=(0,),
+    )
+    run = make_run(values, tmp_path)
+    model = make_model(lane_spec(values, run.data).model)
+    progress: Any = None
+    own = Trained(tmp_path, 0, model, model.init(jax.random.key(0)), run.data, run, progress)
+    return own, split
+
+
+def test_a_conditional_model_takes_the_labels_and_names_of_training(tmp_path):
+    labels = np.array([1, 2_000_000, 5, 5, 1, 2_000_000, 5, 1])
+    run, split = untrained(tmp_path, labels)
+    assert run.class_names == ("1", "5", "2000000")
+    x = split["train_images"]
+    codes = run.encode(x, labels)
+    flat, classes = x.reshape(8, -1) / np.float32(255), np.searchsorted([1, 5, 2_000_000], labels)
+    expected = posterior_mean(run.model, run.variables, flat, classes)
+    np.testing.assert_allclose(codes, expected, atol=1e-6)
+    for given in (labels.tolist(), pd.Series(labels), labels.astype(float), labels.astype(str)):
+        np.testing.assert_array_equal(run.encode(x, given), codes)
+    assert (run.encode(x, labels[::-1]) != codes).any()
+    for unseen in (0, 2, -1, "6", "cat"):
+        with pytest.raises(UserError, match=r"label .* is no class .*; they are 1, 5, 2000000"):
+            run.encode(x[:1], [unseen])
+    with pytest.raises(UserError, match="labels should be whole numbers or names"):
+        run.encode(x[:1], [None])
+    # Two colour images are two images, of one label each.
+    path = run.interpolate(x[0], x[1], steps=4, labels=[5])
+    assert path.shape == (4, 6, 6, 3)
+    np.testing.assert_allclose(path[0], run.reconstruct(x[0], labels=[5]), atol=1e-6)
+    pairs = run.interpolate(x[:1], x[1:2], steps=4, labels=[5])
+    np.testing.assert_array_equal(pairs, path[None])
+    with pytest.raises(UserError, match=r"shape \(2, 6, 6\); they should be \(n, 6, 6, 3\)"):
+        run.encode(x[:2, ..., 0], [1, 1])
+    gone = make_program(run.run.lanes, tmp_path, without_images(run.run.data.identity))
+    again = dataclasses.replace(run, data=None, run=gone)
+    np.testing.assert_array_equal(again.encode(x, labels), codes)
+
+
+def test_classes_that_are_names_are_also_numbers(tmp_path):
+    for names, numbers in ((("cat", "dog"), (0, 1)), (("3", "12"), (3, 12))):
+        for given in (numbers, names):
+            assert classes_of(given, 2, names).tolist() == [0, 1]
+    with pytest.raises(UserError, match="label 2 is no class that the model was trained on; they"):
+        classes_of([2], 1, ("cat", "dog"))
+    assert classes_of("dog", 1, ("cat", "dog")).tolist() == [1]
 
 
 def test_figures_are_matplotlib_s(run, with_pixels):

@@ -65,6 +65,11 @@ def test_the_validation_set_fits(n, size):
     assert chosen(ARRAYS, images(n=n))[2] == size
 
 
+def test_a_source_s_own_validation_set_is_taken():
+    own = source(images())._replace(validation_size=17)
+    assert decided(ARRAYS, own)["dataset.validation_size"] == 17
+
+
 def test_grey_levels_that_became_floats_are_told():
     with pytest.raises(UserError, match=r"mine: .* float32 of whole numbers, 0 to 255; grey"):
         decided(ARRAYS, source(np.round(255 * images(np.float32))))

@@ -268,12 +268,12 @@ OF_DATA = [
     (
         lambda p: rewritten(p, test_labels=np.full(50, 3)),
         {"model.conditional": True},
-        "the test set has 3, the training set 0 to 2",
+        "every class in the training set; those of class 3 are in the validation set",
     ),
     (
         lambda p: rewritten(p, train_labels=3 * (np.arange(300) % 3)),
         {"model.conditional": True},
-        r"from 0 without gaps; these are 3 classes, 0 to 6: numpy.unique\(labels, return_inverse",
+        "every class in the training set; those of class 1 are in",
     ),
     (
         lambda p: dark(p, 17),
@@ -281,7 +281,12 @@ OF_DATA = [
         r"uint8, 0 to 15, of shape \(6, 6, 1\); 255 is white, .*; give floats with 1 for white",
     ),
     (
-        lambda p: rewritten(p, train_labels=np.arange(300) % 3 - 5),
+        lambda p: rewritten(p, train_labels=np.arange(300) // 270),  # the last 50 are validation
+        {"model.conditional": True},
+        "every class in the training set; those of class 1 are in",
+    ),
+    (
+        lambda p: rewritten(p, train_labels=np.arange(300) % 4 - 1),
         {"model.conditional": True},
         "needs labels from 0 upwards",
     ),

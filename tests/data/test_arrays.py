@@ -2,6 +2,7 @@ import os
 import zipfile
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from vae_jax.data import arrays
@@ -50,8 +51,8 @@ def test_floats_and_bytes_with_and_without_channels_and_labels(tmp_path):
         ),
         ({"test_images": grey(shape=(5, 3))}, r"\(3, 5, 1\) and test_images \(5, 3, 1\)"),
         ({"test_images": np.zeros((2, 3, 5), np.uint8)}, "both should have one type"),
-        ({"train_labels": np.arange(3)}, r"integers of shape \(4,\)"),
-        ({"train_labels": np.linspace(0, 1, 4)}, "float64 of shape"),
+        ({"train_labels": np.arange(3)}, r"integers or names of shape \(4,\)"),
+        ({"train_labels": np.linspace(0, 1, 4)}, "float64 that are not all whole numbers"),
     ],
 )
 def test_wrong_arrays_are_told_by_name(tmp_path, change, message):
@@ -145,6 +146,8 @@ def npy_header(shape):
         {"train_images": b"x", "test_images": b"x"},
         {"train_images.npy": b"", "test_images.npy": b""},
         {"train_images.npy": npy_header((1 << 40, 28, 28)), "test_images.npy": b""},
+        {"train_images.npy": npy_header("(2,\0 2)"), "test_images.npy": b""},
+        {"train_images.npy": npy_header("(((2"), "test_images.npy": b""},
     ],
 )
 def test_what_only_looks_like_an_npz_is_told(tmp_path, members):
@@ -167,3 +170,41 @@ def test_an_encrypted_archive_and_a_pipe_are_told(tmp_path):
     os.mkfifo(tmp_path / "pipe.npz")
     with pytest.raises(Unreadable, match=r"it is no file; --config.dataset.path says"):
         arrays.load(str(tmp_path / "pipe.npz"))
+
+
+def test_a_misspelt_array_is_told_and_others_are_said(tmp_path):
+    """A `train_label` was ignored."""
+    images = {"train_images": grey(), "test_images": grey(2)}
+    path = saved(tmp_path, **images, train_label=np.arange(4))
+    with pytest.raises(UserError, match=r"no array 'train_labels' .*; 'train_label' is nearly"):
+        arrays.load(path)
+    source = arrays.load(saved(tmp_path, **images, masks=grey(), train_labels=np.arange(4)))
+    assert source.notes == ("left out: the arrays masks",)
+    assert source.train_labels is not None
+
+
+def test_labels_that_are_bytes(tmp_path):
+    images = {"train_images": grey(), "test_images": grey(2)}
+    named = np.array([name.encode() for name in "aéaé"])
+    source = arrays.load(saved(tmp_path, **images, train_labels=named, test_labels=named[:2]))
+    assert source.class_names == ("a", "é")
+    path = saved(tmp_path, **images, train_labels=np.array([b"\xff"] * 4))
+    with pytest.raises(UserError, match="train_labels are bytes that are no UTF-8"):
+        arrays.load(path)
+
+
+def test_arrays_as_people_have_them():
+    split = arrays.checked_split(grey(10).tolist(), pd.Series(list("abababababa")[:10]))
+    assert split["train_labels"].tolist() == list("ababababa")
+    assert split["train_labels"].dtype.kind == "U"  # which an .npz can hold
+    assert split["test_images"].shape == (1, 3, 5)
+    whole = levels(9, (10, 3, 5)).astype(int)
+    for images, labels, message in (
+        ([[1], [1, 2]], None, "images can't be made an array"),
+        (grey(10), [1], r"labels have shape \(1,\), and there are 10 images"),
+        (grey(10), 3, r"labels have shape \(\), and there are 10 images"),
+        (whole.tolist(), None, r"int64, 0 to 9; .*\(images.astype\(numpy.uint8"),
+        (400 * whole, None, "int64, 0 to 3600; it should hold uint8, 0 to 255, or floats"),
+    ):
+        with pytest.raises(UserError, match=message):
+            arrays.checked_split(images, labels)

@@ -7,13 +7,22 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
+from vae_jax.api.arguments import (
+    batch_of,
+    classes_of,
+    codes_of,
+    floats,
+    known_units,
+    pictures,
+    scaled,
+)
+from vae_jax.checks import number, whole
+from vae_jax.checks import seed as seed_of
 from vae_jax.config.build import lane_spec
-from vae_jax.data.binarization import scale
 from vae_jax.data.dataset import Dataset
-from vae_jax.data.source import checked_images
+from vae_jax.data.units import Units
 from vae_jax.errors import UserError
 from vae_jax.evaluation.importance_sampling import importance_sampling
 from vae_jax.figures import style
@@ -89,9 +98,13 @@ def compiled(spec: ModelSpec, sizes: tuple[int, ...]) -> dict[str, Callable]:
 class Trained:
     """The best params of one lane of a run, and functions of images.
 
-    Images go in as [n, height, width] or [n, height, width, channels] (one image without n), uint8
-    or floats in the units of the training images, and come out as floats in the same shape. A
-    model that reads labels takes them as `labels` [n].
+    Images go in as [n, height, width] or [n, height, width, channels] (one image without n), in the
+    units of the training images, and come out as floats in the same shape. They are taken as they
+    were at training: uint8 of 0 to 255, uint8 of 0 and 1, booleans, or floats; those in other units
+    are refused. A model that reads labels takes them as `labels` [n]: as they were given at
+    training, or names of `class_names`.
+
+    A wrong argument raises UserError.
     """
 
     workdir: Path
@@ -152,6 +165,15 @@ class Trained:
         """Whether its functions take labels."""
         return self.run.spec.model.abilities.reads_labels
 
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The names of the classes, in the order of `data.test.labels`: 0, 1, ...
+
+        Those of labels that were numbers are these numbers, as texts.
+        """
+        data = self.run.data
+        return data.class_names or tuple(map(str, range(data.num_classes)))
+
     @functools.cached_property
     def _sizes(self) -> tuple[int, ...]:
         label = np.zeros(1, np.int32) if self.reads_labels else None
@@ -183,7 +205,9 @@ class Trained:
         The terms are of one sample of z; a sd is NaN where q is not Gaussian.
         """
         x, y, _ = self._inputs(image, label)
-        x, mean_l = x[:1], self.encode(x[:1], y)[0]
+        if len(x) > 1:
+            raise UserError(f"posterior() is of one image, and these are {len(x)}")
+        mean_l = self._in_batches("encode", x, y)[0]
         found = self._functions["log_scales"](self.variables, x, y)
         sd = [
             np.full(size, np.nan) if own is None else np.exp(np.asarray(own)[0, 0])
@@ -194,22 +218,20 @@ class Trained:
         return {"mean": mean_l, "sd": np.concatenate(sd)} | numbers
 
     def pictures(self, images) -> np.ndarray:
-        """Images as [n, height, width, channels] floats, 0 to 1, for looking at them."""
-        x = np.asarray(images)
-        x = x.astype(np.float32) / 255 if x.dtype == np.uint8 else x.astype(np.float32)
-        return np.clip(x.reshape(-1, *self.image_shape), 0, 1)
+        """Images as [n, height, width, channels] floats, 0 to 1, for looking at them.
+
+        Floats may also be what the model gives.
+        """
+        return pictures(images, self.image_shape, self._units)
 
     def decode(self, codes, labels=None) -> np.ndarray:
         """E[x | z] of codes [n, l] (or one code [l]): images."""
-        z = np.asarray(codes, np.float32)
-        single = z.ndim == 1
-        z = z[None] if single else z
-        if z.ndim != 2 or z.shape[1] != self.latent_size:
-            raise UserError(
-                f"codes have shape {np.shape(codes)}; they should be (n, {self.latent_size})"
-            )
-        images = self._images(self._in_batches("decode", z, self._labels(labels, len(z))))
+        z, single = codes_of(codes, self.latent_size)
+        images = self._decoded(z, self._labels(labels, len(z)))
         return images[0] if single else images
+
+    def _decoded(self, z: np.ndarray, y) -> np.ndarray:
+        return self._images(self._in_batches("decode", z, y))
 
     def generate(
         self, n: int = 16, seed: int = 0, labels=None, temperature: Any = None
@@ -219,19 +241,23 @@ class Trained:
         temperature: multiplies the distance of z from the prior's mean: a number, or one for each
         layer, the top first; None: 1.
         """
+        n, seed = whole(1)("n", n), seed_of("seed", seed)
         y = self._labels(labels, n)
         if temperature is not None:
             layers = len(self._sizes)
-            given = np.asarray(temperature, np.float32)
+            given = floats(temperature, "temperature")
             if given.shape not in ((), (layers,)):
                 raise UserError(f"temperature should be a number, or {count(layers, 'number')}")
+            for own in given.ravel():
+                number(0)("temperature", own)
             temperature = np.broadcast_to(given, (layers,))
         key, made = jax.random.key(seed), self._functions["generate"]
         return self._images(made(self.variables, key, n, y, temperature))
 
     def descend(self, codes, layer: int = 0, labels=None) -> np.ndarray:
         """Codes [n, l], each layer below `layer` (0: the top) at its mean given those above."""
-        z = np.asarray(codes, np.float32)
+        layer = whole(0, len(self._sizes) - 1)("layer", layer)
+        z, _ = codes_of(codes, self.latent_size)
         y = self._labels(labels, len(z))
         return np.asarray(self._functions["descend"](self.variables, z, y, layer))
 
@@ -246,15 +272,19 @@ class Trained:
 
         Of several pairs [n, ...]: [n, steps, ...].
         """
-        start, end = self.encode(one, labels), self.encode(other, labels)
-        if start.shape != end.shape:
-            raise UserError(f"{len(start)} images and {len(end)} can't be paired")
+        steps = whole(1)("steps", steps)
+        x, y, _ = self._inputs(one, labels)
+        other_x, _, _ = self._inputs(other, labels)
+        if len(x) != len(other_x):
+            raise UserError(f"{len(x)} images and {len(other_x)} can't be paired")
+        start, end = (self._in_batches("encode", own, y)[:, None] for own in (x, other_x))
         along = np.linspace(0, 1, steps, dtype=np.float32)[None, :, None]
-        codes = (1 - along) * start[:, None] + along * end[:, None]
-        y = None if labels is None else np.repeat(np.asarray(labels), steps)
-        images = self.decode(codes.reshape(-1, codes.shape[-1]), y)
-        images = images.reshape(len(start), steps, *images.shape[1:])
-        return images[0] if np.ndim(one) == 2 else images
+        codes = (1 - along) * start + along * end
+        repeated = None if y is None else np.repeat(y, steps)
+        images = self._decoded(codes.reshape(-1, codes.shape[-1]), repeated)
+        images = images.reshape(len(x), steps, *images.shape[1:])
+        single = all(batch_of(own, self.image_shape)[1] for own in (one, other))
+        return images[0] if single else images
 
     def nll(self, images, num_samples: int = 1_000, seed: int = 0, labels=None) -> np.ndarray:
         """-log p(x) of each image [n], nats, by importance sampling.
@@ -262,8 +292,9 @@ class Trained:
         Raises:
           UserError: grey images, and the likelihood is one of binary images.
         """
+        num_samples, seed = whole(1)("num_samples", num_samples), seed_of("seed", seed)
         x, y, _ = self._inputs(images, labels)
-        if self.run.spec.model.likelihood.support == "binary" and not np.isin(x, (0, 1)).all():
+        if self._support == "binary" and not np.isin(x, (0, 1)).all():
             raise UserError(
                 "the model is one of binary images, and these are grey: log p(x) is of "
                 "(images > 0.5), for floats"
@@ -289,43 +320,33 @@ class Trained:
             run_figures.draw_lane(self.run, self.progress, self._at, self.workdir)
         return found
 
+    @property
+    def _units(self) -> Units | None:
+        return known_units(self.run.data.units, self._support)
+
+    @property
+    def _support(self) -> str:
+        return self.run.spec.model.likelihood.support
+
     def _inputs(self, images, labels) -> tuple[np.ndarray, Any, tuple[int, ...]]:
-        """x [n, d], the labels, and the shape of the images that come out.
+        """x [n, d], the classes [n], and the shape of the images that come out.
 
         Raises:
-          UserError: another shape or type than the training images have.
+          UserError: another shape, type or units than the training images have; wrong labels.
         """
-        given = np.asarray(images)
-        height, width, channels = self.image_shape
-        wanted = [(height, width), (height, width, channels)]
-        single = given.shape in wanted
-        batch = given[None] if single else given
-        if batch.shape[1:] == (height * width * channels,):
-            batch = batch.reshape(len(batch), *self.image_shape)
-        if batch.shape[1:] not in wanted or not len(batch):
-            shape = (height, width) if channels == 1 else self.image_shape
-            raise UserError(
-                f"images have shape {given.shape}; they should be (n, {', '.join(map(str, shape))})"
-            )
-        found = checked_images(batch, "images")
-        x = np.asarray(scale(jnp.asarray(found.reshape(len(found), -1))))
-        out = batch.shape[:3] if channels == 1 and given.ndim <= 3 else found.shape
-        return x, self._labels(labels, len(x)), out[1:] if single else out
+        batch, single = batch_of(images, self.image_shape)
+        x = scaled(batch, self._units, self._support)
+        return x, self._labels(labels, len(x)), batch.shape[single:]
 
     def _labels(self, labels, n: int):
+        """The classes [n]; None: the model reads none."""
         if not self.reads_labels:
             if labels is not None:
                 raise UserError("this model reads no labels; leave them out")
             return None
         if labels is None:
-            raise UserError("this model reads labels: give labels=, one whole number an image")
-        y = np.asarray(labels)
-        if y.shape != (n,) or y.dtype.kind not in "iu":
-            raise UserError(
-                f"labels are {y.dtype} of shape {y.shape}; they should be whole numbers of shape "
-                f"({n},)"
-            )
-        return y.astype(np.int32)
+            raise UserError("this model reads labels: give labels=, one an image")
+        return classes_of(labels, n, self.class_names)
 
     def _images(self, x) -> np.ndarray:
         """Rows [n, d] as images."""

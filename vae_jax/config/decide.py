@@ -63,9 +63,8 @@ def decided(values: Values, source: Source) -> Values:
         values[INPUTS] = "standardized" if support in ("real", "levels") else "raw"
     if VALIDATION_SIZE in left:
         n = len(source.train_images)
-        values[VALIDATION_SIZE] = (
-            MOST_VALIDATION if n >= LEAST_PARTS * MOST_VALIDATION else max(1, n // 10)
-        )
+        usual_size = MOST_VALIDATION if n >= LEAST_PARTS * MOST_VALIDATION else max(1, n // 10)
+        values[VALIDATION_SIZE] = source.validation_size or usual_size
     refuse_combination(make_config(values))
     return values
 

@@ -1,12 +1,12 @@
 """The user's own images, from an .npz file."""
 
-import zipfile
-import zlib
+import difflib
 from pathlib import Path
 
 import numpy as np
 
-from vae_jax.data.source import Source, Unreadable, checked_source
+from vae_jax.data.labels import as_labels
+from vae_jax.data.source import Source, Unreadable, as_array, checked_source
 from vae_jax.errors import UserError
 
 REQUIRED = ("train_images", "test_images")
@@ -18,8 +18,7 @@ TO_NPZ = (
     "numpy.savez('mine.npz', train_images=images[:-100], test_images=images[-100:])"
 )
 
-# What zipfile and zlib raise for damaged and encrypted archives.
-BAD_ARCHIVE = (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError)
+LIKELY = 0.8  # how similar two names are, of which one is a misspelt other
 
 
 def load(path: str) -> Source:
@@ -41,19 +40,26 @@ def load(path: str) -> Source:
             f"{path} can't be read as an .npz: it {what}; --config.dataset.path says where it is"
         )
     found, names = read(path)
-    for name in REQUIRED:
-        if name not in found:
+    ours = (*REQUIRED, *OPTIONAL)
+    absent = [name for name in ours if name not in found]
+    for name in absent:
+        likely = difflib.get_close_matches(name, set(names) - set(ours), n=1, cutoff=LIKELY)
+        if name in REQUIRED or likely:
+            hint = f"; {likely[0]!r} is nearly that" if likely else ""
             raise UserError(
-                f"{path} has no array {name!r} (it has: {names}); it should have "
+                f"{path} has no array {name!r} (it has: {', '.join(names)}){hint}; it should have "
                 f"{', '.join(REQUIRED)} and may have {', '.join(OPTIONAL)}"
             )
-    return checked_source(
+    others = [name for name in names if name not in ours]
+    source = checked_source(
         found["train_images"],
         found.get("train_labels"),
         found["test_images"],
         found.get("test_labels"),
         name=path,
-    )._replace(name=Path(path).name)
+    )
+    notes = (f"left out: the arrays {', '.join(others)}",) if others else ()
+    return source._replace(name=Path(path).name, notes=notes)
 
 
 def checked_split(images, labels=None, test_images=None, test_labels=None) -> dict[str, np.ndarray]:
@@ -64,7 +70,8 @@ def checked_split(images, labels=None, test_images=None, test_labels=None) -> di
     Raises:
       UserError: a shape, type or range is wrong.
     """
-    images, labels = np.asarray(images), None if labels is None else np.asarray(labels)
+    images = as_array(images, "images")
+    labels = None if labels is None else as_labels(labels, "labels")
     if test_images is None:
         if test_labels is not None:
             raise UserError("there are test_labels, and no test_images")
@@ -73,6 +80,11 @@ def checked_split(images, labels=None, test_images=None, test_labels=None) -> di
                 f"the images have shape {images.shape}; they should be (n, height, width) or "
                 "(n, height, width, channels), at least two"
             )
+        if labels is not None and labels.shape != images.shape[:1]:
+            raise UserError(
+                f"the labels have shape {labels.shape}, and there are {len(images):,} images; "
+                "give one label an image"
+            )
         last = max(1, len(images) // 10)
         images, test_images = images[:-last], images[-last:]
         if labels is not None:
@@ -80,14 +92,14 @@ def checked_split(images, labels=None, test_images=None, test_labels=None) -> di
     given = {
         "train_images": images,
         "train_labels": labels,
-        "test_images": np.asarray(test_images),
-        "test_labels": None if test_labels is None else np.asarray(test_labels),
+        "test_images": as_array(test_images, "test_images"),
+        "test_labels": None if test_labels is None else as_labels(test_labels, "test_labels"),
     }
     checked_source(**given, name="images")
     return {name: array for name, array in given.items() if array is not None}
 
 
-def read(path: str) -> tuple[dict[str, np.ndarray], str]:
+def read(path: str) -> tuple[dict[str, np.ndarray], list[str]]:
     """The arrays of an .npz that have one of our names, and all names in it.
 
     Raises:
@@ -96,10 +108,11 @@ def read(path: str) -> tuple[dict[str, np.ndarray], str]:
     try:
         with open(path, "rb") as file, np.load(file, allow_pickle=False) as npz:
             found = {name: npz[name] for name in (*REQUIRED, *OPTIONAL) if name in npz.files}
-            names = ", ".join(npz.files)
+            names = list(npz.files)
         for name, array in found.items():
             if not isinstance(array, np.ndarray):
                 raise TypeError(f"{name} in it is no array")
-    except (OSError, ValueError, EOFError, TypeError, MemoryError, *BAD_ARCHIVE) as error:
-        raise Unreadable(f"{path} can't be read as an .npz ({error})") from error
+    except Exception as error:  # numpy, zipfile and zlib raise many kinds for a damaged file
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise Unreadable(f"{path} can't be read as an .npz ({reason})") from error
     return found, names

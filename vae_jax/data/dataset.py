@@ -7,7 +7,9 @@ import jax
 import numpy as np
 
 from vae_jax.data.binarization import BLOCK, sampled_once, thresholded
+from vae_jax.data.labels import printable
 from vae_jax.data.source import Source, checksum, is_binary
+from vae_jax.data.units import Units, recorded, units_of
 from vae_jax.errors import UserError
 
 
@@ -30,8 +32,11 @@ class Dataset(NamedTuple):
     in_unit:  whether every x that a model sees lies in 0 to 1.
     num_classes: labels of the training set are below it; 0 if there are no labels.
     class_names: the names of the labels 0, 1, ...; () if they are not known.
+    units: what the images were, before they were scaled; None: not known.
+    notes: sentences about what was read, and what was not.
     identity: name, sizes, binarisation, checksum, key: results can be compared only if all of
-              these are equal.
+              these are equal. With the units and the class names, it is what a run folder knows of
+              its data.
     """
 
     train: Split
@@ -44,6 +49,8 @@ class Dataset(NamedTuple):
     in_unit: bool = True
     num_classes: int = 0
     class_names: tuple[str, ...] = ()
+    units: Units | None = None
+    notes: tuple[str, ...] = ()
 
 
 def dataset(
@@ -59,14 +66,20 @@ def dataset(
     `num_labels` > 0 keeps that many training labels, equally many of each class; hides the rest.
 
     Raises:
-      UserError: the validation set leaves no training images; data beyond 0 to 1 are to be
-        binarised; labels are to be hidden, but there are none, or too few of a class.
+      UserError: the validation set leaves no training images, or is not the source's own; data
+        beyond 0 to 1 are to be binarised; labels are to be hidden, but there are none, or too few
+        of a class.
     """
     in_unit = all(in_range(images) for images in (source.train_images, source.test_images))
     if binarization != "none" and not in_unit:
         raise UserError(
             f"dataset.binarization = {binarization!r} is for data in 0 to 1, and those of "
             f"{source.name} go beyond; it should be 'none'"
+        )
+    if source.validation_size not in (0, validation_size):
+        raise UserError(
+            f"dataset.validation_size = {validation_size} should be 0: {source.name} has a "
+            f"validation set of its own, of {source.validation_size:,} images"
         )
     num_train = len(source.train_images) - validation_size
     if validation_size < 1 or num_train < 1:
@@ -99,6 +112,7 @@ def dataset(
     num_classes = 0 if source.train_labels is None else int(source.train_labels.max()) + 1
     if num_labels:
         labels = some_hidden(labels, num_labels, binarization_seed, source.name)
+    units = source.units or units_of(source.train_images, source.test_images)
     return Dataset(
         train=Split(train, labels, part(source.train_factors, head)),
         validation=Split(
@@ -118,24 +132,29 @@ def dataset(
             "checksum": checksum(source),
             "image_shape": list(image_shape),
             "num_classes": num_classes,
+            "units": units._asdict(),
+            **({"class_names": list(source.class_names)} if source.class_names else {}),
             **({"num_labels": num_labels} if num_labels else {}),
         },
         in_unit=in_unit,
         num_classes=num_classes,
         class_names=source.class_names,
+        units=units,
+        notes=tuple(map(printable, source.notes)),
     )
 
 
 def without_images(identity: dict[str, Any]) -> Dataset:
     """A dataset of that identity whose images are all 0, and take no memory.
 
-    It stands for one that is gone, where its sizes are enough.
+    It stands for one that is gone, where its sizes are enough. Its labels are the classes in turn.
     """
     shape = height, width, channels = identity["image_shape"]
-    pixel = np.zeros((), np.uint8)
+    pixel, num_classes = np.zeros((), np.uint8), identity["num_classes"]
 
     def split(size: int) -> Split:
-        return Split(np.broadcast_to(pixel, (size, math.prod(shape))), None)
+        labels = np.arange(size) % num_classes if num_classes else None
+        return Split(np.broadcast_to(pixel, (size, math.prod(shape))), labels)
 
     return Dataset(
         split(identity["train_size"]),
@@ -145,20 +164,27 @@ def without_images(identity: dict[str, Any]) -> Dataset:
         dynamic=identity["binarization"] == "dynamic",
         binary=True,
         identity=identity,
-        num_classes=identity["num_classes"],
+        num_classes=num_classes,
+        class_names=tuple(map(str, identity.get("class_names", ()))),
+        units=recorded(identity.get("units")),
     )
+
+
+BESIDE = ("name", "num_classes", "class_names", "units")  # what does not make data others
 
 
 def other_data(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
     """A line for each difference of two identities; none if they are the same data.
 
-    The name may change, as the data may be moved; earlier versions wrote fewer entries.
+    The name may change, as the data may be moved; earlier versions wrote fewer entries. The
+    checksum is of what a model sees: it says more than the classes and the units.
     """
-    different = [key for key in old if key != "name" and old[key] != new.get(key)]
+    different = [key for key in old if key not in BESIDE and old[key] != new.get(key)]
     return [f"{key}: {old[key]!r} there, {new.get(key)!r} here" for key in different]
 
 
 LEAST_SPREAD = 1e-3  # of images that are all alike
+MOST_NAMES, MOST_LETTERS = 8, 40  # of classes that are said
 COLOURS = {1: "grey", 3: "colour"}
 
 
@@ -177,6 +203,19 @@ def described(data: Dataset) -> str:
     return (
         f"{n:,} {kind} images, {height} x {width}; {len(data.validation.images):,} kept for "
         f"validation; pixels {pixels}"
+    )
+
+
+def classes(data: Dataset) -> str:
+    """How many classes there are, their names, and how many images have none; "": no labels."""
+    if data.train.labels is None:
+        return ""
+    names = data.class_names or tuple(map(str, range(data.num_classes)))
+    some = ", ".join(printable(name)[:MOST_LETTERS] for name in names[:MOST_NAMES])
+    some += ", ..." * (len(names) > MOST_NAMES)
+    unknown = int((data.train.labels < 0).sum())
+    return f"; {len(names):,} class{'es' * (len(names) != 1)}: {some}" + (
+        f"; {unknown:,} labels are not known (-1)" if unknown else ""
     )
 
 

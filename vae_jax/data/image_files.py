@@ -1,101 +1,211 @@
 """The user's own images, from a folder of image files."""
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
-from PIL import Image, ImageOps
 
+from vae_jax.data.labels import printable
+from vae_jax.data.pixels import Scale, endings, pixels, refuse_too_large, surveyed
 from vae_jax.data.source import Source, Unreadable, checked_source
+from vae_jax.data.units import BLOCK
 from vae_jax.errors import UserError
+from vae_jax.words import count
 
-ENDINGS = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".pgm", ".ppm"}
 SEED = 0  # of the order, and so of which images are the test set
 TEST_PART = 10  # one image in ten
 
+# {set: the subfolders that hold it}, in small letters.
+SETS = {
+    "train": ("train", "training"),
+    "validation": ("val", "valid", "validation"),
+    "test": ("test", "testing"),
+}
+ROLES = {"train": "", "validation": ", the validation set", "test": ", the test set"}
+MACOS = "__MACOSX"  # what an archive of macOS holds beside the files
+MOST_ENDINGS = 4  # that are said
+
+
+class Part(NamedTuple):
+    """The image files of one set, at any depth of a folder; subfolders are classes."""
+
+    top: Path
+    files: list[Path]
+
 
 def load(path: str, size: Sequence[int] = ()) -> Source:
-    """Reads all image files of a folder, with those in its subfolders.
+    """Reads all image files of a folder, with those in its subfolders; not the hidden ones.
 
-    If there are subfolders, the one that an image is in is its class. With the subfolders `train`
-    and `test`, those are the two sets; without, a tenth of the images are the test set.
+    If there are subfolders, the one that an image is in is its class. Subfolders `train`, `val` and
+    `test` are the three sets. Without `test`, `val` is the test set; without both, a tenth of the
+    images are.
 
     Args:
       size: (height, width) that every image is scaled and cut to, around its centre; (): they are
         taken as they are.
 
     Raises:
-      UserError: there are too few images, one can't be read, or they differ in size.
+      UserError: there are too few images, one can't be read, they differ in size or depth, or need
+        more memory than there is.
     """
     folder = Path(path)
-    if (folder / "train").is_dir() and (folder / "test").is_dir():
-        train, test = (files_in(folder / part) for part in ("train", "test"))
-        tops = (folder / "train", folder / "test")
-    else:
-        files, tops = files_in(folder), (folder, folder)
-        if len(files) < 2:
-            raise UserError(f"{path} has {len(files)} image files; it should have at least 2")
-        order = np.random.default_rng(SEED).permutation(len(files))
-        split = max(1, len(files) // TEST_PART)
-        test, train = ([files[i] for i in part] for part in (order[:split], order[split:]))
-    images = read([*train, *test], size)
-    if is_grey(images):
-        images = images[..., :1]
-    labels = [
-        np.array([class_of(file, top) for file in files])
-        for files, top in zip((train, test), tops, strict=True)
-    ]
-    labelled = bool(labels[0].all() and labels[1].all())
-    return checked_source(
-        images[: len(train)],
+    parts, sets, used = parts_of(folder)
+    train, validation, _ = parts
+    files = [file for part in parts for file in part.files]
+    survey = surveyed(sorted(files))
+    refuse_too_large(files, survey, size)
+    images, transparent = read(files, size, survey.scale)
+    num_train = len(train.files) + len(validation.files)
+    classes = [[class_of(file, part.top) for file in part.files] for part in parts]
+    labels = [np.array([*classes[0], *classes[1]]), np.array(classes[2])]
+    labelled = all(all(own) for own in classes)
+    source = checked_source(
+        images[:num_train],
         labels[0] if labelled else None,
-        images[len(train) :],
+        images[num_train:],
         labels[1] if labelled else None,
         name=path,
-    )._replace(name=folder.name)
+    )
+    notes = [
+        f"read: {listed(sorted(files))}; {sets}",
+        "; ".join([*left_out(folder, used), *survey.left_out]),
+        "; ".join([*survey.notes, *ground(transparent)]),
+        "" if labelled else no_labels(parts, classes),
+    ]
+    return source._replace(
+        name=folder.name,
+        validation_size=len(validation.files),
+        notes=tuple(note for note in notes if note),
+    )
 
 
-def files_in(folder: Path) -> list[Path]:
-    """Its image files, at any depth, in alphabetical order."""
-    files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in ENDINGS and p.is_file())
-    if not files:
-        raise UserError(f"{folder} has no image files ({', '.join(sorted(ENDINGS))})")
-    return files
+def parts_of(folder: Path) -> tuple[tuple[Part, Part, Part], str, set[Path]]:
+    """The training, validation and test files, a sentence about them, and all files in use.
+
+    Raises:
+      UserError: a set is there twice, or has no images.
+    """
+    try:
+        inside = sorted(own for own in folder.iterdir() if own.is_dir() and not is_hidden(own.name))
+    except OSError as error:
+        raise Unreadable(f"{folder} can't be read ({error.strerror})") from error
+    found: dict[str, list[Path]] = {
+        name: [own for own in inside if own.name.lower() in names] for name, names in SETS.items()
+    }
+    if found["train"] and (found["validation"] or found["test"]):
+        for own in found.values():
+            if len(own) > 1:
+                raise UserError(
+                    f"{folder} has {own[0].name} and {own[1].name}, which name one set; make them "
+                    "one folder"
+                )
+        there = {name: files_in(own[0]) for name, own in found.items() if own}
+        here = {name: found[name][0].name for name in there}
+        if "test" not in there:
+            there["test"] = there.pop("validation")
+            here["test"] = here.pop("validation")
+        sets = "sets: " + ", ".join(
+            f"{here[name]} ({count(len(part.files), 'image')}{ROLES[name]})"
+            for name, part in there.items()
+        )
+        empty = Part(folder, [])
+        parts = there["train"], there.get("validation", empty), there["test"]
+        return parts, sets, {file for part in parts for file in part.files}
+    whole = folder
+    if len(inside) == 1 and inside == found["train"]:  # a training set alone
+        whole = inside[0]
+    files = files_in(whole).files
+    if len(files) < 2:
+        raise UserError(f"{folder} has {len(files)} image files; it should have at least 2")
+    order = np.random.default_rng(SEED).permutation(len(files))
+    split = max(1, len(files) // TEST_PART)
+    test, train = ([files[i] for i in part] for part in (order[:split], order[split:]))
+    parts = Part(whole, train), Part(whole, []), Part(whole, test)
+    return parts, f"test set: {split:,} of these", set(files)
+
+
+def is_hidden(name: str) -> bool:
+    """Whether a file or folder of this name is hidden, or beside the files of an archive."""
+    return name.startswith(".") or name == MACOS
+
+
+def visible(folder: Path) -> list[Path]:
+    """Its files, at any depth, without the hidden ones, in alphabetical order."""
+    return sorted(
+        file
+        for file in folder.rglob("*")
+        if not any(map(is_hidden, file.relative_to(folder).parts)) and file.is_file()
+    )
+
+
+def is_image(file: Path) -> bool:
+    return file.suffix.lower() in endings()
+
+
+def files_in(folder: Path) -> Part:
+    """Its image files.
+
+    Raises:
+      UserError: there are none.
+    """
+    files = visible(folder)
+    images = [file for file in files if is_image(file)]
+    if not images:
+        there = f"; it has {listed(files)}" if files else ""
+        raise UserError(f"{folder} has no image files, such as .png or .jpg{there}")
+    return Part(folder, images)
+
+
+def listed(files: list[Path]) -> str:
+    """How many files of each ending there are."""
+    counts = Counter(file.suffix.lower() or "without an ending" for file in files).most_common()
+    said = [f"{number:,} {ending}" for ending, number in counts[:MOST_ENDINGS]]
+    others = sum(number for _, number in counts[MOST_ENDINGS:])
+    return ", ".join([*said, *([f"{others:,} others"] if others else [])])
+
+
+def left_out(folder: Path, used: set[Path]) -> list[str]:
+    """A sentence about the files of a folder that are not used, and are not hidden."""
+    others = [file for file in visible(folder) if file not in used]
+    return [f"left out: {listed(others)}, such as {others[0]}"] if others else []
+
+
+def ground(transparent: int) -> list[str]:
+    """A sentence about images that were put on a ground."""
+    files = count(transparent, "file")
+    return [f"the transparent pixels of {files} are white"] if transparent else []
 
 
 def class_of(file: Path, top: Path) -> str:
     """The name of the subfolder of `top` that the file is in; "" if it is in none."""
     first, *rest = file.relative_to(top).parts
-    return first if rest else ""
+    return printable(first) if rest else ""
 
 
-def decoded(file: Path, size: Sequence[int]) -> np.ndarray:
-    """The image, upright, uint8 [height, width, 3].
-
-    Raises:
-      Unreadable: the file is no image, or is damaged.
-    """
-    try:
-        with Image.open(file) as image:
-            upright = ImageOps.exif_transpose(image)
-            if upright.mode.startswith("I"):  # 16 bits a pixel, which Pillow would cut off at 255
-                upright = Image.fromarray((np.asarray(upright) // 256).astype(np.uint8))
-            upright = upright.convert("RGB")
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        problem = f"{file} can't be read as an image ({error}); mend or remove it"
-        raise Unreadable(problem) from error
-    if size:
-        height, width = size
-        upright = ImageOps.fit(upright, (width, height), Image.Resampling.BOX)
-    return np.asarray(upright)
+def no_labels(parts: Sequence[Part], classes: Sequence[list[str]]) -> str:
+    """Why there are no labels, where some files have a class and some have none."""
+    pairs = [
+        pair
+        for part, own in zip(parts, classes, strict=True)
+        for pair in zip(part.files, own, strict=True)
+    ]
+    beside = [file for file, name in pairs if not name]
+    if len(beside) == len(pairs):
+        return ""
+    files = count(len(beside), "file")
+    return f"no labels, because {files} beside the class folders have none, such as {beside[0]}"
 
 
-def read(files: list[Path], size: Sequence[int]) -> np.ndarray:
-    """The images, uint8 [n, height, width, 3]."""
-    first = decoded(files[0], size)
-    images = np.empty((len(files), *first.shape), np.uint8)
+def read(files: list[Path], size: Sequence[int], scale: Scale) -> tuple[np.ndarray, int]:
+    """The images [n, height, width, 1 or 3], and how many of them have transparent pixels."""
+    first, _ = pixels(files[0], size, scale)
+    images = np.empty((len(files), *first.shape), first.dtype)
+    transparent = 0
     for own, file in zip(images, files, strict=True):
-        image = decoded(file, size)
+        image, is_transparent = pixels(file, size, scale)
+        transparent += is_transparent
         if image.shape != first.shape:
             one, other = ("{} x {}".format(*shape[:2]) for shape in (first.shape, image.shape))
             raise UserError(
@@ -103,9 +213,11 @@ def read(files: list[Path], size: Sequence[int]) -> np.ndarray:
                 "are cut: --config.dataset.image_size=HEIGHT,WIDTH"
             )
         own[:] = image
-    return images
+    scale.refuse_dark(images)
+    return (images[..., :1] if is_grey(images) else images), transparent
 
 
 def is_grey(images: np.ndarray) -> bool:
     """Whether red, green and blue are equal in every pixel."""
-    return bool((images == images[..., :1]).all())
+    blocks = (images[i : i + BLOCK] for i in range(0, len(images), BLOCK))
+    return all((block == block[..., :1]).all() for block in blocks)

@@ -1,13 +1,15 @@
 """Raw images and labels, before splitting and binarisation."""
 
 import hashlib
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from vae_jax.data.labels import UNKNOWN, Labels, checked_labels, numbered
+from vae_jax.data.units import Units, has_two_values, in_units, units_of
 from vae_jax.errors import UserError
 
-BLOCK = 500  # images
 COLOURS = (1, 3, 4)  # usual numbers of channels
 
 
@@ -22,6 +24,10 @@ class Source(NamedTuple):
     train_factors: np.ndarray | None = None  # [n, f]: whole numbers that made each image
     test_factors: np.ndarray | None = None
     class_names: tuple[str, ...] = ()  # of the labels 0, 1, ...; (): not known
+    class_values: tuple[int, ...] = ()  # the labels that they were given as; (): 0, 1, ...
+    units: Units | None = None  # of the images as they were given; None: as they are here
+    validation_size: int = 0  # training images, the last, that are a validation set; 0: any
+    notes: tuple[str, ...] = ()  # what was read, and what was not, in sentences
 
 
 class Unreadable(UserError):
@@ -37,25 +43,45 @@ def kind(source: Source) -> str:
 
 def is_binary(images: np.ndarray) -> bool:
     """Whether every scaled value is exactly 0 or 1."""
-    one = 255 if images.dtype == np.uint8 else 1
-    blocks = range(0, len(images), BLOCK)  # of grey images, the first says enough
-    return all(np.isin(images[i : i + BLOCK], (0, one)).all() for i in blocks)
+    return has_two_values(images, 255 if images.dtype == np.uint8 else 1)
 
 
 def checksum(source: Source) -> str:
-    """The sha256 of every array's type, shape and bytes; equal only for equal sources."""
+    """The sha256 of every array's type, shape and bytes; equal only for equal sources.
+
+    Labels count as the numbers that they were given as.
+    """
     digest = hashlib.sha256()
-    for array in source[1:7]:
+    values = np.array([*source.class_values, UNKNOWN], np.int64)
+
+    def given(labels):
+        return labels if labels is None or not source.class_values else values[labels]
+
+    arrays = source._replace(
+        train_labels=given(source.train_labels), test_labels=given(source.test_labels)
+    )
+    for array in arrays[1:7]:
         if array is not None:
             digest.update(f"{array.dtype.str}{array.shape}".encode())
             digest.update(np.ascontiguousarray(array).data)
     return digest.hexdigest()
 
 
-def checked_images(images: np.ndarray, where: str) -> np.ndarray:
-    """`images` as [n, height, width, channels], uint8 or float32.
+def as_array(given: Any, where: str) -> np.ndarray:
+    """An array of what was given, such as lists of lists or a DataFrame.
 
-    Booleans become 0 and 255.
+    Raises:
+      UserError: it has no one shape; `where` names it.
+    """
+    try:
+        return np.asarray(given)
+    except (TypeError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise UserError(f"{where} can't be made an array ({reason})") from error
+
+
+def checked_images(images: np.ndarray, where: str) -> np.ndarray:
+    """`images` as [n, height, width, channels]: booleans, uint8 or float32.
 
     Raises:
       UserError: another shape or type, or a value that is not finite in float32; `where` names the
@@ -73,15 +99,16 @@ def checked_images(images: np.ndarray, where: str) -> np.ndarray:
             f"{where} has shape {images.shape}, which looks like (n, channels, height, width); it "
             "should be (n, height, width, channels): images.transpose(0, 2, 3, 1)"
         )
-    if images.dtype == bool:
-        return np.where(images, 255, 0).astype(np.uint8)
-    if images.dtype == np.uint8:
+    if images.dtype in (bool, np.uint8):
         return images
     if not np.issubdtype(images.dtype, np.floating):
-        span = "" if images.dtype.kind not in "iu" else f", {images.min()} to {images.max()}"
+        span, how = "", ""
+        if images.dtype.kind in "iu":
+            low, high = images.min(), images.max()
+            span = f", {low} to {high}"
+            how = " (images.astype(numpy.uint8))" if 0 <= low <= high <= 255 else ""
         raise UserError(
-            f"{where} holds {images.dtype}{span}; it should hold uint8, 0 to 255 "
-            "(images.astype(numpy.uint8)), or floats"
+            f"{where} holds {images.dtype}{span}; it should hold uint8, 0 to 255{how}, or floats"
         )
     with np.errstate(over="ignore"):
         images = images.astype(np.float32)
@@ -92,51 +119,21 @@ def checked_images(images: np.ndarray, where: str) -> np.ndarray:
     return images
 
 
-def numbered(
-    train_labels: np.ndarray | None, test_labels: np.ndarray | None
-) -> tuple[np.ndarray | None, np.ndarray | None, tuple[str, ...]]:
-    """Names as numbers, in alphabetical order, and the names; () where labels are numbers."""
-    given = [np.asarray(own) for own in (train_labels, test_labels) if own is not None]
-    if not given or any(own.dtype.kind not in "US" for own in given):
-        return train_labels, test_labels, ()
-    names = np.unique(np.concatenate([own.astype(str).ravel() for own in given]))
-
-    def number(labels):
-        return None if labels is None else np.searchsorted(names, labels.astype(str))
-
-    return number(train_labels), number(test_labels), tuple(map(str, names))
-
-
-def checked_labels(labels: np.ndarray | None, num_examples: int, where: str) -> np.ndarray | None:
-    """`labels` as int64 [num_examples], or None where there are none.
-
-    Raises:
-      UserError: another shape, or labels that are not whole numbers.
-    """
-    if labels is None:
-        return None
-    whole = labels.dtype.kind in "iub" or (
-        labels.dtype.kind == "f" and np.isfinite(labels).all() and not (labels % 1).any()
-    )
-    if labels.shape != (num_examples,) or not whole:
-        raise UserError(
-            f"{where} is {labels.dtype} of shape {labels.shape}; it should be integers of shape "
-            f"({num_examples},), one a training image or one a test image"
-        )
-    return labels.astype(np.int64)
-
-
 def checked_source(
     train_images: np.ndarray,
-    train_labels: np.ndarray | None,
+    train_labels: Any,
     test_images: np.ndarray,
-    test_labels: np.ndarray | None,
+    test_labels: Any,
     name: str,
+    class_names: Sequence[str] = (),
 ) -> Source:
     """A Source of arrays from outside, each checked; errors name the source.
 
-    uint8 images of 0 and 1 are binary: they become 0 and 255. Labels that are names become numbers,
-    in alphabetical order.
+    uint8 images of 0 and 1, and booleans, are binary: they become 0 and 255. Labels that are names,
+    or other numbers than 0, 1, ..., become these.
+
+    Args:
+      class_names: of the labels 0, 1, ..., where they are known; the labels are those numbers.
     """
     train_images = checked_images(train_images, f"{name}: train_images")
     test_images = checked_images(test_images, f"{name}: test_images")
@@ -150,14 +147,21 @@ def checked_source(
             f"{name}: train_images are {train_images.dtype} and test_images "
             f"{test_images.dtype}; both should have one type"
         )
-    if train_images.dtype == np.uint8 and max(train_images.max(), test_images.max()) == 1:
-        train_images, test_images = 255 * train_images, 255 * test_images
-    train_labels, test_labels, class_names = numbered(train_labels, test_labels)
+    units = units_of(train_images, test_images)
+    labels = Labels(
+        checked_labels(train_labels, len(train_images), f"{name}: train_labels"),
+        checked_labels(test_labels, len(test_images), f"{name}: test_labels"),
+        tuple(class_names),
+    )
+    if not class_names:
+        labels = numbered(labels.train, labels.test, name)
     return Source(
         name,
-        train_images,
-        checked_labels(train_labels, len(train_images), f"{name}: train_labels"),
-        test_images,
-        checked_labels(test_labels, len(test_images), f"{name}: test_labels"),
-        class_names=class_names,
+        in_units(train_images, units, f"{name}: train_images"),
+        labels.train,
+        in_units(test_images, units, f"{name}: test_images"),
+        labels.test,
+        class_names=labels.class_names,
+        class_values=labels.values,
+        units=units,
     )

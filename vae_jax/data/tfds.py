@@ -61,6 +61,8 @@ def load(name: str, data_dir: str) -> Source:
         has_labels = "label" in features
         labels[split] = np.array([e["label"] for e in examples]) if has_labels else None
     names = getattr(features["label"], "names", None) or () if "label" in features else ()
-    return checked_source(
-        images["train"], labels["train"], images["test"], labels["test"], name=name
-    )._replace(class_names=tuple(names))
+    source = checked_source(
+        images["train"], labels["train"], images["test"], labels["test"], name, tuple(names)
+    )
+    others = sorted(set(builder.info.splits) - {"train", "test"})
+    return source._replace(notes=(f"left out: the splits {', '.join(others)}",) if others else ())

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from vae_jax.checks import WIDEST, flag, whole
+from vae_jax.data.units import DARK
 from vae_jax.keys import choice, choices_of, fact, family, host, section, static
 from vae_jax.models.inputs import INPUTS
 from vae_jax.models.m2 import M2
@@ -17,7 +18,6 @@ from vae_jax.models.vae import VAE
 from vae_jax.networks import NETWORKS
 from vae_jax.probability.likelihoods import LIKELIHOODS
 
-DARK = 32  # uint8 images whose greatest value is below are taken for those of another scale
 MODELS = {"m2": M2, "two_layers": TwoLayers, "vae": VAE}
 
 
@@ -112,18 +112,19 @@ class ModelSpec:
         others = [own for own in (data.validation.labels, test) if own is not None]
         if train.min() < least or any(np.any(own < 0) for own in others):
             yield f"{reader} needs labels from 0 upwards, and the data have others"
-        known = np.unique(np.concatenate([train, data.validation.labels]))
-        known = known[known >= 0]
-        if len(known) != data.num_classes:
+        known = np.unique(train[train >= 0])
+        every = np.unique(np.concatenate([train, *others]))
+        absent = np.setdiff1d(every[every >= 0], known)
+        if len(absent):
+            name = data.class_names[absent[0]] if data.class_names else absent[0]
             yield (
-                f"{reader} needs labels that are numbered from 0 without gaps; these are "
-                f"{len(known)} classes, {known.min()} to {known.max()}: numpy.unique(labels, "
-                "return_inverse=True)[1] numbers them"
+                f"{reader} needs images of every class in the training set; those of class {name} "
+                "are in the validation set (the last training images) or the test set alone"
             )
-        if test.max() >= data.num_classes:
+        elif len(known) != data.num_classes:
             yield (
-                f"{reader} needs labels that are in the training set; the test set has "
-                f"{test.max()}, the training set 0 to {data.num_classes - 1}"
+                f"{reader} needs labels of every class; {len(known)} of {data.num_classes} classes "
+                "have images"
             )
 
     @property

@@ -37,8 +37,8 @@ class Explorer:
         self.z = np.zeros(self.size, np.float32)
         self.moving = False
         self.text = models.PreText(text="", width=560)
-        classes = [str(i) for i in range(trained.run.data.num_classes)]
-        self.label = models.Select(title="class", value="0", options=classes or ["0"], width=110)
+        classes = list(trained.class_names) or ["0"]
+        self.label = models.Select(title="class", value=classes[0], options=classes, width=110)
         self.label.visible = trained.reads_labels
         self.label.on_change("value", lambda attr, old, new: self.decode())
         self.decoded = self.picture("decoded z")
@@ -73,7 +73,7 @@ class Explorer:
         return Picture(title, side, self.trained.image_shape)
 
     def own_label(self, n: int = 1):
-        return np.full(n, int(self.label.value)) if self.trained.reads_labels else None
+        return [self.label.value] * n if self.trained.reads_labels else None
 
     def decode(self) -> None:
         """Shows the image of z."""
@@ -167,8 +167,10 @@ class Explorer:
         return self.images(slice(i, i + 1))
 
     def images(self, rows: slice) -> tuple[np.ndarray, Any]:
-        """Test images [n, d], and the labels that the model reads."""
-        return self.test[rows], self.labels[rows] if self.trained.reads_labels else None
+        """Test images [n, d], and the names of the classes, if the model reads them."""
+        if not self.trained.reads_labels:
+            return self.test[rows], None
+        return self.test[rows], [self.trained.class_names[label] for label in self.labels[rows]]
 
     def pick(self, index: Any) -> None:
         """Shows a test image."""

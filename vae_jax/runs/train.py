@@ -12,7 +12,7 @@ import jax
 import numpy as np
 
 from vae_jax.data import usual
-from vae_jax.data.dataset import described
+from vae_jax.data.dataset import classes, described
 from vae_jax.devices.lanes import shard_lanes, to_host
 from vae_jax.devices.processes import any_process, from_first, is_first
 from vae_jax.errors import Stopped
@@ -134,7 +134,10 @@ def introduce(run: Run, first_step: int, label: str | None) -> None:
         flush=True,
     )
     if usual(run.config.dataset.source) is None:  # the user's own images
-        print(f"{described(run.data)}, under {run.values['model.likelihood']}", flush=True)
+        under = f"under {run.values['model.likelihood']}"
+        print(f"{described(run.data)}, {under}{classes(run.data)}", flush=True)
+        for note in run.data.notes:
+            print(note, flush=True)
     if run.pseudo:
         print("grey values in a Bernoulli: every ELBO below is that of a pseudo-likelihood")
 

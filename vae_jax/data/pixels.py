@@ -1,0 +1,216 @@
+"""The pixels of one image file, and the scale that all files of a folder share."""
+
+import contextlib
+import functools
+import os
+import warnings
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from vae_jax.data.source import Unreadable
+from vae_jax.errors import UserError
+from vae_jax.words import count
+
+# Pillow's formats of images of pixels.
+FORMATS = {
+    "AVIF", "BMP", "DIB", "GIF", "JPEG", "JPEG2000", "MPO", "PCX", "PNG", "PPM", "QOI", "SGI",
+    "TGA", "TIFF", "WEBP",
+}  # fmt: skip
+DEPTHS = (8, 10, 12, 14, 16, 24, 31)  # bits that whole numbers may have
+LEAST_UPPER = 64  # the upper 8 bits of 14: colours of 16 bits use more
+GROUND = (255, 255, 255)  # of transparent pixels
+COPIES = 2  # of all images that are in memory at a time, at least
+MPO = "MPO"  # photographs with a small copy of themselves, which is no page
+
+
+class Look(NamedTuple):
+    """What a file says of its image before it is decoded."""
+
+    depth: str  # "8 bits", "whole" (numbers of more bits) or "floats"
+    cut: bool  # colours of 16 bits, of which Pillow reads the upper 8
+    pages: int
+    height: int
+    width: int
+
+
+class Scale(NamedTuple):
+    """How the values of all files become pixels."""
+
+    depth: str
+    shift: int = 0  # bits of whole numbers that are dropped
+    cut: Path | None = None  # a file with colours of 16 bits
+
+    def refuse_dark(self, images: np.ndarray) -> None:
+        """Raises UserError if colours of 16 bits hold small numbers, which are lost."""
+        if self.cut is not None and images.max() < LEAST_UPPER:
+            raise UserError(
+                f"{self.cut} has colours of 16 bits, of which the upper 8 are read, and these are "
+                f"at most {images.max()}; save the images with 8 bits a colour, scaled to 0 to 255"
+            )
+
+
+class Survey(NamedTuple):
+    looks: list[Look]
+    scale: Scale
+    notes: list[str]  # sentences on the scale
+    left_out: list[str]  # and on what is not read
+
+
+@functools.cache
+def endings() -> set[str]:
+    """The endings of the files that are read: what this build of Pillow opens."""
+    return {
+        ending
+        for ending, name in Image.registered_extensions().items()
+        if name in FORMATS and name in Image.OPEN
+    }
+
+
+@contextlib.contextmanager
+def opened(file: Path) -> Iterator[Image.Image]:
+    """The image of a file.
+
+    Raises:
+      Unreadable: the file is no image, is damaged, or is far larger than a photograph.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(file) as image:
+                yield image
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        most = Image.MAX_IMAGE_PIXELS or 0
+        raise Unreadable(
+            f"{file} has more than {most:,} pixels, the most that are read; make it smaller"
+        ) from error
+    except UserError:
+        raise
+    except Exception as error:  # Pillow raises many kinds for a damaged file
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise Unreadable(
+            f"{file} can't be read as an image ({reason}); mend or remove it"
+        ) from error
+
+
+def look_at(file: Path) -> Look:
+    with opened(file) as image:
+        mode = image.mode
+        depth = "whole" if mode.startswith("I") else "floats" if mode == "F" else "8 bits"
+        cut = depth == "8 bits" and any(
+            ";16" in str(tile[3]) for tile in getattr(image, "tile", [])
+        )
+        pages = 1 if image.format == MPO else getattr(image, "n_frames", 1)
+        return Look(depth, cut, pages, image.height, image.width)
+
+
+def surveyed(files: list[Path]) -> Survey:
+    """What all files have in common.
+
+    Raises:
+      UserError: they differ in depth, or hold negative whole numbers.
+    """
+    looks = [look_at(file) for file in files]
+    first = looks[0].depth
+    for file, look in zip(files, looks, strict=True):
+        if look.depth != first:
+            raise UserError(
+                f"{files[0]} holds {named(first)} a pixel and {file} {named(look.depth)}; give all "
+                "files one depth"
+            )
+    many = [file for file, look in zip(files, looks, strict=True) if look.pages > 1]
+    left_out = (
+        [f"only the first page is read of {count(len(many), 'file')}, such as {many[0]}"]
+        if many
+        else []
+    )
+    cut = [file for file, look in zip(files, looks, strict=True) if look.cut]
+    notes = [f"of {count(len(cut), 'file')} with 16 bits a colour, 8 are read"] if cut else []
+    scale = Scale(first, cut=cut[0] if cut else None)
+    if first == "whole":
+        scale, more = scale_of_whole(files)
+        notes.append(more)
+    elif first == "floats":
+        notes.append("the pixels are floats, which stay as they are")
+    return Survey(looks, scale, notes, left_out)
+
+
+def named(depth: str) -> str:
+    return {"whole": "whole numbers of more than 8 bits"}.get(depth, depth)
+
+
+def scale_of_whole(files: list[Path]) -> tuple[Scale, str]:
+    """The scale that holds the whole numbers of all files, and a sentence about it."""
+    low, high = 0, 0
+    for file in files:
+        with opened(file) as image:
+            values = np.asarray(image)
+        if values.min() < 0:
+            raise UserError(
+                f"{file} holds whole numbers from {values.min()} to {values.max()}; they should "
+                "be at least 0 (save real numbers as floats)"
+            )
+        low, high = min(low, int(values.min())), max(high, int(values.max()))
+    bits = next(depth for depth in DEPTHS if high < 2**depth)
+    scaled = f" (0 to {2**bits - 1:,}) and scaled to 0 to 255" if bits > 8 else ""
+    return (
+        Scale("whole", bits - 8),
+        f"the pixels are whole numbers up to {high:,}, taken as {bits} bits{scaled}",
+    )
+
+
+def refuse_too_large(files: list[Path], survey: Survey, size: Sequence[int]) -> None:
+    """Raises UserError if the images need more memory than the machine has."""
+    height, width = size or survey.looks[0][3:5]
+    channels = 3 if survey.scale.depth == "8 bits" else 4  # bytes a pixel
+    needed, there = len(files) * height * width * channels, memory()
+    if there and COPIES * needed > there:
+        raise UserError(
+            f"{count(len(files), 'image')} of {height} x {width} pixels take {needed / 1e9:,.0f} "
+            f"GB, and {COPIES} times that with copies; this machine has {there / 1e9:,.0f} GB: "
+            "make dataset.image_size smaller, or give fewer images"
+        )
+
+
+def memory() -> int:
+    """The bytes of this machine's memory; 0: not known."""
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):
+        return 0
+
+
+def pixels(file: Path, size: Sequence[int], scale: Scale) -> tuple[np.ndarray, bool]:
+    """The image, upright, and whether it has transparent pixels, which become white.
+
+    Of 8 bits: uint8 [height, width, 3]. Of more: uint8, and floats: float32 [height, width, 1].
+
+    Raises:
+      Unreadable: the file is no image, or is damaged.
+    """
+    with opened(file) as image:
+        upright = ImageOps.exif_transpose(image)
+        transparent = False
+        if scale.depth == "whole":
+            upright = Image.fromarray((np.asarray(upright) >> scale.shift).astype(np.uint8))
+        elif scale.depth == "8 bits":
+            upright, transparent = on_ground(upright)
+        if size:
+            height, width = size
+            upright = ImageOps.fit(upright, (width, height), Image.Resampling.BOX)
+        found = np.asarray(upright)
+    return (found if found.ndim == 3 else found[..., None]), transparent
+
+
+def on_ground(image: Image.Image) -> tuple[Image.Image, bool]:
+    """The image as RGB, with its transparent pixels on GROUND; whether it has any."""
+    if not image.has_transparency_data:
+        return image.convert("RGB"), False
+    seen = image.convert("RGBA")
+    if seen.getchannel("A").getextrema()[0] == 255:
+        return seen.convert("RGB"), False
+    ground = Image.new("RGBA", seen.size, (*GROUND, 255))
+    return Image.alpha_composite(ground, seen).convert("RGB"), True

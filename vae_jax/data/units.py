@@ -1,0 +1,146 @@
+"""The units of images: what the numbers of those that a model was trained on mean.
+
+The same function takes images at training and afterwards, so that the very images that trained a
+model are the same to it later, and images in other units are refused.
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from vae_jax.errors import UserError
+
+BLOCK = 500  # images
+DARK = 32  # uint8 images whose greatest value is below are taken for those of another scale
+SLACK = 0.25  # beyond 0 to 1, of floats such as reconstructions and images with noise
+
+
+class Units(NamedTuple):
+    """What the images of a source were, before they were scaled to x."""
+
+    dtype: str  # "bool", "uint8" or "float32"
+    low: float
+    high: float
+    darkest: float  # the least maximum of an image that is not all 0
+    binary: bool  # two values: 0 and 1, 0 and 255, or booleans
+
+    @property
+    def kind(self) -> str:
+        """What they are.
+
+        "bits": 0 and 1, in uint8 or as booleans; "levels": uint8, 255 is 1; "unit": floats in 0 to
+        1; "real": floats beyond.
+        """
+        if self.dtype == "bool" or (self.dtype == "uint8" and self.high == 1):
+            return "bits"
+        if self.dtype == "uint8":
+            return "levels"
+        return "unit" if self.low >= 0 and self.high <= 1 else "real"
+
+    def __str__(self) -> str:
+        if self.dtype == "bool":
+            return "booleans"
+        numbers = {"uint8": "uint8", "float32": "floats"}.get(self.dtype, "images")
+        return f"{numbers}, {self.low:.4g} {'or' if self.binary else 'to'} {self.high:.4g}"
+
+
+# What is right for each kind.
+RIGHT = {
+    "bits": "give uint8 of 0 and 1, booleans, or floats from 0 to 1",
+    "levels": "give uint8, 0 to 255, or floats from 0 to 1 (of grey levels: images / 255)",
+    "unit": "give floats from 0 to 1, or uint8, 0 to 255",
+    "real": "give floats in those units",
+}
+
+
+def units_of(train_images: np.ndarray, test_images: np.ndarray) -> Units:
+    """The units of two sets of images of one type: booleans, uint8 or floats."""
+    parts = [train_images, test_images]
+    least = [part.reshape(len(part), -1).max(axis=1) for part in parts]
+    highest = np.concatenate(least).astype(float)
+    lit = highest[highest > 0]
+    dtype, high = train_images.dtype, highest.max()
+    one = 255 if dtype == np.uint8 and high != 1 else 1
+    return Units(
+        dtype=dtype.name,
+        low=min(float(part.min()) for part in parts),
+        high=float(high),
+        darkest=float(lit.min()) if len(lit) else 0.0,
+        binary=all(has_two_values(part, one) for part in parts),
+    )
+
+
+def has_two_values(images: np.ndarray, one: float) -> bool:
+    """Whether every value is exactly 0 or `one`."""
+    if images.dtype == bool:
+        return True
+    blocks = (images[i : i + BLOCK] for i in range(0, len(images), BLOCK))
+    return all(((block == 0) | (block == one)).all() for block in blocks)  # of grey, the first says
+
+
+def recorded(units: Any) -> Units | None:
+    """The units as a run folder holds them; None: an earlier version, which does not."""
+    if units is None:
+        return None
+    try:
+        found = Units(**units)
+        return Units(
+            str(found.dtype),
+            float(found.low),
+            float(found.high),
+            float(found.darkest),
+            bool(found.binary),
+        )
+    except (TypeError, ValueError) as error:
+        raise UserError(f"the run folder's entry `units` is damaged ({error})") from error
+
+
+def in_units(images: np.ndarray, units: Units, where: str, support: str = "real") -> np.ndarray:
+    """Images of that source, or in its units, as they are stored: uint8, 255 is 1; or float32.
+
+    Args:
+      images: booleans, uint8 or floats.
+      support: of the likelihood; "binary" and "unit" take no value beyond 0 to 1.
+
+    Raises:
+      UserError: they are in other units.
+    """
+    if images.size and not fits(images, units, support):
+        numbers = {"float32": "floats"}.get(images.dtype.name, images.dtype.name)
+        low, high = images.min(), images.max()
+        span = "" if images.dtype == bool else f", {low:.4g} to {high:.4g}"
+        raise UserError(
+            f"{where} are {numbers}{span}, and the model was trained on {units}; "
+            f"{RIGHT[units.kind]}"
+        )
+    if images.dtype == bool:
+        return np.where(images, 255, 0).astype(np.uint8)
+    as_bits = images.dtype == np.uint8 and units.binary and images.size and images.max() <= 1
+    return 255 * images if as_bits else images
+
+
+def fits(images: np.ndarray, units: Units, support: str) -> bool:
+    """Whether images may be in these units."""
+    low, high = images.min(), images.max()
+    if images.dtype.kind == "f":
+        least, most = float_range(units, support)
+        return bool(least <= low and high <= most)
+    if units.kind == "real":  # what is white there?
+        return False
+    if images.dtype == bool or (units.binary and high <= 1):
+        return True
+    if units.kind == "bits":
+        return has_two_values(images, 255)  # as a run stores them
+    darkest = units.darkest * (1 if units.dtype == "uint8" else 254.99)  # of rounded floats
+    return support == "counts" or high == 0 or high >= min(DARK, darkest)
+
+
+def float_range(units: Units, support: str) -> tuple[float, float]:
+    """The least and the greatest float of images in these units, or nearly so."""
+    if units.kind == "real":
+        span = units.high - units.low
+        return units.low - span, units.high + span
+    if support == "counts" and units.kind == "levels":
+        return 0.0, 2 * units.high / 255
+    slack = 0.0 if support in ("binary", "unit") else SLACK
+    return -slack, 1 + slack
