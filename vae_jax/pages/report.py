@@ -243,10 +243,11 @@ def label_names(trained: Trained, labels: np.ndarray) -> list[str]:
 
 
 def shown_images(trained: Trained, most: int) -> tuple[np.ndarray, Any]:
-    """The first test images, flat, and the labels that the model reads."""
+    """The first test images, flat, and the names of the classes, if the model reads them."""
     test = trained.run.data.test
-    labels = test.labels[:most] if trained.reads_labels and test.labels is not None else None
-    return test.images[:most], labels
+    if not trained.reads_labels or test.labels is None:
+        return test.images[:most], None
+    return test.images[:most], [trained.class_names[label] for label in test.labels[:most]]
 
 
 def pictures_of_lanes(
@@ -266,8 +267,8 @@ def pictures_of_lanes(
 
 def pictures_of(trained: Trained) -> list[dict[str, Any]]:
     images, labels = shown_images(trained, PAIRS)
-    classes = trained.run.data.num_classes
-    y = np.arange(SHOWN) % classes if trained.reads_labels else None
+    names = trained.class_names
+    y = [names[i % len(names)] for i in range(SHOWN)] if trained.reads_labels else None
     rebuilt = trained.pictures(trained.reconstruct(images, labels))
     samples = trained.pictures(trained.generate(SHOWN, labels=y))
     pairs = np.concatenate([trained.pictures(images), rebuilt])
@@ -285,7 +286,7 @@ def pictures_of(trained: Trained) -> list[dict[str, Any]]:
         for unit in order[:TRAVERSED]:
             moved = start.copy()
             moved[:, unit] = steps
-            label = None if labels is None else np.full(len(steps), labels[0])
+            label = None if labels is None else labels[:1] * len(steps)
             rows.append(trained.pictures(trained.decode(moved, label)))
         name = "one unit at a time from -3 to 3, the largest mean KL first"
         parts.append((name, np.concatenate(rows), len(steps)))
