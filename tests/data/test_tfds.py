@@ -87,5 +87,7 @@ def test_mistakes_are_told(tmp_path):
         tfds.load("toy_numbers", prepared(ToyNumbers, tmp_path))
     with pytest.raises(UserError, match=r"has the splits train; it should have train and test"):
         tfds.load("toy_only_train", prepared(ToyOnlyTrain, tmp_path))
+    with pytest.raises(UserError, match=r"'someone:digits' is a dataset of a community"):
+        tfds.load("someone:digits", str(tmp_path))
     with pytest.raises(UserError, match=r"dataset.tfds_name is empty"):
         tfds.load("", str(tmp_path))

@@ -17,6 +17,11 @@ def load(name: str, data_dir: str) -> Source:
         raise UserError(
             "dataset.tfds_name is empty; dataset.name = 'tfds' needs one, such as 'fashion_mnist'"
         )
+    if ":" in name:  # TFDS would fetch code from the network and run it
+        raise UserError(
+            f"dataset.tfds_name = {name!r} is a dataset of a community, whose code is not run "
+            "here; it should be a name of tensorflow-datasets itself, such as 'fashion_mnist'"
+        )
     import tensorflow_datasets
 
     try:
