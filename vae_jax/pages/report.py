@@ -17,9 +17,9 @@ from vae_jax.pages import charts
 from vae_jax.pages.curves import curves
 from vae_jax.reports.export import table_of
 from vae_jax.reports.sweep_report import best_lanes, in_order, setting_of
-from vae_jax.reports.table import kept, remarks
+from vae_jax.reports.table import folder_name, kept, remarks
 from vae_jax.runs import folder
-from vae_jax.runs.schemas import Environment, read_json
+from vae_jax.runs.schemas import Environment, Results, read_bytes, read_json
 from vae_jax.runs.summary import all_columns, summary
 from vae_jax.sweeps.plan import PROGRAMS, is_sweep
 from vae_jax.sweeps.records import ERROR, pooled
@@ -65,7 +65,9 @@ def write_report(workdir: Path, *, follow: bool = False) -> Path:
     while True:
         finished = folder.is_finished(workdir)
         if not follow or folder.read_rows(workdir):
-            folder.write_text(path, page(workdir, refresh=AGAIN_SECONDS if follow else 0))
+            content = page(workdir, refresh=AGAIN_SECONDS if follow else 0)
+            # Letters that are no Unicode, such as of a file's name, are replaced.
+            folder.write_bytes(path, content.encode(errors="replace"))
             if finished or not follow:
                 return path
         time.sleep(AGAIN_SECONDS)
@@ -79,7 +81,7 @@ def page(workdir: Path, refresh: int = 0) -> str:
     if not rows:
         raise UserError(f"{workdir} has no metrics yet: nothing to show")
     there = workdir / folder.RESULTS
-    found = read_json(there) if there.exists() else None
+    found = read_json(there, Results) if there.exists() else None
     lanes = found["lanes"] if found else []
     swept = found.get("swept", []) if found else []
     finished = bool(found and found["finished"])
@@ -93,7 +95,7 @@ def page(workdir: Path, refresh: int = 0) -> str:
     scripts = resources.render_js() + resources.render_css()
     environment = jinja2.Environment(autoescape=True)
     return environment.from_string(TEMPLATE.read_text()).render(
-        title=f"{workdir.name}: {'sweep' if is_sweep(workdir) else 'run'}",
+        title=f"{folder_name(workdir)}: {'sweep' if is_sweep(workdir) else 'run'}",
         state=state(workdir, rows, found),
         refresh=refresh if not finished else 0,
         facts=facts(workdir, found),
@@ -356,4 +358,5 @@ def problems(lanes: Sequence[dict[str, Any]], names: dict[int, str]) -> list[str
 def errors(workdir: Path) -> list[tuple[str, str]]:
     """The tracebacks of the programs that failed."""
     paths = sorted((workdir / PROGRAMS).glob(f"*/{ERROR}"))
-    return [(f"program {path.parent.name} failed", path.read_text()) for path in paths]
+    texts = [read_bytes(path).decode(errors="replace") for path in paths]
+    return [(f"program {at.parent.name} failed", t) for at, t in zip(paths, texts, strict=True)]

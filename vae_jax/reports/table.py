@@ -112,6 +112,12 @@ def table(workdir: Path, results: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def folder_name(workdir: Path) -> str:
+    """The name of a run folder, also of "." and ".."; of the root, its path."""
+    at = workdir.resolve()
+    return at.name or str(at)
+
+
 def dataset_name(results: dict[str, Any]) -> str:
     """The name of the dataset, how many test images it has, and how they are binarised."""
     identity = results["dataset"]

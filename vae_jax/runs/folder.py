@@ -28,7 +28,7 @@ from vae_jax.data.dataset import other_data
 from vae_jax.errors import UserError, naming
 from vae_jax.keys import Values
 from vae_jax.runs.formats import FORMAT, config_of_today
-from vae_jax.runs.schemas import Environment, Results, Row, decoded, read_json
+from vae_jax.runs.schemas import Environment, Results, Row, decoded, read_bytes, read_json
 
 CONFIG = "config.json"
 ENVIRONMENT = "environment.json"
@@ -282,7 +282,7 @@ def read_rows(workdir: Path, last_step: int | None = None) -> list[dict[str, Any
       UserError: another line is damaged.
     """
     path = workdir / METRICS
-    lines = path.read_bytes().splitlines() if path.exists() else []
+    lines = read_bytes(path).splitlines() if path.exists() else []
     rows = []
     for number, line in enumerate(lines, start=1):
         try:
