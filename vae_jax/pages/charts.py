@@ -259,7 +259,7 @@ def latent_space(codes: np.ndarray, images: np.ndarray, labels: Sequence[str] | 
         )
     fig.add_tools(
         bokeh().models.HoverTool(
-            # Only the image is HTML. A template of both would take the name for HTML too (bokeh 3.5).
+            # Only the image is HTML; bokeh 3.5 takes names in a template of both for HTML too.
             tooltips=[("", "@image{safe}"), ("", "@name (@x{0.00}, @y{0.00})")]
         )
     )

@@ -15,8 +15,18 @@ from vae_jax.figures.latent_space import principal_components
 from vae_jax.figures.sweeps import text
 from vae_jax.pages import charts
 from vae_jax.pages.curves import curves
+from vae_jax.reports.columns import (
+    Lane,
+    best_lanes,
+    best_rows,
+    kinds,
+    labelled,
+    means,
+    value,
+    warnings,
+)
 from vae_jax.reports.export import table_of
-from vae_jax.reports.sweep_report import best_lanes, in_order, setting_of
+from vae_jax.reports.sweep_report import in_order, setting_of
 from vae_jax.reports.table import folder_name, kept, remarks
 from vae_jax.runs import folder
 from vae_jax.runs.schemas import Environment, Results, read_bytes, read_json
@@ -82,7 +92,7 @@ def page(workdir: Path, refresh: int = 0) -> str:
         raise UserError(f"{workdir} has no metrics yet: nothing to show")
     there = workdir / folder.RESULTS
     found = read_json(there, Results) if there.exists() else None
-    lanes = found["lanes"] if found else []
+    lanes = labelled(found, folder.read_config(workdir)) if found else []
     swept = found.get("swept", []) if found else []
     finished = bool(found and found["finished"])
     names = lane_names(rows, lanes, swept)
@@ -99,7 +109,7 @@ def page(workdir: Path, refresh: int = 0) -> str:
         state=state(workdir, rows, found),
         refresh=refresh if not finished else 0,
         facts=facts(workdir, found),
-        tables=sheets(workdir, found, swept),
+        tables=sheets(workdir, found, lanes, swept),
         charts=[
             {"title": title, "caption": caption, "div": div}
             for (title, caption, _), div in zip(made, divs, strict=True)
@@ -189,12 +199,13 @@ def chart_list(
             points.append(point)
         title = f"Test set by {key}"
         caption = "one point for each setting: mean and standard error over seeds"
+        caption = "; ".join([caption, *warnings(healthy)])
         found.append((title, caption, charts.against_key(key, points, metrics)))
     if keys and len(healthy) > 1:
         rows_of = [
             {key: plain(lane[key]) for key in keys} | {"elbo": lane["elbo"]} for lane in healthy
         ]
-        best = "one line for each lane, coloured by its test ELBO"
+        best = "; ".join(["one line for each lane, coloured by its test ELBO", *warnings(healthy)])
         found.append(("Parallel coordinates", best, charts.parallel(keys, rows_of, "elbo")))
     if len(healthy) > 1:
         best = "one point for each lane, test set"
@@ -299,37 +310,42 @@ def pictures_of(trained: Trained) -> list[dict[str, Any]]:
     return made
 
 
-def sheets(workdir: Path, found: dict[str, Any] | None, swept: list[str]) -> list[Sheet]:
+def sheets(
+    workdir: Path, found: dict[str, Any] | None, lanes: list[Lane], swept: list[str]
+) -> list[Sheet]:
     """The results by setting, and of each lane."""
-    if not found or not found["lanes"]:
+    if not found or not lanes:
         return []
     table = table_of(workdir)
-    means = [summary(group.lanes) for group in table.groups]
+    columns, digits = table.columns, all_columns()
     rows = []
-    for group, of in zip(table.groups, means, strict=True):
+    for group in table.groups:
+        of = means(group.lanes, columns)
         cells = [cell(group.labels[key]) for key in table.keys]
-        cells.append(cell(of["lanes_in_mean"]))
-        for name in table.names:
-            cells.append(number(of["mean"][name], all_columns()[name].digits, of["se"][name]))
+        cells.append(cell(of.lanes))
+        for column, mean, se in zip(columns, of.mean, of.se, strict=True):
+            cells.append(number(mean, digits[column.name].digits, se))
         rows.append(cells)
-    elbos = [of["mean"]["bound"] for of in means]
-    known = [i for i, value in enumerate(elbos) if value is not None]
-    best = max(known, key=lambda i: elbos[i], default=None) if len(rows) > 1 else None
+    of_elbo = [j for j, column in enumerate(columns) if column.name in ("bound", "elbo")]
+    best = best_rows([group.lanes for group in table.groups], columns).get(of_elbo[0])
+    caption = table.caption
+    if best is not None:
+        caption += f"; bold: the best {columns[of_elbo[0]].heading}"
     head = [*table.keys, "seeds", *table.headings]
-    first = Sheet("Results", f"{table.caption}; bold: the best bound", head, rows, best)
-    notes = "; ".join(remarks(found))
+    first = Sheet("Results", caption, head, rows, best)
     own = [
         [cell(lane["lane"]), cell(lane["seed"]), *(cell(plain(lane[key])) for key in swept),
          cell(lane["status"]), cell(lane["best_epoch"]),
          number(lane["validation_bound"], 2),
-         *(number(lane.get(name), all_columns()[name].digits) for name in table.names)]
-        for lane in found["lanes"]
+         *(number(value(lane, column), digits[column.name].digits) for column in columns)]
+        for lane in lanes
     ]  # fmt: skip
     head = ["lane", "seed", *swept, "status", "best epoch", "validation", *table.headings]
-    order = {lane["lane"]: i for i, lane in enumerate(found["lanes"])}
-    ranked = best_lanes(found["lanes"])
-    top = order[ranked[0]["lane"]] if len(own) > 1 and ranked else None
-    caption = f"{kept(found)}; bold: the best by validation{'; ' + notes if notes else ''}"
+    order = {lane["lane"]: i for i, lane in enumerate(lanes)}
+    ranked = best_lanes(lanes)
+    top = order[ranked[0]["lane"]] if len(own) > 1 and len(kinds(ranked)) == 1 else None
+    bold = ["bold: the best by validation"] if top is not None else []
+    caption = "; ".join([kept(found), *bold, *warnings(lanes), *remarks(found)])
     return [first, Sheet("Lanes", caption, head, own, top)]
 
 

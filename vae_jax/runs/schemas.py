@@ -90,7 +90,6 @@ class Results(TypedDict):
     pseudo_likelihood: bool
     wall_seconds: float
     evaluation: dict[str, Any]
-    swept: NotRequired[list[str]]
     kept: NotRequired[str]
     bound: NotRequired[str]
     corruption: NotRequired[str]
@@ -195,7 +194,7 @@ def refuse_lanes(content: dict[str, Any]) -> None:
 
     from vae_jax.evaluation.metrics import METRICS
 
-    swept = content.get("swept", [])
+    swept = msgspec.convert(content.get("swept", []), list[str])
     of_metrics = [c for metric in METRICS.values() for c in metric.columns]
     names = ["accuracy"] + [c.name for c in of_metrics] + [c.images for c in of_metrics if c.images]
     for i, lane in enumerate(content["lanes"]):
@@ -211,8 +210,7 @@ def refuse_results(content: dict[str, Any]) -> None:
 
     refuse_lanes(content)
     dataset = content["dataset"]
-    several = dataset["several"] if "several" in dataset else [dataset]
-    msgspec.convert(several, list[Identity])
+    msgspec.convert(dataset.get("several", [dataset]), list[Identity])
 
 
 def refuse_environment(content: dict[str, Any]) -> None:

@@ -74,6 +74,8 @@ def results(run: Run, done: Progress) -> dict[str, Any]:
                 "elbo_se": or_none(standard_error(elbo_n)),  # over the test examples
                 "reconstruction": or_none(terms_kn["reconstruction"][lane].mean()),
                 "kl": or_none(terms_kn["kl"][lane].mean()),
+                "bound_of": bound_of(run.spec.model.likelihood.support, pseudo=run.pseudo),
+                "bound_name": bound_named(run),
                 "accuracy": accuracy(run, done.best, lane),
                 "bits_per_dim": bits_per_dim(run, bound_n),
                 "aggregate_posterior_kl": away_k[lane],
@@ -116,6 +118,19 @@ def away_from_prior(run: Run, terms: Terms) -> list[float | None]:
 def is_far(kl: float | None, latent_size: int) -> bool:
     """Whether samples from the prior are far from the latents that the decoder was trained on."""
     return kl is not None and kl > max(1.0, FAR * latent_size)
+
+
+PSEUDO = "pseudo-likelihood"
+
+
+def bound_of(support: str, *, pseudo: bool = False) -> str:
+    """What a bound is of: "density", "probability" or PSEUDO; they can't be compared.
+
+    `support`: of the likelihood.
+    """
+    if pseudo:
+        return PSEUDO
+    return "density" if support in ("real", "unit") else "probability"
 
 
 def bound_named(run: Run) -> str:
