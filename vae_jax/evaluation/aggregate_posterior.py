@@ -120,7 +120,7 @@ def moment_matched_kl(of: Moments, n: int) -> float:
     unit by itself, by 1/2 (sum_l log C_ll - log det C): what the units have in common.
 
     The covariance of few samples has too small a determinant, and the KL is too large. What that
-    adds at most, on average, is subtracted (`excess`, with all of q(z)'s variance in the means). With
+    adds at most, on average, is subtracted (`excess`: all of q(z)'s variance in the means). With
     fewer than MORE examples more than units only the units by themselves count; with fewer than
     MORE, nothing is known, and it is 0.
 
