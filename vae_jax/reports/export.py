@@ -177,7 +177,8 @@ def as_markdown(table: Table) -> str:
     head = [*table.keys, "seeds", *table.headings]
     rows = [head, ["---"] * len(head), *rows_of(table, lambda mean, se: f"{mean} ± {se}")]
     lines = ["| " + " | ".join(map(unmarked, row)) + " |" for row in rows]
-    return "\n".join([*lines, "", f"{table.caption[:1].upper()}{table.caption[1:]}."])
+    caption = unmarked(table.caption)
+    return "\n".join([*lines, "", f"{caption[:1].upper()}{caption[1:]}."])
 
 
 # Characters that LaTeX reads as commands.
@@ -197,7 +198,7 @@ def as_latex(table: Table) -> str:
     rows = rows_of(table, lambda mean, se: f"{mean} \\pm {se}")
     best = best_rows([group.lanes for group in table.groups], table.columns)
     lines = [
-        f"% {table.caption}",
+        f"% {' '.join(table.caption.split())}",
         r"% \usepackage{booktabs}",
         rf"\begin{{tabular}}{{{'l' * len(table.keys)}{'r' * (len(table.headings) + 1)}}}",
         r"\toprule",

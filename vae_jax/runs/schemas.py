@@ -188,12 +188,17 @@ class SweepFile(TypedDict):
     programs: list[ProgramEntry]
 
 
-def refuse_lanes(content: dict[str, Any]) -> None:
-    """Raises ValueError unless each lane has the swept keys, and its metrics are numbers."""
+def refuse_results(content: dict[str, Any]) -> None:
+    """Raises ValueError unless the dataset is known and each lane is whole.
+
+    A lane has the swept keys, and its metrics are numbers.
+    """
     import msgspec
 
     from vae_jax.evaluation.metrics import METRICS
 
+    dataset = content["dataset"]
+    msgspec.convert(dataset.get("several", [dataset]), list[Identity])
     swept = msgspec.convert(content.get("swept", []), list[str])
     of_metrics = [c for metric in METRICS.values() for c in metric.columns]
     names = ["accuracy"] + [c.name for c in of_metrics] + [c.images for c in of_metrics if c.images]
@@ -202,15 +207,6 @@ def refuse_lanes(content: dict[str, Any]) -> None:
             raise ValueError(f"lane {i} has no {missing[0]}, which was swept")
         msgspec.convert({key: lane[key] for key in swept}, dict[str, Value])
         msgspec.convert({key: lane[key] for key in names if key in lane}, dict[str, Number])
-
-
-def refuse_results(content: dict[str, Any]) -> None:
-    """Raises ValueError unless the lanes are whole, and the dataset is known."""
-    import msgspec
-
-    refuse_lanes(content)
-    dataset = content["dataset"]
-    msgspec.convert(dataset.get("several", [dataset]), list[Identity])
 
 
 def refuse_environment(content: dict[str, Any]) -> None:
@@ -226,8 +222,10 @@ CHECKS: dict[Any, Callable[[dict[str, Any]], None]] = {
     Results: refuse_results,
     RunResults: refuse_results,
     SweepResults: refuse_results,
-    SearchResults: refuse_lanes,
+    SearchResults: refuse_results,
 }
+# Of these, every text is shown or written; the others may hold a file's name that is no Unicode.
+SHOWN = (Row, Results, RunResults, SweepResults, SearchResults)
 
 
 def whole(text: str) -> int:
@@ -264,8 +262,11 @@ def decoded(text: str | bytes, schema: Any, where: str) -> Any:
     import msgspec  # 0.1 s: not before a file is read
 
     try:
-        content = DECODER.decode(text if isinstance(text, str) else text.decode("utf-8-sig"))
+        text = text if isinstance(text, str) else text.decode("utf-8-sig")
+        content = DECODER.decode(text)
         msgspec.convert(content, schema)
+        if schema in SHOWN and "\\ud" in text.lower():
+            json.dumps(content, ensure_ascii=False).encode()  # raises for half a letter
         if schema in CHECKS:
             CHECKS[schema](content)
     except (ValueError, RecursionError, msgspec.ValidationError) as error:

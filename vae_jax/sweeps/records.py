@@ -94,12 +94,15 @@ def read_lanes(path: Path) -> list[dict[str, str]]:
     """The rows of lanes.csv. Raises UserError if it is damaged."""
     content = read_text(path)
     try:
-        rows = list(csv.DictReader(io.StringIO(content, newline="")))
+        table = csv.DictReader(io.StringIO(content, newline=""))
+        rows = list(table)
+        if missing := {"lane", "status", "diverged_step"} - {*(table.fieldnames or ())}:
+            raise ValueError(f"no column {min(missing)}")
         for row in rows:
             if None in row or None in row.values():
-                raise ValueError(f"a row has not the {len(row)} cells of the first")
-            int(row["lane"]), row["status"], row["diverged_step"]
-    except (ValueError, KeyError, csv.Error) as error:
+                raise ValueError("a row has more or fewer cells than the first")
+            int(row["lane"])
+    except (ValueError, csv.Error) as error:
         raise UserError(
             f"{path} is damaged ({type(error).__name__}: {error}); remove it: it is written anew"
         ) from error
