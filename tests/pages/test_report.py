@@ -11,6 +11,7 @@ import PIL.Image
 import pytest
 
 from tests.conftest import values_of, write_tiny_npz
+from tests.pages.hostile import PAYLOAD, write_hostile
 from vae_jax.cli import main
 from vae_jax.commands.sweep import sweep
 from vae_jax.commands.train import train
@@ -106,9 +107,6 @@ def test_what_a_user_wrote_is_no_markup(folders, tmp_path):
     assert "&lt;b&gt;&amp;run" in page
 
 
-PAYLOAD = "x<img src=q onerror=document.title='PWNED'>$$\\alpha$$&amp;"
-
-
 def test_a_users_text_is_text_in_every_chart():
     """Where bokeh takes HTML it is escaped, and where it takes mathematics it is plain."""
     from vae_jax.pages.curves import curves
@@ -149,41 +147,7 @@ def test_a_users_text_is_text_in_every_chart():
 
 def test_a_users_text_is_text_in_the_page(tmp_path, monkeypatch):
     """In every place that it reaches: the raw text stands nowhere."""
-    workdir = tmp_path / PAYLOAD.replace("/", "")
-    programs = workdir / "programs" / "000"
-    programs.mkdir(parents=True)
-    (programs / "error.txt").write_text(PAYLOAD)
-    values = values_of(f"/data/{PAYLOAD}.npz")
-    folder.write_config(workdir, values)
-    (workdir / "sweep.json").write_text("{}")
-    identity = {
-        "name": f"/data/{PAYLOAD}.npz", "checksum": PAYLOAD, "train_size": 1,
-        "validation_size": 1, "test_size": 1, "binarization": PAYLOAD,
-    }  # fmt: skip
-    environment = {
-        "command": [PAYLOAD], "platform": PAYLOAD, "devices": [PAYLOAD], "commit": PAYLOAD,
-        "packages": {PAYLOAD: PAYLOAD}, "dataset": identity,
-    }  # fmt: skip
-    folder.write_json(workdir / "environment.json", environment)
-    numbers = dict.fromkeys(("bound", "elbo", "reconstruction", "kl", "bits_per_dim"), -1.0)
-    lanes = [
-        numbers
-        | {"lane": i, "seed": 0, "status": status, "diverged_step": 1, "best_step": 5,
-           "best_epoch": 1.0, "validation_bound": -1.0, "dataset.path": f"{PAYLOAD}{i}",
-           "bound_of": f"{PAYLOAD}{i}", "bound_name": PAYLOAD}
-        for i, status in enumerate(("done", "done", "diverged"))
-    ]  # fmt: skip
-    results = {
-        "finished": False, "lanes": lanes, "dataset": identity, "pseudo_likelihood": False,
-        "wall_seconds": 1.0, "evaluation": {}, "swept": ["dataset.path"],
-        "not_measured": {PAYLOAD: PAYLOAD}, "kept": PAYLOAD, "corruption": PAYLOAD,
-    }  # fmt: skip
-    folder.write_json(workdir / "results.json", results)
-    row = numbers | {"seed": 0, "step": 5, "epoch": 1.0}
-    folder.append_rows(
-        workdir,
-        [row | {"lane": i, "split": s} for i in range(3) for s in ("train", "validation", PAYLOAD)],
-    )
+    workdir = write_hostile(tmp_path)
     monkeypatch.setattr(report, "shown_lanes", lambda *_: [])
     page = text_of(write_report(workdir))
     assert "<img src=q" not in page
