@@ -177,6 +177,8 @@ def test_what_readers_take_for_granted_is_in_the_schema(intact):
             decoded(json.dumps(changed), Results, "here")
 
     decoded(json.dumps(content), Results, "here")
+    assert {own["bound_of"] for own in content["lanes"]} == {"probability"}
+    assert {own["bound_name"] for own in content["lanes"]} == {""}
     refused(lambda all, lane: lane.pop("objective.beta"))
     refused(lambda all, lane: lane.update({"objective.beta": {"x": 1}}))
     refused(lambda all, lane: lane.update(nll="-93"))
