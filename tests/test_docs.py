@@ -110,7 +110,7 @@ def place(folder_of_a_reader, monkeypatch):
     for module, name in nothing:
         monkeypatch.setattr(module, name, lambda *arguments, **named: ())
     for name in ("table_of", "compared"):
-        monkeypatch.setattr(export, name, lambda *_: export.Table("", [], [], [], []))
+        monkeypatch.setattr(export, name, lambda *_: export.Table("", [], [], []))
     monkeypatch.setattr(cli, "jax_started", lambda *_: contextlib.nullcontext())
     yield
     forget()

@@ -9,7 +9,7 @@ from typing import Any
 
 from vae_jax.errors import UserError
 from vae_jax.runs import folder
-from vae_jax.runs.schemas import read_json
+from vae_jax.runs.schemas import Results, SearchResults
 from vae_jax.sweeps.records import read_lanes
 
 Folders = str | Path | Sequence[str | Path]
@@ -75,13 +75,15 @@ def settings_of(workdir: Path) -> dict[int, dict[str, Any]]:
     path = workdir / folder.RESULTS
     if not path.exists():
         return {}
-    content = read_json(path)
+    content = results_in(workdir)
     swept = content.get("swept", [])
     return {lane["lane"]: {key: lane[key] for key in swept} for lane in content["lanes"]}
 
 
 def results(workdirs: Folders) -> Any:
     """One row for each lane: its results on the test set, in nats per example.
+
+    `elbo_se` and `nll_se` are standard errors over the test images of one lane, not over seeds.
 
     Raises:
       UserError: a folder has no results yet.
@@ -90,4 +92,10 @@ def results(workdirs: Folders) -> Any:
 
 
 def result_rows(workdir: Path) -> list[dict[str, Any]]:
-    return folder.read_results(workdir, Any)["lanes"]
+    return results_in(workdir)["lanes"]
+
+
+def results_in(workdir: Path) -> dict[str, Any]:
+    """The content of results.json of a run, a sweep or a search."""
+    is_search = (workdir / folder.SEARCH).exists()
+    return folder.read_results(workdir, SearchResults if is_search else Results)

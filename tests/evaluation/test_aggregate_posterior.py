@@ -5,8 +5,16 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from vae_jax.evaluation.aggregate_posterior import BLOCK, log_aggregate, moment_matched_kl, surgery
+from vae_jax.evaluation.aggregate_posterior import (
+    BLOCK,
+    excess,
+    log_aggregate,
+    moment_matched_kl,
+    moments,
+    surgery,
+)
 from vae_jax.probability.gaussian import Gaussian, kl_to_standard_normal
+from vae_jax.runs.summary import is_far
 
 CORRELATION = 0.8
 
@@ -63,11 +71,68 @@ def test_far_apart_codes_tell_the_example_and_equal_ones_do_not():
     assert abs(found.dimension_wise_kl - 1.5) < 4.4 * found.dimension_wise_kl_se
 
 
+def kl_of(mean_nl, noise):
+    """`moment_matched_kl` of posterior means, with the same posterior scales for all."""
+    log_scale_nl = np.broadcast_to(np.log(noise), mean_nl.shape)
+    of = moments(mean_nl.astype(np.float32), log_scale_nl.astype(np.float32))
+    return moment_matched_kl(of, len(mean_nl))
+
+
 def test_moments_tell_how_far_the_codes_are_from_the_prior():
     """KL(N(m, v) || N(0, 1)), by hand; 0 for a unit at the prior."""
     rng = np.random.default_rng(0)
     mean_nl = rng.normal(size=(200_000, 3)) * [0.3, 0.8, 0.0] + [0.0, 1.0, 0.0]
-    log_scale_nl = np.broadcast_to(np.log([0.1, 0.6, 1.0]), mean_nl.shape)
-    found = moment_matched_kl(mean_nl.astype(np.float32), log_scale_nl.astype(np.float32))
     v, m = np.array([0.1, 1.0, 1.0]), np.array([0.0, 1.0, 0.0])
-    np.testing.assert_allclose(found, 0.5 * (v + m**2 - 1 - np.log(v)), atol=0.01)
+    expected = 0.5 * (v + m**2 - 1 - np.log(v))
+    assert kl_of(mean_nl, [0.1, 0.6, 1.0]) == pytest.approx(expected.sum(), abs=0.01)
+
+
+def correlated(n, units, correlation, noise, seed=0):
+    """Posterior means of n examples; with the noise each unit is N(0, 1), and any two correlate."""
+    covariance = np.full((units, units), correlation) + (1 - correlation) * np.eye(units)
+    chol = np.linalg.cholesky(covariance - noise**2 * np.eye(units))
+    return np.random.default_rng(seed).normal(size=(n, units)) @ chol.T
+
+
+@pytest.mark.parametrize(("n", "within"), [(100_000, 0.05), (300, 1.0)])
+def test_units_that_depend_on_one_another_are_far_from_the_prior(n, within):
+    """-1/2 log det of the correlations, where each unit by itself is at the prior."""
+    units, r = 10, 0.8
+    log_det = (units - 1) * np.log(1 - r) + np.log(1 + (units - 1) * r)
+    assert -0.5 * log_det > 6
+    found = kl_of(correlated(n, units, r, 0.3), 0.3)
+    assert found == pytest.approx(-0.5 * log_det, abs=within)
+    assert is_far(found, units)
+
+
+def test_it_is_at_most_the_kl_of_the_mixture():
+    """Two far clusters in one of two units: the KL of q(z), by samples, is larger."""
+    rng = np.random.default_rng(0)
+    mean_nl = np.stack([np.repeat([-0.9, 0.9], 500), 0.1 * rng.normal(size=1_000)], axis=1)
+    q = Gaussian(jnp.array(mean_nl, jnp.float32), jnp.full((1_000, 2), np.log(0.2)))
+    parts = surgery(jax.random.key(0), q, 2_000)
+    whole = parts.total_correlation + parts.dimension_wise_kl
+    error = np.hypot(parts.total_correlation_se, parts.dimension_wise_kl_se)
+    assert 1 < kl_of(mean_nl, 0.2) < whole - 4.4 * error
+
+
+@pytest.mark.parametrize("noise", [0.05, 0.5, 0.95])
+@pytest.mark.parametrize(
+    ("n", "units"), [(2, 1), (10, 20), (31, 20), (60, 20), (60, 50), (300, 64)]
+)
+def test_few_images_of_a_model_at_its_prior_are_not_far(n, units, noise):
+    found = [kl_of(correlated(n, units, 0.0, noise, seed), noise) for seed in range(20)]
+    assert not any(is_far(kl, units) for kl in found)
+    assert np.mean(found) < 1
+
+
+def test_what_few_samples_add_is_what_the_docstring_says():
+    """The mean over many sets of samples of N(0, I), without noise, is 0 after the correction."""
+    n, units = 40, 10
+    rng = np.random.default_rng(0)
+    sets = rng.normal(size=(2_000, n, units))
+    away = sets - sets.mean(axis=1, keepdims=True)
+    log_det = np.linalg.slogdet(np.einsum("sni,snj->sij", away, away) / n)[1]
+    assert excess(n, units) == pytest.approx(np.mean(-0.5 * log_det), rel=0.02)
+    assert excess(units, units) == np.inf
+    assert excess(10_000, units) == pytest.approx(units * (units + 3) / 40_000, rel=0.01)

@@ -149,13 +149,34 @@ def test_a_category_can_be_in_any_order():
     assert sap(codes, shape) == pytest.approx(1 / 4, abs=0.03)
 
 
-def test_a_factor_of_one_value_has_nothing_to_score():
-    factors = FACTORS[:1_000] * np.array([1, 0, 0])
-    codes = PERFECT[:1_000]
-    assert probes.dci(0, codes, factors) == pytest.approx((1, 1 / 3, 1 / 3), abs=0.01)
-    assert probes.explicitness(0, codes, factors) == pytest.approx(1 / 3, abs=0.01)
-    assert sap(codes, factors) == pytest.approx(1 / 3, abs=0.01)
-    assert mutual_information_gap(codes, factors) == pytest.approx(1 / 3, abs=0.01)
+@pytest.mark.parametrize(
+    "score",
+    [
+        mutual_information_gap,
+        sap,
+        modularity,
+        pytest.param(lambda *given: factor_vae_score(0, *given), id="factor_vae_score"),
+        pytest.param(lambda *given: probes.beta_vae_score(0, *given), id="beta_vae_score"),
+        pytest.param(lambda *given: probes.dci(0, *given), id="dci"),
+        pytest.param(lambda *given: probes.explicitness(0, *given), id="explicitness"),
+    ],
+)
+def test_a_factor_of_one_value_is_left_out(score):
+    """The score is that of the factors that vary; without any there is none."""
+    codes, some = PERFECT[:500], FACTORS[:500, :2]
+    constant = np.full((500, 1), 3)
+    beside = np.concatenate([some[:, :1], constant, some[:, 1:]], axis=1)
+    assert score(codes, beside) == pytest.approx(score(codes, some))
+    assert np.isnan(score(codes, constant)).all()
+
+
+def test_what_tells_factors_apart_needs_two():
+    for score in (
+        modularity,
+        lambda *given: factor_vae_score(0, *given),
+        lambda *given: probes.beta_vae_score(0, *given),
+    ):
+        assert np.isnan(score(PERFECT[:500], FACTORS[:500] * np.array([1, 0, 0])))
 
 
 def test_pairs_of_one_image_do_not_tell_the_factor():

@@ -6,12 +6,15 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests.conftest import values_of, write_tiny_npz
+from tests.pages.hostile import PAYLOAD, write_hostile
 from vae_jax.commands.sweep import sweep
 from vae_jax.commands.train import train
 from vae_jax.config.schema import nest
+from vae_jax.pages import charts, report
 from vae_jax.pages.report import write_report
 from vae_jax.sweeps import language as hyper
 from vae_jax.sweeps.plan import Datasets, make_sweep
@@ -142,6 +145,37 @@ def test_the_report_is_for_fingers_and_paper(folders, browser, tmp_path):
     dark.pdf(path=tmp_path / "report.pdf")
     assert (tmp_path / "report.pdf").read_bytes().startswith(b"%PDF")
     assert watched.errors == []
+
+
+MARKUP = """() => {
+  const within = root => [...root.querySelectorAll("*")].flatMap(
+    element => element.shadowRoot ? [element, ...within(element.shadowRoot)] : [element])
+  return within(document).filter(e => e.tagName === "IMG" && e.getAttribute("src") === "q").length
+}"""
+
+
+def test_a_users_text_is_no_markup(browser, tmp_path, monkeypatch):
+    """Names with HTML and mathematics, in every place that a user's text reaches."""
+    codes, images = np.random.default_rng(0).normal(size=(40, 2)), np.zeros((40, 4, 4, 1))
+    space = charts.latent_space(codes, images, [PAYLOAD, "b"] * 20, "latent unit")
+    monkeypatch.setattr(report, "shown_lanes", lambda *_: [])
+    monkeypatch.setattr(report, "latent_charts", lambda _: [("Latent space", PAYLOAD, space)])
+    watched = Watched(browser, write_report(write_hostile(tmp_path)).as_uri())
+    page = watched.page
+    title = page.title()
+    assert "<img src=q" in title
+    page.locator("input.choices__input").first.click()
+    item = page.locator(".choices__list--dropdown .choices__item").first
+    assert "<img src=q onerror=document.title='PWNED'>$$" in item.inner_text()
+    item.click()
+    page.keyboard.press("Escape")
+    shown = "".join(tooltips_of(page, figure) for figure in page.locator(".bk-Figure").all())
+    assert "&lt;img src=q" in shown
+    page.wait_for_timeout(500)
+    assert page.title() == title
+    assert page.evaluate(MARKUP) == 0
+    assert watched.errors == []
+    assert [url for url in watched.requests if not url.startswith(("file:", "data:"))] == []
 
 
 @pytest.fixture(scope="module")

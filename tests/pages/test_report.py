@@ -1,14 +1,17 @@
 """The report page: one file without a link to anywhere, with all that the records say."""
 
 import base64
+import html
 import io
 import re
+from pathlib import Path
 
 import numpy as np
 import PIL.Image
 import pytest
 
 from tests.conftest import values_of, write_tiny_npz
+from tests.pages.hostile import PAYLOAD, write_hostile
 from vae_jax.cli import main
 from vae_jax.commands.sweep import sweep
 from vae_jax.commands.train import train
@@ -16,6 +19,7 @@ from vae_jax.config.schema import nest
 from vae_jax.errors import UserError
 from vae_jax.pages import charts, report
 from vae_jax.pages.report import write_report
+from vae_jax.reports.table import folder_name
 from vae_jax.runs import folder
 from vae_jax.sweeps import language as hyper
 from vae_jax.sweeps.plan import Datasets, make_sweep
@@ -103,8 +107,69 @@ def test_what_a_user_wrote_is_no_markup(folders, tmp_path):
     assert "&lt;b&gt;&amp;run" in page
 
 
-def test_a_single_run_of_one_unit(folders):
-    page = text_of(write_report(folders / "run"))
+def test_a_users_text_is_text_in_every_chart():
+    """Where bokeh takes HTML it is escaped, and where it takes mathematics it is plain."""
+    from vae_jax.pages.curves import curves
+
+    rows = [
+        {"lane": 0, "split": split, "epoch": 1.0, "step": 5, "bound": -1.0, "elbo": -1.0}
+        for split in ("train", "validation")
+    ]
+    lane = {"lane": 0, "kl": 1.0, "reconstruction": -1.0, "elbo": -2.0}
+    point = {"value": PAYLOAD, "label": PAYLOAD, "elbo": -2.0, "elbo_se": None}
+    row = {PAYLOAD: PAYLOAD, "elbo": -2.0}
+    images = np.zeros((2, 4, 4, 1))
+    made = [
+        curves(rows, {0: PAYLOAD}),
+        charts.against_key(PAYLOAD, [point], ["elbo"]),
+        charts.parallel([PAYLOAD], [row, row | {PAYLOAD: "other"}], "elbo"),
+        charts.rate_distortion([lane], {0: PAYLOAD}),
+        charts.latent_space(np.zeros((2, 2)), images, [PAYLOAD, "b"], "latent unit"),
+    ]
+    models = charts.bokeh().models
+    found = {type(m).__name__: m for chart in made for m in chart.references()}
+    everything = [m for chart in made for m in chart.references()]
+    (chooser,) = [m for m in everything if isinstance(m, models.MultiChoice)]
+    assert chooser.options == [("0", html.escape(PAYLOAD))]
+    for axis in (m for m in everything if isinstance(m, models.Axis)):
+        texts = [axis.axis_label, *axis.major_label_overrides.values()]
+        assert all(isinstance(text, models.PlainText) for text in texts)
+    for hover in (m for m in everything if isinstance(m, models.HoverTool)):
+        # As text: no template of HTML, and no column of the user's as HTML.
+        assert isinstance(hover.tooltips, list)
+        assert all("{safe}" not in t or t == "@image{safe}" for _, t in hover.tooltips)
+        assert "<" not in str(hover.tooltips)
+    # What else takes HTML or mathematics is not there with such a text.
+    assert not {"Div", "Paragraph", "HelpButton", "HTML", "Tooltip"} & set(found)
+    assert all("$" not in m.text for m in everything if isinstance(m, models.Title))
+    assert all(PAYLOAD not in str(getattr(m, "title", "")) for m in everything)
+
+
+def test_a_users_text_is_text_in_the_page(tmp_path, monkeypatch):
+    """In every place that it reaches: the raw text stands nowhere."""
+    workdir = write_hostile(tmp_path)
+    monkeypatch.setattr(report, "shown_lanes", lambda *_: [])
+    page = text_of(write_report(workdir))
+    assert "<img src=q" not in page
+    assert page.count("&lt;img src=q") > 20
+    assert f"<title>{html.escape(workdir.name, quote=False)[:20]}" in page
+    # The chooser's names are escaped once for the script that holds them, and once for HTML.
+    assert "&amp;lt;img src=q" in page
+
+
+def test_the_title_is_the_folder_also_from_inside(tmp_path, monkeypatch):
+    (tmp_path / "mine").mkdir()
+    monkeypatch.chdir(tmp_path / "mine")
+    assert folder_name(Path()) == "mine"
+    assert folder_name(Path("..")) == tmp_path.name
+    assert folder_name(tmp_path / "mine") == "mine"
+    assert folder_name(Path("/")) == "/"
+
+
+def test_a_single_run_of_one_unit(folders, monkeypatch):
+    monkeypatch.chdir(folders / "run")
+    page = text_of(write_report(Path()))
+    assert "<title>run: run</title>" in page
     assert ">Latent space<" in page
     assert ">Parallel coordinates<" not in page
     assert ">Diverged and failed lanes<" not in page

@@ -215,11 +215,19 @@ def test_lanes_csv(tmp_path):
     path = tmp_path / "lanes.csv"
     path.write_text("lane,status,diverged_step\n0,done,\n")
     assert read_lanes(path) == [{"lane": "0", "status": "done", "diverged_step": ""}]
-    for content in ("", "lane\n0\n", "lane,status,diverged_step\nx,done,\n", "lane,status,d\n,,\n"):
+    path.write_text('lane,dataset.path,status,diverged_step\n0,"a\nb\u2028c",done,\n')
+    assert read_lanes(path)[0]["dataset.path"] == "a\nb\u2028c"
+    for content in (
+        "",
+        "{}",
+        "lane,status,diverged_step\n0,done\n",
+        "lane\n0\n",
+        "lane,status,diverged_step\nx,done,\n",
+        "lane,status,d\n,,\n",
+    ):
         path.write_text(content)
-        if content:
-            with pytest.raises(UserError, match=r"lanes.csv is damaged .*; remove it"):
-                read_lanes(path)
+        with pytest.raises(UserError, match=r"lanes.csv is damaged .*; remove it"):
+            read_lanes(path)
 
 
 def test_the_values_of_a_folder_are_checked_again(copy):

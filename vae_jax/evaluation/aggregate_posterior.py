@@ -3,6 +3,7 @@
 References: Hoffman and Johnson 2016, ELBO surgery; Chen, Li, Grosse and Duvenaud 2018, equation 2.
 """
 
+import math
 from functools import partial
 from typing import NamedTuple
 
@@ -16,6 +17,7 @@ from vae_jax.probability.gaussian import Gaussian
 
 BLOCK = 256  # examples of the mixture at a time
 SAMPLES = 64  # of z, at a time
+MORE = 10  # examples than units, which a covariance takes at least
 
 
 class Surgery(NamedTuple):
@@ -91,14 +93,60 @@ def surgery(key: Key[Array, ""], q: Gaussian, num_samples: int) -> Surgery:
     return Surgery(*(float(part.mean()) for part in parts), *map(float, errors))
 
 
-def moment_matched_kl(
-    mean_nl: Float[Array, "n l"], log_scale_nl: Float[Array, "n l"]
-) -> Float[Array, " l"]:
-    """KL(N(m, v) || N(0, 1)) of each unit, nats; m and v are those of the aggregate posterior.
+class Moments(NamedTuple):
+    """Of q(z) = (1/n) sum_j q(z | x_j), each q(z | x_j) a diagonal Gaussian."""
 
-    v = Var_x[mean] + E_x[scale^2]. It is at most the unit's KL(q(z_l) || p(z_l)), and equal to it
-    where q(z_l) is a Gaussian.
-    """
+    mean_l: Float[Array, " l"]
+    of_means_ll: Float[Array, "l l"]  # the covariance of the posterior means, divided by n
+    noise_l: Float[Array, " l"]  # the mean posterior variance
+
+
+@jax.jit
+def moments(mean_nl: Float[Array, "n l"], log_scale_nl: Float[Array, "n l"]) -> Moments:
+    """The moments of q(z): its covariance is of_means_ll + diag(noise_l)."""
     mean_l = jnp.mean(mean_nl, axis=0)
-    variance_l = jnp.var(mean_nl, axis=0) + jnp.mean(jnp.exp(2 * log_scale_nl), axis=0)
-    return 0.5 * (variance_l + jnp.square(mean_l) - 1 - jnp.log(variance_l))
+    away_nl = mean_nl - mean_l[None]
+    of_means_ll = jnp.matmul(away_nl.T, away_nl, precision=jax.lax.Precision.HIGHEST)
+    noise_l = jnp.mean(jnp.exp(2 * log_scale_nl), axis=0)
+    return Moments(mean_l, of_means_ll / len(mean_nl), noise_l)
+
+
+def moment_matched_kl(of: Moments, n: int) -> float:
+    """KL(N(m, C) || N(0, I)), nats; m and C are the mean and the whole covariance of q(z).
+
+    It is a lower bound on KL(q(z) || N(0, I)), and equal to it where q(z) is a Gaussian: the
+    cross-entropy with N(0, I) depends on the moments alone, and of all distributions with these
+    moments the Gaussian has the largest entropy. It is at least the sum of the same KL of each
+    unit by itself, by 1/2 (sum_l log C_ll - log det C): what the units have in common.
+
+    The covariance of few samples has too small a determinant, and the KL is too large. What that
+    adds at most, on average, is subtracted (`excess`: all of q(z)'s variance in the means). With
+    fewer than MORE examples more than units only the units by themselves count; with fewer than
+    MORE, nothing is known, and it is 0.
+
+    Args:
+      n: the number of examples.
+    """
+    mean_l = np.asarray(of.mean_l, np.float64)
+    noise_l = np.asarray(of.noise_l, np.float64)
+    covariance_ll = np.asarray(of.of_means_ll, np.float64) + np.diag(noise_l)
+    variance_l = np.diag(covariance_ll)
+    units = mean_l.size
+    second = variance_l.sum() + np.square(mean_l).sum() - units
+    apart = 0.5 * (second - np.log(variance_l).sum()) - units * excess(n, 1)
+    together = 0.5 * (second - np.linalg.slogdet(covariance_ll)[1]) - excess(n, units)
+    return float(max(apart, together, 0.0))
+
+
+def excess(n: int, units: int) -> float:
+    """How much too large the KL of `moment_matched_kl` is on average for n Gaussian samples, nats.
+
+    It is -1/2 E[log det] of the covariance of n samples of N(0, I), divided by n: about
+    units (units + 3) / 4n for many; here log x - digamma(x) < 1/2x + 1/12x^2 stands in its place.
+    """
+    if n < units + MORE:  # its spread is then as large as itself
+        return math.inf
+    halves = 0.5 * (n - np.arange(1, units + 1))
+    return float(
+        0.5 * np.sum(np.log(n / (2 * halves)) + 1 / (2 * halves) + 1 / (12 * np.square(halves)))
+    )

@@ -1,7 +1,13 @@
 """Scores of codes [n, l] against the factors [n, f], whole numbers, that made their images.
 
 All are between 0 and 1, and higher is better. They do not depend on the order or sign of units.
+
+A factor of one value is left out: there is nothing to tell about it, and what the papers divide by
+(its entropy, its variance) is 0. If no factor varies, a score is NaN; so is one that tells factors
+apart, of fewer than two.
 """
+
+import math
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -9,6 +15,11 @@ from jaxtyping import Float, Int
 from vae_jax.evaluation.latents import ACTIVE, activity
 
 BINS = 20  # equal-width bins of a code (Locatello et al. 2019); more if a factor has more values
+
+
+def varying(factors_nf: Int[np.ndarray, "n f"]) -> Int[np.ndarray, "n v"]:
+    """The factors that have several values."""
+    return factors_nf[:, (factors_nf != factors_nf[:1]).any(axis=0)]
 
 
 def standardised(values_nc: Float[np.ndarray, "n c"]) -> Float[np.ndarray, "n c"]:
@@ -72,6 +83,9 @@ def mutual_information_gap(
 
     References: Chen et al. 2018, equation 6; Locatello et al. 2019, for binned posterior means.
     """
+    factors_nf = varying(factors_nf)
+    if not factors_nf.shape[1]:
+        return math.nan
     gap_f = largest_gap(information_matrix(codes_nl, factors_nf))
     entropy_f = np.array([information(f, f) for f in factors_nf.T])
     return float(np.mean(gap_f / np.maximum(entropy_f, 1e-12)))
@@ -89,6 +103,9 @@ def sap(codes_nl: Float[np.ndarray, "n l"], factors_nf: Int[np.ndarray, "n f"]) 
 
     References: Kumar et al. 2018, section 3.
     """
+    factors_nf = varying(factors_nf)
+    if not factors_nf.shape[1]:
+        return math.nan
     r_squared_lf = np.square(standardised(codes_nl).T @ standardised(factors_nf) / len(codes_nl))
     active_l = activity(codes_nl) > ACTIVE
     return float(np.mean(largest_gap(np.where(active_l[:, None], r_squared_lf, 0.0))))
@@ -101,6 +118,9 @@ def modularity(codes_nl: Float[np.ndarray, "n l"], factors_nf: Int[np.ndarray, "
 
     References: Ridgeway and Mozer 2018, equation 2.
     """
+    factors_nf = varying(factors_nf)
+    if factors_nf.shape[1] < 2:
+        return math.nan
     squares_lf = np.square(information_matrix(codes_nl, factors_nf))
     largest_l = squares_lf.max(axis=1)
     others_l = squares_lf.sum(axis=1) - largest_l
@@ -124,6 +144,9 @@ def factor_vae_score(
 
     References: Kim and Mnih 2018, section 4.
     """
+    factors_nf = varying(factors_nf)
+    if factors_nf.shape[1] < 2:
+        return math.nan
     rng = np.random.default_rng(seed)
     activity_l = activity(codes_nl)
     active_l = activity_l > ACTIVE

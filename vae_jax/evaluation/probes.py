@@ -3,16 +3,17 @@ their images, or the factors [n, f] that the images were made from.
 
 Labels and factors are whole numbers. All scores are between 0 and 1, and higher is better. They do
 not depend on the sign of units, nor on their order, except for a forest's or solver's randomness.
-They need scikit-learn.
+A factor of one value is left out; without another, a score is NaN. They need scikit-learn.
 """
 
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int
 
 from vae_jax.errors import UserError
-from vae_jax.evaluation.disentanglement import standardised
+from vae_jax.evaluation.disentanglement import standardised, varying
 from vae_jax.evaluation.latents import ACTIVE, activity
 
 NEIGHBOURS = 5
@@ -144,6 +145,9 @@ def dci(seed: int, codes_nl: Float[np.ndarray, "n l"], factors_nf: Int[np.ndarra
     References: Eastwood and Williams 2018, section 2.
     """
     forests = scikit_learn().ensemble
+    factors_nf = varying(factors_nf)
+    if not factors_nf.shape[1]:
+        return DCI(math.nan, math.nan, math.nan)
     data = halves(seed, codes_nl, factors_nf)
     importances, r_squared = [], []
     for learn, test in zip(data.factors_hf.T, data.factors_tf.T, strict=True):
@@ -171,6 +175,9 @@ def explicitness(
     References: Ridgeway and Mozer 2018, section 3.
     """
     sklearn = scikit_learn()
+    factors_nf = varying(factors_nf)
+    if not factors_nf.shape[1]:
+        return math.nan
     data = halves(seed, codes_nl, factors_nf)
     scores = []
     for learn, test in zip(data.factors_hf.T, data.factors_tf.T, strict=True):
@@ -209,9 +216,12 @@ def beta_vae_score(
     References: Higgins et al. 2017, section 3.
     """
     classifiers = scikit_learn().linear_model
+    factors_nf = varying(factors_nf)
     n, num_factors = factors_nf.shape
+    if num_factors < 2:
+        return math.nan
     active_l = activity(codes_nl) > ACTIVE
-    if not active_l.any() or num_factors < 2:
+    if not active_l.any():
         return 1 / num_factors
     codes_nl = standardised(codes_nl[:, active_l])
     rng = np.random.default_rng(seed)

@@ -2,11 +2,16 @@
 
 Bokeh is used because it also serves the explorer and Dask's dashboard. Its script is embedded, so
 that a page opens without a network.
+
+A user's text is no markup. Bokeh escapes it in tooltips, draws it on a canvas in ticks and legends,
+and hands it to the browser as text in its own choices. It reads the labels of a MultiChoice as
+HTML (`chooser_of_many`), and axis labels and overridden ticks as mathematics (`plain_text`).
 """
 
 import base64
+import html
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,6 +22,7 @@ from vae_jax.figures.style import COLOURS
 
 GREY = "#888888"  # of text and lines: readable on light and on dark
 HOVERED = 48  # pixels of the largest side of an image that hovering shows
+IMAGE = '<img src="{}" width="72" style="image-rendering:pixelated">'
 
 
 def bokeh():
@@ -45,7 +51,7 @@ def figure(title: str, x: str, y: str, **more: Any):
     )
     fig.title.text_color = GREY
     for axis, label in ((fig.xaxis, x), (fig.yaxis, y)):
-        axis.axis_label = label
+        axis.axis_label = plain_text(label)
         axis.axis_label_text_color = GREY
         axis.major_label_text_color = GREY
         axis.axis_line_color = GREY
@@ -65,6 +71,18 @@ def chooser(first: str, metrics: Sequence[str]):
         width=160,
         stylesheets=[".bk-input { color: #1c1c1c }"],
     )
+
+
+def chooser_of_many(title: str, names: Mapping[str, str]):
+    """A choice of several of {value: name}; its value is a list of the values."""
+    # Its script (choices.js) puts the names into the page as HTML.
+    options = [(value, html.escape(name)) for value, name in names.items()]
+    return bokeh().models.MultiChoice(title=title, options=options, max_width=600)
+
+
+def plain_text(text: str):
+    """The text as it is, where bokeh would take what is between $$ and $$ as mathematics."""
+    return bokeh().models.PlainText(text=text)
 
 
 def colour(i: int) -> str:
@@ -177,7 +195,7 @@ def parallel(keys: Sequence[str], rows: Sequence[dict[str, Any]], metric: str):
     )
     fig.add_tools(models.HoverTool(tooltips=[("", "@label")]))
     fig.xaxis.ticker = list(range(len(axes)))
-    fig.xaxis.major_label_overrides = dict(enumerate(axes))
+    fig.xaxis.major_label_overrides = {i: plain_text(axis) for i, axis in enumerate(axes)}
     fig.yaxis.visible = False
     for i, axis in enumerate(axes):
         for y, text in zip((-0.09, 1.04), labels[axis], strict=True):
@@ -235,14 +253,14 @@ def latent_space(codes: np.ndarray, images: np.ndarray, labels: Sequence[str] | 
                     "x": codes[own, 0],
                     "y": codes[own, 1],
                     "name": [name] * int(own.sum()),
-                    "image": [address(image, HOVERED) for image in images[own]],
+                    "image": [IMAGE.format(address(image, HOVERED)) for image in images[own]],
                 }
             ),
         )
     fig.add_tools(
         bokeh().models.HoverTool(
-            tooltips='<img src="@image" width="72" style="image-rendering:pixelated"><br>@name '
-            "(@x{0.00}, @y{0.00})"
+            # Only the image is HTML; bokeh 3.5 takes names in a template of both for HTML too.
+            tooltips=[("", "@image{safe}"), ("", "@name (@x{0.00}, @y{0.00})")]
         )
     )
     fig.legend.click_policy = "hide"

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from vae_jax.pages.charts import GREY, bokeh, chooser, colour, figure
+from vae_jax.pages.charts import GREY, bokeh, chooser, chooser_of_many, colour, figure
 
 FAINT = 0.06  # of the lanes that are not chosen
 MOST_NAMES = 40  # of lanes, in a legend
@@ -23,11 +23,11 @@ def curves(rows: Sequence[dict[str, Any]], names: dict[int, str]):
     metrics = [
         name
         for name in ("bound", "elbo", "objective", "reconstruction", "kl", "loss")
-        if any(isinstance(row.get(name), float) for row in rows)
-    ]
+        if any(row.get(name) is not None for row in rows)
+    ] or ["bound"]
     first = metrics[0]
-    lanes = models.MultiChoice(
-        title="lanes; none chosen: all", options=list(names.values()), max_width=600
+    lanes = chooser_of_many(
+        "lanes; none chosen: all", {str(lane): name for lane, name in names.items()}
     )
     everything: list[Any] = []
     panels = []
@@ -88,7 +88,7 @@ def curves(rows: Sequence[dict[str, Any]], names: dict[int, str]):
         models.CustomJS(
             args={"sources": everything, "faint": FAINT},
             code="const own = cb_obj.value; for (const s of sources) s.data = {...s.data, alpha: "
-            "Array.from(s.data.lane, lane => own.length && !own.includes(lane) ? faint : 1)}",
+            "Array.from(s.data.number, lane => own.length && !own.includes(lane) ? faint : 1)}",
         ),
     )
     tabs = models.Tabs(tabs=panels, sizing_mode="stretch_width")
@@ -115,6 +115,7 @@ def by_lane(
 
     there = {lane: own for lane, own in curves_of.items() if own}
     return {
+        "number": [str(lane) for lane in there],
         "lane": [names[lane] for lane in there],
         "split": [split] * len(there),
         "colour": [colour(i) for i, lane in enumerate(names) if lane in there],
@@ -129,7 +130,7 @@ def flat(data: dict[str, Any]) -> dict[str, list]:
     lengths = [len(own) for own in data["epoch"]]
     found = {}
     for name, column in data.items():
-        if name in ("lane", "split", "colour", "alpha"):
+        if name in ("number", "lane", "split", "colour", "alpha"):
             found[name] = [v for v, n in zip(column, lengths, strict=True) for _ in range(n)]
         else:
             found[name] = [value for own in column for value in own]

@@ -15,11 +15,21 @@ from vae_jax.figures.latent_space import principal_components
 from vae_jax.figures.sweeps import text
 from vae_jax.pages import charts
 from vae_jax.pages.curves import curves
+from vae_jax.reports.columns import (
+    Lane,
+    best_lanes,
+    best_rows,
+    kinds,
+    labelled,
+    means,
+    value,
+    warnings,
+)
 from vae_jax.reports.export import table_of
-from vae_jax.reports.sweep_report import best_lanes, in_order, setting_of
-from vae_jax.reports.table import kept, remarks
+from vae_jax.reports.sweep_report import in_order, setting_of
+from vae_jax.reports.table import folder_name, kept, remarks
 from vae_jax.runs import folder
-from vae_jax.runs.schemas import Environment, read_json
+from vae_jax.runs.schemas import Environment, Results, read_bytes, read_json
 from vae_jax.runs.summary import all_columns, summary
 from vae_jax.sweeps.plan import PROGRAMS, is_sweep
 from vae_jax.sweeps.records import ERROR, pooled
@@ -65,7 +75,9 @@ def write_report(workdir: Path, *, follow: bool = False) -> Path:
     while True:
         finished = folder.is_finished(workdir)
         if not follow or folder.read_rows(workdir):
-            folder.write_text(path, page(workdir, refresh=AGAIN_SECONDS if follow else 0))
+            content = page(workdir, refresh=AGAIN_SECONDS if follow else 0)
+            # Letters that are no Unicode, such as of a file's name, are replaced.
+            folder.write_bytes(path, content.encode(errors="replace"))
             if finished or not follow:
                 return path
         time.sleep(AGAIN_SECONDS)
@@ -79,8 +91,8 @@ def page(workdir: Path, refresh: int = 0) -> str:
     if not rows:
         raise UserError(f"{workdir} has no metrics yet: nothing to show")
     there = workdir / folder.RESULTS
-    found = read_json(there) if there.exists() else None
-    lanes = found["lanes"] if found else []
+    found = read_json(there, Results) if there.exists() else None
+    lanes = labelled(found, folder.read_config(workdir)) if found else []
     swept = found.get("swept", []) if found else []
     finished = bool(found and found["finished"])
     names = lane_names(rows, lanes, swept)
@@ -93,11 +105,11 @@ def page(workdir: Path, refresh: int = 0) -> str:
     scripts = resources.render_js() + resources.render_css()
     environment = jinja2.Environment(autoescape=True)
     return environment.from_string(TEMPLATE.read_text()).render(
-        title=f"{workdir.name}: {'sweep' if is_sweep(workdir) else 'run'}",
+        title=f"{folder_name(workdir)}: {'sweep' if is_sweep(workdir) else 'run'}",
         state=state(workdir, rows, found),
         refresh=refresh if not finished else 0,
         facts=facts(workdir, found),
-        tables=sheets(workdir, found, swept),
+        tables=sheets(workdir, found, lanes, swept),
         charts=[
             {"title": title, "caption": caption, "div": div}
             for (title, caption, _), div in zip(made, divs, strict=True)
@@ -187,12 +199,13 @@ def chart_list(
             points.append(point)
         title = f"Test set by {key}"
         caption = "one point for each setting: mean and standard error over seeds"
+        caption = "; ".join([caption, *warnings(healthy)])
         found.append((title, caption, charts.against_key(key, points, metrics)))
     if keys and len(healthy) > 1:
         rows_of = [
             {key: plain(lane[key]) for key in keys} | {"elbo": lane["elbo"]} for lane in healthy
         ]
-        best = "one line for each lane, coloured by its test ELBO"
+        best = "; ".join(["one line for each lane, coloured by its test ELBO", *warnings(healthy)])
         found.append(("Parallel coordinates", best, charts.parallel(keys, rows_of, "elbo")))
     if len(healthy) > 1:
         best = "one point for each lane, test set"
@@ -298,37 +311,42 @@ def pictures_of(trained: Trained) -> list[dict[str, Any]]:
     return made
 
 
-def sheets(workdir: Path, found: dict[str, Any] | None, swept: list[str]) -> list[Sheet]:
+def sheets(
+    workdir: Path, found: dict[str, Any] | None, lanes: list[Lane], swept: list[str]
+) -> list[Sheet]:
     """The results by setting, and of each lane."""
-    if not found or not found["lanes"]:
+    if not found or not lanes:
         return []
     table = table_of(workdir)
-    means = [summary(group.lanes) for group in table.groups]
+    columns, digits = table.columns, all_columns()
     rows = []
-    for group, of in zip(table.groups, means, strict=True):
+    for group in table.groups:
+        of = means(group.lanes, columns)
         cells = [cell(group.labels[key]) for key in table.keys]
-        cells.append(cell(of["lanes_in_mean"]))
-        for name in table.names:
-            cells.append(number(of["mean"][name], all_columns()[name].digits, of["se"][name]))
+        cells.append(cell(of.lanes))
+        for column, mean, se in zip(columns, of.mean, of.se, strict=True):
+            cells.append(number(mean, digits[column.name].digits, se))
         rows.append(cells)
-    elbos = [of["mean"]["bound"] for of in means]
-    known = [i for i, value in enumerate(elbos) if value is not None]
-    best = max(known, key=lambda i: elbos[i], default=None) if len(rows) > 1 else None
+    of_elbo = [j for j, column in enumerate(columns) if column.name in ("bound", "elbo")]
+    best = best_rows([group.lanes for group in table.groups], columns).get(of_elbo[0])
+    caption = table.caption
+    if best is not None:
+        caption += f"; bold: the best {columns[of_elbo[0]].heading}"
     head = [*table.keys, "seeds", *table.headings]
-    first = Sheet("Results", f"{table.caption}; bold: the best bound", head, rows, best)
-    notes = "; ".join(remarks(found))
+    first = Sheet("Results", caption, head, rows, best)
     own = [
         [cell(lane["lane"]), cell(lane["seed"]), *(cell(plain(lane[key])) for key in swept),
          cell(lane["status"]), cell(lane["best_epoch"]),
          number(lane["validation_bound"], 2),
-         *(number(lane.get(name), all_columns()[name].digits) for name in table.names)]
-        for lane in found["lanes"]
+         *(number(value(lane, column), digits[column.name].digits) for column in columns)]
+        for lane in lanes
     ]  # fmt: skip
     head = ["lane", "seed", *swept, "status", "best epoch", "validation", *table.headings]
-    order = {lane["lane"]: i for i, lane in enumerate(found["lanes"])}
-    ranked = best_lanes(found["lanes"])
-    top = order[ranked[0]["lane"]] if len(own) > 1 and ranked else None
-    caption = f"{kept(found)}; bold: the best by validation{'; ' + notes if notes else ''}"
+    order = {lane["lane"]: i for i, lane in enumerate(lanes)}
+    ranked = best_lanes(lanes)
+    top = order[ranked[0]["lane"]] if len(own) > 1 and len(kinds(ranked)) == 1 else None
+    bold = ["bold: the best by validation"] if top is not None else []
+    caption = "; ".join([kept(found), *bold, *warnings(lanes), *remarks(found)])
     return [first, Sheet("Lanes", caption, head, own, top)]
 
 
@@ -357,4 +375,5 @@ def problems(lanes: Sequence[dict[str, Any]], names: dict[int, str]) -> list[str
 def errors(workdir: Path) -> list[tuple[str, str]]:
     """The tracebacks of the programs that failed."""
     paths = sorted((workdir / PROGRAMS).glob(f"*/{ERROR}"))
-    return [(f"program {path.parent.name} failed", path.read_text()) for path in paths]
+    texts = [read_bytes(path).decode(errors="replace") for path in paths]
+    return [(f"program {at.parent.name} failed", t) for at, t in zip(paths, texts, strict=True)]

@@ -16,7 +16,8 @@ from vae_jax.errors import UserError
 from vae_jax.frames import result_rows
 from vae_jax.pages.charts import bokeh
 from vae_jax.pages.explorer import Explorer
-from vae_jax.reports.sweep_report import best_lanes
+from vae_jax.reports.columns import best_lanes
+from vae_jax.reports.table import folder_name
 from vae_jax.runs import folder
 from vae_jax.searches.plan import is_search
 
@@ -89,4 +90,4 @@ def build(workdir: Path, lanes: list[int], document: Any) -> None:
     choice.on_change("value", show)
     show("value", None, choice.value)
     document.add_root(layouts.column(choice, place, sizing_mode="stretch_width"))
-    document.title = f"{workdir.name}: explorer"
+    document.title = f"{folder_name(workdir)}: explorer"

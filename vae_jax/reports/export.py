@@ -9,10 +9,10 @@ from typing import Any, NamedTuple
 from vae_jax.config.schema import differences
 from vae_jax.errors import UserError
 from vae_jax.figures.sweeps import text
+from vae_jax.reports.columns import Shown, best_rows, columns_of, labelled, means, warnings
 from vae_jax.reports.sweep_report import in_order, known, selected
-from vae_jax.reports.table import cells, column, dataset_name, kept, line, shown_metrics
+from vae_jax.reports.table import cells, dataset_name, kept, line
 from vae_jax.runs import folder
-from vae_jax.runs.summary import summary
 from vae_jax.sweeps.records import pooled
 
 SHOWN_KEYS = 8  # most keys that tell runs apart in one table
@@ -33,8 +33,11 @@ class Table(NamedTuple):
     caption: str
     keys: list[str]  # of the labels
     groups: list[Group]
-    names: list[str]  # of the metrics
-    headings: list[str]  # of the metrics
+    columns: list[Shown]  # of the metrics
+
+    @property
+    def headings(self) -> list[str]:
+        return [column.heading for column in self.columns]
 
 
 def results_of(workdir: Path) -> dict[str, Any]:
@@ -48,14 +51,9 @@ def results_of(workdir: Path) -> dict[str, Any]:
     return folder.read_results(workdir)
 
 
-def make_table(
-    results: dict[str, Any], keys: list[str], groups: list[Group], caption: str
-) -> Table:
+def make_table(keys: list[str], groups: list[Group], caption: str) -> Table:
     lanes = [lane for group in groups for lane in group.lanes]
-    names = shown_metrics(lanes)
-    pseudo = "pseudo-" if results["pseudo_likelihood"] else ""
-    headings = [column(name, pseudo, results) for name in names]
-    return Table(caption, keys, groups, names, headings)
+    return Table("; ".join([caption, *warnings(lanes)]), keys, groups, columns_of(lanes))
 
 
 def table_of(workdir: Path, where: Sequence[str] = (), by: Sequence[str] = ()) -> Table:
@@ -66,19 +64,21 @@ def table_of(workdir: Path, where: Sequence[str] = (), by: Sequence[str] = ()) -
     """
     results = results_of(workdir)
     swept = results.get("swept", [])
-    results = results | {"swept": swept}
-    lanes = selected(results, where)
+    lanes = labelled(results, folder.read_config(workdir))
+    lanes = selected(results | {"swept": swept, "lanes": lanes}, where)
     keys = [known(key, swept) for key in by] or [
         key for key in swept if len({repr(lane[key]) for lane in lanes}) > 1
     ]
     groups = [Group(values, own) for values, own in in_order(pooled(lanes, keys))]
-    return make_table(results, keys, groups, caption_of(results))
+    return make_table(keys, groups, caption_of([results]))
 
 
-def caption_of(results: dict[str, Any]) -> str:
+def caption_of(several: Sequence[dict[str, Any]]) -> str:
+    """What the numbers of results on the same test set are."""
+    rules = " or ".join(dict.fromkeys(map(kept, several)))
     return (
-        f"test set of {dataset_name(results)}, nats per example, mean and standard error over "
-        f"seeds, {kept(results)}"
+        f"test set of {dataset_name(several[0])}, nats per example, mean and standard error over "
+        f"seeds, {rules}"
     )
 
 
@@ -103,10 +103,11 @@ def compared(workdirs: Sequence[Path]) -> Table:
     groups = []
     for workdir, results in found.items():
         own = results.get("swept", [])
-        for values, lanes in in_order(pooled(results["lanes"], own)):
+        named = labelled(results, configs[workdir])
+        for values, lanes in in_order(pooled(named, own)):
             labels = {key: values.get(key, configs[workdir].get(key)) for key in keys[1:]}
             groups.append(Group({"run": str(workdir)} | labels, lanes))
-    return make_table(found[first], keys, groups, caption_of(found[first]))
+    return make_table(keys, groups, caption_of(list(found.values())))
 
 
 NOT_SHOWN = ("log.", "evaluation.", "sweep.", "search.", "dataset.path")
@@ -115,11 +116,11 @@ NOT_SHOWN = ("log.", "evaluation.", "sweep.", "search.", "dataset.path")
 def refuse_other_results(first: Path, others: Sequence[Path], found: dict[Path, Any]) -> None:
     """Raises UserError unless all results are of the same test images."""
     for other in others:
-        one, another = (found[at]["dataset"] for at in (first, other))
+        one, another = (identity_of(at, found[at]["dataset"]) for at in (first, other))
         lines = [
-            f"{name}: {one.get(name)} there, {another.get(name)} here"
+            f"{name}: {one[name]} there, {another[name]} here"
             for name in IDENTITY
-            if one.get(name) != another.get(name)
+            if one[name] != another[name]
         ]
         if lines:
             raise UserError(
@@ -128,15 +129,33 @@ def refuse_other_results(first: Path, others: Sequence[Path], found: dict[Path, 
             )
 
 
+def identity_of(workdir: Path, dataset: dict[str, Any]) -> dict[str, Any]:
+    """What is the same of results on the same test images.
+
+    Raises:
+      UserError: these are of several datasets.
+    """
+    several = [
+        {name: own.get(name) for name in IDENTITY} for own in dataset.get("several", [dataset])
+    ]
+    if any(own != several[0] for own in several):
+        raise UserError(
+            f"the results in {workdir} are of several datasets and can't stand in one table with "
+            f"others; `vae-jax report --workdir={workdir} --format=text` has them alone"
+        )
+    return several[0] if several else dict.fromkeys(IDENTITY)
+
+
 def rows_of(table: Table, join: Callable[[str, str], str]) -> list[list[str]]:
     """The cells of each group: its labels, how many lanes, the metrics."""
     rows = []
     for group in table.groups:
-        of = summary(group.lanes)
-        pairs = zip(cells(of["mean"], table.names), cells(of["se"], table.names), strict=True)
+        of = means(group.lanes, table.columns)
+        pairs = zip(cells(of.mean, table.columns), cells(of.se, table.columns), strict=True)
         numbers = [mean if se == "-" else join(mean, se) for mean, se in pairs]
-        labels = [text(group.labels[key]) for key in table.keys]
-        rows.append([*labels, str(of["lanes_in_mean"]), *numbers])
+        # A line break in a name would make two rows.
+        labels = [" ".join(text(group.labels[key]).split()) for key in table.keys]
+        rows.append([*labels, str(of.lanes), *numbers])
     return rows
 
 
@@ -149,11 +168,17 @@ def as_text(table: Table) -> str:
     return "\n".join([table.caption, *(line(row, widths) for row in rows)])
 
 
+def unmarked(cell: str) -> str:
+    """A cell that Markdown takes neither as HTML nor as two cells."""
+    return "".join(f"\\{letter}" if letter in "\\|<>&" else letter for letter in cell)
+
+
 def as_markdown(table: Table) -> str:
     head = [*table.keys, "seeds", *table.headings]
     rows = [head, ["---"] * len(head), *rows_of(table, lambda mean, se: f"{mean} ± {se}")]
-    lines = ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows]
-    return "\n".join([*lines, "", f"{table.caption[:1].upper()}{table.caption[1:]}."])
+    lines = ["| " + " | ".join(map(unmarked, row)) + " |" for row in rows]
+    caption = unmarked(table.caption)
+    return "\n".join([*lines, "", f"{caption[:1].upper()}{caption[1:]}."])
 
 
 # Characters that LaTeX reads as commands.
@@ -171,9 +196,9 @@ def as_latex(table: Table) -> str:
     """A tabular of the package booktabs, whose best mean of each metric is bold."""
     labels = len(table.keys) + 1
     rows = rows_of(table, lambda mean, se: f"{mean} \\pm {se}")
-    best = best_rows(table)
+    best = best_rows([group.lanes for group in table.groups], table.columns)
     lines = [
-        f"% {table.caption}",
+        f"% {' '.join(table.caption.split())}",
         r"% \usepackage{booktabs}",
         rf"\begin{{tabular}}{{{'l' * len(table.keys)}{'r' * (len(table.headings) + 1)}}}",
         r"\toprule",
@@ -182,41 +207,25 @@ def as_latex(table: Table) -> str:
     ]
     for i, row in enumerate(rows):
         numbers = [
-            "-" if cell == "-" else f"$\\mathbf{{{cell}}}$" if i == best.get(name) else f"${cell}$"
-            for name, cell in zip(table.names, row[labels:], strict=True)
+            "-" if cell == "-" else f"$\\mathbf{{{cell}}}$" if i == best.get(j) else f"${cell}$"
+            for j, cell in enumerate(row[labels:])
         ]
         lines.append(" & ".join([*map(escaped, row[:labels]), *numbers]) + r" \\")
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}"])
 
 
-HIGHEST, LOWEST = ("bound", "elbo"), ("nll", "ais_nll", "bits_per_dim")  # what is better
-
-
-def best_rows(table: Table) -> dict[str, int]:
-    """{metric: the row with the best mean}, of metrics that have a best; {} of a single row."""
-    if len(table.groups) < 2:
-        return {}
-    means = [summary(group.lanes)["mean"] for group in table.groups]
-    found = {}
-    for name in table.names:
-        sign = 1 if name in HIGHEST else -1 if name in LOWEST else 0
-        known_means = {i: mean[name] for i, mean in enumerate(means) if mean[name] is not None}
-        if sign and known_means:
-            found[name] = max(known_means, key=lambda i: sign * known_means[i])
-    return found
-
-
 def as_csv(table: Table) -> str:
-    """A column each for the mean and its standard error, unrounded."""
+    """A column each for the mean and its standard error over seeds, unrounded."""
     written = io.StringIO()
     writer = csv.writer(written, lineterminator="\n")
-    heads = [part for name in table.names for part in (name, f"{name}_se")]
+    # Not "nll_se": in results.json that is the standard error over the images, of one lane.
+    heads = [part for name in table.headings for part in (name, f"{name}_se_over_seeds")]
     writer.writerow([*table.keys, "seeds", *heads])
     for group in table.groups:
-        of = summary(group.lanes)
-        numbers = [of[part][name] for name in table.names for part in ("mean", "se")]
+        of = means(group.lanes, table.columns)
+        numbers = [part for pair in zip(of.mean, of.se, strict=True) for part in pair]
         labels = [text(group.labels[key]) for key in table.keys]
-        writer.writerow([*labels, of["lanes_in_mean"], *numbers])
+        writer.writerow([*labels, of.lanes, *numbers])
     return written.getvalue().rstrip("\n")
 
 

@@ -16,18 +16,17 @@ from vae_jax.figures.sweeps import (
     independent,
     text,
 )
+from vae_jax.reports.columns import Lane, best_lanes, columns_of, kinds, labelled, means, warnings
 from vae_jax.reports.drawing import drawn, file_name, writable
 from vae_jax.reports.run_figures import draw_rate_distortion, existing_figures
 from vae_jax.reports.table import (
     blocks,
     cells,
-    column,
     dataset_name,
     figure_lines,
     kept,
     line,
     remarks,
-    shown_metrics,
     table,
 )
 from vae_jax.runs import folder
@@ -51,7 +50,7 @@ def report(workdir: Path, where: Sequence[str] = (), by: Sequence[str] = ()) -> 
     Raises:
       UserError: there are no results, a key was not swept, or no lane has such a value.
     """
-    folder.read_config(workdir)  # raises if there is no run
+    values = folder.read_config(workdir)  # raises if there is no run
     is_single = not is_sweep(workdir)
     results = folder.read_results(workdir, RunResults if is_single else SweepResults)
     if is_single:
@@ -60,7 +59,7 @@ def report(workdir: Path, where: Sequence[str] = (), by: Sequence[str] = ()) -> 
         print(table(workdir, results))
         print(figure_lines(existing_figures(workdir)))
         return
-    lanes = selected(results, where)
+    lanes = selected(results | {"lanes": labelled(results, values)}, where)
     keys = [known(key, results["swept"]) for key in by] or [
         key for key in results["swept"] if len({repr(lane[key]) for lane in lanes}) > 1
     ]
@@ -148,20 +147,18 @@ def sweep_table(
 ) -> str:
     """A row for each setting, mean ± standard error over its lanes; then the best lanes."""
     done, programs, swept = (results[name] for name in ("programs_done", "programs", "swept"))
-    pseudo = "pseudo-" if results["pseudo_likelihood"] else ""
     groups = in_order(pooled(lanes, keys))
-    ranked = sorted(groups, key=lambda g: -(summary(g[1])["mean"]["bound"] or -float("inf")))
-    settings = groups if len(groups) <= MOST_ROWS else ranked[:MOST_ROWS]
+    settings = groups if len(groups) <= MOST_ROWS else best_groups(groups)[:MOST_ROWS]
     tables: list[str] = []
-    for names in blocks(shown_metrics(lanes), narrowest=16):
-        rows = [[*keys, "lanes", *(column(name, pseudo, results) for name in names)]]
+    for columns in blocks(columns_of(lanes), narrowest=16):
+        rows = [[*keys, "lanes", *(column.heading for column in columns)]]
         for values, own in settings:
-            of = summary(own)
+            of = means(own, columns)
             numbers = [
                 f"{mean} ± {se}" if se != "-" else mean
-                for mean, se in zip(cells(of["mean"], names), cells(of["se"], names), strict=True)
+                for mean, se in zip(cells(of.mean, columns), cells(of.se, columns), strict=True)
             ]
-            rows.append([*(text(v) for v in values.values()), str(of["lanes_in_mean"]), *numbers])
+            rows.append([*(text(v) for v in values.values()), str(of.lanes), *numbers])
         widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
         tables += [line(row, widths) for row in rows]
     only = f", only {' and '.join(where)}" if where else ""
@@ -176,7 +173,8 @@ def sweep_table(
     hidden = [k for k in swept if k not in keys and len({repr(v[k]) for v in lanes}) > 1]
     if hidden:
         lines.append(f"a row pools lanes that differ in {', '.join(hidden)}; --where narrows them")
-    if pseudo:
+    lines += warnings(lanes)
+    if results["pseudo_likelihood"]:
         lines.append("grey values in a Bernoulli: a pseudo-likelihood, not to be put in a table")
     lines += remarks(results)
     diverged = [lane for lane in lanes if lane["status"] == "diverged"]
@@ -187,24 +185,36 @@ def sweep_table(
         )
     if len(diverged) > 10:
         lines.append(f"and {len(diverged) - 10} more diverged; see {folder.LANES}")
-    lines += ["", "best lanes by validation"] if best_lanes(lanes) else []
-    for lane in best_lanes(lanes)[:BEST]:
-        lines.append(
-            f"lane {lane['lane']:>4}: validation {lane['validation_bound']:.2f}, test "
-            f"{cells(lane, ['bound'])[0]}; {setting_of(lane, swept)}, seed {lane['seed']}, "
-            f"epoch {lane['best_epoch']:g}"
-        )
+    lines += best_lines(best_lanes(lanes), swept)
     return "\n".join([*lines, "", f"results      {workdir / folder.RESULTS}"])
 
 
-def best_lanes(lanes: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The lanes that have not diverged, the highest validation bound first."""
-    healthy = [
-        lane
-        for lane in lanes
-        if lane["status"] != "diverged" and lane["validation_bound"] is not None
-    ]
-    return sorted(healthy, key=lambda lane: -lane["validation_bound"])
+def best_groups(groups: list[tuple[dict[str, Any], list[Lane]]]) -> list:
+    """The groups, the best mean bound first, among those whose bounds can be compared."""
+    bounds = [summary(own)["mean"]["bound"] for _, own in groups]
+    of = list(kinds([own[0] for _, own in groups]).values())
+    rank = {own["lane"]: i for i, lanes in enumerate(of) for own in lanes}
+    order = sorted(
+        range(len(groups)),
+        key=lambda i: (rank[groups[i][1][0]["lane"]], -(bounds[i] or -float("inf"))),
+    )
+    return [groups[i] for i in order]
+
+
+def best_lines(ranked: list[Lane], swept: list[str]) -> list[str]:
+    """The best lanes by validation, for each kind of bound by itself."""
+    lines = []
+    of_kinds = kinds(ranked)
+    for (of, data), lanes in of_kinds.items():
+        which = f" ({', '.join([*([of] if of else []), *data])})" if len(of_kinds) > 1 else ""
+        lines += ["", f"best lanes by validation{which}"]
+        for lane in lanes[:BEST]:
+            bound = "-" if lane["bound"] is None else f"{lane['bound']:.2f}"
+            lines.append(
+                f"lane {lane['lane']:>4}: validation {lane['validation_bound']:.2f}, test {bound}; "
+                f"{setting_of(lane, swept)}, seed {lane['seed']}, epoch {lane['best_epoch']:g}"
+            )
+    return lines
 
 
 def setting_of(lane: dict[str, Any], keys: Sequence[str]) -> str:
@@ -230,6 +240,7 @@ def draw(
     question = "".join(f"_by_{key}" for key in by) + condition
     title = f"{dataset_name(results)}\nmean and standard error over lanes"
     title += f", {' and '.join(where)}" * bool(where)
+    title += "".join(f"\n{warning}" for warning in warnings(lanes))
     found = points(lanes, keys)
     if not found:
         return []

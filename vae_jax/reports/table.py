@@ -1,29 +1,17 @@
 """Results as tables in plain text."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from vae_jax.reports.columns import Shown, columns_of, labelled, means, value
 from vae_jax.runs import folder
-from vae_jax.runs.summary import ALWAYS, all_columns
+from vae_jax.runs.summary import all_columns
 from vae_jax.words import count
 
 WIDTH = 84  # characters of a table's columns, without those that identify the lane
 TRUSTED = 0.01  # the greatest accepted fraction of images with one dominating sample
-
-
-def shown_metrics(lanes: list[dict[str, Any]]) -> list[str]:
-    """The columns that have values, without the bound if it is the ELBO itself."""
-    there = [
-        name
-        for name, column in all_columns().items()
-        if column in ALWAYS or any(lane.get(name) is not None for lane in lanes)
-    ]
-    if all(lane["bound"] == lane["elbo"] for lane in lanes):
-        there.remove("bound")
-    if all(lane["bits_per_dim"] is None for lane in lanes):
-        there.remove("bits_per_dim")
-    return there
 
 
 def kept(results: dict[str, Any]) -> str:
@@ -35,41 +23,21 @@ def kept(results: dict[str, Any]) -> str:
     return "each lane's best by validation of the objective as at its end"
 
 
-def images_of(lanes: list[dict[str, Any]]) -> dict[str, int]:
-    """{metric: the number of images}, of those that take fewer than the test set."""
-    return {
-        name: lane[column.images]
-        for name, column in all_columns().items()
-        for lane in lanes
-        if column.images and lane.get(column.images) is not None
-    }
+def cells(numbers: Sequence[float | None], columns: Sequence[Shown]) -> list[str]:
+    """The printed numbers of these columns."""
+    digits = all_columns()
+    pairs = zip(numbers, columns, strict=True)
+    return ["-" if v is None else f"{v:.{digits[c.name].digits}f}" for v, c in pairs]
 
 
-def column(name: str, pseudo: str, results: dict[str, Any]) -> str:
-    """The heading of a metric's column."""
-    shown = name.replace("bits_per_dim", "bits/dim")
-    if name == "bound":
-        shown = results.get("bound") or shown
-    images = images_of(results.get("lanes", []))
-    if name in images:
-        shown += f"({images[name]:.0f})"
-    return f"{pseudo}{shown}" if all_columns()[name].of_likelihood else shown
-
-
-def cells(numbers: dict[str, float | None], names: list[str]) -> list[str]:
-    """The printed values of these metrics."""
-    columns = all_columns()
-    return ["-" if (v := numbers.get(n)) is None else f"{v:.{columns[n].digits}f}" for n in names]
-
-
-def blocks(names: list[str], narrowest: int = 8) -> list[list[str]]:
+def blocks(columns: Sequence[Shown], narrowest: int = 8) -> list[list[Shown]]:
     """Divides the columns into tables, one below the other, that fit the width of a screen."""
-    found: list[list[str]] = [[]]
-    for name in names:
-        widths = [max(narrowest, len(n)) + 2 for n in (*found[-1], name)]
+    found: list[list[Shown]] = [[]]
+    for column in columns:
+        widths = [max(narrowest, len(c.heading)) + 2 for c in (*found[-1], column)]
         if sum(widths) > WIDTH and found[-1]:
             found.append([])
-        found[-1].append(name)
+        found[-1].append(column)
     return found
 
 
@@ -80,20 +48,22 @@ def figure_lines(figures: list[Path]) -> str:
 
 def table(workdir: Path, results: dict[str, Any]) -> str:
     """The final table for people: the lanes, their mean, and where the files are."""
-    pseudo = "pseudo-" if results["pseudo_likelihood"] else ""
+    lanes = labelled(results)
     lines = [
         *([] if results["finished"] else [f"unfinished: at step {results['step']}"]),
         f"test set of {dataset_name(results)}, nats per example, {kept(results)}",
     ]
-    for metrics in blocks(shown_metrics(results["lanes"])):
-        names = [column(name, pseudo, results) for name in metrics]
+    for columns in blocks(columns_of(lanes)):
+        names = [column.heading for column in columns]
         rows = [["lane", "seed", "status", "best epoch", *names]]
-        for lane in results["lanes"]:
+        for lane in lanes:
             head = (str(lane["lane"]), str(lane["seed"]), lane["status"])
-            rows.append([*head, f"{lane['best_epoch']:g}", *cells(lane, metrics)])
+            numbers = cells([value(lane, column) for column in columns], columns)
+            rows.append([*head, f"{lane['best_epoch']:g}", *numbers])
         if results["lanes_in_mean"] > 1:
-            rows.append(["", "", "", "mean", *cells(results["mean"], metrics)])
-            rows.append(["", "", "", "± se", *cells(results["se"], metrics)])
+            of = means(lanes, columns)
+            rows.append(["", "", "", "mean", *cells(of.mean, columns)])
+            rows.append(["", "", "", "± se", *cells(of.se, columns)])
         widths = [4, 10, 8, 10, *(max(8, len(name)) for name in names)]
         lines += ["  ".join(map(str.rjust, row, widths)) for row in rows]
     if results["pseudo_likelihood"]:
@@ -112,13 +82,20 @@ def table(workdir: Path, results: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def folder_name(workdir: Path) -> str:
+    """The name of a run folder, also of "." and ".."; of the root, its path."""
+    at = Path(os.path.abspath(workdir))
+    return at.name or str(at)
+
+
 def dataset_name(results: dict[str, Any]) -> str:
     """The name of the dataset, how many test images it has, and how they are binarised."""
     identity = results["dataset"]
     if "several" in identity:
         return "several datasets"
+    name = " ".join(Path(identity["name"]).name.split())
     return (
-        f"{Path(identity['name']).name} ({count(identity['test_size'], 'image')}, binarisation: "
+        f"{name} ({count(identity['test_size'], 'image')}, binarisation: "
         f"{identity['binarization']})"
     )
 

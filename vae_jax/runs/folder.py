@@ -24,7 +24,7 @@ from vae_jax.errors import UserError, naming
 from vae_jax.keys import Values
 from vae_jax.runs.environment import environment
 from vae_jax.runs.formats import config_of_today
-from vae_jax.runs.schemas import Environment, Results, Row, decoded, read_json
+from vae_jax.runs.schemas import Environment, Results, Row, decoded, read_bytes, read_json
 
 CONFIG = "config.json"
 ENVIRONMENT = "environment.json"
@@ -303,7 +303,7 @@ def read_rows(workdir: Path, last_step: int | None = None) -> list[dict[str, Any
       UserError: another line is damaged.
     """
     path = workdir / METRICS
-    lines = path.read_bytes().splitlines() if path.exists() else []
+    lines = read_bytes(path).splitlines() if path.exists() else []
     rows = []
     for number, line in enumerate(lines, start=1):
         try:
@@ -341,7 +341,7 @@ class Rows(NamedTuple):
 
 def rows_so_far(workdir: Path) -> Rows:
     path = workdir / METRICS
-    content = path.read_bytes() if path.exists() else b""
+    content = read_bytes(path) if path.exists() else b""
     return Rows(len(content), zlib.crc32(content))
 
 
@@ -367,7 +367,7 @@ def kept_rows(workdir: Path, rows: Rows) -> bytes:
     if not path.exists() and rows.size:
         print(f"{path} is gone: the rows before this step are lost")
         return b""
-    kept = path.read_bytes()[: rows.size] if path.exists() else b""
+    kept = read_bytes(path)[: rows.size] if path.exists() else b""
     if (len(kept), zlib.crc32(kept)) != rows:
         raise UserError(
             f"{path} is not what it was at the last checkpoint: rows are missing, or were changed; "

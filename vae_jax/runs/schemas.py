@@ -1,12 +1,17 @@
 """What the files of a run folder hold. Reading a file checks it; keys beyond these are kept."""
 
 import json
+import math
+import os
+import stat
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NotRequired, TypedDict
 
 from vae_jax.errors import UserError
 
 Number = float | None  # null: not finite
+Value = str | float | bool | None | list[str | float | bool | None]  # of a config key
 
 
 class Identity(TypedDict):
@@ -18,6 +23,8 @@ class Identity(TypedDict):
     validation_size: int
     test_size: int
     binarization: str
+    image_shape: NotRequired[tuple[int, int, int]]  # with num_classes
+    num_classes: NotRequired[int]
 
 
 class Environment(TypedDict):
@@ -26,6 +33,11 @@ class Environment(TypedDict):
     format: NotRequired[int]
     dataset: NotRequired[Identity]
     code: NotRequired[dict[str, str]]  # {module of the user's own: the checksum of its code}
+    commit: NotRequired[str | None]
+    command: NotRequired[list[str]]
+    platform: NotRequired[str]
+    devices: NotRequired[list[str]]
+    packages: NotRequired[dict[str, str]]
 
 
 class Row(TypedDict):
@@ -40,10 +52,12 @@ class Row(TypedDict):
     elbo: Number
     reconstruction: Number
     kl: Number
+    loss: NotRequired[Number]
+    objective: NotRequired[Number]
 
 
 class LaneResults(TypedDict):
-    """A lane in results.json."""
+    """A lane in results.json. It has each swept key too, and a number of each metric's columns."""
 
     lane: int
     seed: int
@@ -57,10 +71,19 @@ class LaneResults(TypedDict):
     reconstruction: Number
     kl: Number
     bits_per_dim: Number
+    bound_of: NotRequired[str]
+    bound_name: NotRequired[str]
+    aggregate_posterior_kl: NotRequired[Number]
+    far_from_prior: NotRequired[bool]
+    dominated: NotRequired[Number]
+    importance_gap: NotRequired[Number]
 
 
 class Results(TypedDict):
-    """results.json of a run, of a program of a sweep, and of a sweep."""
+    """results.json of a run, of a program of a sweep, and of a sweep.
+
+    Its dataset is an Identity, or {"several": identities} of programs on several ones.
+    """
 
     finished: bool
     lanes: list[LaneResults]
@@ -68,6 +91,12 @@ class Results(TypedDict):
     pseudo_likelihood: bool
     wall_seconds: float
     evaluation: dict[str, Any]
+    kept: NotRequired[str]
+    bound: NotRequired[str]
+    corruption: NotRequired[str]
+    objective_is_bound: NotRequired[bool]
+    measured: NotRequired[dict[str, str]]
+    not_measured: NotRequired[dict[str, str]]
 
 
 class RunResults(Results):
@@ -104,13 +133,23 @@ class RandomResults(TypedDict):
     best: Found | None
 
 
+class TrialResults(TypedDict):
+    """A trial in results.json of a search. It has each swept key too."""
+
+    lane: int
+    seed: int
+    status: str
+    epochs: float
+    validation_bound: Number
+
+
 class SearchResults(TypedDict):
     """results.json of a search."""
 
     finished: bool
     search: str
     swept: list[str]
-    lanes: list[dict[str, Any]]
+    lanes: list[TrialResults]
     epochs: int
     steps: int
     epochs_of_all: int
@@ -150,6 +189,67 @@ class SweepFile(TypedDict):
     programs: list[ProgramEntry]
 
 
+def refuse_results(content: dict[str, Any]) -> None:
+    """Raises ValueError unless the dataset is known and each lane is whole.
+
+    A lane has the swept keys, and its metrics are numbers.
+    """
+    import msgspec
+
+    from vae_jax.evaluation.metrics import METRICS
+
+    dataset = content["dataset"]
+    msgspec.convert(dataset.get("several", [dataset]), list[Identity])
+    swept = msgspec.convert(content.get("swept", []), list[str])
+    of_metrics = [c for metric in METRICS.values() for c in metric.columns]
+    names = ["accuracy"] + [c.name for c in of_metrics] + [c.images for c in of_metrics if c.images]
+    for i, lane in enumerate(content["lanes"]):
+        if missing := [key for key in swept if key not in lane]:
+            raise ValueError(f"lane {i} has no {missing[0]}, which was swept")
+        msgspec.convert({key: lane[key] for key in swept}, dict[str, Value])
+        msgspec.convert({key: lane[key] for key in names if key in lane}, dict[str, Number])
+
+
+def refuse_environment(content: dict[str, Any]) -> None:
+    """Raises ValueError if the sizes of images are known, and their classes are not."""
+    dataset = content.get("dataset", {})
+    if "image_shape" in dataset and "num_classes" not in dataset:
+        raise ValueError("its dataset has image_shape, but no num_classes")
+
+
+# What the structures of these files do not say by themselves.
+CHECKS: dict[Any, Callable[[dict[str, Any]], None]] = {
+    Environment: refuse_environment,
+    Results: refuse_results,
+    RunResults: refuse_results,
+    SweepResults: refuse_results,
+    SearchResults: refuse_results,
+}
+# Of these, every text is shown or written; the others may hold a file's name that is no Unicode.
+SHOWN = (Row, Results, RunResults, SweepResults, SearchResults)
+
+
+def whole(text: str) -> int:
+    """Raises ValueError for a number that no record holds, and no float can."""
+    if len(text) > 20:
+        raise ValueError(f"the number {text[:20]}... is too large")
+    return int(text)
+
+
+def finite(text: str) -> float:
+    value = float(text)
+    if math.isinf(value):
+        raise ValueError(f"the number {text[:20]} is too large")
+    return value
+
+
+def no_number(name: str) -> None:
+    raise ValueError(f"{name} is no JSON")
+
+
+DECODER = json.JSONDecoder(parse_int=whole, parse_float=finite, parse_constant=no_number)
+
+
 def decoded(text: str | bytes, schema: Any, where: str) -> Any:
     """The content of a JSON text.
 
@@ -163,12 +263,50 @@ def decoded(text: str | bytes, schema: Any, where: str) -> Any:
     import msgspec  # 0.1 s: not before a file is read
 
     try:
-        content = json.loads(text)
+        text = text if isinstance(text, str) else text.decode("utf-8-sig")
+        content = DECODER.decode(text)
         msgspec.convert(content, schema)
+        if schema in SHOWN and "\\ud" in text.lower():
+            json.dumps(content, ensure_ascii=False).encode()  # raises for half a letter
+        if schema in CHECKS:
+            CHECKS[schema](content)
     except (ValueError, RecursionError, msgspec.ValidationError) as error:
-        reason = " ".join(str(error).split())
+        reason = " ".join(str(error).split())[:300]
         raise UserError(f"{where} is damaged ({reason}); restore it, or remove it") from error
     return content
+
+
+def without_waiting(path: str, flags: int) -> int:
+    """Opens a file; a pipe would otherwise wait for its writer."""
+    return os.open(path, flags | os.O_NONBLOCK)
+
+
+def read_bytes(path: Path) -> bytes:
+    """The content of a regular file.
+
+    Raises:
+      UserError: it can't be read, or is a folder, a pipe or a device.
+    """
+    try:
+        with open(path, "rb", opener=without_waiting) as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise UserError(f"{path} can't be read (it is no regular file)")
+            return file.read()
+    except OSError as error:
+        raise UserError(f"{path} can't be read ({error.strerror})") from error
+
+
+def read_text(path: Path) -> str:
+    """The text of a regular file.
+
+    Raises:
+      UserError: it can't be read, or is not UTF-8.
+    """
+    content = read_bytes(path)
+    try:
+        return content.decode()
+    except ValueError as error:
+        raise UserError(f"{path} is damaged ({error}); restore it, or remove it") from error
 
 
 def read_json(path: Path, schema: Any = Any) -> Any:
@@ -177,8 +315,4 @@ def read_json(path: Path, schema: Any = Any) -> Any:
     Raises:
       UserError: it can't be read, is no JSON, or has another structure.
     """
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise UserError(f"{path} can't be read ({error.strerror})") from error
-    return decoded(content, schema, str(path))
+    return decoded(read_bytes(path), schema, str(path))

@@ -1,6 +1,7 @@
 """The numbers of a run's lanes on the test set, and their mean over lanes."""
 
 import math
+from operator import itemgetter
 from typing import Any
 
 import jax
@@ -9,7 +10,7 @@ import numpy as np
 
 from vae_jax.data.binarization import scale
 from vae_jax.devices.lanes import shard_lanes, to_host
-from vae_jax.evaluation.aggregate_posterior import moment_matched_kl
+from vae_jax.evaluation.aggregate_posterior import Moments, moment_matched_kl, moments
 from vae_jax.evaluation.bounds import BY_UNIT, LOG_SCALE_BY_UNIT, MEAN_BY_UNIT, Terms
 from vae_jax.evaluation.metrics import METRICS
 from vae_jax.evaluation.metrics.metric import Column, standard_error
@@ -74,6 +75,8 @@ def results(run: Run, done: Progress) -> dict[str, Any]:
                 "elbo_se": or_none(standard_error(elbo_n)),  # over the test examples
                 "reconstruction": or_none(terms_kn["reconstruction"][lane].mean()),
                 "kl": or_none(terms_kn["kl"][lane].mean()),
+                "bound_of": bound_of(run.spec.model.likelihood.support, pseudo=run.pseudo),
+                "bound_name": bound_named(run),
                 "accuracy": accuracy(run, done.best, lane),
                 "bits_per_dim": bits_per_dim(run, bound_n),
                 "aggregate_posterior_kl": away_k[lane],
@@ -108,14 +111,37 @@ def away_from_prior(run: Run, terms: Terms) -> list[float | None]:
     """
     if MEAN_BY_UNIT not in terms or run.spec.model.abilities.prior_type is not StandardNormal:
         return [None] * len(run.lanes)
-    moments = terms[MEAN_BY_UNIT], terms[LOG_SCALE_BY_UNIT]
-    kl_kl = to_host(run.layout, jax.jit(jax.vmap(moment_matched_kl))(*moments))
-    return [or_none(kl_l.sum(dtype=np.float64)) for kl_l in kl_kl]
+    found = jax.jit(jax.vmap(moments))(terms[MEAN_BY_UNIT], terms[LOG_SCALE_BY_UNIT])
+    of = to_host(run.layout, found)
+    sizes = [lane.values["model.latent_size"] for lane in run.lanes]
+    n = len(run.data.test.images)
+    return [
+        or_none(moment_matched_kl(without_padding(jax.tree.map(itemgetter(k), of), size), n))
+        for k, size in enumerate(sizes)
+    ]
+
+
+def without_padding(of: Moments, size: int) -> Moments:
+    """The moments of a lane's own latent units."""
+    return Moments(of.mean_l[:size], of.of_means_ll[:size, :size], of.noise_l[:size])
 
 
 def is_far(kl: float | None, latent_size: int) -> bool:
     """Whether samples from the prior are far from the latents that the decoder was trained on."""
     return kl is not None and kl > max(1.0, FAR * latent_size)
+
+
+PSEUDO = "pseudo-likelihood"
+
+
+def bound_of(support: str, *, pseudo: bool = False) -> str:
+    """What a bound is of: "density", "probability" or PSEUDO; they can't be compared.
+
+    `support`: of the likelihood.
+    """
+    if pseudo:
+        return PSEUDO
+    return "density" if support in ("real", "unit") else "probability"
 
 
 def bound_named(run: Run) -> str:

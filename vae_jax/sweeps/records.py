@@ -1,13 +1,14 @@
 """The records of a whole sweep, collected from the folders of its programs."""
 
 import csv
+import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from vae_jax.errors import UserError
 from vae_jax.runs import folder
-from vae_jax.runs.schemas import Results, read_json
+from vae_jax.runs.schemas import Results, read_json, read_text
 from vae_jax.runs.summary import summary
 from vae_jax.sweeps.plan import Program, Sweep, refuse_other_checksum
 
@@ -27,7 +28,7 @@ def collect(sweep: Sweep, *, finished: bool = False) -> dict[str, Any]:
         lane_rows += program_rows(sweep, program)
         at = sweep.folder(program)
         if folder.is_finished(at):
-            lines.append((at / folder.METRICS).read_text())
+            lines.append(read_text(at / folder.METRICS))
             own = read_json(at / folder.RESULTS, Results)
             refuse_other_checksum(sweep.workdir, program, own["dataset"])
             own["lanes"] = [lane | {"program": program.name} for lane in own["lanes"]]
@@ -91,11 +92,17 @@ def program_rows(sweep: Sweep, program: Program) -> list[dict[str, Any]]:
 
 def read_lanes(path: Path) -> list[dict[str, str]]:
     """The rows of lanes.csv. Raises UserError if it is damaged."""
+    content = read_text(path)
     try:
-        rows = list(csv.DictReader(path.read_text().splitlines()))
+        table = csv.DictReader(io.StringIO(content, newline=""))
+        rows = list(table)
+        if missing := {"lane", "status", "diverged_step"} - {*(table.fieldnames or ())}:
+            raise ValueError(f"no column {min(missing)}")
         for row in rows:
-            int(row["lane"]), row["status"], row["diverged_step"]
-    except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:
+            if None in row or None in row.values():
+                raise ValueError("a row has more or fewer cells than the first")
+            int(row["lane"])
+    except (ValueError, csv.Error) as error:
         raise UserError(
             f"{path} is damaged ({type(error).__name__}: {error}); remove it: it is written anew"
         ) from error
