@@ -33,7 +33,7 @@ def folders_of(workdirs: Folders) -> list[Path]:
     several = [workdirs] if isinstance(workdirs, str | Path) else workdirs
     found = [Path(workdir).expanduser() for workdir in several]
     for workdir in found:
-        folder.read_config(workdir)
+        folder.recorded_config(workdir)
     return found
 
 

@@ -14,12 +14,14 @@ import pytest
 
 import vae_jax
 from tests.conftest import values_of
+from vae_jax import frames
 from vae_jax.cli import main
 from vae_jax.config import adopt, code
 from vae_jax.config.declared import families_of, keys_of
 from vae_jax.config.schema import KEYS, LANE_KEYS, SECTIONS, SOURCE_KEYS, nest
 from vae_jax.errors import UserError
 from vae_jax.runs import folder
+from vae_jax.runs.summary import RECORDED
 from vae_jax.sweeps.plan import runs_in
 
 OWN_MODULES = ("mine", "broken", "leaves", "parts", "parts.one", "parts.two", "near")
@@ -46,6 +48,7 @@ def forget():
     for name in (*OWN_MODULES, *code.LOADED):
         sys.modules.pop(name, None)
     code.LOADED.clear()
+    RECORDED.clear()
     sys.meta_path[:] = [finder for finder in sys.meta_path if not isinstance(finder, code.Texts)]
     importlib.invalidate_caches()
 
@@ -114,6 +117,26 @@ def test_it_is_trained_and_loaded_without_its_module(mine, tmp_path, capsys):
     assert main(["evaluate", f"--workdir={workdir}"]) == 2
     assert "is not the code that this run began with" in capsys.readouterr().err
     assert (workdir / "results.json").read_bytes() == before
+
+    # What reads records alone needs no code, and runs none.
+    there.write_text("1 / 0\n")
+    forget()
+    path = workdir / "results.json"
+    found = json.loads(path.read_text())
+    found["own_columns"] = [{"name": "oddness", "digits": 3, "of_likelihood": False, "images": ""}]
+    for lane in found["lanes"]:
+        lane["oddness"] = 0.25
+    path.write_text(json.dumps(found))
+    for more in ((), ("--format=latex",), ("--format=csv",)):
+        capsys.readouterr()
+        assert main(["report", f"--workdir={workdir}", *more]) == 0
+        shown = capsys.readouterr().out
+        assert "oddness" in shown
+        assert "0.25" in shown
+    assert main(["compare", str(workdir), str(workdir)]) == 0
+    assert frames.results(workdir)["oddness"].tolist() == [0.25]
+    assert len(frames.history(workdir))
+    assert "mine" not in sys.modules
 
     forget()
     there.unlink()

@@ -25,7 +25,7 @@ from vae_jax.devices.setup import pinned, use_cache, use_cores
 from vae_jax.errors import Stopped, UserError
 from vae_jax.keys import Values
 from vae_jax.models.model import Variables
-from vae_jax.reports.sweep_report import best_lanes
+from vae_jax.reports.columns import best_lanes, kinds, labelled
 from vae_jax.runs import folder
 from vae_jax.runs.checkpoint import Best, Checkpoints, template
 from vae_jax.runs.load import load_progress
@@ -255,10 +255,21 @@ def load_lanes(
 
 
 def first_lane(workdir: Path) -> int:
-    """The best lane by validation; the first if none is evaluated, or all diverged."""
+    """The best lane by validation; the first if none is evaluated, or all diverged.
+
+    Raises:
+      UserError: their bounds can't be compared, such as those of a density and a probability.
+    """
     if not (workdir / folder.RESULTS).exists():
         return 0
-    best = best_lanes(folder.read_results(workdir)["lanes"])
+    lanes = labelled(folder.read_results(workdir), folder.recorded_config(workdir))
+    best = best_lanes(lanes)
+    if len(several := kinds(best)) > 1:
+        firsts = ", ".join(str(own[0]["lane"]) for own in several.values())
+        raise UserError(
+            f"the lanes of {workdir} have bounds that can't be compared; lane= says which, such as "
+            f"the best of each kind: {firsts}"
+        )
     return best[0]["lane"] if best else 0
 
 

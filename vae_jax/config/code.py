@@ -313,7 +313,8 @@ def refuse_other_modules(code: Code, where: str) -> None:
 
 def other_code(where: str, code: Code, wanted: str, copies: Path) -> UserError:
     copy = copies / f"{code.name}.py"
-    restore = f"restore it ({copy} is a copy)" if copy.exists() else "restore it"
+    known = copy.exists() and copy != code.file
+    restore = f"restore it ({copy} is a copy)" if known else "restore it"
     return UserError(
         f"{where}: {code.named} is not the code that this run began with (sha256 "
         f"{wanted[:SHOWN]}); {restore}, or take another --workdir"

@@ -69,7 +69,7 @@ def write_report(workdir: Path, *, follow: bool = False) -> Path:
       UserError: there is no run, no row of metrics yet, or no bokeh.
     """
     charts.bokeh()
-    folder.read_config(workdir)
+    folder.recorded_config(workdir)
     folder.refuse_search(workdir)
     path = workdir / PAGE
     while True:
@@ -92,7 +92,7 @@ def page(workdir: Path, refresh: int = 0) -> str:
         raise UserError(f"{workdir} has no metrics yet: nothing to show")
     there = workdir / folder.RESULTS
     found = read_json(there, Results) if there.exists() else None
-    lanes = labelled(found, folder.read_config(workdir)) if found else []
+    lanes = labelled(found, folder.recorded_config(workdir)) if found else []
     swept = found.get("swept", []) if found else []
     finished = bool(found and found["finished"])
     names = lane_names(rows, lanes, swept)
@@ -135,9 +135,9 @@ def state(workdir: Path, rows: list[dict[str, Any]], found: dict[str, Any] | Non
 
 def facts(workdir: Path, found: dict[str, Any] | None) -> list[tuple[str, str]]:
     """What was run: the config, as it differs from the default; the data; the machine."""
-    values, usual = folder.read_config(workdir), defaults()
+    values, usual = folder.recorded_config(workdir), defaults()
     there = read_json(workdir / folder.ENVIRONMENT, Environment)
-    config = [(key, text_of(value)) for key, value in values.items() if value != usual[key]]
+    config = [(key, text_of(value)) for key, value in values.items() if value != usual.get(key)]
     data = (found or {}).get("dataset") or there.get("dataset", {})
     own = [
         ("command", " ".join(there.get("command", []))),

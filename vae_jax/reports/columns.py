@@ -9,7 +9,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from vae_jax.probability.likelihoods import LIKELIHOODS
-from vae_jax.runs.summary import ALWAYS, PSEUDO, all_columns, bound_of, summary
+from vae_jax.runs.summary import (
+    ALWAYS,
+    PSEUDO,
+    all_columns,
+    bound_of,
+    learn_columns,
+    summary,
+)
 
 Lane = dict[str, Any]  # of results.json
 
@@ -35,6 +42,7 @@ def labelled(results: Mapping[str, Any], values: Mapping[str, Any] | None = None
 
     values: the config of the folder; None: it is not known.
     """
+    learn_columns(results)
     return [
         {
             "bound_of": kind_of_old(lane, results, values or {}),

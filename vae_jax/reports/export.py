@@ -46,7 +46,7 @@ def results_of(workdir: Path) -> dict[str, Any]:
     Raises:
       UserError: there is no run, or it has no results yet.
     """
-    folder.read_config(workdir)
+    folder.recorded_config(workdir)
     folder.refuse_search(workdir)
     return folder.read_results(workdir)
 
@@ -64,7 +64,7 @@ def table_of(workdir: Path, where: Sequence[str] = (), by: Sequence[str] = ()) -
     """
     results = results_of(workdir)
     swept = results.get("swept", [])
-    lanes = labelled(results, folder.read_config(workdir))
+    lanes = labelled(results, folder.recorded_config(workdir))
     lanes = selected(results | {"swept": swept, "lanes": lanes}, where)
     keys = [known(key, swept) for key in by] or [
         key for key in swept if len({repr(lane[key]) for lane in lanes}) > 1
@@ -93,7 +93,7 @@ def compared(workdirs: Sequence[Path]) -> Table:
     found = {workdir: results_of(workdir) for workdir in workdirs}
     first, *others = workdirs
     refuse_other_results(first, others, found)
-    configs = {workdir: folder.read_config(workdir) for workdir in workdirs}
+    configs = {workdir: folder.recorded_config(workdir) for workdir in workdirs}
     lines = [differences(configs[first], configs[other]) for other in others]
     different = dict.fromkeys(one.split(":")[0] for own in lines for one in own)
     swept = dict.fromkeys(key for own in found.values() for key in own.get("swept", []))

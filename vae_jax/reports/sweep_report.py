@@ -50,7 +50,7 @@ def report(workdir: Path, where: Sequence[str] = (), by: Sequence[str] = ()) -> 
     Raises:
       UserError: there are no results, a key was not swept, or no lane has such a value.
     """
-    values = folder.read_config(workdir)  # raises if there is no run
+    values = folder.recorded_config(workdir)  # raises if there is no run
     is_single = not is_sweep(workdir)
     results = folder.read_results(workdir, RunResults if is_single else SweepResults)
     if is_single:

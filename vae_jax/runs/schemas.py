@@ -79,6 +79,15 @@ class LaneResults(TypedDict):
     importance_gap: NotRequired[Number]
 
 
+class ColumnEntry(TypedDict):
+    """A column of a user-defined metric, in results.json."""
+
+    name: str
+    digits: int
+    of_likelihood: bool
+    images: str
+
+
 class Results(TypedDict):
     """results.json of a run, of a program of a sweep, and of a sweep.
 
@@ -97,6 +106,7 @@ class Results(TypedDict):
     objective_is_bound: NotRequired[bool]
     measured: NotRequired[dict[str, str]]
     not_measured: NotRequired[dict[str, str]]
+    own_columns: NotRequired[list[ColumnEntry]]
 
 
 class RunResults(Results):
@@ -201,8 +211,11 @@ def refuse_results(content: dict[str, Any]) -> None:
     dataset = content["dataset"]
     msgspec.convert(dataset.get("several", [dataset]), list[Identity])
     swept = msgspec.convert(content.get("swept", []), list[str])
+    if not all(0 <= own["digits"] <= 20 for own in content.get("own_columns", [])):
+        raise ValueError("a column has digits below 0 or above 20")
     of_metrics = [c for metric in METRICS.values() for c in metric.columns]
     names = ["accuracy"] + [c.name for c in of_metrics] + [c.images for c in of_metrics if c.images]
+    names += [c[part] for c in content.get("own_columns", []) for part in ("name", "images")]
     for i, lane in enumerate(content["lanes"]):
         if missing := [key for key in swept if key not in lane]:
             raise ValueError(f"lane {i} has no {missing[0]}, which was swept")

@@ -1,6 +1,7 @@
 """The numbers of a run's lanes on the test set, and their mean over lanes."""
 
 import math
+from collections.abc import Iterable, Mapping
 from operator import itemgetter
 from typing import Any
 
@@ -33,11 +34,26 @@ ALWAYS = (
 )
 
 
+# Those of user-defined metrics, as results.json of a run says them: a reader needs no code of them.
+RECORDED: dict[str, Column] = {}
+
+
 def all_columns() -> dict[str, Column]:
     """The columns of all metrics, user-defined ones included: {name: column}."""
     of_metrics = (metric.columns for metric in METRICS.values())
     everything = (ALWAYS, *of_metrics, (Column("accuracy", 4),))
-    return {column.name: column for some in everything for column in some}
+    return RECORDED | {column.name: column for some in everything for column in some}
+
+
+def own_columns(measured: Iterable[str]) -> list[dict[str, Any]]:
+    """The columns of the user-defined metrics among those measured, for results.json."""
+    own = (METRICS[name] for name in measured if ":" in name and name in METRICS)
+    return [column._asdict() for metric in own for column in metric.columns]
+
+
+def learn_columns(results: Mapping[str, Any]) -> None:
+    """Adds the columns that results.json says to `all_columns`."""
+    RECORDED.update({own["name"]: Column(**own) for own in results.get("own_columns", [])})
 
 
 def results(run: Run, done: Progress) -> dict[str, Any]:
@@ -97,6 +113,7 @@ def results(run: Run, done: Progress) -> dict[str, Any]:
         ),
         "corruption": run.values["objective.corruption"],
         "measured": more.settings,
+        "own_columns": own_columns(more.settings),
         "not_measured": more.failed,
         "evaluation": {k: v for k, v in run.values.items() if k.startswith("evaluation.")},
         "dataset": run.data.identity,

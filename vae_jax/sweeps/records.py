@@ -37,6 +37,7 @@ def collect(sweep: Sweep, *, finished: bool = False) -> dict[str, Any]:
     folder.write_text(sweep.workdir / folder.METRICS, "".join(lines))
     lanes = sorted((lane for own in results for lane in own["lanes"]), key=lambda row: row["lane"])
     datasets = [own["dataset"] for own in results]
+    own_columns = [column for own in results for column in own.get("own_columns", [])]
     distinct = [d for i, d in enumerate(datasets) if d not in datasets[:i]]
     content = {
         "finished": finished,
@@ -51,6 +52,9 @@ def collect(sweep: Sweep, *, finished: bool = False) -> dict[str, Any]:
         "bound": shared(results, "bound", ""),
         "corruption": shared(results, "corruption", "none"),
         "objective_is_bound": all(own.get("objective_is_bound", True) for own in results),
+        "own_columns": [
+            column for i, column in enumerate(own_columns) if column not in own_columns[:i]
+        ],
         "not_measured": {
             name: reason for own in results for name, reason in own.get("not_measured", {}).items()
         },
