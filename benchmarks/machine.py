@@ -10,6 +10,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from vae_jax.devices.pool import cores
+
 RESULTS = Path(__file__).parent / "results"
 
 
@@ -47,7 +49,7 @@ def machine() -> dict[str, Any]:
     return {
         "platform": platform.platform(),
         "processor": processor(),
-        "cores": len(os.sched_getaffinity(0)),
+        "cores": cores(),
         "accelerator": accelerator(),
     }
 
