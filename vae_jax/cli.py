@@ -130,6 +130,7 @@ def plan_and_run(command: Command) -> None:
         refuse_without_dask(cluster)
     if own.config:
         plan = make_sweep(*settings_of(command), command.workdir, data)
+        refuse_new_idle(command.workdir, [plan.base | setting for setting in plan.settings])
     with contextlib.nullcontext() if own.dry_run else page_of(command):
         run(
             command.workdir,
@@ -152,7 +153,18 @@ def search(arguments: Sequence[str]) -> None:
         if command.flags.config:
             base, overrides = settings_of(command)
             plan = make_plan(base, overrides, command.workdir, data)
+            settings = [plan.values(setting) for setting in plan.sweep.settings]
+            refuse_new_idle(command.workdir, settings)
         run(command.workdir, plan, data)
+
+
+def refuse_new_idle(workdir: Path, configs: list[dict[str, Any]]) -> None:
+    """Refuses keys without effect in a sweep or search that is not in its folder yet."""
+    from vae_jax.config.needs import refuse_idle
+    from vae_jax.runs import folder
+
+    if not (workdir / folder.CONFIG).exists():
+        refuse_idle(configs)
 
 
 def settings_of(command: Command) -> tuple[dict[str, Any], list[dict[str, Any]]]:
