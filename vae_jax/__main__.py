@@ -1,5 +1,6 @@
 """The command `vae-jax`, also as `python -m vae_jax`."""
 
+import signal
 import sys
 
 
@@ -12,6 +13,9 @@ def run() -> int:
     except KeyboardInterrupt:
         print("vae-jax: interrupted", file=sys.stderr)
         return 1
+    finally:
+        # What libraries do at the end of the process would print a traceback.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 if __name__ == "__main__":

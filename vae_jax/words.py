@@ -1,8 +1,11 @@
 """Words for people."""
 
-import unicodedata
+import re
 
 LONGEST = 1_000  # letters of a message
+# Control characters, and those that turn the direction of a text: a name with one could move the
+# cursor, set the terminal's title, or hide a part of itself.
+CONTROL = re.compile(r"\r(?!\n)|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 
 def count(number: int, noun: str) -> str:
@@ -10,23 +13,14 @@ def count(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'s' * (number != 1)}"
 
 
-def shown(text: str) -> str:
-    """The text without control characters: a terminal shows it, and does nothing else.
-
-    Line breaks stay. Of what users name, some is printed; an escape sequence in it could move the
-    cursor or change a title, and letters that turn the direction could hide what is there.
-    """
-    return "".join(
-        letter if letter == "\n" or unicodedata.category(letter) not in ("Cc", "Cf") else
-        letter.encode("unicode_escape").decode()
-        for letter in text
-    )
+def printable(text: str) -> str:
+    """The text with its control characters written out; tabs and line breaks stay."""
+    return CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
 def as_one_line(text: str) -> str:
-    """The text as one line of at most LONGEST letters, its middle left out if it is longer."""
-    line = " ".join(shown(text).split())
-    if len(line) <= LONGEST:
-        return line
-    # The end says what would be right.
-    return f"{line[: LONGEST // 2]} ... {line[-LONGEST // 2 :]}"
+    """The text as one line, without its middle if it is longer than LONGEST."""
+    line = " ".join(printable(text).split())
+    if len(line) > LONGEST:  # its end often says what would be right
+        line = f"{line[: LONGEST // 2]} [...] {line[-LONGEST // 2 :]}"
+    return line

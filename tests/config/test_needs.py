@@ -215,7 +215,7 @@ def test_every_key_that_only_some_read_is_refused_without_them():
 
 
 WITHOUT_EFFECT = [
-    ({"objective.capacity_epochs": 5.0}, "objective.capacity_epochs = 5.0 .* objective.capacity is 0"),
+    ({"objective.capacity_epochs": 5.0}, "capacity_epochs = 5.0 .* objective.capacity is 0"),
     ({"objective.free_bits_group": 0}, "free_bits_group = 0 has no effect while .*free_bits is 0"),
     ({"objective.warmup_cycles": 3}, "warmup_cycles = 3 .* while objective.warmup_epochs is 0"),
     ({"objective.warmup_epochs": 3.0, "objective.beta": 0.0}, "warmup_epochs = 3.0 .*beta is 0"),

@@ -97,4 +97,4 @@ def test_without_a_home_folder_that_can_be_written_nothing_is_kept(monkeypatch, 
     monkeypatch.setenv("JAX_ENABLE_COMPILATION_CACHE", "1")  # restored after this test
     use_cache()
     jax.config.update("jax_enable_compilation_cache", True)
-    assert capsys.readouterr().err.startswith("compiled programs can't be kept here; set JAX_")
+    assert capsys.readouterr().err.startswith("vae-jax: compiled programs can't be kept here; set ")

@@ -3,7 +3,6 @@
 import contextlib
 import os
 import re
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +10,7 @@ import jax
 
 from vae_jax.devices.lanes import Layout
 from vae_jax.devices.pool import compute_in_batches, cores, keep_threads_free
-from vae_jax.errors import UserError
+from vae_jax.errors import UserError, tell
 
 CACHE_BYTES = 2_000_000_000
 UNTOLD_BYTES = 8_000_000_000  # of memory, where the system does not tell: what small machines have
@@ -111,10 +110,9 @@ def use_cache(wanted: bool = True) -> None:
     """
     folder = cache_folder() if wanted else None
     if wanted and folder is None:
-        print(
+        tell(
             "compiled programs can't be kept here; set JAX_COMPILATION_CACHE_DIR to a folder that "
-            "can be written",
-            file=sys.stderr,
+            "can be written"
         )
         wanted = False
     if not wanted:

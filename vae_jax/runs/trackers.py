@@ -4,7 +4,6 @@ import contextlib
 import functools
 import os
 import secrets
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -19,7 +18,7 @@ from vae_jax.config.schema import KEYS, nest
 from vae_jax.data.binarization import scale
 from vae_jax.devices.lanes import Layout, map_lanes, replicate, shard_lanes
 from vae_jax.devices.processes import is_first
-from vae_jax.errors import UserError, naming
+from vae_jax.errors import UserError, naming, tell
 from vae_jax.figures.images import canvas
 from vae_jax.keys import Values
 from vae_jax.models import ModelSpec, make_model
@@ -347,7 +346,7 @@ class Trackers:
             except Exception as error:
                 reason = " ".join(str(error).split()) or type(error).__name__
                 name = type(tracker).__name__
-                print(f"vae-jax: {name} failed, and is left out: {reason}", file=sys.stderr)
+                tell(f"{name} failed, and is left out: {reason}")
                 self.open.remove(tracker)
                 if method != "close":
                     with contextlib.suppress(Exception):
