@@ -167,6 +167,8 @@ def set_seeds(config: ConfigDict, own: flags.FlagValues, overrides: list[str]) -
         config.training.seeds = tuple(range(count))
     elif SEEDS in overrides and len(config.training.seeds) == 1:
         (seed,) = config.training.seeds
+        if type(seed) is not int or not 0 <= seed < MOST_LANES:  # a check says what is wrong
+            return
         tell(
             f"one lane, of seed {seed}; --seeds={max(seed, 2)} is for the seeds from 0 to "
             f"{max(seed, 2) - 1}"

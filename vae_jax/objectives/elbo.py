@@ -184,7 +184,6 @@ class Elbo:
                 f"{config.model.latent_size}"
             )
 
-
     def idle(self, config):
         if self.capacity_steps and not self.capacity:
             yield no_effect("objective.capacity_epochs", self.capacity_steps, "objective.capacity")
