@@ -4,6 +4,7 @@ import json
 import os
 import platform
 import re
+import sys
 import time
 from collections.abc import Callable
 from importlib import metadata
@@ -52,6 +53,11 @@ def machine() -> dict[str, Any]:
         "cores": cores(),
         "accelerator": accelerator(),
     }
+
+
+def peak_megabytes(ru_maxrss: int) -> float:
+    """The peak memory that the system tells in resource usage: in KiB, but on macOS in bytes."""
+    return ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
 
 
 def slug(machine: dict[str, Any]) -> str:

@@ -146,7 +146,7 @@ CASES = {
     ),
     "no workers": (
         ["sweep", SEEDS, "--workdir=WORKDIR", "--launcher=local", "--workers=0"],
-        "0 is not a positive integer",
+        "0 is not an integer in the range [1, 10000]",
     ),
     "workers of no launcher": (
         ["sweep", SEEDS, "--workdir=WORKDIR", "--workers=2"],
@@ -256,7 +256,7 @@ SPOKEN = {
     "a flag": ["train", SMOKE, "--workdir=WORKDIR", f"--{LONG}=1"],
     "a value": ["train", SMOKE, "--workdir=WORKDIR", f"--seeds={LONG}"],
     "a key": ["train", SMOKE, "--workdir=WORKDIR", f"--config.{LONG}=1"],
-    "a value of a key": ["train", SMOKE, "--workdir=WORKDIR", f"--config.training.batch_size={LONG}"],
+    "a value of a key": ["train", SMOKE, "--workdir=WORKDIR", f"--config.training.keep={LONG}"],
     "a name": ["train", SMOKE, "--workdir=WORKDIR", f"--config.model.prior={LONG}"],
     "a path": ["train", SMOKE, f"--workdir=WORKDIR/{LONG}"],
     "a file": ["train", f"--config={LONG}.py", "--workdir=WORKDIR"],
@@ -310,7 +310,7 @@ def test_a_key_that_has_an_effect_in_one_config_of_a_sweep_is_taken(fails, tmp_p
     path, command = tmp_path / "mine.py", ["sweep", f"--workdir={tmp_path / 'run'}", "--dry_run"]
     path.write_text(SWEPT.format(capacities="(0.0, 25.0)"))
     assert cli.main([*command, f"--config={path}"]) == 0
-    assert "2 lanes in 1 program" in capsys.readouterr().out
+    assert "4 lanes in 1 program" in capsys.readouterr().out
     path.write_text(SWEPT.format(capacities="(0.0,)"))
     assert "capacity_epochs = 3.0 has no effect" in fails(*command, f"--config={path}")
 

@@ -317,7 +317,7 @@ def prepare(arguments: Sequence[str]) -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="plain")
-    sys.stdout = Printable(sys.stdout)  # type: ignore[assignment]
+    sys.stdout = Printable(sys.stdout)
     try:
         here = os.getcwd()
     except OSError as error:

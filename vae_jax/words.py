@@ -2,7 +2,7 @@
 
 import re
 
-LONGEST = 1_000  # letters of a message
+LONGEST, LEFT_OUT = 1_000, " [...] "  # letters of a message
 # Control characters, and those that turn the direction of a text: a name with one could move the
 # cursor, set the terminal's title, or hide a part of itself.
 CONTROL = re.compile(r"\r(?!\n)|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
@@ -22,5 +22,6 @@ def as_one_line(text: str) -> str:
     """The text as one line, without its middle if it is longer than LONGEST."""
     line = " ".join(printable(text).split())
     if len(line) > LONGEST:  # its end often says what would be right
-        line = f"{line[: LONGEST // 2]} [...] {line[-LONGEST // 2 :]}"
+        half = LONGEST // 2 - len(LEFT_OUT)
+        line = f"{line[:half]}{LEFT_OUT}{line[-half:]}"
     return line

@@ -5,6 +5,7 @@ import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import jax
 
@@ -30,7 +31,7 @@ def pin() -> None:
 
 
 # Those that jax can set for one thread alone.
-BY_THREAD = {
+BY_THREAD: dict[str, Any] = {
     "jax_enable_x64": jax.enable_x64,
     "jax_default_prng_impl": jax.default_prng_impl,
     "jax_threefry_partitionable": jax.threefry_partitionable,
@@ -167,10 +168,10 @@ def host_memory() -> int:
 def machine_memory() -> int:
     """Bytes of memory of the machine; UNTOLD_BYTES where the system does not tell."""
     try:
-        found = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        pages, size = os.sysconf("SC_PHYS_PAGES"), os.sysconf("SC_PAGE_SIZE")
     except (AttributeError, OSError, ValueError):  # no such function, or no such name
         return UNTOLD_BYTES
-    return found if found > 0 else UNTOLD_BYTES
+    return pages * size if min(pages, size) > 0 else UNTOLD_BYTES
 
 
 def device_memory(layout: Layout) -> int:

@@ -23,9 +23,9 @@ from vae_jax.probability.priors import PRIORS, Shape
 REAL, DISCRETE = SUPPORTS = ("real", "discrete")
 SAMPLES, EXAMPLES, UNITS = 64, 2, 4  # of z, to tell what it is
 SAME = 0.1  # more samples of a unit that are like another: it has no density
-DENSITIES = {DiagonalGaussian, FullGaussian, StandardNormal} | {
-    own.distribution_type for own in (*POSTERIORS.values(), *PRIORS.values())
-}
+OURS: list[Any] = [*POSTERIORS.values(), *PRIORS.values()]
+DENSITIES = {DiagonalGaussian, FullGaussian, StandardNormal}
+DENSITIES |= {own.distribution_type for own in OURS}
 
 
 def said(part: Any) -> str | None:
@@ -89,8 +89,12 @@ def of_model(kind: Any, make: Callable[[], Model]) -> str:
     def sample():
         model, key = make(), jax.random.key(0)
         labels = jnp.zeros(SAMPLES, int) if kind.abilities.reads_labels else None
-        trace = sample_prior(model, model.init(key), jax.random.fold_in(key, 1), SAMPLES, labels)
-        return [z_kbl.reshape(SAMPLES, -1) for z_kbl in latents(trace)]
+
+        @jax.jit
+        def sampled(key, z_key):
+            return latents(sample_prior(model, model.init(key), z_key, SAMPLES, labels))
+
+        return [z_kbl.reshape(SAMPLES, -1) for z_kbl in sampled(*jax.random.split(key))]
 
     return said(kind) or by_samples(sample)
 
