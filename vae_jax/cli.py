@@ -27,6 +27,7 @@ from vae_jax.arguments import (
     parse,
     path_of,
 )
+from vae_jax.checks import written
 from vae_jax.config.file import blamed_on, config_from_file, one_line
 from vae_jax.errors import Failed, Stopped, UserError, choose, tell
 from vae_jax.interrupts import interruptible
@@ -231,16 +232,17 @@ def compare(arguments: Sequence[str]) -> None:
         workdirs = own(["vae-jax", *arguments])[1:]
     except FLAG_ERRORS as error:
         raise UserError(f"{one_line(error)}; see vae-jax --help") from error
-    from vae_jax.reports.export import FORMATS as written
+    from vae_jax.reports.export import FORMATS as tables
     from vae_jax.reports.export import compared
 
-    print(written[own.format](compared([path_of(at) for at in workdirs])))
+    print(tables[own.format](compared([path_of(at) for at in workdirs])))
 
 
 def list_families(arguments: Sequence[str]) -> None:
     if (arguments and not re.fullmatch(r"--write|--config=.+", arguments[0])) or len(arguments) > 1:
         raise UserError(
-            f"unexpected argument {arguments[-1]!r}; `vae-jax list` takes --write or --config=FILE"
+            f"unexpected argument {written(arguments[-1])}; `vae-jax list` takes --write or "
+            "--config=FILE"
         )
     from vae_jax.config.listing import default_text, listing, own_listing
 
