@@ -15,6 +15,7 @@ from vae_jax.errors import UserError, tell
 SEEDS = "training.seeds"
 LAUNCHERS = ("local", "dask", "slurm", "pbs", "sge", "lsf")
 MOST_LANES, MOST_WORKERS, MOST_MINUTES = 100_000, 10_000, 525_600
+LONGEST_FLAG = 100  # letters of a name
 # What absl raises for flags; TypeError: a flag without a value is given one.
 FLAG_ERRORS = (flags.Error, TypeError, ValueError)
 OVERRIDE = r"--?(no)?config\."  # how a flag begins that overrides a config key
@@ -88,10 +89,7 @@ def parse(
     flags.DEFINE_string("config", "", "the config file", flag_values=own)
     flags.DEFINE_bool("cache", True, "keep compiled programs", flag_values=own)
     define(own)
-    try:
-        extra = own(["vae-jax", *(a for a in arguments if a not in overrides)])[1:]
-    except FLAG_ERRORS as error:
-        raise UserError(f"{one_line(error)}; see vae-jax --help") from error
+    extra = parsed(own, [a for a in arguments if a not in overrides])
     if extra:
         raise UserError(
             f"unexpected argument {written(extra[0])}; flags look like --workdir=runs/mnist"
@@ -120,6 +118,22 @@ def parse(
         raise UserError(f"{one_line(error)}; see configs/default.py") from error
     set_seeds(config, own, list(map(overridden, overrides)))
     return Command(config, names, workdir, own)
+
+
+def parsed(values: flags.FlagValues, arguments: Sequence[str]) -> list[str]:
+    """Sets the flags from the arguments; returns the arguments that are none.
+
+    Raises:
+      UserError: an unknown flag, or a value of the wrong type.
+    """
+    for argument in arguments:
+        name = argument.partition("=")[0]
+        if name.startswith("-") and len(name) > LONGEST_FLAG:  # absl recurses over its letters
+            raise UserError(f"there is no flag {written(name)}; see vae-jax --help")
+    try:
+        return values(["vae-jax", *arguments])[1:]
+    except FLAG_ERRORS as error:
+        raise UserError(f"{one_line(error)}; see vae-jax --help") from error
 
 
 def path_of(text: str) -> Path:

@@ -16,7 +16,6 @@ from absl import flags
 from ml_collections import ConfigDict
 
 from vae_jax.arguments import (
-    FLAG_ERRORS,
     FORMATS,
     LAUNCHERS,
     Command,
@@ -25,10 +24,11 @@ from vae_jax.arguments import (
     define_sweep,
     define_train,
     parse,
+    parsed,
     path_of,
 )
 from vae_jax.checks import written
-from vae_jax.config.file import blamed_on, config_from_file, one_line
+from vae_jax.config.file import blamed_on, config_from_file
 from vae_jax.errors import Failed, Stopped, UserError, choose, tell
 from vae_jax.interrupts import interruptible
 from vae_jax.usage import HELP
@@ -228,10 +228,7 @@ def explore(arguments: Sequence[str]) -> None:
 def compare(arguments: Sequence[str]) -> None:
     own = flags.FlagValues()
     flags.DEFINE_enum("format", "text", FORMATS, "of the table", flag_values=own)
-    try:
-        workdirs = own(["vae-jax", *arguments])[1:]
-    except FLAG_ERRORS as error:
-        raise UserError(f"{one_line(error)}; see vae-jax --help") from error
+    workdirs = parsed(own, arguments)
     from vae_jax.reports.export import FORMATS as tables
     from vae_jax.reports.export import compared
 
