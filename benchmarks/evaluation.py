@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from benchmarks.machine import RESULTS, leave
+from benchmarks.machine import RESULTS, leave, peak_megabytes
 from configs import mnist_iwae
 from vae_jax.config.check import check
 from vae_jax.devices.setup import use_cores
@@ -119,6 +119,6 @@ def main() -> None:
             f"{sampling * TEST_IMAGES / 1_000:25.0f}",
             flush=True,
         )
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    peak = peak_megabytes(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
     print(f"peak memory: {peak:.0f} MB")
     leave("evaluation", {"milliseconds an image": rows, "peak_memory_mb": peak})

@@ -4,11 +4,14 @@ import json
 import os
 import platform
 import re
+import sys
 import time
 from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
 from typing import Any
+
+from vae_jax.devices.pool import cores
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -47,9 +50,14 @@ def machine() -> dict[str, Any]:
     return {
         "platform": platform.platform(),
         "processor": processor(),
-        "cores": len(os.sched_getaffinity(0)),
+        "cores": cores(),
         "accelerator": accelerator(),
     }
+
+
+def peak_megabytes(ru_maxrss: int) -> float:
+    """The peak memory that the system tells in resource usage: in KiB, but on macOS in bytes."""
+    return ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
 
 
 def slug(machine: dict[str, Any]) -> str:

@@ -18,7 +18,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from benchmarks.machine import leave
+from benchmarks.machine import leave, peak_megabytes
 from benchmarks.systems import answer_of, best
 
 ROUNDS = 3
@@ -53,7 +53,7 @@ def command_line(cache: str) -> dict[str, float]:
         return {
             "first_step_seconds": first_row_seconds,
             "whole_command_seconds": time.time() - began,
-            "peak_memory_mb": usage.ru_maxrss / 1024,
+            "peak_memory_mb": peak_megabytes(usage.ru_maxrss),
         }
 
 

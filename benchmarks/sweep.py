@@ -23,6 +23,7 @@ from pathlib import Path
 from benchmarks.machine import leave
 from benchmarks.systems import ROUNDS, best, in_a_process
 from benchmarks.work import WORKS
+from vae_jax.devices.pool import cores
 
 LANES = {"vae_jax": 1, "vae_jax, 4 lanes": 4, "vae_jax, 16 lanes": 16}
 CONFIGS = 16
@@ -84,7 +85,7 @@ def one_program(folder: Path) -> None:
     )
 
 
-CORES = len(os.sched_getaffinity(0))
+CORES = cores()
 WAYS = {
     "one program": one_program,
     "processes, one at a time, no cache": processes(1, cached=False),

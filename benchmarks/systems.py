@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from benchmarks import peers
+from benchmarks.machine import peak_megabytes
 from benchmarks.work import Work, values_of, work_from
 
 EPOCHS = 3
@@ -142,7 +143,7 @@ def measure(system: str, work: Work, started: float) -> dict[str, float]:
         "epoch_seconds": statistics.median(seconds),
         "first_step_seconds": first_step_seconds,
         "loss": losses[-1],
-        "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        "peak_memory_mb": peak_megabytes(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss),
     }
 
 

@@ -1,5 +1,6 @@
 """Each mistake gets one line that says what is wrong and what would be right, and exit code 2."""
 
+import errno
 import json
 import os
 import shutil
@@ -13,6 +14,7 @@ import pytest
 from vae_jax import cli
 from vae_jax.config.check import check
 from vae_jax.data import DATASETS
+from vae_jax.errors import Failed, Stopped, UserError
 from vae_jax.networks import NETWORKS
 from vae_jax.runs import folder
 
@@ -144,7 +146,7 @@ CASES = {
     ),
     "no workers": (
         ["sweep", SEEDS, "--workdir=WORKDIR", "--launcher=local", "--workers=0"],
-        "0 is not a positive integer",
+        "0 is not an integer in the range [1, 10000]",
     ),
     "workers of no launcher": (
         ["sweep", SEEDS, "--workdir=WORKDIR", "--workers=2"],
@@ -182,6 +184,57 @@ CASES = {
          "--config.dataset.binarization=dynamic"],
         "dataset.binarization = 'dynamic' should be 'none'",
     ),
+    "a value for a flag without one": (["list", "--write=x"], "unexpected argument '--write=x'"),
+    "a value for a negated flag": (
+        ["train", SMOKE, "--workdir=WORKDIR", "--nocache=abc"],
+        "--nocache",
+    ),
+    "the home of nobody": (
+        ["train", SMOKE, "--workdir=~nosuchuser/x"],
+        "~nosuchuser/x: there is no home folder ~nosuchuser; write the whole path",
+    ),
+    "the home of nobody, compared": (["compare", "~nosuchuser/x", "y"], "write the whole path"),
+    "a port that is none": (
+        ["explore", "--workdir=WORKDIR", "--port=65536"],
+        "65536 is not an integer in the range [0, 65535]",
+    ),
+    "an address that is none": (
+        ["explore", "--workdir=WORKDIR", "--address="],
+        "--address= would listen to all machines; say which, such as localhost",
+    ),
+    "a billion seeds": (
+        ["train", SMOKE, "--workdir=WORKDIR", "--seeds=1000000000"],
+        "1000000000 is not an integer in the range [1, 100000]",
+    ),
+    "a billion workers": (
+        ["sweep", SEEDS, "--workdir=WORKDIR", "--launcher=local", "--workers=1000000000"],
+        "1000000000 is not an integer in the range [1, 10000]",
+    ),
+    "a process before the first": (
+        ["train", SMOKE, "--workdir=WORKDIR", "--coordinator=x:1", "--num_processes=2",
+         "--process_id=-1"],
+        "-1 is not an integer in the range [0, 10000]",
+    ),
+    "seeds that are no numbers": (
+        ["train", SMOKE, "--workdir=WORKDIR", "--config.training.seeds=abc"],
+        "training.seeds[0] = 'abc' should be a whole number",
+    ),
+    "no seeds": (
+        ["train", SMOKE, "--workdir=WORKDIR", "--config.training.seeds="],
+        "training.seeds[0] = '' should be a whole number",
+    ),
+    "a line break": (
+        ["train", SMOKE, "--workdir=WORKDIR/a\nb"],
+        "/a\\nb' has a control character, such as a line break; rename it",
+    ),
+    "an escape sequence": (
+        ["train", SMOKE, "--workdir=WORKDIR", "--config.dataset.path=\x1b]0;mine\x07"],
+        "\\x1b]0;mine\\x07' has a control character",
+    ),
+    "a key without effect": (
+        ["train", SMOKE, "--workdir=WORKDIR", "--config.objective.capacity_epochs=3"],
+        "objective.capacity_epochs = 3.0 has no effect while objective.capacity is 0; leave it",
+    ),
     "list of something": (["list", "priors"], "unexpected argument 'priors'"),
     "unwritable": (["train", SMOKE, "--workdir=/proc/nowhere"], "can't be written"),
 }  # fmt: skip
@@ -194,6 +247,72 @@ def test_a_mistake_is_one_line_and_leaves_nothing(fails, tmp_path, name):
     line = fails(*(argument.replace("WORKDIR", str(workdir)) for argument in arguments))
     assert message in line
     assert not workdir.exists()
+
+
+LONG = "x" * 5_000
+SPOKEN = {
+    "a verb": [LONG],
+    "a word": ["train", SMOKE, "--workdir=WORKDIR", LONG],
+    "a flag": ["train", SMOKE, "--workdir=WORKDIR", f"--{LONG}=1"],
+    "a value": ["train", SMOKE, "--workdir=WORKDIR", f"--seeds={LONG}"],
+    "a key": ["train", SMOKE, "--workdir=WORKDIR", f"--config.{LONG}=1"],
+    "a value of a key": ["train", SMOKE, "--workdir=WORKDIR", f"--config.training.keep={LONG}"],
+    "a name": ["train", SMOKE, "--workdir=WORKDIR", f"--config.model.prior={LONG}"],
+    "a path": ["train", SMOKE, f"--workdir=WORKDIR/{LONG}"],
+    "a file": ["train", f"--config={LONG}.py", "--workdir=WORKDIR"],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SPOKEN)
+def test_a_message_that_quotes_a_long_value_is_short(fails, tmp_path, name):
+    line = fails(*(part.replace("WORKDIR", str(tmp_path / "run")) for part in SPOKEN[name]))
+    assert len(line) <= 1_001
+    assert "x" * 50 in line
+
+
+def test_what_leaves_is_one_line_and_does_nothing_to_a_terminal(capsys):
+    def fail(error):
+        def command():
+            raise error
+
+        return cli.answered(command), capsys.readouterr().err
+
+    said = "a\nb \x1b[31m red \x9b2J \u202e back\r."
+    shown = "vae-jax: a b \\x1b[31m red \\x9b2J \\u202e back\\r."
+    assert fail(UserError(said)) == (2, f"{shown}\n")
+    assert fail(Failed(said)) == (1, f"{shown}\n")
+    assert fail(Stopped(said)) == (1, f"{shown}; the same command goes on from there\n")
+    full = OSError(errno.ENOSPC, "No space\nleft", "/x\n\x1b[0m")
+    assert fail(full)[1].startswith("vae-jax: /x \\x1b[0m: No space left; mend that")
+
+
+def test_names_on_stdout_do_nothing_to_a_terminal(capsys):
+    cli.answered(lambda: (cli.prepare([]), print("\x1b]0;mine\x07 a\tb\r\nc é\n")))
+    assert capsys.readouterr().out == "\\x1b]0;mine\\x07 a\tb\r\nc é\n\n"
+
+
+SWEPT = """
+from configs.smoke import get_config as smoke
+
+
+def get_config():
+    config = smoke()
+    config.objective.capacity_epochs = 3.0
+    return config
+
+
+def sweep(hyper):
+    return hyper.sweep("objective.capacity", {capacities})
+"""
+
+
+def test_a_key_that_has_an_effect_in_one_config_of_a_sweep_is_taken(fails, tmp_path, capsys):
+    path, command = tmp_path / "mine.py", ["sweep", f"--workdir={tmp_path / 'run'}", "--dry_run"]
+    path.write_text(SWEPT.format(capacities="(0.0, 25.0)"))
+    assert cli.main([*command, f"--config={path}"]) == 0
+    assert "4 lanes in 1 program" in capsys.readouterr().out
+    path.write_text(SWEPT.format(capacities="(0.0,)"))
+    assert "capacity_epochs = 3.0 has no effect" in fails(*command, f"--config={path}")
 
 
 @pytest.mark.parametrize(

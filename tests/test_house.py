@@ -13,7 +13,8 @@ ROOT = Path(vae_jax.__file__).parent
 
 # From the ground: a room imports from those above it in this list, and not from its own line.
 FLOORS = [
-    {"errors", "threefry", "usage", "words", "__init__"},
+    {"interrupts", "threefry", "usage", "words", "__init__"},
+    {"errors"},
     {"checks"},
     {"keys"},
     {"probability", "networks", "data", "devices", "figures"},

@@ -1,7 +1,6 @@
 """The arguments of a verb: its flags, its config file, and the overrides of the config."""
 
 import re
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -9,11 +8,16 @@ from typing import Any, NamedTuple
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
+from vae_jax.checks import written
 from vae_jax.config.file import config_from_file, one_line
-from vae_jax.errors import UserError
+from vae_jax.errors import UserError, tell
 
 SEEDS = "training.seeds"
 LAUNCHERS = ("local", "dask", "slurm", "pbs", "sge", "lsf")
+MOST_LANES, MOST_WORKERS, MOST_MINUTES = 100_000, 10_000, 525_600
+LONGEST_FLAG = 100  # letters of a name
+# What absl raises for flags; TypeError: a flag without a value is given one.
+FLAG_ERRORS = (flags.Error, TypeError, ValueError)
 OVERRIDE = r"--?(no)?config\."  # how a flag begins that overrides a config key
 
 
@@ -27,14 +31,20 @@ class Command(NamedTuple):
 
 
 def define_seeds(values: flags.FlagValues) -> None:
-    flags.DEFINE_integer("seeds", None, "how many, from 0", lower_bound=1, flag_values=values)
+    define_number(values, "seeds", None, "how many, from 0", 1, MOST_LANES)
+
+
+def define_number(
+    values: flags.FlagValues, name: str, default: int | None, doc: str, low: int, high: int
+) -> None:
+    flags.DEFINE_integer(name, default, doc, low, high, flag_values=values)
 
 
 def define_train(values: flags.FlagValues) -> None:
     define_seeds(values)
     flags.DEFINE_string("coordinator", None, "HOST:PORT of process 0", flag_values=values)
-    flags.DEFINE_integer("num_processes", None, "how many share the run", flag_values=values)
-    flags.DEFINE_integer("process_id", None, "which of them this is", flag_values=values)
+    define_number(values, "num_processes", None, "how many share the run", 1, MOST_WORKERS)
+    define_number(values, "process_id", None, "which of them this is", 0, MOST_WORKERS)
 
 
 def define_sweep(values: flags.FlagValues) -> None:
@@ -43,10 +53,10 @@ def define_sweep(values: flags.FlagValues) -> None:
     flags.DEFINE_bool("memory", False, "with what it needs; compiles it", flag_values=values)
     flags.DEFINE_enum("launcher", None, LAUNCHERS, "who works", flag_values=values)
     flags.DEFINE_string("scheduler", None, "ADDRESS or FILE of Dask's", flag_values=values)
-    flags.DEFINE_integer("workers", None, "how many", lower_bound=1, flag_values=values)
+    define_number(values, "workers", None, "how many", 1, MOST_WORKERS)
     flags.DEFINE_string("partition", None, "of the batch scheduler", flag_values=values)
-    flags.DEFINE_integer("minutes", 240, "of a job", lower_bound=1, flag_values=values)
-    flags.DEFINE_integer("gpus", 0, "of a job", lower_bound=0, flag_values=values)
+    define_number(values, "minutes", 240, "of a job", 1, MOST_MINUTES)
+    define_number(values, "gpus", 0, "of a job", 0, MOST_WORKERS)
 
 
 FORMATS = ("text", "latex", "csv", "markdown")
@@ -79,15 +89,14 @@ def parse(
     flags.DEFINE_string("config", "", "the config file", flag_values=own)
     flags.DEFINE_bool("cache", True, "keep compiled programs", flag_values=own)
     define(own)
-    try:
-        extra = own(["vae-jax", *(a for a in arguments if a not in overrides)])[1:]
-    except flags.Error as error:
-        raise UserError(f"{one_line(error)}; see vae-jax --help") from error
+    extra = parsed(own, [a for a in arguments if a not in overrides])
     if extra:
-        raise UserError(f"unexpected argument {extra[0]!r}; flags look like --workdir=runs/mnist")
+        raise UserError(
+            f"unexpected argument {written(extra[0])}; flags look like --workdir=runs/mnist"
+        )
     if not own.workdir:
         raise UserError("--workdir is missing: the run folder, such as --workdir=runs/mnist")
-    workdir = Path(own.workdir).expanduser()
+    workdir = path_of(own.workdir)
     names: dict[str, Any] = {}
     if own.config:
         config, names = config_from_file(own.config)
@@ -109,6 +118,36 @@ def parse(
         raise UserError(f"{one_line(error)}; see configs/default.py") from error
     set_seeds(config, own, list(map(overridden, overrides)))
     return Command(config, names, workdir, own)
+
+
+def parsed(values: flags.FlagValues, arguments: Sequence[str]) -> list[str]:
+    """Sets the flags from the arguments; returns the arguments that are none.
+
+    Raises:
+      UserError: an unknown flag, or a value of the wrong type.
+    """
+    for argument in arguments:
+        name = argument.partition("=")[0]
+        if name.startswith("-") and len(name) > LONGEST_FLAG:  # absl recurses over its letters
+            raise UserError(f"there is no flag {written(name)}; see vae-jax --help")
+    try:
+        return values(["vae-jax", *arguments])[1:]
+    except FLAG_ERRORS as error:
+        raise UserError(f"{one_line(error)}; see vae-jax --help") from error
+
+
+def path_of(text: str) -> Path:
+    """The path, with the home folder for ~.
+
+    Raises:
+      UserError: there is no such user, or none with a home folder.
+    """
+    try:
+        return Path(text).expanduser()
+    except RuntimeError as error:
+        raise UserError(
+            f"{text}: there is no home folder {Path(text).parts[0]}; write the whole path"
+        ) from error
 
 
 def with_own_keys(config: ConfigDict, overrides: list[str]) -> None:
@@ -142,10 +181,11 @@ def set_seeds(config: ConfigDict, own: flags.FlagValues, overrides: list[str]) -
         config.training.seeds = tuple(range(count))
     elif SEEDS in overrides and len(config.training.seeds) == 1:
         (seed,) = config.training.seeds
-        print(
-            f"vae-jax: one lane, of seed {seed}; --seeds={max(seed, 2)} is for the seeds from 0 to "
-            f"{max(seed, 2) - 1}",
-            file=sys.stderr,
+        if type(seed) is not int or not 0 <= seed < MOST_LANES:  # a check says what is wrong
+            return
+        tell(
+            f"one lane, of seed {seed}; --seeds={max(seed, 2)} is for the seeds from 0 to "
+            f"{max(seed, 2) - 1}"
         )
 
 
@@ -163,5 +203,5 @@ def overridden(override: str) -> str:
 
 
 def define_explore(values: flags.FlagValues) -> None:
-    flags.DEFINE_integer("port", 5006, "of the page; 0: any", flag_values=values)
+    define_number(values, "port", 5006, "of the page; 0: any", 0, 65_535)
     flags.DEFINE_string("address", "localhost", "that it listens on", flag_values=values)

@@ -35,6 +35,13 @@ def written(value: Any) -> str:
     return text if len(text) <= 200 else f"{text[:200]}..."
 
 
+def no_effect(key: str, value: Any, by: str, nothing: str = "0") -> tuple[str, str]:
+    """The key, and the message that its value has no effect while the key `by` is `nothing`."""
+    return key, (
+        f"{key} = {written(value)} has no effect while {by} is {nothing}; leave it out, or set {by}"
+    )
+
+
 def plain(value: Any) -> Any:
     """A number, a flag or a list of numpy as one of Python; anything else unchanged."""
     if isinstance(value, np.floating):

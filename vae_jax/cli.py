@@ -24,10 +24,15 @@ from vae_jax.arguments import (
     define_sweep,
     define_train,
     parse,
+    parsed,
+    path_of,
 )
-from vae_jax.config.file import blamed_on, config_from_file, one_line
-from vae_jax.errors import Failed, Stopped, UserError, choose
+from vae_jax.checks import written
+from vae_jax.config.file import blamed_on, config_from_file
+from vae_jax.errors import Failed, Stopped, UserError, choose, tell
+from vae_jax.interrupts import interruptible
 from vae_jax.usage import HELP
+from vae_jax.words import CONTROL, printable
 
 
 @contextlib.contextmanager
@@ -130,6 +135,7 @@ def plan_and_run(command: Command) -> None:
         refuse_without_dask(cluster)
     if own.config:
         plan = make_sweep(*settings_of(command), command.workdir, data)
+        refuse_new_idle(command.workdir, [plan.base | setting for setting in plan.settings])
     with contextlib.nullcontext() if own.dry_run else page_of(command):
         run(
             command.workdir,
@@ -152,7 +158,18 @@ def search(arguments: Sequence[str]) -> None:
         if command.flags.config:
             base, overrides = settings_of(command)
             plan = make_plan(base, overrides, command.workdir, data)
+            settings = [plan.values(setting) for setting in plan.sweep.settings]
+            refuse_new_idle(command.workdir, settings)
         run(command.workdir, plan, data)
+
+
+def refuse_new_idle(workdir: Path, configs: list[dict[str, Any]]) -> None:
+    """Refuses keys without effect in a sweep or search that is not in its folder yet."""
+    from vae_jax.config.needs import refuse_idle
+    from vae_jax.runs import folder
+
+    if not (workdir / folder.CONFIG).exists():
+        refuse_idle(configs)
 
 
 def settings_of(command: Command) -> tuple[dict[str, Any], list[dict[str, Any]]]:
@@ -200,6 +217,8 @@ def report(arguments: Sequence[str]) -> None:
 def explore(arguments: Sequence[str]) -> None:
     command = parse(arguments, lambda workdir: ConfigDict(), define_explore)
     own = command.flags
+    if not own.address.strip():
+        raise UserError("--address= would listen to all machines; say which, such as localhost")
     with jax_started(command):
         from vae_jax.pages.server import serve
 
@@ -209,20 +228,18 @@ def explore(arguments: Sequence[str]) -> None:
 def compare(arguments: Sequence[str]) -> None:
     own = flags.FlagValues()
     flags.DEFINE_enum("format", "text", FORMATS, "of the table", flag_values=own)
-    try:
-        workdirs = own(["vae-jax", *arguments])[1:]
-    except flags.Error as error:
-        raise UserError(f"{one_line(error)}; see vae-jax --help") from error
-    from vae_jax.reports.export import FORMATS as written
+    workdirs = parsed(own, arguments)
+    from vae_jax.reports.export import FORMATS as tables
     from vae_jax.reports.export import compared
 
-    print(written[own.format](compared([Path(at).expanduser() for at in workdirs])))
+    print(tables[own.format](compared([path_of(at) for at in workdirs])))
 
 
 def list_families(arguments: Sequence[str]) -> None:
     if (arguments and not re.fullmatch(r"--write|--config=.+", arguments[0])) or len(arguments) > 1:
         raise UserError(
-            f"unexpected argument {arguments[-1]!r}; `vae-jax list` takes --write or --config=FILE"
+            f"unexpected argument {written(arguments[-1])}; `vae-jax list` takes --write or "
+            "--config=FILE"
         )
     from vae_jax.config.listing import default_text, listing, own_listing
 
@@ -273,7 +290,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         silence(sys.stdout)
         return code or 1
     except OSError as error:
-        print(f"vae-jax: stdout: {error.strerror}", file=sys.stderr)
+        tell(f"stdout: {error.strerror}")
         silence(sys.stdout)
         return code or 2
     return code
@@ -289,7 +306,8 @@ def prepare(arguments: Sequence[str]) -> None:
     """Makes the process independent of the user's encoding and of the current folder's files.
 
     Raises:
-      UserError: an argument or the current folder has a name that is not UTF-8.
+      UserError: an argument or the current folder has a name that is not UTF-8, or one with control
+        characters; the current folder is gone.
     """
     # A closed stream is None; what is printed there is lost, and nothing else.
     sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115
@@ -298,13 +316,32 @@ def prepare(arguments: Sequence[str]) -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="plain")
-    here = os.getcwd()
+    sys.stdout = Printable(sys.stdout)
+    try:
+        here = os.getcwd()
+    except OSError as error:
+        raise UserError("the current folder is not there any more; change to another") from error
     for name in (*arguments, here):
         if any("\ud800" <= letter <= "\udfff" for letter in name):
             readable = name.encode(errors="backslashreplace").decode()
             raise UserError(f"{readable} is not UTF-8, and files could not be named so; rename it")
+        if CONTROL.search(name) or set(name) & {"\n", "\r", "\t"}:
+            raise UserError(f"{name!r} has a control character, such as a line break; rename it")
     # Config files import others of the current folder. It comes last, to hide no library.
     sys.path[:] = [*(folder for folder in sys.path if folder not in ("", here)), here]
+
+
+class Printable:
+    """A stream that a text reaches without its control characters."""
+
+    def __init__(self, stream: TextIO):
+        self.stream = getattr(stream, "stream", stream) if type(stream) is Printable else stream
+
+    def write(self, text: str) -> int:
+        return self.stream.write(printable(text))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.stream, name)
 
 
 def plainly(error: UnicodeError) -> tuple[str, int]:
@@ -316,33 +353,35 @@ def plainly(error: UnicodeError) -> tuple[str, int]:
 
 def answered(command: Callable[[], None]) -> int:
     """Runs a command and returns the exit code; errors that a user can fix get a line on stderr."""
-    try:
-        command()
-    except UserError as error:
-        print(f"vae-jax: {error}", file=sys.stderr)
-        return 2
-    except BrokenPipeError:  # the reader of stdout has closed it
-        silence(sys.stdout)
-        return 1
-    except OSError as error:
-        if error.errno not in REFUSALS:
-            raise
-        where = f"{error.filename}: " if error.filename else "stdout: "  # files are always named
-        print(
-            f"vae-jax: {where}{error.strerror}; mend that and run the same command again",
-            file=sys.stderr,
-        )
-        return 2
-    except KeyboardInterrupt:
-        print(
-            "vae-jax: interrupted; the same command goes on from the last checkpoint",
-            file=sys.stderr,
-        )
-        return 1
-    except Failed as failed:
-        print(f"vae-jax: {failed}", file=sys.stderr)
-        return 1
-    except Stopped as stopped:
-        print(f"vae-jax: {stopped}; the same command goes on from there", file=sys.stderr)
-        return 1
+    with interruptible() as asked:
+        try:
+            command()
+        except UserError as error:
+            tell(error)
+            return 2
+        except BrokenPipeError:  # the reader of stdout has closed it
+            silence(sys.stdout)
+            return 1
+        except KeyboardInterrupt:
+            tell(INTERRUPTED)
+            return 1
+        except Failed as failed:
+            tell(failed)
+            return 1
+        except Stopped as stopped:
+            tell(f"{stopped}; the same command goes on from there")
+            return 1
+        except Exception as error:
+            if asked.times:  # libraries turn it into exceptions of their own
+                tell(INTERRUPTED)
+                return 1
+            if not isinstance(error, OSError) or error.errno not in REFUSALS:
+                raise
+            # Files are always named.
+            where = f"{error.filename}: " if error.filename else "stdout: "
+            tell(f"{where}{error.strerror}; mend that and run the same command again")
+            return 2
     return 0
+
+
+INTERRUPTED = "interrupted; the same command goes on from the last checkpoint"

@@ -1,9 +1,12 @@
 """The exceptions that the command line reports in one line."""
 
 import contextlib
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
+
+from vae_jax.words import as_one_line
 
 
 class UserError(Exception):
@@ -19,6 +22,11 @@ class Stopped(Exception):
 
 class Failed(Exception):
     """Some programs of a sweep raised exceptions; the others have finished."""
+
+
+def tell(message: object) -> None:
+    """Writes one line on stderr, without control characters, cut where it is long."""
+    print(as_one_line(f"vae-jax: {message}"), file=sys.stderr, flush=True)
 
 
 @contextlib.contextmanager
@@ -39,5 +47,5 @@ def choose(table: Mapping[str, Any], name: str, key: str):
       UserError: an unknown name; the message lists the known names.
     """
     if name not in table:
-        raise UserError(f"{key} = {name!r} is unknown; known: {', '.join(sorted(table))}")
+        raise UserError(f"{key} = {name[:200]!r} is unknown; known: {', '.join(sorted(table))}")
     return table[name]

@@ -1,18 +1,24 @@
 """What does not go together is told in one sentence, before anything is loaded or compiled."""
 
 import importlib.util
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from configs import default
 from tests.conftest import values_of, write_tiny_npz
+from vae_jax.commands.train import train
 from vae_jax.config.check import check
 from vae_jax.config.declared import is_chosen
+from vae_jax.config.file import config_from_file
+from vae_jax.config.needs import refuse_idle
 from vae_jax.config.schema import KEYS, nest
 from vae_jax.errors import UserError
 from vae_jax.runs.run import make_dataset, make_run
 
+CONFIGS = Path(default.__file__).parent
 REFUSED = [
     (
         {"objective.num_samples": 0},
@@ -206,6 +212,53 @@ def test_every_key_that_only_some_read_is_refused_without_them():
             continue
         with pytest.raises(UserError, match=f"{name} = 'set' has no effect"):
             check(nest(plain | {name: "set"}))
+
+
+WITHOUT_EFFECT = [
+    ({"objective.capacity_epochs": 5.0}, "capacity_epochs = 5.0 .* objective.capacity is 0"),
+    ({"objective.free_bits_group": 0}, "free_bits_group = 0 has no effect while .*free_bits is 0"),
+    ({"objective.warmup_cycles": 3}, "warmup_cycles = 3 .* while objective.warmup_epochs is 0"),
+    ({"objective.warmup_epochs": 3.0, "objective.beta": 0.0}, "warmup_epochs = 3.0 .*beta is 0"),
+    ({"objective.free_bits": 0.5, "objective.beta": 0.0}, "free_bits = 0.5 .*beta is 0"),
+    ({"objective.capacity": 5.0, "objective.beta": 0.0}, "capacity = 5.0 .*objective.beta is 0"),
+    ({"objective.regularizer": "mmd"}, "regularizer = 'mmd' .* while objective.regularizer_weight"),
+    ({"objective.corruption": "masking"}, "'masking' .* while objective.corruption_amount is 0"),
+    ({"objective.corruption": "gaussian"}, "'gaussian' .* while objective.corruption_amount is 0"),
+    (
+        {"objective.name": "renyi", "objective.alpha": 0.9},
+        "objective.alpha = 0.9 has no effect while objective.num_samples is 1; leave it out, or",
+    ),
+    ({"objective.name": "ciwae", "objective.elbo_weight": 0.9}, "elbo_weight = 0.9 has no effect"),
+    ({"optimizer.schedule.name": "stepwise"}, "'stepwise' .* optimizer.schedule.boundaries is ()"),
+]  # fmt: skip
+# With this the same keys have one.
+EFFECTIVE = {
+    "objective.capacity": 25.0, "objective.free_bits": 0.5, "objective.warmup_epochs": 2.0,
+    "objective.beta": 4.0, "objective.regularizer_weight": 10.0, "objective.corruption_amount": 0.2,
+    "objective.num_samples": 5, "optimizer.schedule.boundaries": (5.0,),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("changes", "message"), WITHOUT_EFFECT)
+def test_a_key_that_is_without_effect_beside_the_others_is_refused(changes, message, tmp_path):
+    values = check(nest(check(default.get_config()) | changes))
+    with pytest.raises(UserError, match=message) as error:
+        train(nest(values), tmp_path / "run")
+    assert "\n" not in str(error.value)
+    assert not (tmp_path / "run").exists()
+    key = re.search(r"while (\S+) is", str(error.value))[1]
+    effective = check(nest(values | {key: EFFECTIVE[key]}))
+    refuse_idle([effective])
+    # In a sweep over it there may be a 0, and the key is set for all.
+    refuse_idle([values, effective])
+    refuse_idle([check(default.get_config()), effective, values])
+    with pytest.raises(UserError, match=message):
+        refuse_idle([values, values | {"model.latent_size": 2}])
+
+
+def test_the_defaults_and_every_config_file_set_nothing_without_effect():
+    for path in sorted(CONFIGS.glob("[!_]*.py")):
+        refuse_idle([check(config_from_file(str(path))[0])])
 
 
 def rewritten(path, **arrays):

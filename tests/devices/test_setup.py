@@ -3,15 +3,18 @@
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import pytest
 
 from vae_jax.devices.setup import (
     PINNED,
     cache_folder,
     pin,
+    pinned,
     refuse_without_devices,
     remove_oldest,
     use_cache,
@@ -70,6 +73,56 @@ def test_the_environment_does_not_change_the_numbers():
             jax.config.update(name, value)
 
 
+def settings():
+    return {name: getattr(jax.config, name) for name in PINNED}
+
+
+def test_settings_are_pinned_for_one_thread_and_the_user_s_stay():
+    """Two runs in two threads of a process that has its own settings: none sees the other's end."""
+    wanted, in_thread, both, over = settings(), {}, threading.Barrier(2), threading.Event()
+
+    def other():
+        in_thread["before"] = settings()
+        with pinned():
+            both.wait(20)
+            over.wait(20)  # the first one has ended meanwhile
+            in_thread["inside"] = settings()
+            in_thread["dtype"] = jnp.zeros(1, float).dtype
+            in_thread["key"] = jax.random.key_data(jax.random.key(0)).shape
+        in_thread["after"] = settings()
+
+    others = {name: value for name, value in OTHER.items() if name != "jax_random_seed_offset"}
+    try:
+        for name, value in others.items():
+            jax.config.update(name, value)
+        users = settings()
+        thread = threading.Thread(target=other)
+        with pinned():
+            thread.start()
+            both.wait(20)
+            assert settings() == wanted
+        assert settings() == users
+        assert jnp.zeros(1, float).dtype == "float64"
+        over.set()
+        thread.join(20)
+    finally:
+        for name, value in wanted.items():
+            jax.config.update(name, value)
+    assert in_thread == {
+        "before": users, "inside": wanted, "dtype": "float32", "key": (2,), "after": users
+    }  # fmt: skip
+
+
+def test_an_offset_of_seeds_is_put_back():
+    jax.config.update("jax_random_seed_offset", 3)
+    try:
+        with pinned():
+            assert settings() == PINNED
+        assert jax.config.jax_random_seed_offset == 3
+    finally:
+        jax.config.update("jax_random_seed_offset", 0)
+
+
 def test_a_device_that_is_not_there_is_told(monkeypatch):
     def not_there(value):
         raise AssertionError
@@ -97,4 +150,4 @@ def test_without_a_home_folder_that_can_be_written_nothing_is_kept(monkeypatch, 
     monkeypatch.setenv("JAX_ENABLE_COMPILATION_CACHE", "1")  # restored after this test
     use_cache()
     jax.config.update("jax_enable_compilation_cache", True)
-    assert capsys.readouterr().err.startswith("compiled programs can't be kept here; set JAX_")
+    assert capsys.readouterr().err.startswith("vae-jax: compiled programs can't be kept here; set ")

@@ -1,8 +1,11 @@
 """TensorBoard and wandb hold what the run folder holds, and never cost a run."""
 
 import contextlib
+import errno
 import json
+import os
 import struct
+import threading
 import time
 
 import numpy as np
@@ -243,6 +246,55 @@ def test_a_tracker_that_fails_is_left_out_with_a_line(tiny_npz, tmp_path, monkey
     said = capsys.readouterr().err
     assert said == "vae-jax: TensorBoard failed, and is left out: no space\n"
     assert folder.is_finished(workdir)
+
+
+class Full:
+    """A file on a disk that becomes full."""
+
+    def __init__(self, path):
+        self.left, self.closed = 40, 0
+
+    def write(self, data):
+        self.left -= 1
+        if self.left < 0:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def flush(self):
+        pass
+
+    def close(self):
+        self.closed += 1
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_a_full_disk_costs_no_run(tiny_npz, tmp_path, monkeypatch, capsys):
+    """No thread of a library dies of it, with which the run would wait for ever."""
+    import tensorboardX.record_writer
+
+    made = []
+    monkeypatch.setattr(
+        tensorboardX.record_writer, "open_file", lambda path: made.append(Full(path)) or made[-1]
+    )
+    before = set(threading.enumerate())
+    workdir = run(tiny_npz, tmp_path / "run", log__tensorboard=True)
+    said = capsys.readouterr().err
+    where = tmp_path / "run" / "tensorboard" / "lane_"
+    assert said.startswith("vae-jax: TensorBoard failed, and is left out: [Errno 28] No space left")
+    assert f"'{where}" in said
+    assert said.count("\n") == 1
+    assert [file.closed for file in made] == [1, 1]
+    assert not [t for t in set(threading.enumerate()) - before if "Logger" in type(t).__name__]
+    assert folder.is_finished(workdir)
+
+
+def test_what_never_ends_is_left_after_a_while_and_the_others_are_closed():
+    never, closed = threading.Event(), []
+    with pytest.raises(TimeoutError, match=r"did not end within 0.01 s"):
+        trackers.closed(lambda: trackers.ended(never.wait, 0.01), lambda: closed.append(1))
+    assert closed == [1]
+    with pytest.raises(ZeroDivisionError):
+        trackers.ended(lambda: 1 / 0, 5)
+    never.set()
 
 
 def test_without_a_login_one_line_says_what_to_do(tiny_npz, tmp_path, monkeypatch):

@@ -14,7 +14,9 @@ import numpy as np
 from vae_jax.commands.evaluate import evaluate_best
 from vae_jax.config.build import make_spec
 from vae_jax.config.check import check
+from vae_jax.config.needs import refuse_idle
 from vae_jax.devices.processes import is_first
+from vae_jax.devices.setup import pinned
 from vae_jax.errors import UserError
 from vae_jax.keys import Values
 from vae_jax.objectives import annealed_step
@@ -42,6 +44,8 @@ def train(config: Mapping[str, Any], workdir: Path, follower: Follower = NOBODY)
     """
     began = time.monotonic()
     values = check(config)
+    if not (workdir / folder.CONFIG).exists():  # a run of an earlier version goes on
+        refuse_idle([values])
     folder.refuse_sweep(workdir)
     values = folder.as_there(workdir, values)
     there = folder.shorter_run(workdir, values)
@@ -87,7 +91,7 @@ def compiled_ahead(run: Run) -> Iterator[Callable[[], object]]:
         yield lambda: None
         return
     pool = ThreadPoolExecutor(1)
-    compiled = pool.submit(lambda: compile_training(run, shapes_of(run)))
+    compiled = pool.submit(pinned()(compile_training), run, shapes_of(run))
     try:
         yield compiled.exception  # if it failed, the run itself says so
     finally:

@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from vae_jax.checks import Check, plain
+from vae_jax.checks import Check, plain, written
 from vae_jax.errors import UserError
 from vae_jax.keys import Values, chosen_names, name_of
 
@@ -155,12 +155,12 @@ def idle_problem(keys: Mapping[str, Key], values: Values, name: str, given: Any)
     )
     readers = " or ".join(map(repr, names))
     return (
-        f"{name} = {given!r} has no effect: it is for {family} = {readers}, and that is "
+        f"{name} = {written(given)} has no effect: it is for {family} = {readers}, and that is "
         f"{values[family]!r}; leave it out, or set it to its default: "
-        f"--config.{name}={written(key.default)}"
+        f"--config.{name}={as_flag(key.default)}"
     )
 
 
-def written(value: Any) -> str:
+def as_flag(value: Any) -> str:
     """The value in the syntax of the command line."""
     return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)

@@ -4,7 +4,7 @@ import difflib
 from collections.abc import Mapping
 from typing import Any
 
-from vae_jax.checks import flag, whole
+from vae_jax.checks import flag, whole, written
 from vae_jax.config.declared import keys_of
 from vae_jax.data import DatasetSpec
 from vae_jax.errors import UserError
@@ -72,7 +72,7 @@ def nearest(key: str, known) -> str:
 
 
 def unknown_key(key: str) -> UserError:
-    return UserError(f"unknown config key {key!r}; did you mean {nearest(key, KEYS)!r}?")
+    return UserError(f"unknown config key {written(key)}; did you mean {nearest(key, KEYS)!r}?")
 
 
 def flatten(config: Mapping[str, Any], prefix: str = "") -> Values:
@@ -104,4 +104,4 @@ def differences(old: Values, new: Values) -> list[str]:
     Not for the path of the data: they may be moved, and their checksum tells what they are.
     """
     keys = [key for key in old | new if key != DATA_PATH and old.get(key) != new.get(key)]
-    return [f"{key}: {old.get(key)!r} there, {new.get(key)!r} here" for key in keys]
+    return [f"{key}: {written(old.get(key))} there, {written(new.get(key))} here" for key in keys]

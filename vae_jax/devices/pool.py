@@ -22,10 +22,17 @@ SPARE_THREADS = 2
 THREAD = "tf_XLAEigen"  # the name of the pool's threads on Linux
 
 
+def cores() -> int:
+    """The cores that this process may use; all of the machine where the system does not tell."""
+    if hasattr(os, "sched_getaffinity"):  # not on macOS
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 def keep_threads_free(devices: int) -> None:
     """Makes the pool SPARE_THREADS larger than the number of CPU devices, before jax creates it."""
     told = os.environ.get("PJRT_NPROC") or os.environ.get("NPROC") or ""
-    threads = int(told) if told.isdecimal() else len(os.sched_getaffinity(0))
+    threads = int(told) if told.isdecimal() else cores()
     os.environ["PJRT_NPROC"] = str(max(threads, devices + SPARE_THREADS))
 
 
@@ -35,10 +42,9 @@ def compute_in_batches() -> None:
     There are more threads than cores, so it would, at every task. For this thread and those that
     it starts. Where the system has no such setting, or the user chose another, nothing changes.
     """
-    if hasattr(os, "sched_setscheduler"):
-        with contextlib.suppress(OSError):
-            if os.sched_getscheduler(0) == os.SCHED_OTHER:
-                os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
+    with contextlib.suppress(OSError, AttributeError):  # not on macOS, or not allowed
+        if os.sched_getscheduler(0) == os.SCHED_OTHER:
+            os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
 
 
 @functools.cache

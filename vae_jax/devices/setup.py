@@ -3,17 +3,18 @@
 import contextlib
 import os
 import re
-import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import jax
 
 from vae_jax.devices.lanes import Layout
-from vae_jax.devices.pool import compute_in_batches, keep_threads_free
-from vae_jax.errors import UserError
+from vae_jax.devices.pool import compute_in_batches, cores, keep_threads_free
+from vae_jax.errors import UserError, tell
 
 CACHE_BYTES = 2_000_000_000
+UNTOLD_BYTES = 8_000_000_000  # of memory, where the system does not tell: what small machines have
 # What results depend on, whatever the environment says.
 PINNED = {
     "jax_enable_x64": False,
@@ -29,16 +30,41 @@ def pin() -> None:
         jax.config.update(name, value)
 
 
+# Those that jax can set for one thread alone.
+BY_THREAD: dict[str, Any] = {
+    "jax_enable_x64": jax.enable_x64,
+    "jax_default_prng_impl": jax.default_prng_impl,
+    "jax_threefry_partitionable": jax.threefry_partitionable,
+}
+
+
 @contextlib.contextmanager
 def pinned() -> Iterator[None]:
-    """In this context, what `pin` sets is set; the user's settings are restored afterwards."""
-    before = {name: getattr(jax.config, name) for name in PINNED}
-    pin()
+    """In this context, what `pin` sets is set, for this thread alone.
+
+    The user's own settings stay as they are, for other threads and afterwards. A thread that is
+    started in this context has the user's: it needs a context of its own.
+    """
+    with contextlib.ExitStack() as stack:
+        for name, setting in BY_THREAD.items():
+            stack.enter_context(setting(PINNED[name]))
+        stack.enter_context(without_seed_offset())
+        yield
+
+
+@contextlib.contextmanager
+def without_seed_offset() -> Iterator[None]:
+    """In this context, seeds are what they say. jax can't set it by thread; nearly nobody does."""
+    name = "jax_random_seed_offset"
+    before = getattr(jax.config, name)
+    if before == PINNED[name]:
+        yield
+        return
+    jax.config.update(name, PINNED[name])
     try:
         yield
     finally:
-        for name, value in before.items():
-            jax.config.update(name, value)
+        jax.config.update(name, before)
 
 
 def refuse_without_devices() -> None:
@@ -67,7 +93,7 @@ def use_cores() -> None:
     told = re.search(r"host_platform_device_count=(\d+)", os.environ.get("XLA_FLAGS", ""))
     if told is None and "JAX_NUM_CPU_DEVICES" not in os.environ:
         try:
-            jax.config.update("jax_num_cpu_devices", len(os.sched_getaffinity(0)))
+            jax.config.update("jax_num_cpu_devices", cores())
         except RuntimeError:  # jax has computed
             return
     devices = int(told[1]) if told else jax.config.jax_num_cpu_devices  # type: ignore[attr-defined]
@@ -85,10 +111,9 @@ def use_cache(wanted: bool = True) -> None:
     """
     folder = cache_folder() if wanted else None
     if wanted and folder is None:
-        print(
+        tell(
             "compiled programs can't be kept here; set JAX_COMPILATION_CACHE_DIR to a folder that "
-            "can be written",
-            file=sys.stderr,
+            "can be written"
         )
         wanted = False
     if not wanted:
@@ -134,10 +159,19 @@ def remove_oldest(folder: Path, most: int) -> None:
 
 def host_memory() -> int:
     """Bytes of memory that this process may use: the machine's, or its control group's limit."""
-    machine = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    machine = machine_memory()
     with contextlib.suppress(OSError, ValueError):  # there is no such file, or it says "max"
         return min(machine, int(Path("/sys/fs/cgroup/memory.max").read_text()))
     return machine
+
+
+def machine_memory() -> int:
+    """Bytes of memory of the machine; UNTOLD_BYTES where the system does not tell."""
+    try:
+        pages, size = os.sysconf("SC_PHYS_PAGES"), os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, OSError, ValueError):  # no such function, or no such name
+        return UNTOLD_BYTES
+    return pages * size if min(pages, size) > 0 else UNTOLD_BYTES
 
 
 def device_memory(layout: Layout) -> int:

@@ -19,6 +19,8 @@ from typing import NamedTuple
 import jax
 from tqdm import tqdm
 
+from vae_jax.words import as_one_line
+
 EVENT = "/jax/core/compile/backend_compile_duration"  # jax's name for a compilation
 FIRST_SECONDS = 30.0  # of compiling, before the first line; the next comes after twice as long
 GRACE_SECONDS = 5.0  # that a compilation has to end by itself after a signal
@@ -140,5 +142,5 @@ def leave() -> None:
 
 def say(line: str) -> None:
     """Writes a line on stderr, above the progress bar if there is one."""
-    tqdm.write(f"vae-jax: {line}", file=sys.stderr)
+    tqdm.write(as_one_line(f"vae-jax: {line}"), file=sys.stderr)
     sys.stderr.flush()

@@ -9,10 +9,11 @@ import numpy as np
 
 from vae_jax.checks import WIDEST, flag, whole
 from vae_jax.data.units import DARK
-from vae_jax.keys import choice, choices_of, fact, family, host, section, static
+from vae_jax.keys import Facts, choice, choices_of, fact, family, host, resolve, section, static
 from vae_jax.models.inputs import INPUTS
 from vae_jax.models.m2 import M2
 from vae_jax.models.model import Abilities, Model
+from vae_jax.models.support import DISCRETE, of_model, said_problems, sampled_problems
 from vae_jax.models.two_layers import TwoLayers
 from vae_jax.models.vae import VAE
 from vae_jax.networks import NETWORKS
@@ -71,7 +72,17 @@ class ModelSpec:
     def likelihood_name(self) -> str:
         return next(n for n, own in LIKELIHOODS.items() if type(self.likelihood) is own)
 
+    def has_discrete_z(self, data) -> bool:
+        """Whether z is discrete. A model of one's own that does not say so is sampled."""
+        shape, n = data.image_shape, len(data.train.images)
+        facts = Facts(shape, data.num_classes, n, steps_per_epoch=1, total_steps=1)
+        return of_model(self.kind, lambda: make_model(resolve(self, facts))) == DISCRETE
+
+    def needs(self, config):
+        yield from said_problems(self)
+
     def needs_of_data(self, config, data):
+        yield from sampled_problems(self)
         head, support = f"model.likelihood = {self.likelihood_name!r}", self.likelihood.support
         images = data.train.images
         low, high = images.min(), images.max()

@@ -3,6 +3,8 @@
 References: Burda, Grosse and Salakhutdinov 2015, section 5.1.
 """
 
+from typing import ClassVar
+
 import jax
 from jaxtyping import Array, Float, Int, Key
 
@@ -37,6 +39,8 @@ class TwoLayers:
     )
     # Bounded, because h1 is not: with relu, an extreme sample of h1 gives scales of e^15.
     top_activation: str = choice(ACTIVATIONS, "tanh", "their nonlinearity", key="top.activation")
+
+    support: ClassVar = "real"
 
     @property
     def abilities(self) -> Abilities:

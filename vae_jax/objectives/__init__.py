@@ -8,8 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Key
 
-from vae_jax.checks import number, whole
-from vae_jax.keys import family, in_steps, section, static, steps_of_a_part, traced
+from vae_jax.checks import no_effect, number, whole
+from vae_jax.keys import choices_of, family, in_steps, section, static, steps_of_a_part, traced
 from vae_jax.models.model import Model, Variables
 from vae_jax.objectives.corruption import CORRUPTIONS, NoCorruption, corrupted
 from vae_jax.objectives.elbo import Elbo
@@ -62,12 +62,23 @@ class Objective:
         named = getattr(self.regularizer, "players", None)
         return named(latent_size) if named else {}
 
-    def needs(self, config):
+    def idle(self, config):
         if self.warmup_cycle > 1 and not self.warmup_steps:
-            yield (
-                f"objective.warmup_cycles = {self.warmup_cycle} is of a warm-up; "
-                "objective.warmup_epochs should be above 0"
-            )
+            yield no_effect("objective.warmup_cycles", self.warmup_cycle, "objective.warmup_epochs")
+        if self.warmup_steps and not self.beta:
+            yield no_effect("objective.warmup_epochs", self.warmup_steps, "objective.beta")
+        chosen = choices_of(self, "objective")
+        for key, part in (("objective.regularizer", self.regularizer),
+                          ("objective.corruption", self.corruption)):  # fmt: skip
+            if strength(part) == 0:
+                by = "regularizer_weight" if part is self.regularizer else "corruption_amount"
+                yield no_effect(key, chosen[key], f"objective.{by}")
+
+
+def strength(part: Any) -> Any:
+    """The weight of a regulariser, or the amount of a corruption; 1 for one that has none."""
+    names = (name for name in ("weight", "scale", "chance") if hasattr(part, name))
+    return getattr(part, next(names, ""), 1)
 
 
 def weights_at(objective: Objective, step: Any) -> Weights:

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Key
 
-from vae_jax.checks import number, whole
+from vae_jax.checks import no_effect, number, whole
 from vae_jax.keys import choice, in_steps, section, static, traced
 from vae_jax.models.model import (
     Model,
@@ -183,6 +183,18 @@ class Elbo:
                 f"objective.free_bits_group = {group} should divide model.latent_size = "
                 f"{config.model.latent_size}"
             )
+
+    def idle(self, config):
+        if self.capacity_steps and not self.capacity:
+            yield no_effect("objective.capacity_epochs", self.capacity_steps, "objective.capacity")
+        if self.free_bits_group != 1 and not self.free_bits:
+            yield no_effect(
+                "objective.free_bits_group", self.free_bits_group, "objective.free_bits"
+            )
+        if not config.objective.beta:
+            for name in ("free_bits", "capacity"):
+                if getattr(self, name):
+                    yield no_effect(f"objective.{name}", getattr(self, name), "objective.beta")
 
 
 def density_needs(gradient: str, config):

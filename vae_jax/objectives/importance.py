@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from vae_jax.checks import number, whole
+from vae_jax.checks import no_effect, number, whole
 from vae_jax.keys import choice, section, static, traced
 from vae_jax.models.model import (
     Model,
@@ -214,6 +214,13 @@ def gradient_needs(bound, config):
         yield from density_needs(bound.gradient, config)
 
 
+def one_sample_idle(key: str, value: float, default: float, config):
+    """A number of a bound that is the same for every value of it where there is one sample."""
+    counts = config.objective.num_samples, config.evaluation.num_samples or 1
+    if value != default and counts == (1, 1):
+        yield no_effect(key, value, "objective.num_samples", "1")
+
+
 def no_other_bound(bound):
     """The encoder_bound of most bounds: None."""
     return None
@@ -320,6 +327,9 @@ class CIWAE:
     def curvature(self, log_w_kb: LogWeights) -> LogWeights:
         return (1 - self.elbo_weight) * spread(log_w_kb)
 
+    def idle(self, config):
+        yield from one_sample_idle("objective.elbo_weight", self.elbo_weight, 0.5, config)
+
 
 # Where |t (log w - mean log w)| is below this, log mean exp loses precision, and two terms of its
 # series are accurate.
@@ -351,6 +361,9 @@ class Renyi:
 
     def curvature(self, log_w_kb: LogWeights) -> LogWeights:
         return (1 - self.alpha) * spread((1 - self.alpha) * log_w_kb)
+
+    def idle(self, config):
+        yield from one_sample_idle("objective.alpha", self.alpha, 0.5, config)
 
 
 BOUNDS = {"ciwae": CIWAE, "iwae": IWAE, "miwae": MIWAE, "piwae": PIWAE, "renyi": Renyi}

@@ -4,8 +4,10 @@ import contextlib
 import functools
 import os
 import secrets
-import sys
-from collections.abc import Iterator, Sequence
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,7 +18,7 @@ from vae_jax.config.schema import KEYS, nest
 from vae_jax.data.binarization import scale
 from vae_jax.devices.lanes import Layout, map_lanes, replicate, shard_lanes
 from vae_jax.devices.processes import is_first
-from vae_jax.errors import UserError
+from vae_jax.errors import UserError, naming, tell
 from vae_jax.figures.images import canvas
 from vae_jax.keys import Values
 from vae_jax.models import ModelSpec, make_model
@@ -28,6 +30,9 @@ from vae_jax.runs.summary import all_columns
 from vae_jax.training.step import State
 
 PER_ROW, PICTURES, CODES = 8, 16, 1_000  # of validation: images drawn, images encoded
+FLUSH_SECONDS, CLOSE_SECONDS = 60, 300
+BINS = 1e-12 * 1.1 ** np.arange(774)  # of histograms, as TensorBoard has them: to 1e20
+BINS = np.concatenate([-BINS[::-1], [0], BINS])
 # The entries of a row of metrics.jsonl that are no metrics.
 HEAD = ("lane", "seed", "step", "epoch", "split", "pseudo_likelihood")
 
@@ -63,46 +68,79 @@ def shown_of_lanes(
     return map_lanes(layout, lane, (spec, variables, keys), (images, label_b, label_n))
 
 
+class EventFile:
+    """A file of TensorBoard's events, written in this thread.
+
+    tensorboardX's own writer has a thread of its own; when that dies, of a full disk, who gives it
+    events waits for ever.
+    """
+
+    def __init__(self, at: Path, purge_step: int):
+        from tensorboardX.event_file_writer import EventsWriter
+        from tensorboardX.proto.event_pb2 import Event, SessionLog
+
+        self.event, self.at, self.due = Event, at, 0.0
+        with naming(at):
+            at.mkdir(parents=True, exist_ok=True)
+            self.file = EventsWriter(str(at / "events"))
+        started = SessionLog(status=SessionLog.START)
+        # TensorBoard drops the steps from this one on that files of before hold.
+        self.write(step=purge_step, file_version="brain.Event:2")
+        self.write(step=purge_step, session_log=started)
+
+    def write(self, **content: Any) -> None:
+        """Adds an event; on the disk at the latest at the first one FLUSH_SECONDS later."""
+        now = time.time()
+        with naming(self.at):
+            self.file.write_event(self.event(wall_time=now, **content))
+            if now > self.due:
+                self.file.flush()
+                self.due = now + FLUSH_SECONDS
+
+    def close(self) -> None:
+        with naming(self.at):
+            self.file.close()
+
+
 class TensorBoard:
     """Event files, a folder for each lane."""
 
     extra, package = "tensorboard", "tensorboardX"
 
     def __init__(self, run: Run, group: Path, first_steps: Sequence[int]):
-        from tensorboardX import SummaryWriter
-        from tensorboardX.summary import hparams
+        from tensorboardX import summary
 
-        self.writers = {}
+        self.summary, self.files = summary, {}
         for lane, first_step in zip(run.lanes, first_steps, strict=True):
             at = run.workdir / "tensorboard" / f"lane_{lane.number}"
-            writer = SummaryWriter(str(at), purge_step=first_step + 1)
+            self.files[lane.number] = EventFile(at, first_step + 1)
             numbers = {
                 name: value if isinstance(value, bool | int | float) else str(value)
                 for name, value in hyperparameters(lane).items()
             }
             tests = dict.fromkeys(named({"bound": 0, "elbo": 0}, "test", run), 0)
-            for summary in hparams(numbers, tests):
-                writer.file_writer.add_summary(summary)
-            self.writers[lane.number] = writer
+            for own in summary.hparams(numbers, tests):
+                self.files[lane.number].write(summary=own)
 
     def numbers(self, lane: int, step: int, numbers: dict[str, float]) -> None:
         for name, value in numbers.items():
-            self.writers[lane].add_scalar(name, value, step)
+            self.files[lane].write(summary=self.summary.scalar(name, value), step=step)
 
     def pictures(self, lane: int, step: int, pictures: dict[str, np.ndarray]) -> None:
         for name, picture in pictures.items():
-            self.writers[lane].add_image(name, picture, step, dataformats="HWC")
+            own = self.summary.image(name, picture, dataformats="HWC")
+            self.files[lane].write(summary=own, step=step)
 
     def histograms(self, lane: int, step: int, values: dict[str, np.ndarray]) -> None:
         for name, own in values.items():
-            self.writers[lane].add_histogram(name, own, step)
+            bars = self.summary.histogram(name, own, BINS)
+            self.files[lane].write(summary=bars, step=step)
 
     def results(self, lane: int, step: int, results: dict[str, float]) -> None:
         self.numbers(lane, step, results)
 
     def close(self) -> None:
-        for writer in self.writers.values():
-            writer.close()
+        closed(*(file.close for file in self.files.values()))
 
 
 class WandB:
@@ -157,8 +195,40 @@ class WandB:
         self.runs[lane].summary.update(results)
 
     def close(self) -> None:
-        for run in self.runs.values():
-            run.finish()
+        closed(*(partial(ended, run.finish, CLOSE_SECONDS) for run in self.runs.values()))
+
+
+def ended(close: Callable[[], object], seconds: float) -> None:
+    """Calls it in a thread, and waits for as long: wandb waits for a process of its own.
+
+    Raises:
+      TimeoutError: it takes longer.
+    """
+    errors: list[Exception] = []
+    thread = threading.Thread(target=lambda: errors.extend(errors_of(close)), daemon=True)
+    thread.start()
+    thread.join(seconds)
+    if thread.is_alive():
+        raise TimeoutError(f"it did not end within {seconds:g} s")
+    if errors:
+        raise errors[0]
+
+
+def errors_of(*closes: Callable[[], object]) -> list[Exception]:
+    """Calls them all; the errors of those that raised one."""
+    errors = []
+    for close in closes:
+        try:
+            close()
+        except Exception as error:
+            errors.append(error)
+    return errors
+
+
+def closed(*closes: Callable[[], object]) -> None:
+    """Calls them all; then raises the first error of theirs, if there is one."""
+    for error in errors_of(*closes):
+        raise error
 
 
 TRACKERS: dict[str, Any] = {"log.tensorboard": TensorBoard, "log.wandb": WandB}
@@ -276,8 +346,11 @@ class Trackers:
             except Exception as error:
                 reason = " ".join(str(error).split()) or type(error).__name__
                 name = type(tracker).__name__
-                print(f"vae-jax: {name} failed, and is left out: {reason}", file=sys.stderr)
+                tell(f"{name} failed, and is left out: {reason}")
                 self.open.remove(tracker)
+                if method != "close":
+                    with contextlib.suppress(Exception):
+                        tracker.close()
 
     def close(self) -> None:
         self._each("close")

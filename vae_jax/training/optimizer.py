@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Bool, Float, Int
 
-from vae_jax.checks import increasing, number
+from vae_jax.checks import increasing, no_effect, number
 from vae_jax.keys import fact, family, in_steps, or_infinite, section, traced
 
 
@@ -142,6 +142,11 @@ class Stepwise:
     def __call__(self, step: Int[Array, ""]) -> Float[Array, ""]:
         passed = step.astype(jnp.float32) >= self.boundaries
         return self.decay_factor ** jnp.sum(passed, dtype=jnp.float32)
+
+    def idle(self, config):
+        if not len(self.boundaries):
+            at = "optimizer.schedule.boundaries"
+            yield no_effect("optimizer.schedule.name", "stepwise", at, "()")
 
 
 OPTIMIZERS = {"adam": Adam, "adamax": AdaMax, "adamw": AdamW, "rmsprop": RMSProp, "sgd": SGD}

@@ -20,6 +20,7 @@ from vae_jax.evaluation.metrics.metric import (
     Metric,
     Numbers,
     Subject,
+    density_needs,
     first,
     lane_by_lane,
     latents_needs,
@@ -213,6 +214,7 @@ class Ais:
 
     def needs_of_data(self, config, data):
         yield from likelihood_needs("ais", config, data)
+        yield from density_needs("ais", config, data)
 
 
 def gaps_measure(settings, model, variables, key, x_bd, label_b):
@@ -279,3 +281,4 @@ class GapsMetric:
 
     def needs_of_data(self, config, data):
         yield from likelihood_needs("gaps", config, data)
+        yield from density_needs("gaps", config, data)

@@ -114,6 +114,15 @@ def latents_needs(name: str, config: Any) -> Iterator[str]:
         )
 
 
+def density_needs(name: str, config: Any, data: Dataset) -> Iterator[str]:
+    """What is wrong with a metric that moves z along the gradient of its density."""
+    if config.model.has_discrete_z(data):
+        yield (
+            f"evaluation.metrics = {name!r} follows the gradient of a density of z, and z of "
+            f"{config.model.named()} is discrete; leave it out ('nll' has no gradient)"
+        )
+
+
 def likelihood_needs(name: str, config: Any, data: Dataset) -> Iterator[str]:
     """What is wrong with log p(x) of data outside the support of the likelihood."""
     pseudo = config.model.likelihood.support == "binary" and not data.binary
