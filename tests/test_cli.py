@@ -498,9 +498,11 @@ def test_help_is_something_to_act_on(capsys):
 def test_the_current_folder_comes_last_on_the_path(monkeypatch, tmp_path):
     """Config files import from it, and no file there hides a library."""
     monkeypatch.setattr(sys, "path", ["", str(REPOSITORY), *sys.path])
-    cli.main(["train", f"--workdir={tmp_path}"])
+    cli.main(["train", f"--workdir={tmp_path}", "--config=no"])
     assert sys.path[-1] == str(REPOSITORY)
     assert not {"", str(REPOSITORY)} & set(sys.path[:-1])
+    cli.main(["report", f"--workdir={tmp_path}"])  # it may be a run folder of someone else
+    assert not {"", str(REPOSITORY)} & set(sys.path)
 
 
 def parsed(*arguments: str) -> cli.Command:

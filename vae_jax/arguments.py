@@ -9,6 +9,7 @@ from absl import flags
 from ml_collections import ConfigDict, config_flags
 
 from vae_jax.checks import written
+from vae_jax.config.code import TRUSTING
 from vae_jax.config.file import config_from_file, one_line
 from vae_jax.errors import UserError, tell
 
@@ -88,6 +89,7 @@ def parse(
     flags.DEFINE_string("workdir", "", "the run folder", flag_values=own)
     flags.DEFINE_string("config", "", "the config file", flag_values=own)
     flags.DEFINE_bool("cache", True, "keep compiled programs", flag_values=own)
+    flags.DEFINE_bool("trust", False, "run the code that a run folder names", flag_values=own)
     define(own)
     extra = parsed(own, [a for a in arguments if a not in overrides])
     if extra:
@@ -97,6 +99,7 @@ def parse(
     if not own.workdir:
         raise UserError("--workdir is missing: the run folder, such as --workdir=runs/mnist")
     workdir = path_of(own.workdir)
+    TRUSTING.set(own.trust)  # of this command, which has a context of its own
     names: dict[str, Any] = {}
     if own.config:
         config, names = config_from_file(own.config)

@@ -2,6 +2,7 @@
 
 import codecs
 import contextlib
+import contextvars
 import errno
 import io
 import os
@@ -72,6 +73,14 @@ def config_there(workdir: Path) -> ConfigDict:
     from vae_jax.runs import folder
 
     return ConfigDict(nest(folder.read_config(workdir)))
+
+
+def config_recorded(workdir: Path) -> ConfigDict:
+    """The same, as it is written: for what reads records alone, and runs no code of the folder."""
+    from vae_jax.config.schema import nest
+    from vae_jax.runs import folder
+
+    return ConfigDict(nest(folder.recorded_config(workdir)))
 
 
 def evaluate(arguments: Sequence[str]) -> None:
@@ -186,7 +195,7 @@ def settings_of(command: Command) -> tuple[dict[str, Any], list[dict[str, Any]]]
 
 
 def report(arguments: Sequence[str]) -> None:
-    command = parse(arguments, config_there, define_report)
+    command = parse(arguments, config_recorded, define_report)
     from vae_jax.searches.plan import is_search
     from vae_jax.searches.records import report as report_search
 
@@ -283,7 +292,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         prepare(arguments)
         choose(VERBS, verb, "verb")(rest)
 
-    code = answered(command)
+    code = answered(partial(contextvars.copy_context().run, command))
     try:
         sys.stdout.flush()
     except BrokenPipeError:
@@ -327,8 +336,11 @@ def prepare(arguments: Sequence[str]) -> None:
             raise UserError(f"{readable} is not UTF-8, and files could not be named so; rename it")
         if CONTROL.search(name) or set(name) & {"\n", "\r", "\t"}:
             raise UserError(f"{name!r} has a control character, such as a line break; rename it")
-    # Config files import others of the current folder. It comes last, to hide no library.
-    sys.path[:] = [*(folder for folder in sys.path if folder not in ("", here)), here]
+    # Config files import others of the current folder. It comes last, to hide no library. Where the
+    # user names none, it may be a run folder of someone else, whose files are not imported.
+    wanted = any(re.match("--?config", argument) for argument in arguments)
+    others = (folder for folder in sys.path if folder not in ("", here))
+    sys.path[:] = [*others, *([here] if wanted else [])]
 
 
 class Printable:

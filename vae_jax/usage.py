@@ -53,6 +53,8 @@ flags:
                       --config.training.seeds=0,1,2 --config.model.encoder.widths=512,256
   --seeds=5           the seeds 0 to 4, a lane each
   --workdir=FOLDER    the run folder, made if it is not there
+  --trust             runs the code that the run folder brings or names, a likelihood of its own for
+                      example, though this machine has not run it before: read it first
   --nocache           compiles everything anew, and keeps nothing of it in ~/.cache/vae_jax
 
 exit codes: 0 done; 2 a mistake in the command, config, data or folder; 1 anything else

@@ -18,6 +18,11 @@ def printable(text: str) -> str:
     return CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
+def as_name(text: str) -> str:
+    """The text in one line, with all that can't be printed written out."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
 def as_one_line(text: str) -> str:
     """The text as one line, without its middle if it is longer than LONGEST."""
     line = " ".join(printable(text).split())

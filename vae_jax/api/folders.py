@@ -3,6 +3,7 @@
 import contextlib
 import os
 import tempfile
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,8 @@ from vae_jax.searches.plan import is_search
 from vae_jax.sweeps.plan import runs_in, runs_without_images
 
 MOST_LANES = 100_000  # of a run
+# Orbax counts its saves for the whole process: in several threads, one would wait for another's.
+ONE_AT_A_TIME = threading.RLock()
 DATA = "data.npz"  # in a run folder: the images that were given as arrays
 
 # The arguments of `train` that are config keys.
@@ -66,6 +69,8 @@ def train(
     **settings: Any,
 ) -> Trained:
     """Trains a config or images, or goes on where it was stopped; returns the best lane.
+
+    In several threads of a process, one training waits for the other.
 
     Args:
       what: a config (a ConfigDict as config files give, or a dict of it), or training images
@@ -116,7 +121,7 @@ def train(
 
     follower = Follower(lambda: stop, lambda *_: None, is_anyone=False, rows=told)
     try:
-        with pinned(), trusting(trust):
+        with ONE_AT_A_TIME, pinned(), trusting(trust):
             train_command(nest(values), workdir, follower)
     except Stopped:
         if not stop:
@@ -305,7 +310,7 @@ def save(
     progress = empty._replace(
         state=empty.state._replace(step=steps, variables=own), best=Best(steps, own)
     )
-    with folder.locked(workdir):
+    with ONE_AT_A_TIME, folder.locked(workdir):
         folder.write_config(workdir, run.values)
         folder.start(workdir, lane_rows(run, None), run.data.identity, run.values)
         folder.write_text(workdir / folder.METRICS, "")

@@ -23,6 +23,7 @@ from vae_jax.checks import seed as seed_of
 from vae_jax.config.build import lane_spec
 from vae_jax.data.dataset import Dataset
 from vae_jax.data.units import Units
+from vae_jax.devices.setup import pinned
 from vae_jax.errors import UserError
 from vae_jax.evaluation.importance_sampling import importance_sampling
 from vae_jax.figures import style
@@ -183,22 +184,26 @@ class Trained:
     def _functions(self) -> dict[str, Callable]:
         return compiled(lane_spec(self._own.values, self.run.data).model, self._sizes)
 
+    @pinned()
     def encode(self, images, labels=None) -> np.ndarray:
         """The posterior means [n, l]."""
         x, y, _ = self._inputs(images, labels)
         return self._in_batches("encode", x, y)
 
+    @pinned()
     def reconstruct(self, images, labels=None) -> np.ndarray:
         """E[x | z] at the posterior means: images."""
         x, y, shape = self._inputs(images, labels)
         return self._in_batches("reconstruct", x, y).reshape(shape)
 
+    @pinned()
     def codes(self, images, labels=None) -> tuple[np.ndarray, np.ndarray | None]:
         """The posterior means [n, l], and the mean KL of each unit [l]; None: no closed form."""
         x, y, _ = self._inputs(images, labels)
         codes_nl, kl_nl = self._functions["codes"](self.variables, x, y)
         return np.asarray(codes_nl), None if kl_nl is None else np.asarray(kl_nl).mean(axis=0)
 
+    @pinned()
     def posterior(self, image, label=None) -> dict[str, Any]:
         """Of one image: "mean" and "sd" [l] of q(z | x); "elbo", "reconstruction" and "kl", nats.
 
@@ -217,6 +222,7 @@ class Trained:
         numbers = {name: float(np.asarray(term)[0]) for name, term in terms.items()}
         return {"mean": mean_l, "sd": np.concatenate(sd)} | numbers
 
+    @pinned()
     def pictures(self, images) -> np.ndarray:
         """Images as [n, height, width, channels] floats, 0 to 1, for looking at them.
 
@@ -224,6 +230,7 @@ class Trained:
         """
         return pictures(images, self.image_shape, self._units)
 
+    @pinned()
     def decode(self, codes, labels=None) -> np.ndarray:
         """E[x | z] of codes [n, l] (or one code [l]): images."""
         z, single = codes_of(codes, self.latent_size)
@@ -233,6 +240,7 @@ class Trained:
     def _decoded(self, z: np.ndarray, y) -> np.ndarray:
         return self._images(self._in_batches("decode", z, y))
 
+    @pinned()
     def generate(
         self, n: int = 16, seed: int = 0, labels=None, temperature: Any = None
     ) -> np.ndarray:
@@ -254,6 +262,7 @@ class Trained:
         key, made = jax.random.key(seed), self._functions["generate"]
         return self._images(made(self.variables, key, n, y, temperature))
 
+    @pinned()
     def descend(self, codes, layer: int = 0, labels=None) -> np.ndarray:
         """Codes [n, l], each layer below `layer` (0: the top) at its mean given those above."""
         layer = whole(0, len(self._sizes) - 1)("layer", layer)
@@ -267,6 +276,7 @@ class Trained:
         n = len(self._sizes)
         return np.repeat(np.arange(n)[::-1], self._sizes[::-1])
 
+    @pinned()
     def interpolate(self, one, other, steps: int = 11, labels=None) -> np.ndarray:
         """Images along the straight line between the codes of two images: [steps, ...].
 
@@ -286,6 +296,7 @@ class Trained:
         single = all(batch_of(own, self.image_shape)[1] for own in (one, other))
         return images[0] if single else images
 
+    @pinned()
     def nll(self, images, num_samples: int = 1_000, seed: int = 0, labels=None) -> np.ndarray:
         """-log p(x) of each image [n], nats, by importance sampling.
 
@@ -312,6 +323,7 @@ class Trained:
         ]
         return -np.concatenate([np.asarray(part) for part in parts])
 
+    @pinned()
     def figures(self) -> dict[str, Any]:
         """The figures of this lane, as matplotlib figures by name."""
         if self.data is None:

@@ -6,7 +6,6 @@ its keys become config keys.
 
 import dataclasses
 import re
-import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,7 +15,7 @@ from ml_collections import ConfigDict
 from vae_jax.config.code import LOADED, Code, changed, copied, of_folder, of_user, other_code
 from vae_jax.config.declared import families_of, keys_of
 from vae_jax.config.schema import KEYS, LANE_KEYS, SECTIONS, SOURCE_KEYS
-from vae_jax.errors import UserError
+from vae_jax.errors import UserError, tell
 from vae_jax.keys import chosen_names
 
 NAME = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
@@ -68,10 +67,9 @@ def adopt(values: Mapping[str, Any], copies: Copies | None = None) -> None:
         elif copies is not None:
             refuse_other_code(name, key, copies)
         elif changed(module):
-            print(
-                f"vae-jax: {LOADED[module].file} was changed after it was imported; what was "
-                "imported is used, until Python is started again",
-                file=sys.stderr,
+            tell(
+                f"{LOADED[module].file} was changed after it was imported; what was imported is "
+                "used, until Python is started again"
             )
     try:
         for name, (key, member) in new.items():

@@ -20,7 +20,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import NamedTuple
 
-from vae_jax.errors import UserError
+from vae_jax.errors import UserError, tell
 
 # {module: the code that it was made from}, of those that user-defined members were taken from.
 LOADED: dict[str, "Code"] = {}
@@ -54,11 +54,11 @@ class Code(NamedTuple):
 
 
 def located(name: str) -> Path | None:
-    """The file of a module; nothing is imported."""
+    """The file of a module, installed or in the current folder; nothing is imported."""
     top, *rest = name.split(".")
     try:
-        spec = importlib.util.find_spec(top)
-    except (ValueError, ImportError):  # such as __main__
+        spec = importlib.util.find_spec(top) or PathFinder.find_spec(top, [os.getcwd()])
+    except (ValueError, ImportError, OSError):  # such as __main__
         return None
     for i in range(len(rest)):
         places = spec.submodule_search_locations if spec else None
@@ -191,7 +191,7 @@ def refuse_untrusted(code: Code, where: str) -> None:
             f"{where} is code of one's own, {code.named}, that this machine has not run yet; read "
             "it, and run it by --trust (in Python: trust=True)"
         )
-    print(f"vae-jax: runs {code.named}, as the run folder names it", file=sys.stderr)
+    tell(f"runs {code.named}, as the run folder names it")
     trust(code)
 
 
@@ -285,10 +285,8 @@ def of_folder(name: str, where: str, copies: Path, wanted: str | None) -> Module
     code = next(filter(is_trusted, fitting), fitting[0])
     refuse_untrusted(code, where)
     if here is not None and code is not here:
-        print(
-            f"vae-jax: {here.file} is not what it was when this run was trained; {code.file} is, "
-            "and is used",
-            file=sys.stderr,
+        tell(
+            f"{here.file} is not what it was when this run was trained; {code.file} is, and is used"
         )
     refuse_other_modules(code, where)
     if name in sys.modules:

@@ -87,13 +87,21 @@ def flatten(config: Mapping[str, Any], prefix: str = "") -> Values:
 
 
 def nest(values: Values) -> dict[str, Any]:
-    """The inverse of `flatten`."""
+    """The inverse of `flatten`.
+
+    Raises:
+      UserError: one name is both a key and a section.
+    """
     nested: dict[str, Any] = {}
     for key, value in values.items():
         *path, last = key.split(".")
         inner = nested
         for name in path:
             inner = inner.setdefault(name, {})
+            if not isinstance(inner, dict):
+                raise UserError(f"{written(key)} is no config key: {name!r} is one, and no section")
+        if isinstance(inner.get(last), dict):
+            raise UserError(f"{written(key)} is no config key, but a section of keys")
         inner[last] = value
     return nested
 

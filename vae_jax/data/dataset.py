@@ -7,10 +7,10 @@ import jax
 import numpy as np
 
 from vae_jax.data.binarization import BLOCK, sampled_once, thresholded
-from vae_jax.data.labels import printable
 from vae_jax.data.source import Source, checksum, is_binary
 from vae_jax.data.units import Units, recorded, units_of
 from vae_jax.errors import UserError
+from vae_jax.words import as_name
 
 
 class Split(NamedTuple):
@@ -140,7 +140,7 @@ def dataset(
         num_classes=num_classes,
         class_names=source.class_names,
         units=units,
-        notes=tuple(map(printable, source.notes)),
+        notes=tuple(map(as_name, source.notes)),
     )
 
 
@@ -211,7 +211,7 @@ def classes(data: Dataset) -> str:
     if data.train.labels is None:
         return ""
     names = data.class_names or tuple(map(str, range(data.num_classes)))
-    some = ", ".join(printable(name)[:MOST_LETTERS] for name in names[:MOST_NAMES])
+    some = ", ".join(as_name(name)[:MOST_LETTERS] for name in names[:MOST_NAMES])
     some += ", ..." * (len(names) > MOST_NAMES)
     unknown = int((data.train.labels < 0).sum())
     return f"; {len(names):,} class{'es' * (len(names) != 1)}: {some}" + (

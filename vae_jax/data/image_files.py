@@ -7,12 +7,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from vae_jax.data.labels import printable
 from vae_jax.data.pixels import Scale, endings, pixels, refuse_too_large, surveyed
 from vae_jax.data.source import Source, Unreadable, checked_source
 from vae_jax.data.units import BLOCK
 from vae_jax.errors import UserError
-from vae_jax.words import count
+from vae_jax.words import as_name, count
 
 SEED = 0  # of the order, and so of which images are the test set
 TEST_PART = 10  # one image in ten
@@ -181,7 +180,7 @@ def ground(transparent: int) -> list[str]:
 def class_of(file: Path, top: Path) -> str:
     """The name of the subfolder of `top` that the file is in; "" if it is in none."""
     first, *rest = file.relative_to(top).parts
-    return printable(first) if rest else ""
+    return as_name(first) if rest else ""
 
 
 def no_labels(parts: Sequence[Part], classes: Sequence[list[str]]) -> str:

@@ -77,11 +77,6 @@ def checked_labels(labels: Any, num_examples: int, where: str) -> np.ndarray | N
     return found if found.dtype.kind == "U" else found.astype(np.int64)
 
 
-def printable(text: str) -> str:
-    """The text in one line, without what a terminal would obey."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
-
-
 def in_order(names: set[str]) -> list[str]:
     """Names in alphabetical order; whole numbers, such as 2 and 10, by their value."""
     if all(is_whole(name) for name in names):

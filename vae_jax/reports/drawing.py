@@ -1,11 +1,12 @@
 """Draws a figure, or warns that it can't be drawn: no result is lost by a figure."""
 
 import os
-import sys
 import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+from vae_jax.errors import tell
 
 LONGEST = 150  # bytes of a file's name, without its ending; most file systems take 255
 
@@ -21,7 +22,7 @@ def attempted(what: str, function: Callable[..., None], *arguments: Any, **named
         function(*arguments, **named)
     except Exception as error:
         reason = " ".join(str(error).split()) or type(error).__name__
-        print(f"vae-jax: {what} could not be drawn: {reason}", file=sys.stderr)
+        tell(f"{what} could not be drawn: {reason}")
         return False
     return True
 
@@ -30,7 +31,7 @@ def writable(workdir: Path) -> bool:
     """Whether figures can be written there; False with a line on stderr."""
     if os.access(workdir, os.W_OK | os.X_OK):
         return True
-    print(f"vae-jax: no figures are drawn: {workdir} can't be written", file=sys.stderr)
+    tell(f"no figures are drawn: {workdir} can't be written")
     return False
 
 

@@ -254,7 +254,9 @@ def train_lanes_to_end(
         if checkpoints:
             checkpoints.wait()
     step = int(done.state.step[0])
-    if stopping and not is_over(done, run.total_steps, run.patience):
+    over = is_over(done, run.total_steps, run.patience)
+    # A signal counts in the last chunk too: what follows takes time.
+    if any_process(stop.is_set()) or (stopping and not over):
         raise Stopped(f"stopped and saved at step {step} of {run.total_steps}")
     return done
 

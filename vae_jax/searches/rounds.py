@@ -135,6 +135,8 @@ def train_search(plan: Plan, trackers: Trackers) -> Standing:
                 save(plan, checkpoints, standing)
                 bar.update(min(len(ready), places))
         checkpoints.wait()
+    if stop.is_set():
+        raise Stopped(f"stopped after {standing.spent} epochs; all is saved")
     return standing
 
 

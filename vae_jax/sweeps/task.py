@@ -7,6 +7,7 @@ from functools import cache
 from pathlib import Path
 
 import vae_jax
+from vae_jax.config.code import TRUSTED
 from vae_jax.errors import UserError
 from vae_jax.sweeps.plan import Datasets, program_run, read_sweep
 from vae_jax.sweeps.worker import Outcome, Precompiler, train_program
@@ -42,8 +43,12 @@ def prepared() -> Datasets:
     return Datasets()
 
 
-def train_task(workdir: str, name: str, wanted: str) -> Outcome:
-    """Trains the program of this name; `wanted`: the code() of the process that asks.
+def train_task(workdir: str, name: str, wanted: str, trusted: tuple[str, ...] = ()) -> Outcome:
+    """Trains the program of this name.
+
+    Args:
+      wanted: the code() of the process that asks.
+      trusted: the checksums of the user's own code that it has run.
 
     Raises:
       Unfit: this worker has other code, or does not have the folder or the data.
@@ -63,6 +68,7 @@ def train_task(workdir: str, name: str, wanted: str) -> Outcome:
     with ONE_AT_A_TIME:
         if code() != wanted:
             raise Unfit(worker.address, f"it has vae_jax {code()}, and {wanted} is wanted")
+        TRUSTED.update(trusted)
         data = prepared()
         try:
             sweep = read_sweep(root)

@@ -8,6 +8,7 @@ import uuid
 from pathlib import Path
 from typing import Any
 
+from vae_jax.config.code import LOADED
 from vae_jax.errors import Stopped, UserError
 from vae_jax.runs.progress import lines
 from vae_jax.runs.train import stop_on_signal
@@ -79,6 +80,7 @@ class Tasks:
                     str(self.workdir),
                     program.name,
                     code(),
+                    tuple(own.checksum for own in LOADED.values()),
                     key=f"{program.name}-{uuid.uuid4().hex[:8]}",
                     resources={"GPU": 1} if gpus else None,
                     pure=False,
