@@ -107,7 +107,7 @@ def parse(
         raise UserError("--config is missing: a config file, such as --config=configs/mnist.py")
     else:
         config = config_of(workdir)
-    with_own_keys(config, overrides)
+    with_own_keys(config if own.config else ConfigDict(), config, overrides)
     values = flags.FlagValues()
     # Of a key that is given twice the last counts; absl would join the members of two tuples.
     last = {overridden(override): override for override in overrides}
@@ -153,15 +153,19 @@ def path_of(text: str) -> Path:
         ) from error
 
 
-def with_own_keys(config: ConfigDict, overrides: list[str]) -> None:
-    """Adds to the config the keys of the user-defined members that it or the overrides name."""
+def with_own_keys(of_user: ConfigDict, config: ConfigDict, overrides: list[str]) -> None:
+    """Adds to the config the keys of the user-defined members in use.
+
+    They are those that the overrides or the config `of_user` name; what a run folder names, its
+    reader adopts, if it is trusted.
+    """
     named = {overridden(a): a.partition("=")[2] for a in overrides if ":" in a}
-    if not named and ":" not in repr(config.to_dict()).replace("': ", ""):
+    if not named and ":" not in repr(of_user.to_dict()).replace("': ", ""):
         return  # most configs: nothing is imported
     from vae_jax.config.adopt import OWN_KEYS, adopt
     from vae_jax.config.schema import flatten, nest
 
-    adopt(flatten(config) | {key: tuple(value.split(",")) for key, value in named.items()})
+    adopt(flatten(of_user) | {key: tuple(value.split(",")) for key, value in named.items()})
     missing = {key: value for key, value in OWN_KEYS.items() if key not in flatten(config)}
     with config.unlocked():
         config.update(nest(missing))

@@ -134,7 +134,7 @@ def test_it_is_trained_and_loaded_without_its_module(mine, tmp_path, capsys):
         assert "oddness" in shown
         assert "0.25" in shown
     assert main(["compare", str(workdir), str(workdir)]) == 0
-    assert frames.results(workdir)["oddness"].tolist() == [0.25]
+    assert set(frames.results(workdir)["oddness"]) == {0.25}
     assert len(frames.history(workdir))
     assert "mine" not in sys.modules
 
@@ -197,6 +197,25 @@ def test_a_run_folder_runs_no_code_unasked(stranger, tmp_path, name, where):
         )
         assert "evil" in str(error.value)
         assert "(sha256 " in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "command", [["evaluate"], ["report"], ["report", "--html"], ["explore"], ["sweep"], ["search"],
+                ["evaluate", "--config.evaluation.batch_size=7"]]
+)  # fmt: skip
+def test_no_command_runs_the_code_of_a_stranger(stranger, tmp_path, command, capsys):
+    (tmp_path / "evil.py").write_text(RAN)
+    (tmp_path / "bokeh.py").write_text(RAN)  # hides no library
+    assert main([*command, f"--workdir={stranger}"]) == 2
+    assert not (tmp_path / "ran").exists()
+    shown = capsys.readouterr().err
+    assert shown.count("\n") == 1
+    assert shown.startswith("vae-jax: ")
+    if command[0] == "evaluate":
+        assert "that this machine has not run yet" in shown
+        assert main([*command, f"--workdir={stranger}", "--trust"]) == 2
+        assert (tmp_path / "ran").exists()
+        assert "evil.py (sha256 " in capsys.readouterr().err
 
 
 def test_code_that_is_trusted_runs_and_is_known_from_then_on(stranger, tmp_path, capsys):

@@ -5,9 +5,10 @@ import pandas as pd
 import pytest
 
 from vae_jax.data.dataset import dataset, other_data, without_images
-from vae_jax.data.labels import as_labels, in_order, numbered, printable
+from vae_jax.data.labels import as_labels, in_order, numbered
 from vae_jax.data.source import Source, checked_source, checksum
 from vae_jax.errors import UserError
+from vae_jax.words import as_name
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (8, 2, 3, 1), dtype=np.uint8)
 
@@ -107,7 +108,7 @@ def test_names_beside_numbers_are_refused():
 def test_names_that_are_whole_numbers_are_in_their_order():
     assert in_order({"10", "9", "-1"}) == ["-1", "9", "10"]
     assert in_order({"10", "9", "x"}) == ["10", "9", "x"]
-    assert printable("a\n\x1b[31mb") == r"a\n\x1b[31mb"
+    assert as_name("a\n\x1b[31mb") == r"a\n\x1b[31mb"
 
 
 def test_a_dataset_s_own_names_are_of_its_numbers():

@@ -237,4 +237,4 @@ def test_the_values_of_a_folder_are_checked_again(copy):
     content["model"]["latent_size"] = 0
     (workdir / "config.json").write_text(json.dumps(content))
     with pytest.raises(UserError, match=r"config.json is not a config of this version"):
-        report(workdir)
+        folder.read_config(workdir)

@@ -19,6 +19,7 @@ from vae_jax.models.model import NO_START, generate, reconstruct
 from vae_jax.runs import folder
 from vae_jax.runs import run as plan
 from vae_jax.runs.checkpoint import Checkpoints, template
+from vae_jax.runs.environment import commit
 from vae_jax.runs.run import make_dataset
 from vae_jax.training import loop
 
@@ -205,9 +206,9 @@ def test_a_key_that_the_dataset_does_not_read_is_refused(tiny_npz, tmp_path):
 
 
 def test_no_git_is_no_commit(monkeypatch):
-    assert folder.commit() is None or len(folder.commit()) >= 40
+    assert commit() is None or len(commit()) >= 40
     monkeypatch.setenv("PATH", "")
-    assert folder.commit() is None
+    assert commit() is None
 
 
 def test_load_gives_the_best_lane_s_model(tiny_npz, tmp_path):
