@@ -166,7 +166,7 @@ def test_a_users_text_is_no_markup(browser, tmp_path, monkeypatch):
     assert "<img src=q" in title
     page.locator("input.choices__input").first.click()
     item = page.locator(".choices__list--dropdown .choices__item").first
-    assert "<img src=q onerror=document.title='PWNED'>$$" in item.inner_text()
+    assert "<img src=q onerror=document.title='PWNED'>$$" in item.text_content()
     item.click()
     page.keyboard.press("Escape")
     shown = "".join(tooltips_of(page, figure) for figure in page.locator(".bk-Figure").all())
