@@ -1,10 +1,12 @@
 """Run folders from Python: as people call them, from elsewhere, and while they change."""
 
+import itertools
 import shutil
 from pathlib import Path
 
 import jax
 import numpy as np
+import orbax.checkpoint as ocp
 import pandas
 import pytest
 
@@ -64,6 +66,14 @@ def test_a_run_in_progress_is_loaded(at, tmp_path, monkeypatch):
             (tmp_path / "newer").rename(checkpoints / str(new))
         return read(self, step, **items)
 
+    manager, looks = ocp.CheckpointManager, itertools.count()
+
+    def gone_as_it_looks(*args, **named):
+        if next(looks) < 2:
+            raise FileNotFoundError(str(checkpoints / "7"))
+        return manager(*args, **named)
+
+    monkeypatch.setattr(ocp, "CheckpointManager", gone_as_it_looks)
     monkeypatch.setattr(Checkpoints, "_read", meanwhile)
     found = vae_jax.load(tmp_path / "run")
     assert int(found.progress.state.step[0]) == new

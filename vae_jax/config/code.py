@@ -29,6 +29,10 @@ TRUSTING: ContextVar[bool] = ContextVar("TRUSTING", default=False)
 SHOWN = 16  # digits of a checksum, in messages
 
 
+class Untrusted(UserError):
+    """A run folder names code that this machine has not run for the user."""
+
+
 class Code(NamedTuple):
     """A module, and the modules of the user that it imports."""
 
@@ -183,11 +187,11 @@ def trusting(wanted: bool = True) -> Iterator[None]:
 
 
 def refuse_untrusted(code: Code, where: str) -> None:
-    """Raises UserError unless the code of a run folder may run; says which is run by `--trust`."""
+    """Raises Untrusted unless the code of a run folder may run; says which `--trust` runs."""
     if is_trusted(code):
         return
     if not TRUSTING.get():
-        raise UserError(
+        raise Untrusted(
             f"{where} is code of one's own, {code.named}, that this machine has not run yet; read "
             "it, and run it by --trust (in Python: trust=True)"
         )

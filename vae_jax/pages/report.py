@@ -9,8 +9,9 @@ import numpy as np
 
 from vae_jax.api.folders import load_lanes
 from vae_jax.api.trained import Trained
+from vae_jax.config.code import Untrusted
 from vae_jax.config.schema import defaults
-from vae_jax.errors import UserError
+from vae_jax.errors import UserError, tell
 from vae_jax.figures.latent_space import principal_components
 from vae_jax.figures.sweeps import text
 from vae_jax.pages import charts
@@ -222,7 +223,9 @@ def shown_lanes(workdir: Path, numbers: list[int]) -> list[Trained]:
     """These lanes, if there are checkpoints and the images are where they were."""
     try:
         trained = load_lanes(workdir, numbers)
-    except UserError:
+    except UserError as error:
+        if isinstance(error, Untrusted):
+            tell(f"the page shows no images: {error}")
         return []
     return [own for own in trained if own.data is not None]
 

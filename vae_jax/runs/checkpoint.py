@@ -24,7 +24,7 @@ from vae_jax.training.spec import Spec
 from vae_jax.training.step import State, init_state
 from vae_jax.training.streams import run_keys
 
-SETTLING_SECONDS = 0.5  # in which a checkpoint that is being removed is gone
+SETTLING_SECONDS, LOOKS = 0.5, 10  # in which a checkpoint that is being removed is gone
 
 
 def alone() -> ocp.options.MultiprocessingOptions:
@@ -160,18 +160,29 @@ class Checkpoints:
         self.quiet.__enter__()
         if self.keep is not None:
             self.folder.mkdir(parents=True, exist_ok=True)
-        self.manager = ocp.CheckpointManager(
-            self.folder.absolute(),
-            item_names=("arrays", "meta"),
-            options=ocp.CheckpointManagerOptions(
-                max_to_keep=self.keep,
-                create=False,
-                read_only=self.keep is None,
-                cleanup_tmp_directories=self.keep is not None,
-                multiprocessing_options=alone(),
-            ),
+        self.manager = self._listed(
+            lambda: ocp.CheckpointManager(
+                self.folder.absolute(),
+                item_names=("arrays", "meta"),
+                options=ocp.CheckpointManagerOptions(
+                    max_to_keep=self.keep,
+                    create=False,
+                    read_only=self.keep is None,
+                    cleanup_tmp_directories=self.keep is not None,
+                    multiprocessing_options=alone(),
+                ),
+            )
         )
         return self
+
+    def _listed(self, look: Callable[[], Any]) -> Any:
+        """What `look` returns; where another process trains, a checkpoint may go as it looks."""
+        for _ in range(LOOKS if self.keep is None else 0):
+            try:
+                return look()
+            except FileNotFoundError:
+                time.sleep(SETTLING_SECONDS / LOOKS)
+        return look()
 
     def __exit__(self, kind, error, trace) -> None:
         """Waits for pending saves. If the block raised an error, no other error replaces it."""
@@ -269,7 +280,7 @@ class Checkpoints:
         left = set(self.manager.all_steps()) - tried
         if not left and tried and self.keep is None:
             time.sleep(SETTLING_SECONDS)
-            self.manager.reload()
+            self._listed(self.manager.reload)
             left = set(self.manager.all_steps()) - tried
         return left
 
