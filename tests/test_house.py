@@ -13,7 +13,7 @@ ROOT = Path(vae_jax.__file__).parent
 
 # From the ground: a room imports from those above it in this list, and not from its own line.
 FLOORS = [
-    {"interrupts", "threefry", "usage", "words", "__init__"},
+    {"interrupts", "memory", "threefry", "usage", "words", "__init__"},
     {"errors"},
     {"checks"},
     {"keys"},

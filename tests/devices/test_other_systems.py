@@ -10,6 +10,7 @@ import pytest
 
 import vae_jax
 from benchmarks import machine
+from vae_jax import memory
 from vae_jax.devices import pool, setup
 from vae_jax.devices.pool import compute_in_batches, cores, keep_threads_free
 
@@ -49,7 +50,7 @@ def test_each_may_be_missing(name, monkeypatch):
     assert int(os.environ["PJRT_NPROC"]) >= 3 + pool.SPARE_THREADS
     compute_in_batches()
     setup.use_cores()
-    assert setup.host_memory() > 0
+    assert memory.host_memory() > 0
 
 
 def test_without_affinity_all_cores_of_the_machine_are_taken(monkeypatch):
@@ -70,18 +71,18 @@ def fails(error):
 def test_memory_that_the_system_does_not_tell(monkeypatch):
     for error in (ValueError("unrecognized configuration name"), OSError()):
         monkeypatch.setattr(os, "sysconf", fails(error))
-        assert setup.machine_memory() == setup.UNTOLD_BYTES
+        assert memory.machine_memory() == memory.UNTOLD_BYTES
     monkeypatch.setattr(os, "sysconf", lambda name: -1)
-    assert setup.machine_memory() == setup.UNTOLD_BYTES
+    assert memory.machine_memory() == memory.UNTOLD_BYTES
     monkeypatch.delattr(os, "sysconf")
-    assert 0 < setup.host_memory() <= setup.UNTOLD_BYTES
+    assert 0 < memory.host_memory() <= memory.UNTOLD_BYTES
 
 
 def test_without_proc_and_sys(monkeypatch):
     """macOS has neither."""
     monkeypatch.setattr(Path, "read_text", fails(FileNotFoundError()))
     monkeypatch.setattr(Path, "glob", lambda *_: iter(()))
-    assert setup.host_memory() == setup.machine_memory()
+    assert memory.host_memory() == memory.machine_memory()
     assert pool.pool_threads.__wrapped__() is None
     assert isinstance(machine.processor(), str)
 

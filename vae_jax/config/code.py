@@ -234,10 +234,11 @@ def run(code: Code | None, name: str, where: str, *, from_texts: bool = False) -
     Raises:
       UserError: it raised, whatever that was.
     """
-    if from_texts and code is not None:
-        sys.meta_path.insert(0, Texts(code))
+    finders = [Texts(code)] if from_texts and code is not None else []
+    sys.meta_path[:0] = finders
     try:
         module = importlib.import_module(name)
+        finders = []  # it stays, for what the module imports later
     except KeyboardInterrupt:
         raise
     except ModuleNotFoundError as error:
@@ -253,6 +254,8 @@ def run(code: Code | None, name: str, where: str, *, from_texts: bool = False) -
         reason = " ".join(str(error).split()) or "no reason given"
         kind = "" if isinstance(error, Exception) else f"{type(error).__name__}: "
         raise UserError(f"{where}: {name} can't be imported: {kind}{reason}") from error
+    finally:
+        sys.meta_path[:] = [finder for finder in sys.meta_path if finder not in finders]
     if code is not None:
         LOADED[name] = code
     return module

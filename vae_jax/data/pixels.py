@@ -2,7 +2,6 @@
 
 import contextlib
 import functools
-import os
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -13,6 +12,7 @@ from PIL import Image, ImageOps
 
 from vae_jax.data.source import Unreadable
 from vae_jax.errors import UserError
+from vae_jax.memory import host_memory
 from vae_jax.words import count
 
 # Pillow's formats of images of pixels.
@@ -166,21 +166,13 @@ def refuse_too_large(files: list[Path], survey: Survey, size: Sequence[int]) -> 
     """Raises UserError if the images need more memory than the machine has."""
     height, width = size or survey.looks[0][3:5]
     channels = 3 if survey.scale.depth == "8 bits" else 4  # bytes a pixel
-    needed, there = len(files) * height * width * channels, memory()
-    if there and COPIES * needed > there:
+    needed, there = len(files) * height * width * channels, host_memory()
+    if COPIES * needed > there:
         raise UserError(
             f"{count(len(files), 'image')} of {height} x {width} pixels take {needed / 1e9:,.0f} "
             f"GB, and {COPIES} times that with copies; this machine has {there / 1e9:,.0f} GB: "
             "make dataset.image_size smaller, or give fewer images"
         )
-
-
-def memory() -> int:
-    """The bytes of this machine's memory; 0: not known."""
-    try:
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, ValueError, OSError):
-        return 0
 
 
 def pixels(file: Path, size: Sequence[int], scale: Scale) -> tuple[np.ndarray, bool]:

@@ -12,9 +12,9 @@ import jax
 from vae_jax.devices.lanes import Layout
 from vae_jax.devices.pool import compute_in_batches, cores, keep_threads_free
 from vae_jax.errors import UserError, tell
+from vae_jax.memory import host_memory
 
 CACHE_BYTES = 2_000_000_000
-UNTOLD_BYTES = 8_000_000_000  # of memory, where the system does not tell: what small machines have
 # What results depend on, whatever the environment says.
 PINNED = {
     "jax_enable_x64": False,
@@ -155,23 +155,6 @@ def remove_oldest(folder: Path, most: int) -> None:
                 break
             path.unlink(missing_ok=True)
             total -= stat.st_size
-
-
-def host_memory() -> int:
-    """Bytes of memory that this process may use: the machine's, or its control group's limit."""
-    machine = machine_memory()
-    with contextlib.suppress(OSError, ValueError):  # there is no such file, or it says "max"
-        return min(machine, int(Path("/sys/fs/cgroup/memory.max").read_text()))
-    return machine
-
-
-def machine_memory() -> int:
-    """Bytes of memory of the machine; UNTOLD_BYTES where the system does not tell."""
-    try:
-        pages, size = os.sysconf("SC_PHYS_PAGES"), os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, OSError, ValueError):  # no such function, or no such name
-        return UNTOLD_BYTES
-    return pages * size if min(pages, size) > 0 else UNTOLD_BYTES
 
 
 def device_memory(layout: Layout) -> int:

@@ -9,9 +9,10 @@ from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from vae_jax.devices.lanes import Layout
-from vae_jax.devices.setup import device_memory, host_memory
+from vae_jax.devices.setup import device_memory
 from vae_jax.evaluation.bounds import bound
 from vae_jax.evaluation.examples import measure_lanes
+from vae_jax.memory import host_memory
 from vae_jax.models.model import Start
 from vae_jax.objectives import Objective
 from vae_jax.runs.checkpoint import template
