@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -29,6 +30,10 @@ from vae_jax.figures import style
 from vae_jax.models import ModelSpec
 from vae_jax.networks import MLP
 from vae_jax.reports import run_figures
+
+# A shell lets what it starts in the background ignore Ctrl-C, and all that this starts.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_debug_key_reuse", True)
