@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from vae_jax.reports.columns import Shown, columns_of, labelled, means, value
+from vae_jax.reports.remarks import of_training
 from vae_jax.runs import folder
 from vae_jax.runs.summary import all_columns
 from vae_jax.words import count
@@ -116,6 +117,7 @@ def remarks(results: dict[str, Any]) -> list[str]:
             f"at least {worst['aggregate_posterior_kl']:.1f} nats): samples from the prior will "
             "not look like the data; see docs/photographs.md"
         )
+    lines += of_training(results["lanes"])
     for name, reason in results.get("not_measured", {}).items():
         lines.append(f"{name} could not be measured: {reason}")
     return lines

@@ -71,6 +71,9 @@ class LaneResults(TypedDict):
     reconstruction: Number
     kl: Number
     bits_per_dim: Number
+    epochs: NotRequired[float]
+    warming_up: NotRequired[bool]
+    uniform_bits: NotRequired[Number]
     bound_of: NotRequired[str]
     bound_name: NotRequired[str]
     aggregate_posterior_kl: NotRequired[Number]

@@ -16,7 +16,7 @@ from vae_jax.evaluation.bounds import BY_UNIT, LOG_SCALE_BY_UNIT, MEAN_BY_UNIT, 
 from vae_jax.evaluation.metrics import METRICS
 from vae_jax.evaluation.metrics.metric import Column, standard_error
 from vae_jax.models.model import posterior_means
-from vae_jax.objectives import is_the_bound
+from vae_jax.objectives import Objective, is_the_bound
 from vae_jax.probability.distributions import StandardNormal
 from vae_jax.runs.checkpoint import Best, Progress, diverged_step, is_over, status
 from vae_jax.runs.folder import or_none, read_rows
@@ -84,6 +84,8 @@ def results(run: Run, done: Progress) -> dict[str, Any]:
                 "diverged_step": diverged_step(done, lane),
                 "best_step": best_step,
                 "best_epoch": round(best_step / run.spec.steps_per_epoch, 6),
+                "epochs": round(step / run.spec.steps_per_epoch, 6),
+                "warming_up": is_warming_up(lane_objective(run, lane), step),
                 "validation_bound": validation.get((own.number, best_step)),
                 "validation_objective": or_none(done.best_bound[lane]),
                 "bound": or_none(bound_n.mean()),
@@ -95,6 +97,7 @@ def results(run: Run, done: Progress) -> dict[str, Any]:
                 "bound_name": bound_named(run),
                 "accuracy": accuracy(run, done.best, lane),
                 "bits_per_dim": bits_per_dim(run, bound_n),
+                "uniform_bits": uniform_bits(run),
                 "aggregate_posterior_kl": away_k[lane],
                 "far_from_prior": is_far(away_k[lane], own.values["model.latent_size"]),
                 **more.lanes[lane],
@@ -177,6 +180,20 @@ def bits_per_dim(run: Run, bound_n: np.ndarray) -> float | None:
         return or_none(bits)
     levels = run.data.test.images.dtype == np.uint8 and not run.data.binary
     return or_none(bits + math.log2(255)) if levels else None
+
+
+def uniform_bits(run: Run) -> float | None:
+    """The bits per dimension of a uniform guess; None of real numbers."""
+    if run.data.binary:
+        return 1.0
+    return 8.0 if run.data.test.images.dtype == np.uint8 else None
+
+
+def is_warming_up(objective: Objective, step: int) -> bool:
+    """Whether beta is still below its end value at this step, within the warm-up's last cycle."""
+    cycle = float(objective.warmup_cycle)
+    in_cycle = step % cycle if math.isfinite(cycle) and step % cycle else min(step, cycle)
+    return bool(0 < in_cycle < float(objective.warmup_steps))
 
 
 def summary(lanes: list[dict[str, Any]]) -> dict[str, Any]:
