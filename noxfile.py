@@ -126,13 +126,12 @@ def package(session: nox.Session) -> None:
     session.run("python", "-m", "build", "--quiet")
     built = sorted(Path("dist").iterdir())
     session.run("twine", "check", "--strict", *map(str, built))
-    sdist, wheel = (path.absolute() for path in built)
-    with tarfile.open(sdist) as archive:
-        missing = configs - {name.partition("/")[2] for name in archive.getnames()}
-        assert not missing, f"{sdist.name} lacks {missing}"
-    with zipfile.ZipFile(wheel) as archive:
-        missing = {f"vae_jax/{name}" for name in configs} - set(archive.namelist())
-        assert not missing, f"{wheel.name} lacks {missing}"
+    wheel, sdist = (path.absolute() for path in built)
+    with zipfile.ZipFile(wheel) as in_wheel, tarfile.open(sdist) as in_sdist:
+        held = {name.removeprefix("vae_jax/") for name in in_wheel.namelist()}
+        held &= {name.partition("/")[2] for name in in_sdist.getnames()}
+    if missing := sorted(configs - held):
+        session.error(f"the wheel or the sdist lacks {', '.join(missing)}")
     session.run("uv", "venv", "--quiet", "--python", session.python, "fresh", external=True)
     python = Path("fresh/bin/python").absolute()
     session.run("uv", "pip", "install", "--quiet", "--python", python, wheel, external=True)
