@@ -119,7 +119,11 @@ def oldest(session: nox.Session) -> None:
 
 @nox.session(python="3.12")
 def package(session: nox.Session) -> None:
-    """Builds sdist and wheel, checks them, installs the wheel, and trains from an empty folder."""
+    """Builds sdist and wheel, checks them, installs the wheel, and trains from an empty folder.
+
+    `nox -s package -- dist` copies both to `dist`.
+    """
+    kept = [Path(folder).absolute() for folder in session.posargs]
     to_fresh_clone(session)
     configs = {path.as_posix() for path in Path("configs").rglob("*.py")}
     session.install("build", "twine")
@@ -139,6 +143,10 @@ def package(session: nox.Session) -> None:
     session.chdir("empty")
     command = python.with_name("vae-jax")
     session.run(command, "train", "--config=smoke", "--workdir=runs/smoke", external=True)
+    for folder in kept:
+        folder.mkdir(parents=True, exist_ok=True)
+        for path in (wheel, sdist):
+            shutil.copy(path, folder)
 
 
 @nox.session(python=["3.13", "3.11"], venv_backend="venv")
