@@ -5,12 +5,16 @@
     nox -s tests-3.13     one of it
 
 Each session has a fresh virtual environment. A Python that this machine does not have is left out,
-with a line that says so.
+with a line that says so. `commands`, `tests` and `package` work in a fresh clone: they see what is
+committed.
 """
 
 import os
 import re
+import shlex
 import shutil
+import tarfile
+import zipfile
 from pathlib import Path
 
 import nox
@@ -42,11 +46,23 @@ GUARDS = (
 )
 
 
-def train_command() -> str:
-    """README's first command, as it is printed there."""
-    found = re.search(r"^python -m venv .*", Path("README.md").read_text(), re.MULTILINE)
-    assert found is not None
-    return found[0]
+def readme_commands() -> list[str]:
+    """README's two commands, which set up, then train and test, as they are printed there."""
+    found = re.findall(r"^python -m venv .*", Path("README.md").read_text(), re.MULTILINE)
+    assert len(found) == 2
+    return found
+
+
+def to_fresh_clone(session: nox.Session) -> None:
+    """Goes on in a fresh clone of this repository."""
+    clone = Path(session.create_tmp(), "clone")
+    session.env.pop("TMPDIR")  # a long path, in which sockets find no place
+    session.run("git", "clone", "--quiet", ".", clone, external=True)
+    session.chdir(clone)
+
+
+def run_as_printed(session: nox.Session, *commands: str) -> None:
+    session.run("bash", "-c", "; ".join(("set -e", *commands)), external=True)
 
 
 @nox.session(python="3.11")
@@ -61,10 +77,9 @@ def style(session: nox.Session) -> None:
 @nox.session(python="3.12", venv_backend="venv")
 def commands(session: nox.Session) -> None:
     """README's first command, word by word, and the smoke run, in a fresh clone."""
-    clone = session.create_tmp()
-    session.run("git", "clone", "--quiet", ".", clone, external=True)
-    session.chdir(clone)
-    session.run("bash", "-c", f"set -e; {train_command()}; {' '.join(SMOKE)}", external=True)
+    train, _ = readme_commands()
+    to_fresh_clone(session)
+    run_as_printed(session, train, " ".join(SMOKE))
 
 
 @nox.session(python="3.13")
@@ -102,9 +117,46 @@ def oldest(session: nox.Session) -> None:
     session.run("pytest", "-m", "slow", *GUARDS, *allowed)
 
 
-@nox.session(python=["3.13", "3.11"])
+@nox.session(python="3.12")
+def package(session: nox.Session) -> None:
+    """Builds sdist and wheel, checks them, installs the wheel, and trains from an empty folder.
+
+    `nox -s package -- dist` copies both to `dist`.
+    """
+    kept = [Path(folder).absolute() for folder in session.posargs]
+    to_fresh_clone(session)
+    configs = {path.as_posix() for path in Path("configs").rglob("*.py")}
+    session.install("build", "twine")
+    session.run("python", "-m", "build", "--quiet")
+    built = sorted(Path("dist").iterdir())
+    session.run("twine", "check", "--strict", *map(str, built))
+    wheel, sdist = (path.absolute() for path in built)
+    with zipfile.ZipFile(wheel) as in_wheel, tarfile.open(sdist) as in_sdist:
+        held = {name.removeprefix("vae_jax/") for name in in_wheel.namelist()}
+        held &= {name.partition("/")[2] for name in in_sdist.getnames()}
+    if missing := sorted(configs - held):
+        session.error(f"the wheel or the sdist lacks {', '.join(missing)}")
+    session.run("uv", "venv", "--quiet", "--python", session.python, "fresh", external=True)
+    python = Path("fresh/bin/python").absolute()
+    session.run("uv", "pip", "install", "--quiet", "--python", python, wheel, external=True)
+    Path("empty").mkdir()
+    session.chdir("empty")
+    command = python.with_name("vae-jax")
+    session.run(command, "train", "--config=smoke", "--workdir=runs/smoke", external=True)
+    for folder in kept:
+        folder.mkdir(parents=True, exist_ok=True)
+        for path in (wheel, sdist):
+            shutil.copy(path, folder)
+
+
+@nox.session(python=["3.13", "3.11"], venv_backend="venv")
 def tests(session: nox.Session) -> None:
-    """The default test command, with the newest of everything."""
-    session.install("-e", ".[test]")
-    session.run(*PYTEST)
-    session.run("pytest", "-m", "slow", *GUARDS)
+    """README's second command, word by word: the default tests, with the newest of everything."""
+    _, test = readme_commands()
+    # Only jax's compiled programs are taken along: they depend on nothing but what is compiled.
+    compiled = Path(".pytest_cache/jax").absolute()
+    compiled.mkdir(parents=True, exist_ok=True)
+    to_fresh_clone(session)
+    Path(".pytest_cache").mkdir()
+    Path(".pytest_cache/jax").symlink_to(compiled)
+    run_as_printed(session, test, shlex.join(("pytest", "-m", "slow", *GUARDS)))

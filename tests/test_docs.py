@@ -1,7 +1,7 @@
 """What README and docs print is true: commands, Python, names and links.
 
 A command of `vae-jax` is run up to the start of the work: every flag, key and combination is
-checked. README's first command is run to its end by noxfile.py.
+checked. README's two commands are run to their end by noxfile.py (tests/test_project.py).
 """
 
 import configparser
@@ -35,7 +35,7 @@ from vae_jax.runs import folder, run
 
 ROOT = Path(__file__).parents[1]
 docs = runpy.run_path(str(ROOT / "docs" / "conf.py"))
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
 BLOCK = re.compile(r"^```([\w{}]*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 PROGRAMS = ("vae-jax", "python", "pip", "pytest", "nox")
 

@@ -15,7 +15,16 @@ from ml_collections import ConfigDict, FrozenConfigDict
 import vae_jax
 from vae_jax.errors import UserError
 
-PACKAGED = Path(vae_jax.__file__).parent / "configs"  # the configs that an installed package brings
+HERE = Path(vae_jax.__file__).parent
+
+
+def packaged(package: Path = HERE) -> Path:
+    """The folder of the package's own configs: in it if it is installed, beside it in a clone."""
+    own, beside = package / "configs", package.parent / "configs"
+    return beside if (beside / "default.py").is_file() and not own.is_dir() else own
+
+
+PACKAGED = packaged()
 
 
 def config_from_file(path: str) -> tuple[ConfigDict, dict[str, Any]]:
@@ -50,6 +59,11 @@ def found_config(path: str) -> str:
     names = sorted(name for name in names if not name.endswith("__init__"))
     if name in names:
         return str(PACKAGED / f"{name}.py")
+    if not names:
+        raise UserError(
+            f"--config={path} does not exist, and the package's own configs are missing: "
+            f"{PACKAGED} should hold them; install vae_jax again"
+        )
     raise UserError(f"--config={path} does not exist; there are: {', '.join(names)}")
 
 
