@@ -133,8 +133,11 @@ def test_a_path_is_what_it_leads_to(at, tmp_path):
         "from ml_collections import ConfigDict\n\n\n"
         f"def get_config():\n    return ConfigDict({nest(values)!r})\n"
     )
-    with pytest.raises(UserError, match=r"dataset.path says where it is"):
-        vae_jax.train(tmp_path / "nothing.npz", tmp_path / "b")
+    for nothing in (tmp_path / "no.npz", "smok", "smok.py", "~nosuchuser/x", "", "a" * 5_000):
+        with pytest.raises(
+            UserError, match=r"there is no .*; give the path of .* or the name of a"
+        ):
+            vae_jax.train(nothing, tmp_path / "b")
     with pytest.raises(UserError, match="labels and test images are for arrays"):
         vae_jax.train(str(file), tmp_path / "b", labels=[1])
     with pytest.raises(UserError, match=r"model\.latent_size = 0"):  # it was read
