@@ -340,9 +340,9 @@ def save(
     stacked = jax.tree.map(lambda leaf: np.asarray(leaf)[None], dict(variables))
     own = empty.best.variables | stacked
     steps: Any = np.full(1, step, np.int32)
-    progress = empty._replace(
-        state=empty.state._replace(step=steps, variables=own), best=Best(steps, own)
-    )
+    sound = np.full(1, -1, np.int32)
+    state = empty.state._replace(step=steps, variables=own, diverged_step=sound)
+    progress = empty._replace(state=state, best=Best(steps, own))
     with ONE_AT_A_TIME, folder.locked(workdir):
         folder.write_config(workdir, run.values)
         folder.start(workdir, lane_rows(run, None), run.data.identity, run.values)
