@@ -340,7 +340,7 @@ def save(
     stacked = jax.tree.map(lambda leaf: np.asarray(leaf)[None], dict(variables))
     own = empty.best.variables | stacked
     steps: Any = np.full(1, step, np.int32)
-    sound = np.full(1, -1, np.int32)
+    sound: Any = np.full(1, -1, np.int32)
     state = empty.state._replace(step=steps, variables=own, diverged_step=sound)
     progress = empty._replace(state=state, best=Best(steps, own))
     with ONE_AT_A_TIME, folder.locked(workdir):
