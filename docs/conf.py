@@ -45,7 +45,7 @@ napoleon_use_rtype = False
 
 # The parts of the library, in the order of the reference: {title: modules or packages}.
 LIBRARY = {
-    "Training and loading": ["vae_jax.api", "vae_jax.frames"],
+    "Training and loading": ["vae_jax.api", "vae_jax.functions", "vae_jax.frames"],
     "Models": ["vae_jax.models"],
     "Distributions": ["vae_jax.probability"],
     "Networks": ["vae_jax.networks"],

@@ -20,6 +20,7 @@ FLOORS = [
     {"probability", "networks", "data", "devices", "figures"},
     {"models"},
     {"objectives"},
+    {"functions"},
     {"evaluation", "training"},
     {"config"},
     {"runs"},

@@ -2,6 +2,7 @@
 
 run = vae_jax.train(images, latent_size=8, seeds=3, epochs=20)
 run = vae_jax.load("runs/mnist")
+q = vae_jax.encode(run.model, run.variables, x)  # vae_jax/functions.py
 """
 
 import importlib
@@ -9,13 +10,32 @@ from typing import Any
 
 __version__ = "0.1.0"
 
-__all__ = ["Trained", "load", "save", "train"]
+# Of functions.py; `config` is a package that can be called; the others are of api.
+FUNCTIONS = ("decode", "elbo", "encode", "init", "reparameterize", "train_step")
+
+__all__ = [
+    "Trained",
+    "config",
+    "decode",
+    "elbo",
+    "encode",
+    "init",
+    "load",
+    "read_images",
+    "reparameterize",
+    "save",
+    "train",
+    "train_step",
+]
 
 
 def __getattr__(name: str) -> Any:
     """Imports a name of `__all__` when it is first used, as importing jax takes a second."""
+    if name == "config":
+        return importlib.import_module("vae_jax.config")
     if name in __all__:
-        return getattr(importlib.import_module("vae_jax.api"), name)
+        home = "vae_jax.functions" if name in FUNCTIONS else "vae_jax.api"
+        return getattr(importlib.import_module(home), name)
     raise AttributeError(f"module 'vae_jax' has no attribute {name!r}")
 
 

@@ -12,12 +12,15 @@ import pytest
 
 import vae_jax
 from tests.conftest import values_of, write_tiny_npz
+from vae_jax.api import folders
 from vae_jax.api.folders import seeds_of
-from vae_jax.config.schema import nest
+from vae_jax.config.check import check
+from vae_jax.config.schema import flatten, nest
 from vae_jax.errors import UserError
 from vae_jax.runs.checkpoint import Checkpoints
 from vae_jax.runs.run import make_run
 
+LATENTS = "model.latent_size"
 SMALL = {"model.encoder.widths": (8,), "model.decoder.widths": (8,)}
 
 
@@ -123,6 +126,53 @@ def test_a_file_is_no_folder(at):
         vae_jax.load(at / "run", lane=np.int64(5))
 
 
+@pytest.fixture
+def told(monkeypatch):
+    """The configs that the command is given by `train`, which loads a run that is there."""
+    found = []
+
+    def command(config, workdir, follower):
+        found.append((config, workdir))
+
+    monkeypatch.setattr(folders, "train_command", command)
+    monkeypatch.setattr(folders, "load", lambda workdir: workdir)
+    return found
+
+
+@pytest.mark.parametrize("name", ["smoke", "configs/smoke.py", Path("smoke")])
+def test_a_config_by_its_name_from_anywhere(told, tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    vae_jax.train(name, "run", latent_size=3)
+    config, workdir = told.pop()
+    assert flatten(config) == check(nest(flatten(vae_jax.config("smoke")) | {LATENTS: 3}))
+    assert workdir == tmp_path / "run"
+
+
+def test_a_folder_of_that_name_is_one_of_images_unless_it_is_a_run(told, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "smoke").mkdir()
+    vae_jax.train("smoke", "run")
+    assert flatten(told.pop()[0])["dataset.path"] == str(tmp_path / "smoke")
+    (tmp_path / "smoke" / "config.json").write_text("{}")
+    vae_jax.train("smoke", "smoke")  # the same call goes on with the run
+    assert flatten(told.pop()[0])["dataset.name"] == "mnist"
+
+
+def test_configs_by_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    config = vae_jax.config("mnist_20d")
+    assert config.model.latent_size == 20
+    config.model.latent_size = 2
+    assert vae_jax.config("mnist_20d").model.latent_size == 20
+    assert vae_jax.config("sweeps/latent_size").training.seeds
+    (tmp_path / "own.py").write_text("from configs import smoke\nget_config = smoke.get_config\n")
+    assert vae_jax.config("own.py") == vae_jax.config("smoke")
+    with pytest.raises(UserError, match=r"no config 'mnits'; it should be .* one of .*mnist_20d"):
+        vae_jax.config("mnits")
+    with pytest.raises(UserError, match=r"config\(5\) should be the name of a config"):
+        vae_jax.config(5)
+
+
 def test_a_path_is_what_it_leads_to(at, tmp_path):
     keys = SMALL | {"model.likelihood": "bernoulli", "dataset.validation_size": 50}
     run = vae_jax.train(at / "tiny.npz", tmp_path / "a", epochs=1, batch_size=50, keys=keys)
@@ -133,8 +183,11 @@ def test_a_path_is_what_it_leads_to(at, tmp_path):
         "from ml_collections import ConfigDict\n\n\n"
         f"def get_config():\n    return ConfigDict({nest(values)!r})\n"
     )
-    with pytest.raises(UserError, match=r"dataset.path says where it is"):
-        vae_jax.train(tmp_path / "nothing.npz", tmp_path / "b")
+    for nothing in (tmp_path / "no.npz", "smok", "smok.py", "~nosuchuser/x", "", "a" * 5_000):
+        with pytest.raises(
+            UserError, match=r"there is no .*; give the path of .* or the name of a"
+        ):
+            vae_jax.train(nothing, tmp_path / "b")
     with pytest.raises(UserError, match="labels and test images are for arrays"):
         vae_jax.train(str(file), tmp_path / "b", labels=[1])
     with pytest.raises(UserError, match=r"model\.latent_size = 0"):  # it was read

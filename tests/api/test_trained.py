@@ -18,8 +18,9 @@ from vae_jax.config.build import lane_spec
 from vae_jax.config.schema import nest
 from vae_jax.data.dataset import without_images
 from vae_jax.errors import UserError
+from vae_jax.functions import decode
 from vae_jax.models import make_model
-from vae_jax.models.model import decode, posterior_mean, reconstruct
+from vae_jax.models.model import posterior_mean, reconstruct
 from vae_jax.runs.run import first_state, lane_model, make_program, make_run
 
 SMALL = {
@@ -95,6 +96,21 @@ def test_images_go_in_and_come_out_in_one_shape(run, images):
     assert run.interpolate(x[:3], x[3:6], steps=4).shape == (3, 4, 6, 6)
 
 
+def test_the_images_of_each_set_go_in_again(run, images):
+    test = run.images("test")
+    assert test.shape == (30, 6, 6)  # a tenth of them
+    assert set(np.unique(test)) == {0, 255}  # binarised
+    np.testing.assert_array_equal(run.images(), test)
+    np.testing.assert_array_equal(run.images("train"), images["train_images"][:220])
+    assert run.images("validation").shape == (50, 6, 6)
+    assert run.encode(test).shape == (30, 2)
+    assert run.reconstruct(test).shape == test.shape
+    with pytest.raises(UserError, match="split = 'tets' should be one of train, validation, test"):
+        run.images("tets")
+    with pytest.raises(UserError, match="images are not where they were"):
+        dataclasses.replace(run, data=None).images("test")
+
+
 def test_it_is_what_the_pure_functions_give(run, images):
     x = images["test_images"].reshape(50, -1) / np.float32(255)
     model, variables = run.model, run.variables
@@ -105,7 +121,7 @@ def test_it_is_what_the_pure_functions_give(run, images):
     np.testing.assert_allclose(ends, expected[:2], atol=1e-6)
     z = run.encode(x)[:1]
     np.testing.assert_allclose(
-        run.decode(z)[0].ravel(), np.asarray(decode(model, variables, z, (2,)))[0], atol=1e-6
+        run.decode(z)[0].ravel(), np.asarray(decode(model, variables, z).mean())[0], atol=1e-6
     )
 
 
@@ -320,6 +336,7 @@ def test_params_of_one_s_own_loop_are_saved_and_loaded(tiny_npz, tmp_path):
     source = make_run(values_of(tiny_npz, training__seeds=(0,)), tmp_path)
     model, variables = lane_model(source, first_state(source).variables, 0)
     saved = vae_jax.save(tmp_path / "own", config, variables, step=7)
+    assert saved.progress.state.diverged_step == [-1]  # `evaluate` left it out
     x = source.data.test.images
     np.testing.assert_allclose(
         saved.encode(x), posterior_mean(model, variables, x / np.float32(255)), atol=1e-6

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import vae_jax
 from tests.conftest import values_of
 from vae_jax.data import image_files, pixels
 from vae_jax.data.source import Unreadable
@@ -81,6 +82,66 @@ def test_images_of_several_sizes_are_cut_to_one(tmp_path):
         image_files.load(str(tmp_path))
     source = image_files.load(str(tmp_path), (3, 2))
     assert source.train_images.shape == (2, 3, 2, 1)
+
+
+def test_a_folder_as_arrays(tmp_path):
+    """In the order of paths, each with its class, as training reads them."""
+    names = [f"{kind}/{i}.png" for kind in ("dog", "cat") for i in range(2)]
+    written(tmp_path / "pets", names)
+    found = vae_jax.read_images(tmp_path / "pets")
+    assert found.images.shape == (4, 6, 4)
+    assert found.labels.tolist() == ["cat", "cat", "dog", "dog"]
+    assert [file.name for file in found.files] == ["0.png", "1.png"] * 2
+    for image, file in zip(found.images, found.files, strict=True):
+        np.testing.assert_array_equal(image, Image.open(file))
+    source = image_files.load(str(tmp_path / "pets"))
+    every = np.concatenate([source.train_images, source.test_images])[..., 0]
+    assert sorted(map(bytes, every)) == sorted(map(bytes, found.images))
+
+
+def test_one_colour_image_cut_to_a_size(tmp_path):
+    written(tmp_path, ["a.png"], mode="RGB")
+    images, labels, files = vae_jax.read_images(str(tmp_path), np.array([3, 2]))
+    assert images.shape == (1, 3, 2, 3)
+    assert labels is None
+    assert files == [tmp_path / "a.png"]
+
+
+def test_the_sets_of_a_folder_are_no_classes(tmp_path):
+    for i, part in enumerate(("test", "train")):
+        written(tmp_path, [f"{part}/{kind}/0.png" for kind in ("cat", "dog")], seed=i)
+    found = vae_jax.read_images(tmp_path)
+    assert [file.parts[-3] for file in found.files] == ["train", "train", "test", "test"]
+    assert found.labels.tolist() == ["cat", "dog"] * 2
+
+
+@pytest.mark.parametrize(
+    ("size", "message"),
+    [
+        (32, r"size = 32 should be \(height, width\), or None"),
+        ((1, 2, 3), "should be .height, width"),
+        ("32", "size = '32' should be"),
+        ((0, 5), "size = 0 should be a whole number, at least 1"),
+        (None, r"give one size, to which all are cut: size=\(height, width\)"),
+    ],
+)
+def test_a_wrong_size_is_one_line(tmp_path, size, message):
+    written(tmp_path, ["a.png"])
+    written(tmp_path, ["b.png"], shape=(8, 20))
+    with pytest.raises(UserError, match=message):
+        vae_jax.read_images(tmp_path, size)
+
+
+def test_what_is_no_folder_is_told(tmp_path):
+    written(tmp_path, ["a.png"])
+    for path in (tmp_path / "a.png", tmp_path / "nothing", "~nosuchuser/x"):
+        with pytest.raises(UserError, match="is no folder; give the path"):
+            vae_jax.read_images(path)
+    with pytest.raises(UserError, match="folder = 5 should be the path"):
+        vae_jax.read_images(5)
+    (tmp_path / "none").mkdir()
+    with pytest.raises(UserError, match="has no image files"):
+        vae_jax.read_images(tmp_path / "none")
 
 
 def test_what_is_no_image_is_told(tmp_path):

@@ -11,10 +11,10 @@ from tests.conftest import mlp_spec
 from tests.networks.samples import sampled
 from tests.objectives import exact
 from vae_jax.evaluation.latents import latents as latents_of
+from vae_jax.functions import decode
 from vae_jax.models import ModelSpec
 from vae_jax.models.model import (
     Start,
-    decode,
     generate,
     given,
     joined,
@@ -157,7 +157,7 @@ def test_labels_reach_encoder_decoder_and_prior():
             at_zero.x.logits,
             log_prior(at_zero),
             generate(model, variables, key, 3, label_b),
-            decode(model, variables, jnp.zeros((3, 1)), (1,), label_b),
+            decode(model, variables, jnp.zeros((3, 1)), label_b).mean(),
         )
 
     one, other = (found(variables, jax.random.key(0), np.full(3, label)) for label in (0, 2))
@@ -242,7 +242,7 @@ def test_two_layers_prior_and_posterior_integrate_to_one():
 def test_only_the_lower_layer_reaches_the_decoder():
     model, variables = two_layers()
     z = np.float32([[0.3, -1.0], [0.3, 2.0], [0.4, 2.0]])
-    x = jax.jit(lambda own, z: decode(model, own, z, (1, 1)))(variables, z)
+    x = jax.jit(lambda own, z: decode(model, own, z).mean())(variables, z)
     np.testing.assert_array_equal(x[0], x[1])
     assert (x[1] != x[2]).any()
 
@@ -255,7 +255,7 @@ def test_a_dream_is_a_sample_of_p_of_x():
     @jax.jit
     def found(variables, keys):
         dream = sample_prior(model, variables, keys[0], 20_000)
-        return dream.x.sample(keys[1])[0], decode(model, variables, points, (1,))
+        return dream.x.sample(keys[1])[0], decode(model, variables, points).mean()
 
     x, mean_of_points = map(np.asarray, found(variables, jax.random.split(jax.random.key(0))))
     assert set(np.unique(x)) == {0.0, 1.0}

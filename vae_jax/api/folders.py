@@ -17,10 +17,11 @@ from vae_jax.checks import plain, whole, written
 from vae_jax.commands.train import train as train_command
 from vae_jax.config.check import check
 from vae_jax.config.code import trusting
-from vae_jax.config.file import config_from_file
+from vae_jax.config.file import config_from_file, name_of, packaged
 from vae_jax.config.schema import defaults, flatten, nest
 from vae_jax.data.arrays import checked_split
 from vae_jax.data.arrays import read as read_arrays
+from vae_jax.data.image_files import FolderImages, read_folder
 from vae_jax.data.source import Unreadable
 from vae_jax.devices.setup import pinned, use_cache, use_cores
 from vae_jax.errors import Stopped, UserError
@@ -75,7 +76,8 @@ def train(
     Args:
       what: a config (a ConfigDict as config files give, or a dict of it), or training images
         [n, height, width] or [n, height, width, channels], uint8 or floats; or a path: of a config
-        file, of an .npz file, or of a folder of images.
+        file, of an .npz file, or of a folder of images; or the name of a config that vae_jax
+        brings, such as "smoke", where no path has this name.
       workdir: the run folder; None: a new folder among the temporary ones.
       labels, test_images, test_labels: beside images. Without test_images, a tenth of the images,
         the last, are the test set.
@@ -151,9 +153,17 @@ def config_of(what: Any) -> Values | None:
     if not isinstance(what, str | os.PathLike):
         return None
     path = os.fspath(what)
-    if path.endswith(".py"):
+    there = os.path.expanduser(path)
+    is_config = path.endswith(".py")
+    # The name of a config may be that of its run folder, which holds no images.
+    if os.path.exists(there) and not is_config and not (Path(there) / folder.CONFIG).exists():
+        return defaults() | {"dataset.name": "arrays", "dataset.path": path}
+    if (is_config and os.path.isfile(there)) or name_of(path) in packaged():
         return flatten(config_from_file(path)[0])
-    return defaults() | {"dataset.name": "arrays", "dataset.path": path}
+    raise UserError(
+        f"there is no {path}; give the path of an .npz file, a folder of images or a config file, "
+        f"or the name of a config: {', '.join(packaged())}"
+    )
 
 
 def folder_of(workdir: Any) -> Path:
@@ -278,6 +288,29 @@ def first_lane(workdir: Path) -> int:
     return best[0]["lane"] if best else 0
 
 
+def read_images(folder: str | Path, size: Sequence[int] | None = None) -> FolderImages:
+    """The image files of a folder, read as a training reads them: `.images`, `.labels`, `.files`.
+
+    images: [n, height, width] where all are grey, or [n, height, width, 3]; uint8, or the floats
+    that the files hold; in the order of their paths. labels: [n], the name of the class folder of
+    each; None without class folders. `train` and `run.encode` take both.
+
+    Args:
+      size: (height, width) that every image is scaled and cut to, around its centre; None: they are
+        taken as they are.
+
+    Raises:
+      UserError: it is no folder, or has no images; one can't be read; they differ in size.
+    """
+    if not isinstance(folder, str | os.PathLike):
+        raise UserError(f"folder = {written(folder)} should be the path of a folder of image files")
+    given = () if size is None else plain(size)
+    if isinstance(given, str) or not hasattr(given, "__iter__") or len(given) not in (0, 2):
+        raise UserError(f"size = {written(size)} should be (height, width), or None")
+    sides = [whole(1)("size", side) for side in given]
+    return read_folder(Path(os.path.expanduser(folder)), sides)
+
+
 @pinned()
 def save(
     workdir: str | Path, config: Mapping[str, Any], variables: Variables, step: int = 0
@@ -307,9 +340,9 @@ def save(
     stacked = jax.tree.map(lambda leaf: np.asarray(leaf)[None], dict(variables))
     own = empty.best.variables | stacked
     steps: Any = np.full(1, step, np.int32)
-    progress = empty._replace(
-        state=empty.state._replace(step=steps, variables=own), best=Best(steps, own)
-    )
+    sound: Any = np.full(1, -1, np.int32)
+    state = empty.state._replace(step=steps, variables=own, diverged_step=sound)
+    progress = empty._replace(state=state, best=Best(steps, own))
     with ONE_AT_A_TIME, folder.locked(workdir):
         folder.write_config(workdir, run.values)
         folder.start(workdir, lane_rows(run, None), run.data.identity, run.values)

@@ -18,7 +18,7 @@ from vae_jax.api.arguments import (
     pictures,
     scaled,
 )
-from vae_jax.checks import number, whole
+from vae_jax.checks import number, whole, written
 from vae_jax.checks import seed as seed_of
 from vae_jax.config.build import lane_spec
 from vae_jax.data.dataset import Dataset
@@ -28,11 +28,11 @@ from vae_jax.errors import UserError
 from vae_jax.evaluation.importance_sampling import importance_sampling
 from vae_jax.figures import style
 from vae_jax.frames import history, results
+from vae_jax.functions import decode
 from vae_jax.models import ModelSpec, make_model
 from vae_jax.models.model import (
     Model,
     Variables,
-    decode,
     descend,
     generate,
     joined,
@@ -50,6 +50,7 @@ from vae_jax.runs.checkpoint import Progress
 from vae_jax.runs.run import Run
 from vae_jax.words import count
 
+SPLITS = ("train", "validation", "test")
 MODELS = 32  # whose compiled functions are kept
 BATCH = 1_000  # images at a time; the result does not depend on it
 DECODINGS = 1_000_000  # samples times images at a time, of nll
@@ -61,7 +62,7 @@ def compiled(spec: ModelSpec, sizes: tuple[int, ...]) -> dict[str, Callable]:
     model = make_model(spec)
 
     def decoded(variables, z, label):
-        return decode(model, variables, z, sizes, label)
+        return decode(model, variables, z, label).mean()
 
     def descended(variables, z, label, layer):
         return descend(model, variables, z, sizes, layer, label)
@@ -70,11 +71,12 @@ def compiled(spec: ModelSpec, sizes: tuple[int, ...]) -> dict[str, Callable]:
         trace = model.trace(variables, posterior_means, x, label)
         return joined(latents(trace))[0], kl_by_unit(trace)
 
-    def log_scales(variables, x, label):
-        """Of q(z | x) of each layer, the bottom first; None: it is not Gaussian."""
+    def scales(variables, x, label):
+        """The sd of q(z | x) of each layer, the bottom first; None: it is not known."""
         take = posterior_samples(model, jax.random.key(0), 1)
         layers = model.trace(variables, take, x, label).layers[::-1]
-        return [getattr(layer.q, "log_scale_kbl", None) for layer in layers]
+        known = [getattr(layer.q, "scale", None) for layer in layers]
+        return [None if scale is None else scale() for scale in known]
 
     def terms(variables, x, label):
         return elbo_terms(model, variables, jax.random.key(0), x, 1, label).parts
@@ -89,7 +91,7 @@ def compiled(spec: ModelSpec, sizes: tuple[int, ...]) -> dict[str, Callable]:
         "generate": jax.jit(functools.partial(generate, model), static_argnums=2),
         "descend": jax.jit(descended, static_argnums=3),
         "codes": jax.jit(codes),
-        "log_scales": jax.jit(log_scales),
+        "scales": jax.jit(scales),
         "terms": jax.jit(terms),
         "log_likelihood": jax.jit(log_likelihood, static_argnums=4),
     }
@@ -184,6 +186,25 @@ class Trained:
     def _functions(self) -> dict[str, Callable]:
         return compiled(lane_spec(self._own.values, self.run.data).model, self._sizes)
 
+    def images(self, split: str = "test") -> np.ndarray:
+        """The images of a set, in their shape: [n, height, width], with several channels
+        [n, height, width, channels].
+
+        They are uint8, 0 to 255, or floats; binarised, where the config says so. With the
+        binarisation "dynamic" the training images are still grey.
+
+        Args:
+          split: "train", "validation" or "test".
+
+        Raises:
+          UserError: another set; the images are not where they were.
+        """
+        if split not in SPLITS:
+            raise UserError(f"split = {written(split)} should be one of {', '.join(SPLITS)}")
+        if self.data is None:
+            raise UserError("the images are not where they were: load(..., data_path=) says where")
+        return self._images(getattr(self.data, split).images)
+
     @pinned()
     def encode(self, images, labels=None) -> np.ndarray:
         """The posterior means [n, l]."""
@@ -207,15 +228,15 @@ class Trained:
     def posterior(self, image, label=None) -> dict[str, Any]:
         """Of one image: "mean" and "sd" [l] of q(z | x); "elbo", "reconstruction" and "kl", nats.
 
-        The terms are of one sample of z; a sd is NaN where q is not Gaussian.
+        The terms are of one sample of z; a sd is NaN where it is not known, as that of a flow.
         """
         x, y, _ = self._inputs(image, label)
         if len(x) > 1:
             raise UserError(f"posterior() is of one image, and these are {len(x)}")
         mean_l = self._in_batches("encode", x, y)[0]
-        found = self._functions["log_scales"](self.variables, x, y)
+        found = self._functions["scales"](self.variables, x, y)
         sd = [
-            np.full(size, np.nan) if own is None else np.exp(np.asarray(own)[0, 0])
+            np.full(size, np.nan) if own is None else np.asarray(own)[0, 0]
             for own, size in zip(found, self._sizes[::-1], strict=True)
         ]
         terms = self._functions["terms"](self.variables, x, y)

@@ -13,6 +13,7 @@ from typing import Any
 from ml_collections import ConfigDict, FrozenConfigDict
 
 import vae_jax
+from vae_jax.checks import written
 from vae_jax.errors import UserError
 
 HERE = Path(vae_jax.__file__).parent
@@ -54,10 +55,7 @@ def found_config(path: str) -> str:
     path = os.path.expanduser(path)
     if Path(path).is_file():
         return path
-    name = path.removeprefix("configs/").removesuffix(".py")
-    names = [str(own.relative_to(PACKAGED).with_suffix("")) for own in PACKAGED.glob("**/*.py")]
-    names = sorted(name for name in names if not name.endswith("__init__"))
-    if name in names:
+    if (name := name_of(path)) in (names := packaged()):
         return str(PACKAGED / f"{name}.py")
     if not names:
         raise UserError(
@@ -65,6 +63,34 @@ def found_config(path: str) -> str:
             f"{PACKAGED} should hold them; install vae_jax again"
         )
     raise UserError(f"--config={path} does not exist; there are: {', '.join(names)}")
+
+
+def packaged() -> list[str]:
+    """The names of the package's own configs, such as "mnist" and "sweeps/latent_size"."""
+    files = (own.relative_to(PACKAGED) for own in PACKAGED.glob("**/*.py"))
+    return sorted(own.with_suffix("").as_posix() for own in files if own.stem != "__init__")
+
+
+def name_of(path: str) -> str:
+    """The name of a packaged config that the user may mean: "mnist", of "configs/mnist.py" too."""
+    return path.removeprefix("configs/").removesuffix(".py")
+
+
+def config_named(name: str) -> ConfigDict:
+    """The config of this name, or of a file's path.
+
+    Raises:
+      UserError: there is none, or the file raises.
+    """
+    if not isinstance(name, str | os.PathLike):
+        raise UserError(f"config({written(name)}) should be the name of a config, such as 'mnist'")
+    path = os.path.expanduser(os.fspath(name))
+    if not os.path.isfile(path) and name_of(path) not in packaged():
+        raise UserError(
+            f"there is no config {written(path)}; it should be a config file, or one of "
+            f"{', '.join(packaged())}"
+        )
+    return config_from_file(path)[0]
 
 
 def make_configs_importable(path: str) -> None:

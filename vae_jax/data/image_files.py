@@ -80,28 +80,49 @@ def load(path: str, size: Sequence[int] = ()) -> Source:
     )
 
 
+class FolderImages(NamedTuple):
+    """The images of a folder, in the order of their paths.
+
+    images: [n, height, width] where all are grey, or [n, height, width, 3]; uint8, or the floats
+      that the files hold.
+    labels: [n], the name of the subfolder that each is in; None if some are in none.
+    files: the path of each.
+    """
+
+    images: np.ndarray
+    labels: np.ndarray | None
+    files: list[Path]
+
+
+def read_folder(path: Path, size: Sequence[int] = ()) -> FolderImages:
+    """All image files of a folder, read as `load` reads them; of its sets, one after another.
+
+    Raises:
+      UserError: as `load`; it is no folder.
+    """
+    if not path.is_dir():
+        raise Unreadable(f"{path} is no folder; give the path of a folder of image files")
+    sets = set_folders(path)
+    parts = [files_in(own) for own in sets.values()] or [files_in(path)]
+    files = [file for part in parts for file in part.files]
+    survey = surveyed(files)
+    refuse_too_large(files, survey, size)
+    images, _ = read(files, size, survey.scale, "size=(height, width)")
+    labels = [class_of(file, part.top) for part in parts for file in part.files]
+    images = images[..., 0] if images.shape[-1] == 1 else images
+    return FolderImages(images, np.array(labels) if all(labels) else None, files)
+
+
 def parts_of(folder: Path) -> tuple[tuple[Part, Part, Part], str, set[Path]]:
     """The training, validation and test files, a sentence about them, and all files in use.
 
     Raises:
       UserError: a set is there twice, or has no images.
     """
-    try:
-        inside = sorted(own for own in folder.iterdir() if own.is_dir() and not is_hidden(own.name))
-    except OSError as error:
-        raise Unreadable(f"{folder} can't be read ({error.strerror})") from error
-    found: dict[str, list[Path]] = {
-        name: [own for own in inside if own.name.lower() in names] for name, names in SETS.items()
-    }
-    if found["train"] and (found["validation"] or found["test"]):
-        for own in found.values():
-            if len(own) > 1:
-                raise UserError(
-                    f"{folder} has {own[0].name} and {own[1].name}, which name one set; make them "
-                    "one folder"
-                )
-        there = {name: files_in(own[0]) for name, own in found.items() if own}
-        here = {name: found[name][0].name for name in there}
+    found = set_folders(folder)
+    if len(found) > 1:
+        there = {name: files_in(own) for name, own in found.items()}
+        here = {name: own.name for name, own in found.items()}
         if "test" not in there:
             there["test"] = there.pop("validation")
             here["test"] = here.pop("validation")
@@ -112,9 +133,7 @@ def parts_of(folder: Path) -> tuple[tuple[Part, Part, Part], str, set[Path]]:
         empty = Part(folder, [])
         parts = there["train"], there.get("validation", empty), there["test"]
         return parts, sets, {file for part in parts for file in part.files}
-    whole = folder
-    if len(inside) == 1 and inside == found["train"]:  # a training set alone
-        whole = inside[0]
+    whole = found.get("train", folder)
     files = files_in(whole).files
     if len(files) < 2:
         raise UserError(f"{folder} has {len(files)} image files; it should have at least 2")
@@ -123,6 +142,31 @@ def parts_of(folder: Path) -> tuple[tuple[Part, Part, Part], str, set[Path]]:
     test, train = ([files[i] for i in part] for part in (order[:split], order[split:]))
     parts = Part(whole, train), Part(whole, []), Part(whole, test)
     return parts, f"test set: {split:,} of these", set(files)
+
+
+def set_folders(folder: Path) -> dict[str, Path]:
+    """The subfolders that are its sets: {"train": ..., "test": ...}; {}: it has none.
+
+    Raises:
+      UserError: a set is there twice; the folder can't be read.
+    """
+    try:
+        inside = sorted(own for own in folder.iterdir() if own.is_dir() and not is_hidden(own.name))
+    except OSError as error:
+        raise Unreadable(f"{folder} can't be read ({error.strerror})") from error
+    found = {
+        name: [own for own in inside if own.name.lower() in names] for name, names in SETS.items()
+    }
+    if found["train"] and (found["validation"] or found["test"]):
+        for own in found.values():
+            if len(own) > 1:
+                raise UserError(
+                    f"{folder} has {own[0].name} and {own[1].name}, which name one set; make them "
+                    "one folder"
+                )
+        return {name: own[0] for name, own in found.items() if own}
+    alone = len(inside) == 1 and inside == found["train"]  # a training set, without another
+    return {"train": inside[0]} if alone else {}
 
 
 def is_hidden(name: str) -> bool:
@@ -197,8 +241,16 @@ def no_labels(parts: Sequence[Part], classes: Sequence[list[str]]) -> str:
     return f"no labels, because {files} beside the class folders have none, such as {beside[0]}"
 
 
-def read(files: list[Path], size: Sequence[int], scale: Scale) -> tuple[np.ndarray, int]:
-    """The images [n, height, width, 1 or 3], and how many of them have transparent pixels."""
+def read(
+    files: list[Path],
+    size: Sequence[int],
+    scale: Scale,
+    how: str = "--config.dataset.image_size=HEIGHT,WIDTH",
+) -> tuple[np.ndarray, int]:
+    """The images [n, height, width, 1 or 3], and how many of them have transparent pixels.
+
+    `how`: what the user can give so that all have one size.
+    """
     first, _ = pixels(files[0], size, scale)
     images = np.empty((len(files), *first.shape), first.dtype)
     transparent = 0
@@ -209,7 +261,7 @@ def read(files: list[Path], size: Sequence[int], scale: Scale) -> tuple[np.ndarr
             one, other = ("{} x {}".format(*shape[:2]) for shape in (first.shape, image.shape))
             raise UserError(
                 f"{files[0]} has {one} pixels and {file} has {other}; give one size, to which all "
-                "are cut: --config.dataset.image_size=HEIGHT,WIDTH"
+                f"are cut: {how}"
             )
         own[:] = image
     scale.refuse_dark(images)

@@ -242,13 +242,6 @@ def generate(
     return sample_prior(model, variables, key, n, label_n, temperature).x.mean()[0]
 
 
-def decode(
-    model: Model, variables: Variables, z: Float[Array, "n l"], sizes, label_n: Any = None
-) -> Float[Array, "n d"]:
-    """E[x | z] for a given z, which holds the units of all layers as `joined` does."""
-    return model.trace(variables, given(parted(z[None], sizes)), None, label_n).x.mean()[0]
-
-
 def descend(
     model: Model, variables: Variables, z: Float[Array, "n l"], sizes, layer: int, label_n=None
 ) -> Float[Array, "n l"]:

@@ -57,7 +57,12 @@ def elbo_terms(
 
     References: Kingma and Welling 2014, equations 2, 3, 7 and 10.
     """
-    trace = model.trace(variables, posterior_samples(model, key, num_samples), x_bd, label_b)
+    take = posterior_samples(model, key, num_samples)
+    return elbo_of(model.trace(variables, take, x_bd, label_b), x_bd)
+
+
+def elbo_of(trace: Trace, x_bd: Float[Array, "b d"]) -> Terms:
+    """The terms of `elbo_terms`, of a trace with samples of the posterior."""
     kl_bu = kl_by_unit(trace)
     kl_bu = sampled_kl(trace, log_posterior(trace)) if kl_bu is None else kl_bu
     return terms_of(reconstruction(trace, x_bd), jnp.sum(kl_bu, axis=-1), trace)

@@ -5,6 +5,8 @@ Each has, for z [k, b, l]: k samples, batch, latent units:
     sample(key, k)  -> z [k, b, l], its log density [k, b] in nats; differentiable
     log_prob(z)     -> nats [k, b]; None if the density is known only for its own samples
     mean()          -> E[z] [1, b, l]
+    scale()         -> the standard deviation of each unit [1, b, l]; of q(z | x) alone; None if
+                       it is not known
 
 A latent unit whose mask is 0 is padding: it adds nothing to a density.
 """
@@ -36,7 +38,7 @@ class DiagonalGaussian(NamedTuple):
         """
         k_own, batch_size, latent_size = self.mean_kbl.shape
         noise_kbl = gaussian.unit_normal(key, (max(k, k_own), batch_size), latent_size)
-        z_kbl = self.mean_kbl + jnp.exp(self.log_scale_kbl) * noise_kbl
+        z_kbl = self.mean() + self.scale() * noise_kbl
         # Written with the noise, the density needs no division by the scale.
         log_kbl = -0.5 * (jnp.square(noise_kbl) + gaussian.LOG_2PI) - self.log_scale_kbl
         return z_kbl, gaussian.sum_units(log_kbl, self.mask_l)
@@ -49,6 +51,9 @@ class DiagonalGaussian(NamedTuple):
 
     def mean(self) -> Float[Array, "k b l"]:
         return self.mean_kbl
+
+    def scale(self) -> Float[Array, "k b l"]:
+        return jnp.exp(self.log_scale_kbl)
 
 
 def diagonal_of(outputs: dict[str, Array], mask_l=None) -> DiagonalGaussian:
@@ -112,3 +117,6 @@ class FullGaussian(NamedTuple):
 
     def mean(self) -> Float[Array, "1 b l"]:
         return self.mean_bl[None]
+
+    def scale(self) -> Float[Array, "1 b l"]:
+        return jnp.sqrt(jnp.sum(jnp.square(self.factor_bll), axis=-1))[None]

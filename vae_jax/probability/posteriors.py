@@ -82,6 +82,7 @@ class Transformed:
     layers: int = field(metadata={"static": True})
 
     log_prob = None
+    scale = None
 
     def sample(self, key, k: int):
         u_kbl, log_qu_kb = self.base.sample(key, k)
@@ -130,6 +131,7 @@ class Bent:
     layers: int = field(metadata={"static": True})
 
     log_prob = None
+    scale = None
 
     def sample(self, key, k: int):
         u_kbl, log_qu_kb = self.base.sample(key, k)
@@ -181,6 +183,12 @@ class MixtureOfGaussians(NamedTuple):
     def mean(self):
         mean_bcl = self.components.mean
         return jnp.einsum("bc,bcl->bl", jnp.exp(self.log_weights_bc), mean_bcl)[None]
+
+    def scale(self):
+        weights_bc, mean_bcl = jnp.exp(self.log_weights_bc), self.components.mean
+        away_bcl = mean_bcl - self.mean()[0][:, None]
+        variance_bcl = jnp.exp(2 * self.components.log_scale) + jnp.square(away_bcl)
+        return jnp.sqrt(jnp.einsum("bc,bcl->bl", weights_bc, variance_bcl))[None]
 
 
 @section

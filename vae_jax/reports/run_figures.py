@@ -25,12 +25,11 @@ from vae_jax.figures.images import (
 from vae_jax.figures.latent_space import aggregate_posterior, latent_space
 from vae_jax.figures.measurements import latent_units, likelihood, rate_distortion
 from vae_jax.figures.training_curves import training_curves
+from vae_jax.functions import decode
 from vae_jax.models.model import (
-    decode,
     generate,
     joined,
     latents,
-    layer_sizes,
     posterior_mean,
     posterior_samples,
     reconstruct,
@@ -177,7 +176,6 @@ def draw_lane(run: Run, done: Progress, lane: int, at: Path) -> None:
     values, data = run.lanes[lane].values, run.data
     latent_size = values["model.latent_size"]
     num_classes = data.num_classes if run.spec.model.abilities.reads_labels else 0
-    sizes = layer_sizes(model, variables, np.zeros(1, int) if num_classes else None)
     labels = data.test.labels if num_classes else None
     title = title_of(run, done, lane)
     # A fixed key, so that every evaluation draws the same pictures.
@@ -201,7 +199,7 @@ def draw_lane(run: Run, done: Progress, lane: int, at: Path) -> None:
 
     @jax.jit
     def decode_all(z, label_b):
-        return decode(model, variables, z, sizes, label_b)
+        return decode(model, variables, z, label_b).mean()
 
     def decoded(z: np.ndarray, label: int) -> np.ndarray:
         """The decoded z [n, l], all with the same label."""
