@@ -271,8 +271,8 @@ def test_the_configs_of_an_installed_package_are_its_own(built, tmp_path):
         archive.extractall(tmp_path)
     (tmp_path / "configs").mkdir()  # of someone else
     (tmp_path / "configs" / "default.py").write_text("")
-    assert file.packaged(tmp_path / "vae_jax") == tmp_path / "vae_jax" / "configs"
-    assert file.packaged(ROOT / "vae_jax") == ROOT / "configs"
+    assert file.configs_of(tmp_path / "vae_jax") == tmp_path / "vae_jax" / "configs"
+    assert file.configs_of(ROOT / "vae_jax") == ROOT / "configs"
     # One sweep may be trained by both, as they compute with the same code.
     assert checksum_of_code(tmp_path / "vae_jax") == checksum_of_code(ROOT / "vae_jax")
 
@@ -280,7 +280,7 @@ def test_the_configs_of_an_installed_package_are_its_own(built, tmp_path):
 def test_a_package_without_its_configs_says_so(tmp_path, monkeypatch):
     (tmp_path / "vae_jax").mkdir()
     (tmp_path / "vae_jax" / "configs").write_text("../configs")  # a link, as a zip download has it
-    at = file.packaged(tmp_path / "vae_jax")
+    at = file.configs_of(tmp_path / "vae_jax")
     monkeypatch.setattr(file, "PACKAGED", at)
     with pytest.raises(UserError) as raised:
         file.config_from_file("smoke")

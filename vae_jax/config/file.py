@@ -19,13 +19,13 @@ from vae_jax.errors import UserError
 HERE = Path(vae_jax.__file__).parent
 
 
-def packaged(package: Path = HERE) -> Path:
+def configs_of(package: Path = HERE) -> Path:
     """The folder of the package's own configs: in it if it is installed, beside it in a clone."""
     own, beside = package / "configs", package.parent / "configs"
     return beside if (beside / "default.py").is_file() and not own.is_dir() else own
 
 
-PACKAGED = packaged()
+PACKAGED = configs_of()
 
 
 def config_from_file(path: str) -> tuple[ConfigDict, dict[str, Any]]:
