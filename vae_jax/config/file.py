@@ -1,6 +1,7 @@
 """Config files: where they are found, and how they are loaded."""
 
 import contextlib
+import difflib
 import os
 import runpy
 import sys
@@ -50,7 +51,9 @@ def found_config(path: str) -> str:
     names = sorted(name for name in names if not name.endswith("__init__"))
     if name in names:
         return str(PACKAGED / f"{name}.py")
-    raise UserError(f"--config={path} does not exist; there are: {', '.join(names)}")
+    likely = difflib.get_close_matches(name, names, n=1)
+    meant = f"did you mean {likely[0]}? " if likely else ""
+    raise UserError(f"--config={path} does not exist; {meant}there are: {', '.join(names)}")
 
 
 def make_configs_importable(path: str) -> None:

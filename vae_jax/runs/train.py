@@ -123,7 +123,7 @@ def introduce(run: Run, first_step: int, label: str | None) -> None:
     """Prints what will be trained, and where."""
     if first_step:
         of = f"program {label}: " if label else ""
-        print(f"{of}resuming at step {first_step} of {run.total_steps}", flush=True)
+        print(f"{of}resuming at step {first_step:,} of {run.total_steps:,}", flush=True)
     if label:
         return
     devices = count(run.layout.mesh.devices.size, f"{jax.devices()[0].platform} device")
@@ -257,7 +257,7 @@ def train_lanes_to_end(
     over = is_over(done, run.total_steps, run.patience)
     # A signal counts in the last chunk too: what follows takes time.
     if any_process(stop.is_set()) or (stopping and not over):
-        raise Stopped(f"stopped and saved at step {step} of {run.total_steps}")
+        raise Stopped(f"stopped and saved at step {step:,} of {run.total_steps:,}")
     return done
 
 
