@@ -72,7 +72,7 @@ def table(workdir: Path, results: dict[str, Any]) -> str:
     """The final table for people: the lanes, their mean, and where the files are."""
     lanes = labelled(results)
     lines = [
-        *([] if results["finished"] else [f"unfinished: at step {results['step']:,}"]),
+        *([] if results["finished"] else [unfinished(results)]),
         f"test set of {dataset_name(results)}, nats per example, {kept(results)}",
     ]
     columns = columns_of(lanes)
@@ -101,6 +101,13 @@ def table(workdir: Path, results: dict[str, Any]) -> str:
         f"checkpoints  {workdir / folder.CHECKPOINTS}",
     ]
     return "\n".join(lines)
+
+
+def unfinished(results: dict[str, Any]) -> str:
+    """How far a run is that is not finished."""
+    if any(lane["status"] == "stopped" for lane in results["lanes"]):
+        return f"stopped by its callback at step {results['step']:,}; trained again, it goes on"
+    return f"unfinished: at step {results['step']:,}"
 
 
 def folder_name(workdir: Path) -> str:

@@ -23,6 +23,8 @@ class Follower(NamedTuple):
     tell: Callable[[int, int, str], None]  # its step, its number of steps, what was last measured
     is_anyone: bool = True  # False: the terminal is told too
     rows: Callable[[list[dict[str, Any]]], None] = lambda rows: None  # the metrics of a chunk
+    # Whether the run should end at the chunk that `rows` was last told of; None: it never does.
+    ends: Callable[[], bool] | None = None
 
 
 NOBODY = Follower(lambda: False, lambda step, total_steps, said: None, is_anyone=False)
