@@ -64,7 +64,7 @@ def load(path: str) -> Source:
 
 
 def name_of(path: Path) -> str:
-    """What the dataset of a file is called: the run, where it holds the arrays given to one."""
+    """What the dataset of a file is called: as the run, if these are the arrays given to it."""
     at = path.absolute()
     return at.parent.name if at.name == GIVEN and at.parent.name else at.name
 
