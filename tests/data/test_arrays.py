@@ -1,7 +1,6 @@
 import os
 import zipfile
 from pathlib import Path
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
