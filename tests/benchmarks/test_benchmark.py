@@ -196,7 +196,7 @@ def test_a_peer_that_fails_is_left_out_and_ours_is_not(times, capsys, monkeypatc
         ("--systems=no", "--systems = 'no' is unknown; known: flax, keras-jax"),
         ("--rounds=0", "--rounds=0"),
         ("--round=1", "Unknown command line flag 'round'"),
-        ("sweeps", "'sweeps' is unknown; did you mean 'sweep'? known: "),
+        ("sweeps", "'sweeps' is unknown; known: sweep, objectives"),
         ("--compare=no.json", "--compare=no.json: No such file"),
         ("--compare={bad}", "is not JSON that"),
     ],
