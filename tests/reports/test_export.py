@@ -148,7 +148,8 @@ def test_a_table_in_words_of_one_s_own():
     only = FORMATS["latex"](worded(of_elbos([-2.0, -3.0]), [], label="tab:a"))
     assert r"\caption{A caption.}" in only
     assert r"{table}" not in FORMATS["latex"](of_elbos([-2.0, -3.0]))
-    assert FORMATS["csv"](table).splitlines()[0] == "$\\beta$,seeds,ELBO,ELBO_se_over_seeds"
+    heads = FORMATS["csv"](table).splitlines()[0].split(",")
+    assert heads[:4] == ["$\\beta$", "seeds", "ELBO", "ELBO_se_over_seeds"]
     assert FORMATS["markdown"](table).startswith("| $\\\\beta$ | seeds | ELBO |")
     with pytest.raises(
         UserError, match=r"no column 'objective.bta'; did you mean 'objective.beta'"
