@@ -166,6 +166,8 @@ def get_config() -> ConfigDict:
     config.evaluation.num_importance_samples = 5_000
     # nll, nll_active, ais, gaps: samples computed at once; does not change the result
     config.evaluation.draws_at_once = 2_000
+    config.evaluation.nll = ConfigDict()
+    config.evaluation.nll.images = 0  # nll, nll_active: the first of the test set; 0: all
     config.evaluation.ais = ConfigDict()
     config.evaluation.ais.images = 100  # ais: the first of the test set
     config.evaluation.ais.chains = 16  # ais: for each image

@@ -11,7 +11,7 @@ from pathlib import Path
 import vae_jax
 from vae_jax.config.listing import described, quoted, readers_of
 from vae_jax.config.schema import KEYS, LANE_KEYS
-from vae_jax.usage import HELP
+from vae_jax.usage import HELP, VERBS
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))  # for configs/
@@ -122,7 +122,10 @@ def choices_page() -> str:
 
 
 def commands_page() -> str:
-    return f"# Commands\n\nWhat `vae-jax --help` prints.\n\n```text\n{HELP}```\n"
+    parts = ["# Commands", "", "What `vae-jax --help` prints.", "", f"```text\n{HELP}```"]
+    for verb, text in VERBS.items():
+        parts += ["", f"## vae-jax {verb}", "", f"```text\n{text}```"]
+    return "\n".join(parts) + "\n"
 
 
 def reference() -> dict[str, str]:

@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -10,17 +11,31 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from absl import flags
 
+import vae_jax
+from configs import default
 from vae_jax import cli
+from vae_jax.arguments import (
+    define_explore,
+    define_report,
+    define_seeds,
+    define_sweep,
+    define_table,
+    define_train,
+    parse,
+)
 from vae_jax.config.check import check
 from vae_jax.data import DATASETS
 from vae_jax.errors import Failed, Stopped, UserError
 from vae_jax.networks import NETWORKS
 from vae_jax.runs import folder
+from vae_jax.usage import VERBS as USAGE
 
 REPOSITORY = Path(__file__).parents[1]
 SMOKE = "--config=configs/smoke.py"
 SEEDS = "--config=configs/sweeps/seeds.py"
+SEARCH = "--config=configs/sweeps/optimization.py"
 
 
 @pytest.fixture(autouse=True)
@@ -48,14 +63,65 @@ def tree(path: Path) -> dict[str, bytes]:
 
 
 CASES = {
-    "no such verb": (["trian"], "verb = 'trian' is unknown; known: compare, evaluate, explore,"),
+    "no such verb": (["trian"], "verb = 'trian' is unknown; did you mean 'train'? known: compare,"),
     "no workdir": (["train", SMOKE], "--workdir is missing"),
     "no config": (["train", "--workdir=WORKDIR"], "--config is missing"),
-    "unknown flag": (["train", SMOKE, "--workdri=WORKDIR"], "'workdri'"),
+    "unknown flag": (
+        ["train", SMOKE, "--workdri=WORKDIR"],
+        "there is no flag --workdri; did you mean --workdir?",
+    ),
+    "a flag like no other": (
+        ["train", SMOKE, "--qqqqqq=1"],
+        "there is no flag --qqqqqq; see vae-jax train --help",
+    ),
+    "a key without its section": (
+        ["train", SMOKE, "--workdir=WORKDIR", "--learning_rate=1e-3"],
+        "there is no flag --learning_rate; did you mean --config.optimizer.learning_rate?\n",
+    ),
+    "a key without config": (
+        ["train", SMOKE, "--workdir=WORKDIR", "--model.latent_size=3"],
+        "did you mean --config.model.latent_size?\n",
+    ),
+    "a misspelt key without its section": (
+        ["sweep", SEEDS, "--workdir=WORKDIR", "--latent_sise=3"],
+        "did you mean --config.model.latent_size?\n",
+    ),
+    "a key of several sections": (
+        ["train", SMOKE, "--workdir=WORKDIR", "--activation=relu"],
+        "--config.model.encoder.activation or --config.model.decoder.activation?",
+    ),
+    "a flag without its value": (
+        ["train", SMOKE, "--workdir"],
+        "--workdir has no value; write --workdir=VALUE; see vae-jax train --help",
+    ),
+    "a key without its value": (
+        ["train", SMOKE, "--workdir=WORKDIR", "--config.training.batch_size"],
+        "--config.training.batch_size has no value",
+    ),
+    "seeds of a flag that are no number": (
+        ["train", SMOKE, "--workdir=WORKDIR", "--seeds=x"],
+        "--seeds=x should be a whole number from 1 to 100,000; see vae-jax train --help",
+    ),
+    "a flag that is no text": (
+        ["report", "--workdir=WORKDIR", "--html=maybe"],
+        "--html=maybe should be --html or --nohtml; see vae-jax report --help",
+    ),
+    "a key that is no text": (
+        ["train", SMOKE, "--workdir=WORKDIR", "--config.log.html=maybe"],
+        "log.html = 'maybe' should be True or False",
+    ),
+    "no number": (
+        ["train", SMOKE, "--workdir=WORKDIR", "--config.optimizer.learning_rate=fast"],
+        "optimizer.learning_rate = 'fast' should be a number above 0",
+    ),
+    "two seeds of a search": (
+        ["search", SEARCH, "--workdir=WORKDIR", "--seeds=2"],
+        "a search has one seed, and training.seeds = (0, 1)",
+    ),
     "stray word": (["train", SMOKE, "--workdir=WORKDIR", "5"], "unexpected argument '5'"),
     "no such config": (
         ["train", "--config=mnits.py", "--workdir=WORKDIR"],
-        "--config=mnits.py does not exist; there are: default, mnist,",
+        "--config=mnits.py does not exist; did you mean mnist? there are: default, mnist,",
     ),
     "a name that is not UTF-8": (
         ["train", SMOKE, "--workdir=WORKDIR/\udcff"],
@@ -71,13 +137,16 @@ CASES = {
     ),
     "wrong type": (
         ["train", SMOKE, "--workdir=WORKDIR", "--config.training.batch_size=many"],
-        "training.batch_size=many",
+        "training.batch_size = 'many' should be a whole number, at least 1",
     ),
     "fraction": (
         ["train", SMOKE, "--workdir=WORKDIR", "--config.training.batch_size=1.5"],
-        "training.batch_size=1.5",
+        "training.batch_size = '1.5' should be a whole number, at least 1",
     ),
-    "a whole section": (["train", SMOKE, "--workdir=WORKDIR", "--config.model=3"], "model=3"),
+    "a whole section": (
+        ["train", SMOKE, "--workdir=WORKDIR", "--config.model=3"],
+        "model is a section of keys; set one of them, such as --config.model.name",
+    ),
     "zero": (
         ["train", SMOKE, "--workdir=WORKDIR", "--config.model.latent_size=0"],
         "model.latent_size = 0 should be a whole number, at least 1",
@@ -142,11 +211,11 @@ CASES = {
     ),
     "no such launcher": (
         ["sweep", SEEDS, "--workdir=WORKDIR", "--launcher=cloud"],
-        "should be one of <local|dask|slurm|pbs|sge|lsf>",
+        "--launcher=cloud should be one of local, dask, slurm, pbs, sge, lsf; see vae-jax sweep",
     ),
     "no workers": (
         ["sweep", SEEDS, "--workdir=WORKDIR", "--launcher=local", "--workers=0"],
-        "0 is not an integer in the range [1, 10000]",
+        "--workers=0 should be a whole number from 1 to 10,000",
     ),
     "workers of no launcher": (
         ["sweep", SEEDS, "--workdir=WORKDIR", "--workers=2"],
@@ -196,7 +265,7 @@ CASES = {
     "the home of nobody, compared": (["compare", "~nosuchuser/x", "y"], "write the whole path"),
     "a port that is none": (
         ["explore", "--workdir=WORKDIR", "--port=65536"],
-        "65536 is not an integer in the range [0, 65535]",
+        "--port=65536 should be a whole number from 0 to 65,535",
     ),
     "an address that is none": (
         ["explore", "--workdir=WORKDIR", "--address="],
@@ -204,16 +273,16 @@ CASES = {
     ),
     "a billion seeds": (
         ["train", SMOKE, "--workdir=WORKDIR", "--seeds=1000000000"],
-        "1000000000 is not an integer in the range [1, 100000]",
+        "--seeds=1000000000 should be a whole number from 1 to 100,000",
     ),
     "a billion workers": (
         ["sweep", SEEDS, "--workdir=WORKDIR", "--launcher=local", "--workers=1000000000"],
-        "1000000000 is not an integer in the range [1, 10000]",
+        "--workers=1000000000 should be a whole number from 1 to 10,000",
     ),
     "a process before the first": (
         ["train", SMOKE, "--workdir=WORKDIR", "--coordinator=x:1", "--num_processes=2",
          "--process_id=-1"],
-        "-1 is not an integer in the range [0, 10000]",
+        "--process_id=-1 should be a whole number from 0 to 10,000",
     ),
     "seeds that are no numbers": (
         ["train", SMOKE, "--workdir=WORKDIR", "--config.training.seeds=abc"],
@@ -489,10 +558,66 @@ def test_a_tracker_without_its_extra_says_what_to_install(
 def test_help_is_something_to_act_on(capsys):
     assert cli.main(["--help"]) == 0
     text = capsys.readouterr().out
-    for verb in cli.VERBS:
-        assert f"vae-jax {verb}" in text
-    assert cli.main(["train", "--help"]) == 0
+    lines = text.splitlines()
+    assert len(lines) < 24  # with the line of the next prompt
+    assert max(map(len, lines)) <= 80
+    assert [line.split()[0] for line in lines if line.startswith("  ")][: len(cli.VERBS)] == [
+        *cli.VERBS
+    ]
     assert cli.main([]) == 2
+    assert capsys.readouterr().out == text
+
+
+OWN_FLAGS = {
+    "train": define_train,
+    "evaluate": lambda values: None,
+    "sweep": define_sweep,
+    "search": define_seeds,
+    "report": define_report,
+    "compare": lambda values: define_table(values, "text"),
+    "explore": define_explore,
+    "list": lambda values: None,
+}
+
+
+@pytest.mark.parametrize("verb", cli.VERBS)
+def test_the_help_of_a_verb_has_all_its_flags(capsys, verb):
+    values = flags.FlagValues()
+    OWN_FLAGS[verb](values)
+    for arguments in ([verb, "--help"], ["--help", verb], ["help", verb]):
+        assert cli.main(arguments) == 0
+        text = capsys.readouterr().out
+        assert text.startswith(f"usage: vae-jax {verb} ")
+        assert max(map(len, text.splitlines())) <= 80
+        for name in values:
+            assert f"  --{name}" in text, name
+        common = [] if verb in ("compare", "list") else ["--workdir=", "--nocache", "--trust"]
+        assert all(flag in text for flag in common)
+        assert f"example{'s' * (text.count('  vae-jax') > 1)}:\n  vae-jax {verb}" in text
+
+
+@pytest.mark.parametrize("verb", cli.VERBS)
+def test_the_examples_of_a_verb_s_help_are_commands(monkeypatch, tmp_path, verb):
+    """Their flags and keys, that is: they are parsed."""
+    example = USAGE[verb].partition("example")[2].replace("\\\n", "")
+    for line in example.splitlines():
+        words = shlex.split(line)[1:]
+        if words and verb not in ("compare", "list"):
+            parse(words[1:], lambda _: default.get_config(), OWN_FLAGS[verb])
+        elif words and verb == "compare":
+            values = flags.FlagValues()
+            OWN_FLAGS[verb](values)
+            assert cli.parsed(values, words[1:]) == ["runs/mnist", "runs/mnist_20d"]
+
+
+def test_version(capsys):
+    assert cli.main(["--version"]) == 0
+    assert capsys.readouterr().out == f"vae_jax {vae_jax.__version__}\n"
+
+
+def test_a_search_takes_one_seed(tmp_path):
+    command = parse([SEARCH, f"--workdir={tmp_path}", "--seeds=1"], define=define_seeds)
+    assert command.config.training.seeds == (0,)
 
 
 def test_the_current_folder_comes_last_on_the_path(monkeypatch, tmp_path):

@@ -115,6 +115,7 @@ def place(folder_of_a_reader, monkeypatch):
         monkeypatch.setattr(module, name, lambda *arguments, **named: ())
     for name in ("table_of", "compared"):
         monkeypatch.setattr(export, name, lambda *_: export.Table("", [], [], []))
+    monkeypatch.setattr(export, "worded", lambda table, *_: table)
     monkeypatch.setattr(cli, "jax_started", lambda *_: contextlib.nullcontext())
     yield
     forget()

@@ -15,7 +15,7 @@ ROOT = Path(vae_jax.__file__).parent
 FLOORS = [
     {"interrupts", "memory", "threefry", "usage", "words", "__init__"},
     {"errors"},
-    {"checks"},
+    {"checks", "streams"},
     {"keys"},
     {"probability", "networks", "data", "devices", "figures"},
     {"models"},

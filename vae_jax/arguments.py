@@ -1,5 +1,6 @@
 """The arguments of a verb: its flags, its config file, and the overrides of the config."""
 
+import difflib
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -17,9 +18,14 @@ SEEDS = "training.seeds"
 LAUNCHERS = ("local", "dask", "slurm", "pbs", "sge", "lsf")
 MOST_LANES, MOST_WORKERS, MOST_MINUTES = 100_000, 10_000, 525_600
 LONGEST_FLAG = 100  # letters of a name
+MOST_MEANT = 3  # keys that a message proposes
 # What absl raises for flags; TypeError: a flag without a value is given one.
 FLAG_ERRORS = (flags.Error, TypeError, ValueError)
 OVERRIDE = r"--?(no)?config\."  # how a flag begins that overrides a config key
+
+
+class FlagMistake(UserError):
+    """A mistake in a flag; the command line adds where the flags are explained."""
 
 
 class Command(NamedTuple):
@@ -63,8 +69,25 @@ def define_sweep(values: flags.FlagValues) -> None:
 FORMATS = ("text", "latex", "csv", "markdown")
 
 
+def define_table(values: flags.FlagValues, default: str) -> None:
+    flags.DEFINE_enum(
+        "format", default, [*dict.fromkeys((default, *FORMATS))], "of the table", flag_values=values
+    )
+    flags.DEFINE_multi_string("name", [], "KEY=TEXT", flag_values=values)
+    flags.DEFINE_string("caption", "", "of a whole table in LaTeX", flag_values=values)
+    flags.DEFINE_string("label", "", "of a whole table in LaTeX", flag_values=values)
+
+
+def refuse_words(own: flags.FlagValues) -> None:
+    """Raises UserError for words of a table that is not printed."""
+    if own.name and not own.format:
+        raise UserError("--name is for --format: latex, csv, markdown or text")
+    if (own.caption or own.label) and own.format != "latex":
+        raise UserError("--caption and --label are for --format=latex")
+
+
 def define_report(values: flags.FlagValues) -> None:
-    flags.DEFINE_enum("format", "", ("", *FORMATS), "of the table", flag_values=values)
+    define_table(values, "")
     flags.DEFINE_bool("html", False, "write report.html", flag_values=values)
     flags.DEFINE_bool("follow", False, "again and again", flag_values=values)
     flags.DEFINE_multi_string("where", [], "KEY=VALUE", flag_values=values)
@@ -118,7 +141,7 @@ def parse(
     except (KeyError, AttributeError) as error:
         raise unknown_override(overrides, config) from error
     except (flags.Error, IndexError, TypeError, ValueError) as error:
-        raise UserError(f"{one_line(error)}; see configs/default.py") from error
+        raise wrong_override(error, list(last.values()), config) from error
     set_seeds(config, own, list(map(overridden, overrides)))
     return Command(config, names, workdir, own)
 
@@ -132,11 +155,78 @@ def parsed(values: flags.FlagValues, arguments: Sequence[str]) -> list[str]:
     for argument in arguments:
         name = argument.partition("=")[0]
         if name.startswith("-") and len(name) > LONGEST_FLAG:  # absl recurses over its letters
-            raise UserError(f"there is no flag {written(name)}; see vae-jax --help")
+            raise FlagMistake(f"there is no flag {written(name)}")
     try:
         return values(["vae-jax", *arguments])[1:]
+    except flags.UnrecognizedFlagError as error:
+        raise unknown_flag(error.flagname, values) from error
     except FLAG_ERRORS as error:
-        raise UserError(f"{one_line(error)}; see vae-jax --help") from error
+        raise wrong_flag(error, values) from error
+
+
+def unknown_flag(name: str, values: flags.FlagValues) -> UserError:
+    """Names the flag, or the config key, that is most likely meant."""
+    likely = [f"--{own}" for own in difflib.get_close_matches(name, list(values), n=1)]
+    if "config" in values:
+        from vae_jax.config.schema import KEYS
+
+        ends = {key: key.rpartition(".")[2] for key in KEYS}
+        meant = [name] if name in KEYS else [key for key, end in ends.items() if end == name]
+        if not meant and not likely:
+            (similar,) = difflib.get_close_matches(name, list(ends.values()), n=1) or ("",)
+            meant = [key for key, end in ends.items() if end == similar]
+        shallow = min((key.count(".") for key in meant), default=0)  # the usual ones
+        if meant:
+            own = [key for key in meant if key.count(".") == shallow]
+            likely = [f"--config.{key}" for key in own[:MOST_MEANT]]
+    if not likely:
+        return FlagMistake(f"there is no flag --{name}")
+    return UserError(f"there is no flag --{name}; did you mean {' or '.join(likely)}?")
+
+
+def wrong_flag(error: Exception, values: flags.FlagValues) -> UserError:
+    """What would be right for a flag whose value was refused."""
+    said = one_line(error)
+    found = re.match(r"flag --(\w+)=(.*?): ", said)
+    if lacking := re.match(r"Missing value for flag (--[\w.]+)", said):
+        return FlagMistake(f"{lacking[1]} has no value; write {lacking[1]}=VALUE")
+    if found is None or found[1] not in values:
+        return FlagMistake(said)
+    name, flag = found[1], values[found[1]]
+    takes: Any = flag.parser
+    if flag.flag_type() == "int":
+        right = f"a whole number from {takes.lower_bound} to {takes.upper_bound:,}"
+    elif flag.flag_type() == "bool":
+        right = f"--{name} or --no{name}"
+    else:
+        right = f"one of {', '.join(filter(None, takes.enum_values))}"
+    return FlagMistake(f"--{name}={found[2]} should be {right}")
+
+
+def wrong_override(error: Exception, overrides: list[str], config: ConfigDict) -> UserError:
+    """What would be right for the first override that can't be the value of its key."""
+    from vae_jax.config.schema import KEYS, flatten, nearest
+
+    for override in overrides:
+        key, value = overridden(override), override.partition("=")[2]
+        if "=" not in override and KEYS.get(key) and type(KEYS[key].default) is not bool:
+            return FlagMistake(f"--config.{key} has no value; write --config.{key}=VALUE")
+        if f"--config.{key}={value}: " not in one_line(error):
+            continue
+        inside = [own for own in flatten(config) if own.startswith(f"{key}.")]
+        if inside:
+            return UserError(
+                f"{key} = {written(value)}: {key} is a section of keys; set one of them, such as "
+                f"--config.{nearest(f'{key}.name', inside)}"
+            )
+        try:
+            for reader in KEYS[key].readers if key in KEYS else ():
+                reader.check(key, value)
+        except UserError as wrong:
+            return wrong
+    if isinstance(error, IndexError):
+        return UserError(f"{one_line(error)}; give the whole tuple, as --config.{SEEDS}=0,1")
+    return UserError(f"{one_line(error)}; see configs/default.py")
 
 
 def path_of(text: str) -> Path:

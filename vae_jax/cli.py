@@ -1,39 +1,41 @@
 """The command line: `vae-jax VERB FLAGS`, the same as `python -m vae_jax VERB FLAGS`."""
 
-import codecs
 import contextlib
 import contextvars
 import errno
-import io
-import os
 import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 from absl import flags
 from ml_collections import ConfigDict
 
+import vae_jax
 from vae_jax.arguments import (
-    FORMATS,
     LAUNCHERS,
     Command,
+    FlagMistake,
     define_explore,
     define_report,
+    define_seeds,
     define_sweep,
+    define_table,
     define_train,
     parse,
     parsed,
     path_of,
+    refuse_words,
 )
 from vae_jax.checks import written
 from vae_jax.config.file import blamed_on, config_from_file
 from vae_jax.errors import Failed, Stopped, UserError, choose, tell
 from vae_jax.interrupts import interruptible
+from vae_jax.streams import prepare, silence
 from vae_jax.usage import HELP
-from vae_jax.words import CONTROL, printable
+from vae_jax.usage import VERBS as USAGE
 
 
 @contextlib.contextmanager
@@ -157,7 +159,7 @@ def plan_and_run(command: Command) -> None:
 
 
 def search(arguments: Sequence[str]) -> None:
-    command = parse(arguments, config_there)
+    command = parse(arguments, config_there, define_seeds)
     with jax_started(command):
         from vae_jax.commands.search import search as run
         from vae_jax.runs.run import Datasets
@@ -200,10 +202,12 @@ def report(arguments: Sequence[str]) -> None:
     from vae_jax.searches.records import report as report_search
 
     own = command.flags
+    refuse_words(own)
     if own.format:
-        from vae_jax.reports.export import FORMATS, table_of
+        from vae_jax.reports.export import FORMATS, table_of, worded
 
-        print(FORMATS[own.format](table_of(command.workdir, own.where, own.by)))
+        table = table_of(command.workdir, own.where, own.by)
+        print(FORMATS[own.format](worded(table, own.name, own.caption, own.label)))
         return
     if own.html:
         with jax_started(command):
@@ -236,12 +240,13 @@ def explore(arguments: Sequence[str]) -> None:
 
 def compare(arguments: Sequence[str]) -> None:
     own = flags.FlagValues()
-    flags.DEFINE_enum("format", "text", FORMATS, "of the table", flag_values=own)
+    define_table(own, "text")
     workdirs = parsed(own, arguments)
-    from vae_jax.reports.export import FORMATS as tables
-    from vae_jax.reports.export import compared
+    refuse_words(own)
+    from vae_jax.reports.export import FORMATS, compared, worded
 
-    print(tables[own.format](compared([path_of(at) for at in workdirs])))
+    table = compared([path_of(at) for at in workdirs])
+    print(FORMATS[own.format](worded(table, own.name, own.caption, own.label)))
 
 
 def list_families(arguments: Sequence[str]) -> None:
@@ -284,13 +289,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs one verb; returns the exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     if not arguments or {"--help", "-h", "-help", "help"} & set(arguments):
-        print(HELP, end="")
+        print(next((USAGE[word] for word in arguments if word in USAGE), HELP), end="")
         return 0 if arguments else 2
+    if arguments[0] == "--version":
+        print(f"vae_jax {vae_jax.__version__}")
+        return 0
     verb, *rest = arguments
 
     def command() -> None:
         prepare(arguments)
-        choose(VERBS, verb, "verb")(rest)
+        run = choose(VERBS, verb, "verb")
+        try:
+            run(rest)
+        except FlagMistake as error:
+            raise UserError(f"{error}; see vae-jax {verb} --help") from error
 
     code = answered(partial(contextvars.copy_context().run, command))
     try:
@@ -303,64 +315,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         silence(sys.stdout)
         return code or 2
     return code
-
-
-def silence(stream: TextIO) -> None:
-    """Discards what the stream still holds, which Python would write at exit."""
-    with contextlib.suppress(OSError, ValueError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
-
-
-def prepare(arguments: Sequence[str]) -> None:
-    """Makes the process independent of the user's encoding and of the current folder's files.
-
-    Raises:
-      UserError: an argument or the current folder has a name that is not UTF-8, or one with control
-        characters; the current folder is gone.
-    """
-    # A closed stream is None; what is printed there is lost, and nothing else.
-    sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115
-    sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
-    codecs.register_error("plain", plainly)
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="plain")
-    sys.stdout = Printable(sys.stdout)
-    try:
-        here = os.getcwd()
-    except OSError as error:
-        raise UserError("the current folder is not there any more; change to another") from error
-    for name in (*arguments, here):
-        if any("\ud800" <= letter <= "\udfff" for letter in name):
-            readable = name.encode(errors="backslashreplace").decode()
-            raise UserError(f"{readable} is not UTF-8, and files could not be named so; rename it")
-        if CONTROL.search(name) or set(name) & {"\n", "\r", "\t"}:
-            raise UserError(f"{name!r} has a control character, such as a line break; rename it")
-    # Config files import others of the current folder. It comes last, to hide no library. Where the
-    # user names none, it may be a run folder of someone else, whose files are not imported.
-    wanted = any(re.match("--?config", argument) for argument in arguments)
-    others = (folder for folder in sys.path if folder not in ("", here))
-    sys.path[:] = [*others, *([here] if wanted else [])]
-
-
-class Printable:
-    """A stream that a text reaches without its control characters."""
-
-    def __init__(self, stream: TextIO):
-        self.stream = getattr(stream, "stream", stream) if type(stream) is Printable else stream
-
-    def write(self, text: str) -> int:
-        return self.stream.write(printable(text))
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.stream, name)
-
-
-def plainly(error: UnicodeError) -> tuple[str, int]:
-    """The replacement for letters that the encoding of a stream lacks."""
-    assert isinstance(error, UnicodeEncodeError)
-    letters = error.object[error.start : error.end]
-    return "".join({"±": "+-"}.get(letter, "?") for letter in letters), error.end
 
 
 def answered(command: Callable[[], None]) -> int:

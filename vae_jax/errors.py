@@ -1,6 +1,7 @@
 """The exceptions that the command line reports in one line."""
 
 import contextlib
+import difflib
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -44,8 +45,12 @@ def choose(table: Mapping[str, Any], name: str, key: str):
     """`table[name]`, where `name` is what the user wrote under the config key `key`.
 
     Raises:
-      UserError: an unknown name; the message lists the known names.
+      UserError: an unknown name; the message has the most similar name, and all known ones.
     """
     if name not in table:
-        raise UserError(f"{key} = {name[:200]!r} is unknown; known: {', '.join(sorted(table))}")
+        likely = difflib.get_close_matches(name[:200], list(table), n=1)
+        meant = f"did you mean {likely[0]!r}? " if likely else ""
+        raise UserError(
+            f"{key} = {name[:200]!r} is unknown; {meant}known: {', '.join(sorted(table))}"
+        )
     return table[name]

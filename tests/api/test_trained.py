@@ -14,14 +14,17 @@ import vae_jax
 from tests.conftest import values_of, write_tiny_npz
 from vae_jax.api.arguments import classes_of
 from vae_jax.api.trained import Trained
+from vae_jax.commands.evaluate import evaluate
 from vae_jax.config.build import lane_spec
 from vae_jax.config.schema import nest
 from vae_jax.data.dataset import without_images
 from vae_jax.errors import UserError
+from vae_jax.frames import lanes
 from vae_jax.functions import decode
 from vae_jax.models import make_model
 from vae_jax.models.model import posterior_mean, reconstruct
 from vae_jax.runs.run import first_state, lane_model, make_program, make_run
+from vae_jax.runs.stopped import mark_going_on
 
 SMALL = {
     "model.encoder.widths": (8,),
@@ -312,7 +315,7 @@ def test_a_folder_of_other_images_is_refused(run, images):
         )
 
 
-def test_a_config_is_trained_too_and_a_callback_can_stop_it(tiny_npz, tmp_path):
+def test_a_config_is_trained_too_and_a_callback_can_stop_it(tiny_npz, tmp_path, capsys):
     config, seen = nest(values_of(tiny_npz, training__num_epochs=3)), []
 
     def callback(epoch, rows):
@@ -322,13 +325,42 @@ def test_a_config_is_trained_too_and_a_callback_can_stop_it(tiny_npz, tmp_path):
 
     stopped = vae_jax.train(config, tmp_path / "run", callback=callback)
     assert seen[0] == pytest.approx(5 / 12, abs=1e-5)
-    assert 1 <= max(seen) < 3
-    assert stopped.lane == 0
+    assert max(seen) == stopped.history["epoch"].max() == 1  # not an epoch later
+    assert set(stopped.results["status"]) == set(lanes(stopped.workdir)["status"]) == {"stopped"}
+    assert stopped.results["elbo"].notna().all()
+    assert (stopped.workdir / "figures").exists()
+    assert "stopped by its callback at step 12; trained again" in capsys.readouterr().out
+    evaluate(stopped.workdir, nest(stopped.config))
+    assert "stopped by its callback at step 12; trained again" in capsys.readouterr().out
     whole = vae_jax.train(config, str(tmp_path / "run"))
     assert whole.history["epoch"].max() == 3
     assert len(whole.results) == 2
+    assert set(whole.results["status"]) == set(lanes(whole.workdir)["status"]) == {"done"}
+    assert json.loads((whole.workdir / "results.json").read_text())["finished"]
     with pytest.raises(UserError, match="labels and test images are for arrays"):
         vae_jax.train(config, tmp_path / "run", labels=[1])
+
+
+def test_a_run_that_is_stopped_within_an_epoch_is_validated_there(tiny_npz, tmp_path):
+    """And one whose callback returns True in the last chunk is done."""
+    config = nest(values_of(tiny_npz, training__num_epochs=2))
+    calls = []
+
+    def first(epoch, rows):
+        calls.append(epoch)
+        return True
+
+    stopped = vae_jax.train(config, tmp_path / "run", callback=first)
+    assert calls == [pytest.approx(5 / 12, abs=1e-5)]
+    last = stopped.history[stopped.history["split"] == "validation"]
+    assert set(last["step"]) == {5}
+    assert set(stopped.results["best_step"]) == {5}
+    mark_going_on(stopped.workdir)  # as it goes on
+    assert set(lanes(stopped.workdir)["status"]) == {"running"}
+    assert set(stopped.results["status"]) == {"running"}
+    done = vae_jax.train(config, tmp_path / "run", callback=lambda epoch, rows: epoch == 2)
+    assert set(done.results["status"]) == {"done"}
+    assert not (done.history.groupby(["lane", "step", "split"]).size() > 1).any()
 
 
 def test_params_of_one_s_own_loop_are_saved_and_loaded(tiny_npz, tmp_path):

@@ -337,7 +337,8 @@ def ask(workdir, capsys, **questions):
     return capsys.readouterr().out
 
 
-def test_report_answers_questions(finished, capsys):
+def test_report_answers_questions(finished, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "120")
     workdir, _ = finished
     whole = ask(workdir, capsys)
     assert whole.count("±") == 1 + 4 * 4

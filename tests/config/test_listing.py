@@ -12,9 +12,15 @@ def test_list_names_every_member_under_its_key(capsys):
     assert printed.strip() == listing()
     lines = printed.splitlines()
     for name, key in families().items():
-        at = lines.index(f"--config.{name}=")
-        below = [line.split()[0] for line in lines[at + 1 : at + 1 + len(key.choices)]]
+        default = ",".join(key.default) if isinstance(key.default, tuple) else key.default
+        at = lines.index(f"--config.{name}={default}")
+        while lines[at].startswith("--config."):  # others with the same names
+            at += 1
+        below = [line.split()[0] for line in lines[at : at + len(key.choices)]]
         assert below == sorted(key.choices)
+    said = [line for line in lines if line.startswith("  ")]
+    twice = {line for line in said if said.count(line) > 1}
+    assert {line.split()[0] for line in twice} <= {"none", "auto", "gaussian"}
 
 
 def test_every_member_says_what_it_is():

@@ -1,5 +1,6 @@
 import os
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -106,6 +107,14 @@ def test_channels_come_last(tmp_path):
     images = images.transpose(0, 2, 3, 1)
     source = arrays.load(saved(tmp_path, train_images=images, test_images=images))
     assert source.train_images.shape == (4, 8, 8, 3)
+
+
+def test_the_arrays_in_a_run_folder_are_called_by_the_run(tmp_path, monkeypatch):
+    (tmp_path / "faces").mkdir()
+    assert arrays.name_of(tmp_path / "faces" / "data.npz") == "faces"
+    assert arrays.name_of(tmp_path / "faces" / "mine.npz") == "mine.npz"
+    monkeypatch.chdir(tmp_path / "faces")
+    assert arrays.name_of(Path("data.npz")) == "faces"
 
 
 def test_labels_that_are_names_or_whole_floats(tmp_path):

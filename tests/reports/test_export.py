@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,11 +15,26 @@ from vae_jax.commands.sweep import sweep
 from vae_jax.commands.train import train
 from vae_jax.config.schema import nest
 from vae_jax.errors import UserError
-from vae_jax.reports.columns import best_lanes, columns_of, kinds, means
-from vae_jax.reports.export import FORMATS, Group, Table, compared, escaped, table_of
+from vae_jax.reports.columns import best_lanes, columns_of, kinds, means, near_best
+from vae_jax.reports.export import (
+    FORMATS,
+    Group,
+    Table,
+    by_error,
+    compared,
+    escaped,
+    make_table,
+    table_of,
+    worded,
+)
 from vae_jax.reports.sweep_report import best_lines
+from vae_jax.reports.table import figure_lines, fitted
+from vae_jax.reports.table import table as run_table
+from vae_jax.runs.summary import summary
 from vae_jax.sweeps import language as hyper
 from vae_jax.sweeps.plan import Datasets, make_sweep
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -61,13 +77,145 @@ def test_latex_and_markdown_say_what_the_numbers_are(folders):
     assert latex.startswith("% test set of tiny.npz (50 images")
     assert "nats per example, mean and standard error over seeds" in latex
     assert r"\begin{tabular}{l" in latex
-    assert latex.count(r"\mathbf") == 2  # the best ELBO, and the bits per dimension
+    assert latex.count(r"\mathbf") >= 2  # the best ELBO, and the bits per dimension
     assert r" \pm " in latex
     lines = markdown.splitlines()
     assert lines[0].startswith("| objective.beta | seeds | elbo |")
     assert len({line.count("|") for line in lines[:4]}) == 1
     assert " ± " in lines[2]
     assert escaped("a_b & 5% #1") == r"a\_b \& 5\% \#1"
+
+
+def of_elbos(*groups, **more):
+    """A table with a group for each list of ELBOs, one a lane."""
+    lanes = [
+        Group(
+            {"objective.beta": float(i)},
+            [lane(j, elbo, bound_of="probability", bound_name="") | more
+             for j, elbo in enumerate(elbos)],
+        )
+        for i, elbos in enumerate(groups)
+    ]  # fmt: skip
+    return make_table(["objective.beta"], lanes, "a caption")
+
+
+def cell_rows(table):
+    return [line.split(" & ") for line in FORMATS["latex"](table).splitlines() if " & " in line][1:]
+
+
+@pytest.mark.parametrize(
+    ("mean", "se", "said"),
+    [
+        (-107.6134, 0.0812, r"-107.61 \pm 0.08"),
+        (-107.6134, 0.1612, r"-107.61 \pm 0.16"),  # the first digit is a 1: two
+        (-107.6134, 0.2912, r"-107.6 \pm 0.3"),
+        (-107.6134, 0.0962, r"-107.61 \pm 0.10"),
+        (0.277912, 0.000512, r"0.2779 \pm 0.0005"),
+        (4712.3, 1.42, r"4712.3 \pm 1.4"),
+        (4712.3, 31.2, r"4712 \pm 31"),
+        (4712.3, 0.0, r"4712.30 \pm 0.00"),
+        (-107.6134, None, "-107.61"),
+    ],
+)
+def test_the_error_says_how_many_digits_there_are(mean, se, said):
+    assert by_error(mean, se, 2) == said
+
+
+def test_bold_is_all_that_is_as_good_as_the_best():
+    """Means -100, -100.3, -101 and -104, each with an error of 0.5 (0.7 of a difference)."""
+    groups = [[mean - 0.5, mean + 0.5] for mean in (-100.0, -100.3, -101.0, -104.0)]
+    table = of_elbos(*groups)
+    found = near_best([own.lanes for own in table.groups], table.columns)
+    assert found == {0: {0, 1}}
+    assert [r"\mathbf" in row[2] for row in cell_rows(table)] == [True, True, False, False]
+    # Of one lane each, no error is known: the best alone.
+    assert near_best([[own[0]] for own in (g.lanes for g in table.groups)], table.columns) == {
+        0: {0}
+    }
+
+
+def test_a_table_in_words_of_one_s_own():
+    table = worded(
+        of_elbos([-2.0, -3.0]), ["objective.beta=$\\beta$", "elbo=ELBO"], r"On \emph{x}", "tab:a"
+    )
+    latex = FORMATS["latex"](table)
+    assert r"$\beta$ & seeds & ELBO & " in latex
+    parts = (r"\begin{table}", r"\caption{On \emph{x}}", r"\label{tab:a}", r"\begin{tabular}",
+             r"\end{tabular}", r"\end{table}")  # fmt: skip
+    at = [latex.index(part) for part in parts]
+    assert at == sorted(at)
+    assert latex.endswith(r"\end{table}")
+    only = FORMATS["latex"](worded(of_elbos([-2.0, -3.0]), [], label="tab:a"))
+    assert r"\caption{A caption.}" in only
+    assert r"{table}" not in FORMATS["latex"](of_elbos([-2.0, -3.0]))
+    heads = FORMATS["csv"](table).splitlines()[0].split(",")
+    assert heads[:4] == ["$\\beta$", "seeds", "ELBO", "ELBO_se_over_seeds"]
+    assert FORMATS["markdown"](table).startswith("| $\\\\beta$ | seeds | ELBO |")
+    with pytest.raises(
+        UserError, match=r"no column 'objective.bta'; did you mean 'objective.beta'"
+    ):
+        worded(table, ["objective.bta=x"])
+    with pytest.raises(UserError, match="should be KEY=TEXT"):
+        worded(table, ["x"])
+
+
+def test_a_key_that_a_run_does_not_have_is_an_empty_cell(folders):
+    """Of two priors: vampprior's pseudo-inputs are no property of a standard normal."""
+    changed(folders, "vamp", {}, {"model.prior": "vampprior"})
+    at = folders / "vamp" / "config.json"
+    content = json.loads(at.read_text())
+    content["model"]["prior_components"] = 40
+    at.write_text(json.dumps(content))
+    table = compared([folders / "run", folders / "vamp"])
+    found = columns(table)
+    assert found["model.prior"] == ["standard_normal", "vampprior"]
+    assert found["model.prior_components"] == ["-", "40"]
+    rows = list(csv.DictReader(io.StringIO(FORMATS["csv"](table))))
+    assert [row["model.prior_components"] for row in rows] == ["", "40"]
+
+
+@pytest.mark.parametrize("width", [40, 80, 100, 300])
+def test_tables_are_as_wide_as_the_terminal(monkeypatch, width):
+    monkeypatch.setenv("COLUMNS", str(width))
+    names = [f"model.key_{i}" for i in range(12)]
+    lines = fitted([["lane"], ["10"], ["mean"]], [names, ["1.00"] * 12, ["2.00"] * 12])
+    assert max(map(len, lines)) <= min(width, 120)
+    assert len(lines) % 3 == 0
+    assert all(line.startswith("lane") for line in lines[::3])
+    assert " ".join(lines[::3]).replace("lane", "").split() == names
+    # No more tables than are needed.
+    assert len(lines) // 3 == -(-12 // max(1, (min(width, 120) - 4) // 14))
+
+
+def test_a_column_wider_than_the_terminal_is_a_table_of_its_own(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "20")
+    lines = fitted([["lane"], ["0"]], [["a", "b" * 40, "c"], ["1", "2", "3"]])
+    assert [line.split()[1:] for line in lines[::2]] == [["a"], ["b" * 40], ["c"]]
+
+
+def test_the_run_of_readme_fits_80_columns(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    numbers = {"reconstruction": -144.95, "kl": 5.95, "bits_per_dim": 0.2777, "best_epoch": 18.0}
+    of = {"bound_of": "probability", "bound_name": ""}
+    lanes = [lane(i, -150.9, **numbers, **of) for i in range(3)]
+    found = {
+        "finished": True, "lanes": lanes, "pseudo_likelihood": False,
+        "dataset": {"name": "mnist", "test_size": 10_000, "binarization": "dynamic"},
+    } | summary(lanes)  # fmt: skip
+    lines = run_table(Path("runs/mnist"), found).splitlines()
+    assert "bits/dim" in lines[1]
+    assert len({len(line) for line in lines[1:7]}) == 1
+    assert len(lines[1]) <= 80
+    printed = next(
+        line for line in (ROOT / "README.md").read_text().splitlines() if line.startswith("lane ")
+    )
+    assert printed == lines[1]
+
+
+def test_figures_are_one_line():
+    at = Path("runs/mnist/figures")
+    assert figure_lines([at / "a.png", at / "b.png"]) == "2 figures in runs/mnist/figures"
+    assert figure_lines([at / "a.png"]) == "1 figure in runs/mnist/figures"
 
 
 def test_the_command_names_every_format():
@@ -162,7 +310,7 @@ def test_nothing_is_best_across_a_density_and_a_probability(folders, old):
     assert r"\mathbf" not in FORMATS["latex"](table)
     # Of one kind, one is the best.
     two = compared([folders / "density", changed(folders, "d2", DENSITY | of, config, old)])
-    assert FORMATS["latex"](two).count(r"\mathbf") == 2  # elbo and nll
+    assert FORMATS["latex"](two).count(r"\mathbf") == 4  # elbo and nll, which are equal
 
 
 def lane(number, bound, **more):
@@ -234,6 +382,10 @@ def test_other_data_are_not_averaged_nor_compared(folders, capsys):
         (["compare", "RUN", "RUN", "--format=pdf"], "format"),
         (["report", "--workdir=RUN", "--format=word"], "format"),
         (["report", "--workdir=RUN", "--follow"], "--follow is for --html"),
+        (["report", "--workdir=RUN", "--name=elbo=ELBO"], "--name is for --format"),
+        (["report", "--workdir=RUN", "--format=csv", "--label=x"], "are for --format=latex"),
+        (["compare", "RUN", "RUN", "--caption=x"], "are for --format=latex"),
+        (["compare", "RUN", "RUN", "--name=elb=x"], "did you mean 'elbo'?"),
     ],
 )
 def test_a_mistake_is_one_line(folders, capsys, arguments, message):

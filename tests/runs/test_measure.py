@@ -30,6 +30,7 @@ from vae_jax.evaluation.metrics.metric import Subject, lane_by_lane
 from vae_jax.keys import replace
 from vae_jax.models import make_model
 from vae_jax.models.model import posterior_mean
+from vae_jax.reports.export import table_of
 from vae_jax.reports.table import nll_warnings
 from vae_jax.runs import folder
 from vae_jax.runs import measure as measurements
@@ -114,6 +115,78 @@ def test_a_lane_s_numbers_are_those_of_its_model_alone(copy, capsys, with_pixels
         assert own["active_units"] == active_units(np.asarray(means))
     mean = results_of(workdir)["mean"]["nll"]
     assert mean == pytest.approx(np.mean([lane["nll"] for lane in results_of(workdir)["lanes"]]))
+
+
+def test_nll_of_the_first_images_is_never_mixed_with_that_of_all(copy):
+    workdir, config = copy
+    some = with_metrics(config, metrics=("nll",), nll={"images": 20})
+    evaluate(workdir, some)
+    part = np.load(workdir / "evaluation" / "nll.npz")["log_likelihood"]
+    assert part.shape == (2, 20)
+    for lane, own in enumerate(results_of(workdir)["lanes"]):
+        assert own["nll"] == pytest.approx(-part[lane].mean(dtype=np.float64), rel=1e-6)
+        assert own["nll_images"] == 20
+    assert "nll(20)" in table_of(workdir).headings
+    evaluate(workdir, with_metrics(config, metrics=("nll",)))
+    whole = np.load(workdir / "evaluation" / "nll.npz")["log_likelihood"]
+    assert whole.shape == (2, 50)
+    np.testing.assert_array_equal(whole[:, :20], part)  # the same noise
+    assert "nll_images" not in results_of(workdir)["lanes"][0]
+    assert "nll" in table_of(workdir).headings
+
+
+def test_what_an_earlier_version_measured_of_all_images_is_found(copy, monkeypatch):
+    workdir, config = copy
+    evaluate(workdir, with_metrics(config, metrics=("nll",)))
+    path = workdir / "evaluation" / "nll.json"
+    there = folder.read_json(path)
+    there["settings"]["metric"] = "Nll(num_importance_samples=60)"
+    folder.write_json(path, there)
+    monkeypatch.setattr(measurements, "measure_split", None)
+    evaluate(workdir, with_metrics(config, metrics=("nll",)))
+
+
+class Clock:
+    """Each batch of `measured` takes 7 s; the first of a program 100 s more."""
+
+    def __init__(self):
+        self.now = 0.0
+        self.compiled = set()
+
+    def batches(self, measure, layout, at_once, section, *arguments, batch_size):
+        n = len(arguments[3])
+        for _ in range(0, n, batch_size):
+            self.now += 7.0 if section in self.compiled else 107.0
+            self.compiled.add(section)
+            yield {"log_likelihood": np.zeros((8, min(batch_size, n)))}
+
+
+@pytest.mark.parametrize(
+    ("name", "section", "said"),
+    [
+        # 50 images are 5 batches of 12.
+        ("nll", likelihood.Nll(60, 150), "nll: about 35 s for 2 lanes x 50 images"),
+        ("nll", likelihood.Nll(60, 150, images=12), None),  # a single batch
+        # One batch; its trial of 20 of 1,000 moves takes 7 s.
+        ("ais", likelihood.Ais(images=5), "ais: about 6 min for 2 lanes x 5 images"),
+        ("ais", likelihood.Ais(images=5, temperatures=40), None),
+    ],
+)
+def test_how_long_it_takes_is_told_by_what_is_compiled(
+    trained, monkeypatch, capsys, name, section, said
+):
+    workdir, _ = trained
+    (own,) = runs_in(workdir)
+    clock = Clock()
+    monkeypatch.setattr(measurements, "measure_batches", clock.batches)
+    monkeypatch.setattr(measurements, "to_host", lambda layout, batch: batch)
+    monkeypatch.setattr(measurements, "shard_lanes", lambda layout, parts: parts)
+    monkeypatch.setattr(measurements.time, "monotonic", lambda: clock.now)
+    metric = section.metric(measurements.subject_of(own))
+    best = SimpleNamespace(variables=None)
+    measurements.measure_split(own, best, name, section, metric, own.spec.model)
+    lines = [line for line in capsys.readouterr().out.splitlines() if "about" in line]
+    assert lines == ([said] if said else [])
 
 
 @pytest.mark.slow
@@ -404,8 +477,8 @@ def test_a_checkpoint_of_another_config_is_told(copy):
     [
         (
             {"metrics": ("nnl",)},
-            "'nnl' is unknown; known: ais, disentanglement, elbo, gaps, latents, nll, nll_active, "
-            "probes, samples, surgery",
+            r"'nnl' is unknown; did you mean 'nll'\? known: ais, disentanglement, elbo, gaps, "
+            "latents, nll, nll_active, probes, samples, surgery",
         ),
         ({"metrics": ("nll,fid",)}, "'fid' is unknown"),
         ({"num_importance_samples": 0}, "should be a whole number, at least 1"),

@@ -19,7 +19,7 @@ from vae_jax.config.check import check
 from vae_jax.config.code import trusting
 from vae_jax.config.file import config_from_file, name_of, packaged
 from vae_jax.config.schema import defaults, flatten, nest
-from vae_jax.data.arrays import checked_split
+from vae_jax.data.arrays import GIVEN, checked_split
 from vae_jax.data.arrays import read as read_arrays
 from vae_jax.data.image_files import FolderImages, read_folder
 from vae_jax.data.source import Unreadable
@@ -31,7 +31,7 @@ from vae_jax.reports.columns import best_lanes, kinds, labelled
 from vae_jax.runs import folder
 from vae_jax.runs.checkpoint import Best, Checkpoints, template
 from vae_jax.runs.load import load_progress
-from vae_jax.runs.progress import Follower
+from vae_jax.runs.progress import NOBODY
 from vae_jax.runs.run import lane_model, make_run, make_start
 from vae_jax.runs.train import lane_rows
 from vae_jax.searches.plan import is_search
@@ -40,7 +40,6 @@ from vae_jax.sweeps.plan import runs_in, runs_without_images
 MOST_LANES = 100_000  # of a run
 # Orbax counts its saves for the whole process: in several threads, one would wait for another's.
 ONE_AT_A_TIME = threading.RLock()
-DATA = "data.npz"  # in a run folder: the images that were given as arrays
 
 # The arguments of `train` that are config keys.
 ARGUMENTS = {
@@ -83,8 +82,8 @@ def train(
         the last, are the test set.
       seeds: how many lanes, or their seeds.
       keys: other config keys, such as {"model.encoder.widths": (256,)}.
-      callback: called with (epoch, rows) after each chunk of steps; True stops the run, which is
-        saved, and goes on if it is trained again.
+      callback: called with (epoch, rows) after each chunk of steps; True stops the run there. It is
+        evaluated, and goes on if it is trained again.
       trust: as in `load`, of a run that is there.
       settings: latent_size, epochs, batch_size, learning_rate, beta, patience.
 
@@ -108,7 +107,7 @@ def train(
             raise UserError("labels and test images are for arrays; a config says where its are")
     else:
         split = checked_split(what, labels, test_images, test_labels)
-        config = defaults() | {"dataset.name": "arrays", "dataset.path": str(workdir / DATA)}
+        config = defaults() | {"dataset.name": "arrays", "dataset.path": str(workdir / GIVEN)}
     values, kept_them = check(nest(config | changes)), False
     if split is not None:
         kept_them = keep_images(workdir, split)
@@ -118,19 +117,19 @@ def train(
 
     def told(rows: list[dict[str, Any]]) -> None:
         nonlocal stop
-        if callback is not None and rows:
-            stop = bool(callback(rows[-1]["epoch"], rows)) or stop
+        if callback is not None and rows and not stop:
+            stop = bool(callback(rows[-1]["epoch"], rows))
 
-    follower = Follower(lambda: stop, lambda *_: None, is_anyone=False, rows=told)
+    ends = None if callback is None else lambda: stop
+    follower = NOBODY._replace(rows=told, ends=ends)
     try:
         with ONE_AT_A_TIME, pinned(), trusting(trust):
             train_command(nest(values), workdir, follower)
     except Stopped:
-        if not stop:
-            raise KeyboardInterrupt from None  # as in any other cell
+        raise KeyboardInterrupt from None  # as in any other cell
     except UserError:
         if kept_them and not (workdir / folder.CONFIG).exists():  # nothing began there
-            (workdir / DATA).unlink(missing_ok=True)
+            (workdir / GIVEN).unlink(missing_ok=True)
             with contextlib.suppress(OSError):
                 (workdir / folder.LOCK).unlink(missing_ok=True)
                 workdir.rmdir()
@@ -189,7 +188,7 @@ def keep_images(workdir: Path, split: dict[str, np.ndarray]) -> bool:
     Raises:
       UserError: it holds a run of other images.
     """
-    path = workdir / DATA
+    path = workdir / GIVEN
     if path.exists():
         there = read_arrays(str(path))[0]
         same = there.keys() == split.keys() and all(

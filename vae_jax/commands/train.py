@@ -25,6 +25,7 @@ from vae_jax.reports.run_figures import draw_training_curves
 from vae_jax.runs import folder
 from vae_jax.runs.progress import NOBODY, Follower
 from vae_jax.runs.run import Run, lane_objective, make_run, refuse_too_few_devices
+from vae_jax.runs.stopped import mark_going_on
 from vae_jax.runs.trackers import refuse_missing, trackers
 from vae_jax.runs.train import lane_rows, train_run
 from vae_jax.sweeps.compilation import compile_training, shapes_of
@@ -36,7 +37,7 @@ def train(config: Mapping[str, Any], workdir: Path, follower: Follower = NOBODY)
     """Trains `config`, or resumes it, with `workdir` as its run folder.
 
     A run of fewer epochs is continued to more, if its schedules allow that. `follower` hears of its
-    progress.
+    progress. Where it ends the run, the run is evaluated, and goes on if it is trained again.
 
     Raises:
       UserError: a mistake in the config, the data or the folder; nothing was touched.
@@ -64,8 +65,7 @@ def train(config: Mapping[str, Any], workdir: Path, follower: Follower = NOBODY)
         if is_first():
             if there is None:
                 folder.refuse_other_config(workdir, run.values)  # another process may be faster
-            else:
-                folder.mark_unfinished(workdir)
+            mark_going_on(workdir)
             folder.start(workdir, lane_rows(run, None), run.data.identity, run.values)
             folder.write_config(workdir, run.values)
         with compiled_ahead(run) as ready, trackers(run) as told:

@@ -101,6 +101,14 @@ def is_chosen(when: tuple[tuple[str, str], ...], values: Values) -> bool:
     return all(name in chosen_names(values[key]) for key, name in when)
 
 
+def is_read(key: Key, values: Mapping[str, Any]) -> bool:
+    """Whether a chosen member reads the key, in a flat config."""
+    return any(
+        all(name in chosen_names(values.get(family)) for family, name in reader.when)
+        for reader in key.readers
+    )
+
+
 def normalised(keys: Mapping[str, Key], flat: Mapping[str, Any]) -> tuple[Values, list[str]]:
     """The checked values, and the idle keys: those set although no chosen member reads them.
 

@@ -1,6 +1,7 @@
 """Config files: where they are found, and how they are loaded."""
 
 import contextlib
+import difflib
 import os
 import runpy
 import sys
@@ -62,7 +63,9 @@ def found_config(path: str) -> str:
             f"--config={path} does not exist, and the package's own configs are missing: "
             f"{PACKAGED} should hold them; install vae_jax again"
         )
-    raise UserError(f"--config={path} does not exist; there are: {', '.join(names)}")
+    likely = difflib.get_close_matches(name, names, n=1)
+    meant = f"did you mean {likely[0]}? " if likely else ""
+    raise UserError(f"--config={path} does not exist; {meant}there are: {', '.join(names)}")
 
 
 def packaged() -> list[str]:

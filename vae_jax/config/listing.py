@@ -44,16 +44,28 @@ def families() -> dict[str, Key]:
 
 
 def listing() -> str:
-    """Every key with a fixed set of names, and a line on each name."""
-    lines = []
+    """Every key with a fixed set of names, its default, and a line on each name.
+
+    The keys that can have the same names stand together.
+    """
+    lines = ["Each key is shown with its default; the names below it are what it can be."]
+    together: dict[str, list[str]] = {}
     for name, key in families().items():
-        lines.append(f"--config.{name}=")
+        together.setdefault(repr(key.choices), []).append(name)
+    for names in together.values():
+        key = KEYS[names[0]]
+        lines += ["", *(f"--config.{name}={shown(KEYS[name].default)}" for name in names)]
         width = max(map(len, key.choices))
         lines += [
             f"  {n:<{width}}  {described(member)}".rstrip()
             for n, member in sorted(key.choices.items())
         ]
     return "\n".join(lines)
+
+
+def shown(default: Any) -> str:
+    """The default, as one would write it on the command line."""
+    return ",".join(default) if isinstance(default, tuple) else str(default)
 
 
 def own_listing() -> list[str]:

@@ -18,6 +18,7 @@ TO_NPZ = (
     "numpy.savez('mine.npz', train_images=images[:-100], test_images=images[-100:])"
 )
 
+GIVEN = "data.npz"  # in a run folder: the images that were given as arrays
 LIKELY = 0.8  # how similar two names are, of which one is a misspelt other
 
 
@@ -59,7 +60,13 @@ def load(path: str) -> Source:
         name=path,
     )
     notes = (f"left out: the arrays {', '.join(others)}",) if others else ()
-    return source._replace(name=Path(path).name, notes=notes)
+    return source._replace(name=name_of(Path(path)), notes=notes)
+
+
+def name_of(path: Path) -> str:
+    """What the dataset of a file is called: as the run, if these are the arrays given to it."""
+    at = path.absolute()
+    return at.parent.name if at.name == GIVEN and at.parent.name else at.name
 
 
 def checked_split(images, labels=None, test_images=None, test_labels=None) -> dict[str, np.ndarray]:

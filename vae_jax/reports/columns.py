@@ -5,6 +5,7 @@ are not on one scale, and a pseudo-likelihood is on none. A bound of other image
 too. What can't be compared stands in columns of its own, and nothing is the best across it.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -188,6 +189,26 @@ def best_rows(groups: Sequence[Sequence[Lane]], columns: Sequence[Shown]) -> dic
         if sign and len(own) > 1 and len(kinds([x for i in own for x in groups[i]])) == 1:
             found[j] = max(own, key=lambda i: own[i])
     return found
+
+
+def near_best(groups: Sequence[Sequence[Lane]], columns: Sequence[Shown]) -> dict[int, set[int]]:
+    """{column: the groups whose mean is as good as the best}, of columns as in `best_rows`.
+
+    A mean is as good if it differs by at most one standard error of the difference, which is the
+    root of the sum of both squared errors; the error of a single lane is not known, and counts 0.
+    """
+    of = [means(lanes, columns) for lanes in groups]
+
+    def near(i: int, j: int, best: int) -> bool:
+        mean, other = of[i].mean[j], of[best].mean[j]
+        if mean is None or other is None:
+            return False
+        return abs(mean - other) <= math.hypot(of[i].se[j] or 0.0, of[best].se[j] or 0.0)
+
+    return {
+        j: {i for i in range(len(groups)) if near(i, j, best)}
+        for j, best in best_rows(groups, columns).items()
+    }
 
 
 def warnings(lanes: Sequence[Lane]) -> list[str]:

@@ -2,17 +2,20 @@
 
 import csv
 import io
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from vae_jax.config.schema import differences
+from vae_jax.config.declared import is_read
+from vae_jax.config.schema import KEYS, differences, nearest
 from vae_jax.errors import UserError
 from vae_jax.figures.sweeps import text
-from vae_jax.reports.columns import Shown, best_rows, columns_of, labelled, means, warnings
+from vae_jax.reports.columns import Shown, columns_of, labelled, means, near_best, warnings
 from vae_jax.reports.sweep_report import in_order, known, selected
-from vae_jax.reports.table import cells, dataset_name, kept, line
+from vae_jax.reports.table import dataset_name, fitted, kept
 from vae_jax.runs import folder
+from vae_jax.runs.summary import all_columns
 from vae_jax.sweeps.records import pooled
 
 SHOWN_KEYS = 8  # most keys that tell runs apart in one table
@@ -34,10 +37,23 @@ class Table(NamedTuple):
     keys: list[str]  # of the labels
     groups: list[Group]
     columns: list[Shown]  # of the metrics
+    names: Mapping[str, str] = {}  # {key or heading: the user's own name for it}
+    title: str = ""  # of a whole table in LaTeX; "": the caption, if there is a label
+    label: str = ""  # of a whole table in LaTeX
 
     @property
     def headings(self) -> list[str]:
         return [column.heading for column in self.columns]
+
+    @property
+    def heads(self) -> list[str]:
+        """The headings of all columns."""
+        return [*self.keys, "seeds", *self.headings]
+
+    @property
+    def named(self) -> list[str]:
+        """The same, by the user's own names."""
+        return [self.names.get(head, head) for head in self.heads]
 
 
 def results_of(workdir: Path) -> dict[str, Any]:
@@ -54,6 +70,28 @@ def results_of(workdir: Path) -> dict[str, Any]:
 def make_table(keys: list[str], groups: list[Group], caption: str) -> Table:
     lanes = [lane for group in groups for lane in group.lanes]
     return Table("; ".join([caption, *warnings(lanes)]), keys, groups, columns_of(lanes))
+
+
+def worded(table: Table, names: Sequence[str], title: str = "", label: str = "") -> Table:
+    """The table in the user's own words.
+
+    names: "KEY=TEXT", with a key or heading of the table.
+
+    Raises:
+      UserError: the table has no such key or heading.
+    """
+    found = {}
+    for given in names:
+        key, equals, own = given.partition("=")
+        if not equals:
+            raise UserError(f"--name={given} should be KEY=TEXT, as objective.beta=Beta")
+        if key not in table.heads:
+            raise UserError(
+                f"--name={given}: the table has no column {key!r}; did you mean "
+                f"{nearest(key, table.heads)!r}? columns: {', '.join(table.heads)}"
+            )
+        found[key] = own
+    return table._replace(names=found, title=title, label=label)
 
 
 def table_of(workdir: Path, where: Sequence[str] = (), by: Sequence[str] = ()) -> Table:
@@ -105,9 +143,15 @@ def compared(workdirs: Sequence[Path]) -> Table:
         own = results.get("swept", [])
         named = labelled(results, configs[workdir])
         for values, lanes in in_order(pooled(named, own)):
-            labels = {key: values.get(key, configs[workdir].get(key)) for key in keys[1:]}
+            config = configs[workdir] | values
+            labels = {key: config[key] if has(config, key) else None for key in keys[1:]}
             groups.append(Group({"run": str(workdir)} | labels, lanes))
     return make_table(keys, groups, caption_of(list(found.values())))
+
+
+def has(config: Mapping[str, Any], key: str) -> bool:
+    """Whether a run of this config has the key: one that none of its parts reads is not its own."""
+    return key in config and (key not in KEYS or is_read(KEYS[key], config))
 
 
 NOT_SHOWN = ("log.", "evaluation.", "sweep.", "search.", "dataset.path")
@@ -146,26 +190,41 @@ def identity_of(workdir: Path, dataset: dict[str, Any]) -> dict[str, Any]:
     return several[0] if several else dict.fromkeys(IDENTITY)
 
 
-def rows_of(table: Table, join: Callable[[str, str], str]) -> list[list[str]]:
+# (mean, standard error, the digits of a column after the point) -> a cell.
+Written = Callable[[float, float | None, int], str]
+
+
+def plainly(mean: float, se: float | None, digits: int) -> str:
+    return f"{mean:.{digits}f}" + ("" if se is None else f" ± {se:.{digits}f}")
+
+
+def labels_of(table: Table, group: Group) -> list[str]:
+    """What tells a group apart; "" for a key that it does not have."""
+    values = [group.labels[key] for key in table.keys]
+    # A line break in a name would make two rows.
+    return ["" if value is None else " ".join(text(value).split()) for value in values]
+
+
+def rows_of(table: Table, written: Written) -> list[list[str]]:
     """The cells of each group: its labels, how many lanes, the metrics."""
+    digits = [all_columns()[column.name].digits for column in table.columns]
     rows = []
     for group in table.groups:
         of = means(group.lanes, table.columns)
-        pairs = zip(cells(of.mean, table.columns), cells(of.se, table.columns), strict=True)
-        numbers = [mean if se == "-" else join(mean, se) for mean, se in pairs]
-        # A line break in a name would make two rows.
-        labels = [" ".join(text(group.labels[key]).split()) for key in table.keys]
+        numbers = [
+            "-" if mean is None else written(mean, se, own)
+            for mean, se, own in zip(of.mean, of.se, digits, strict=True)
+        ]
+        labels = [label or "-" for label in labels_of(table, group)]
         rows.append([*labels, str(of.lanes), *numbers])
     return rows
 
 
 def as_text(table: Table) -> str:
-    rows = [
-        [*table.keys, "seeds", *table.headings],
-        *rows_of(table, lambda mean, se: f"{mean} ± {se}"),
-    ]
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    return "\n".join([table.caption, *(line(row, widths) for row in rows)])
+    """As wide as the terminal; the metrics that do not fit follow below."""
+    rows, labels = [table.named, *rows_of(table, plainly)], len(table.keys) + 1
+    lines = fitted([row[:labels] for row in rows], [row[labels:] for row in rows])
+    return "\n".join([table.caption, *lines])
 
 
 def unmarked(cell: str) -> str:
@@ -174,11 +233,9 @@ def unmarked(cell: str) -> str:
 
 
 def as_markdown(table: Table) -> str:
-    head = [*table.keys, "seeds", *table.headings]
-    rows = [head, ["---"] * len(head), *rows_of(table, lambda mean, se: f"{mean} ± {se}")]
+    rows = [table.named, ["---"] * len(table.heads), *rows_of(table, plainly)]
     lines = ["| " + " | ".join(map(unmarked, row)) + " |" for row in rows]
-    caption = unmarked(table.caption)
-    return "\n".join([*lines, "", f"{caption[:1].upper()}{caption[1:]}."])
+    return "\n".join([*lines, "", unmarked(sentence(table.caption))])
 
 
 # Characters that LaTeX reads as commands.
@@ -192,40 +249,68 @@ def escaped(cell: str) -> str:
     return "".join(ESCAPES.get(letter, letter) for letter in cell)
 
 
+def by_error(mean: float, se: float | None, digits: int) -> str:
+    """The error with one significant digit, or two if the first is a 1; the mean to the same place.
+
+    Nothing is rounded before the point.
+    """
+    if se is None:
+        return f"{mean:.{digits}f}"
+    if se > 0:
+        exponent = math.floor(math.log10(se))
+        digits = max(0, (se < 2 * 10.0**exponent) - exponent)
+    return rf"{mean:.{digits}f} \pm {se:.{digits}f}"
+
+
 def as_latex(table: Table) -> str:
-    """A tabular of the package booktabs, whose best mean of each metric is bold."""
+    """A tabular of the package booktabs; in a table, if it has a title or a label.
+
+    Bold is the best mean of each metric, and those that are as good (`near_best`). The user's own
+    words are LaTeX, and stay as they are.
+    """
     labels = len(table.keys) + 1
-    rows = rows_of(table, lambda mean, se: f"{mean} \\pm {se}")
-    best = best_rows([group.lanes for group in table.groups], table.columns)
+    best = near_best([group.lanes for group in table.groups], table.columns)
+    heads = [table.names.get(head, escaped(head)) for head in table.heads]
     lines = [
-        f"% {' '.join(table.caption.split())}",
-        r"% \usepackage{booktabs}",
-        rf"\begin{{tabular}}{{{'l' * len(table.keys)}{'r' * (len(table.headings) + 1)}}}",
+        rf"\begin{{tabular}}{{{'l' * len(table.keys)}{'r' * (len(heads) - len(table.keys))}}}",
         r"\toprule",
-        " & ".join(map(escaped, [*table.keys, "seeds", *table.headings])) + r" \\",
+        " & ".join(heads) + r" \\",
         r"\midrule",
     ]
-    for i, row in enumerate(rows):
+    for i, row in enumerate(rows_of(table, by_error)):
         numbers = [
-            "-" if cell == "-" else f"$\\mathbf{{{cell}}}$" if i == best.get(j) else f"${cell}$"
+            "-" if cell == "-" else rf"$\mathbf{{{cell}}}$" if i in best.get(j, ()) else f"${cell}$"
             for j, cell in enumerate(row[labels:])
         ]
         lines.append(" & ".join([*map(escaped, row[:labels]), *numbers]) + r" \\")
-    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}"])
+    lines += [r"\bottomrule", r"\end{tabular}"]
+    if table.title or table.label:
+        own = [rf"\caption{{{table.title or escaped(sentence(table.caption))}}}"]
+        own += [rf"\label{{{table.label}}}"] if table.label else []
+        lines = [r"\begin{table}", r"\centering", *own, *lines, r"\end{table}"]
+    what = [f"% {' '.join(table.caption.split())}"]
+    if best:
+        what.append("% bold: the best mean, and those within one standard error of the difference")
+    return "\n".join([*what, r"% \usepackage{booktabs}", *lines])
+
+
+def sentence(caption: str) -> str:
+    caption = " ".join(caption.split())
+    return f"{caption[:1].upper()}{caption[1:]}."
 
 
 def as_csv(table: Table) -> str:
     """A column each for the mean and its standard error over seeds, unrounded."""
     written = io.StringIO()
     writer = csv.writer(written, lineterminator="\n")
+    labels, metrics = table.named[: len(table.keys) + 1], table.named[len(table.keys) + 1 :]
     # Not "nll_se": in results.json that is the standard error over the images, of one lane.
-    heads = [part for name in table.headings for part in (name, f"{name}_se_over_seeds")]
-    writer.writerow([*table.keys, "seeds", *heads])
+    heads = [part for name in metrics for part in (name, f"{name}_se_over_seeds")]
+    writer.writerow([*labels, *heads])
     for group in table.groups:
         of = means(group.lanes, table.columns)
         numbers = [part for pair in zip(of.mean, of.se, strict=True) for part in pair]
-        labels = [text(group.labels[key]) for key in table.keys]
-        writer.writerow([*labels, of.lanes, *numbers])
+        writer.writerow([*labels_of(table, group), of.lanes, *numbers])
     return written.getvalue().rstrip("\n")
 
 

@@ -20,12 +20,11 @@ from vae_jax.reports.columns import Lane, best_lanes, columns_of, kinds, labelle
 from vae_jax.reports.drawing import drawn, file_name, writable
 from vae_jax.reports.run_figures import draw_rate_distortion, existing_figures
 from vae_jax.reports.table import (
-    blocks,
     cells,
     dataset_name,
     figure_lines,
+    fitted,
     kept,
-    line,
     remarks,
     table,
 )
@@ -149,24 +148,19 @@ def sweep_table(
     done, programs, swept = (results[name] for name in ("programs_done", "programs", "swept"))
     groups = in_order(pooled(lanes, keys))
     settings = groups if len(groups) <= MOST_ROWS else best_groups(groups)[:MOST_ROWS]
-    tables: list[str] = []
-    for columns in blocks(columns_of(lanes), narrowest=16):
-        rows = [[*keys, "lanes", *(column.heading for column in columns)]]
-        for values, own in settings:
-            of = means(own, columns)
-            numbers = [
-                f"{mean} ± {se}" if se != "-" else mean
-                for mean, se in zip(cells(of.mean, columns), cells(of.se, columns), strict=True)
-            ]
-            rows.append([*(text(v) for v in values.values()), str(of.lanes), *numbers])
-        widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-        tables += [line(row, widths) for row in rows]
+    columns = columns_of(lanes)
+    heads, bodies = [[*keys, "lanes"]], [[column.heading for column in columns]]
+    for values, own in settings:
+        of = means(own, columns)
+        heads.append([*(text(v) for v in values.values()), str(of.lanes)])
+        pairs = zip(cells(of.mean, columns), cells(of.se, columns), strict=True)
+        bodies.append([f"{mean} ± {se}" if se != "-" else mean for mean, se in pairs])
     only = f", only {' and '.join(where)}" if where else ""
     lines = [
         *([] if done == programs else [f"unfinished: {done} of {programs} programs so far"]),
         f"test set of {dataset_name(results)}, nats per example, mean ± standard error over lanes, "
         f"{kept(results)}{only}",
-        *tables,
+        *fitted(heads, bodies),
     ]
     if len(groups) > MOST_ROWS:
         lines.append(f"the best {MOST_ROWS} of {len(groups)} settings; {folder.RESULTS} has all")
@@ -181,7 +175,7 @@ def sweep_table(
     for lane in diverged[:10]:
         lines.append(
             f"lane {lane['lane']} ({setting_of(lane, swept)}, seed {lane['seed']}) diverged at "
-            f"step {lane['diverged_step']}, left out"
+            f"step {lane['diverged_step']:,}, left out"
         )
     if len(diverged) > 10:
         lines.append(f"and {len(diverged) - 10} more diverged; see {folder.LANES}")

@@ -1,6 +1,8 @@
 """Results as tables in plain text."""
 
 import os
+import shutil
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +13,7 @@ from vae_jax.runs import folder
 from vae_jax.runs.summary import all_columns
 from vae_jax.words import count
 
-WIDTH = 84  # characters of a table's columns, without those that identify the lane
+WIDEST = 120  # characters of a table, however wide the terminal is
 TRUSTED = 0.01  # the greatest accepted fraction of images with one dominating sample
 
 
@@ -31,49 +33,68 @@ def cells(numbers: Sequence[float | None], columns: Sequence[Shown]) -> list[str
     return ["-" if v is None else f"{v:.{digits[c.name].digits}f}" for v, c in pairs]
 
 
-def blocks(columns: Sequence[Shown], narrowest: int = 8) -> list[list[Shown]]:
-    """Divides the columns into tables, one below the other, that fit the width of a screen."""
-    found: list[list[Shown]] = [[]]
-    for column in columns:
-        widths = [max(narrowest, len(c.heading)) + 2 for c in (*found[-1], column)]
-        if sum(widths) > WIDTH and found[-1]:
-            found.append([])
-        found[-1].append(column)
-    return found
+def terminal_width() -> int:
+    """The characters of a line; 80 where there is no terminal."""
+    return min(shutil.get_terminal_size((80, 24)).columns, WIDEST)
+
+
+def fitted(
+    heads: Sequence[Sequence[str]], bodies: Sequence[Sequence[str]], narrowest: int = 0
+) -> list[str]:
+    """The lines of a table, or of several, one below the other, that fit the terminal's width.
+
+    Args:
+      heads: the first cells of each row, which every table begins with.
+      bodies: the other cells of each row.
+      narrowest: the least width of a column of `bodies`.
+    """
+    own = [max(map(len, column)) for column in zip(*heads, strict=True)]
+    widths = [max(narrowest, *map(len, column)) for column in zip(*bodies, strict=True)]
+    room = terminal_width() - sum(own) - 2 * len(own)
+    tables: list[list[int]] = [[]]  # the columns of each
+    for i, width in enumerate(widths):
+        if tables[-1] and sum(widths[j] + 2 for j in tables[-1]) + width > room:
+            tables.append([])
+        tables[-1].append(i)
+    return [
+        line([*head, *(body[i] for i in columns)], [*own, *(widths[i] for i in columns)])
+        for columns in tables
+        for head, body in zip(heads, bodies, strict=True)
+    ]
 
 
 def figure_lines(figures: list[Path]) -> str:
-    """The lines that say where the figures are."""
-    return "\n".join(f"figure       {path}" for path in figures)
+    """The lines that say how many figures there are, and where."""
+    folders = Counter(path.parent for path in figures)
+    return "\n".join(f"{count(n, 'figure')} in {at}" for at, n in folders.items())
 
 
 def table(workdir: Path, results: dict[str, Any]) -> str:
     """The final table for people: the lanes, their mean, and where the files are."""
     lanes = labelled(results)
     lines = [
-        *([] if results["finished"] else [f"unfinished: at step {results['step']}"]),
+        *([] if results["finished"] else [unfinished(results)]),
         f"test set of {dataset_name(results)}, nats per example, {kept(results)}",
     ]
-    for columns in blocks(columns_of(lanes)):
-        names = [column.heading for column in columns]
-        rows = [["lane", "seed", "status", "best epoch", *names]]
-        for lane in lanes:
-            head = (str(lane["lane"]), str(lane["seed"]), lane["status"])
-            numbers = cells([value(lane, column) for column in columns], columns)
-            rows.append([*head, f"{lane['best_epoch']:g}", *numbers])
-        if results["lanes_in_mean"] > 1:
-            of = means(lanes, columns)
-            rows.append(["", "", "", "mean", *cells(of.mean, columns)])
-            rows.append(["", "", "", "± se", *cells(of.se, columns)])
-        widths = [4, 10, 8, 10, *(max(8, len(name)) for name in names)]
-        lines += ["  ".join(map(str.rjust, row, widths)) for row in rows]
+    columns = columns_of(lanes)
+    heads = [["lane", "seed", "status", "best epoch"]]
+    bodies = [[column.heading for column in columns]]
+    for lane in lanes:
+        own = (lane["lane"], lane["seed"], lane["status"], f"{lane['best_epoch']:g}")
+        heads.append([*map(str, own)])
+        bodies.append(cells([value(lane, column) for column in columns], columns))
+    if results["lanes_in_mean"] > 1:
+        of = means(lanes, columns)
+        heads += [["", "", "", "mean"], ["", "", "", "± se"]]
+        bodies += [cells(of.mean, columns), cells(of.se, columns)]
+    lines += fitted(heads, bodies, narrowest=8)
     if results["pseudo_likelihood"]:
         lines.append("grey values in a Bernoulli: a pseudo-likelihood, not to be put in a table")
     lines += [warning for lane in results["lanes"] for warning in nll_warnings(lane)]
     lines += remarks(results)
     diverged = [lane for lane in results["lanes"] if lane["status"] == "diverged"]
     for lane in diverged:
-        lines.append(f"lane {lane['lane']} diverged at step {lane['diverged_step']}, left out")
+        lines.append(f"lane {lane['lane']} diverged at step {lane['diverged_step']:,}, left out")
     lines += [
         "",
         f"results      {workdir / folder.RESULTS}",
@@ -81,6 +102,13 @@ def table(workdir: Path, results: dict[str, Any]) -> str:
         f"checkpoints  {workdir / folder.CHECKPOINTS}",
     ]
     return "\n".join(lines)
+
+
+def unfinished(results: dict[str, Any]) -> str:
+    """How far a run is that is not finished."""
+    if any(lane["status"] == "stopped" for lane in results["lanes"]):
+        return f"stopped by its callback at step {results['step']:,}; trained again, it goes on"
+    return f"unfinished: at step {results['step']:,}"
 
 
 def folder_name(workdir: Path) -> str:

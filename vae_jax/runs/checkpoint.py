@@ -86,11 +86,9 @@ def is_over(progress: Progress, total_steps: int, patience: int) -> bool:
     return int(progress.state.step[0]) >= total_steps or not healthy.any() or impatient
 
 
-def status(progress: Progress, lane: int, *, finished: bool) -> str:
-    """`diverged`, `done` or `running`."""
-    if diverged_step(progress, lane) is not None:
-        return "diverged"
-    return "done" if finished else "running"
+def status(progress: Progress, lane: int, healthy: str) -> str:
+    """`diverged`, or `healthy`: `done`, `running` or `stopped` (by a callback)."""
+    return healthy if diverged_step(progress, lane) is None else "diverged"
 
 
 def checksum(progress: Progress) -> int:

@@ -3,6 +3,7 @@
 A folder's environment.json and each checkpoint state their FORMAT; without one, it is 1.
 """
 
+import re
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -16,6 +17,7 @@ ADDED: dict[str, Any] = {
     "training.keep": "best",
     "training.patience": 0,
     "dataset.image_size": (),
+    "evaluation.nll.images": 0,
     "evaluation.gaps.images": 100,  # any value: these metrics did not exist
     "evaluation.gaps.steps": 500,
     "evaluation.samples.features": "",
@@ -39,6 +41,13 @@ def config_of_today(flat: Values) -> Values:
     for change in CHANGED.values():
         flat = change(flat)
     return ADDED | flat
+
+
+def metric_of_today(section: str) -> str:
+    """The section that a metric was measured with, as it would be written today."""
+    return re.sub(
+        r"^(Nll|NllActive)\((num_importance_samples=\d+)\)$", r"\1(\2, images=0)", section
+    )
 
 
 class StateOfFormat1(NamedTuple):

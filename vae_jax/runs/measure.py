@@ -3,8 +3,12 @@
 The result of each metric is stored in the run folder.
 """
 
+import sys
+import time
 import zipfile
 import zlib
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -18,14 +22,15 @@ from vae_jax.devices.processes import is_first
 from vae_jax.evaluation.bounds import Terms, bound
 from vae_jax.evaluation.examples import joined, measure_batches
 from vae_jax.evaluation.metrics import METRICS
-from vae_jax.evaluation.metrics.metric import Arrays, Metric, Numbers, Subject
+from vae_jax.evaluation.metrics.metric import Arrays, Metric, Numbers, Subject, first
 from vae_jax.keys import replace
 from vae_jax.models import ModelSpec
 from vae_jax.objectives import Objective
 from vae_jax.runs import folder
 from vae_jax.runs.checkpoint import Best
 from vae_jax.runs.folder import or_none
-from vae_jax.runs.progress import in_notebook, lines, without_bar
+from vae_jax.runs.formats import metric_of_today
+from vae_jax.runs.progress import duration, in_notebook, lines, without_bar
 from vae_jax.runs.run import Run, evaluation_labels
 from vae_jax.runs.schemas import Measurement, read_json
 from vae_jax.training.step import State
@@ -33,6 +38,8 @@ from vae_jax.words import count
 
 FOLDER = "evaluation"  # in the run folder: stores the measurements
 
+# After TIMED batches their time is known; an estimate of fewer seconds is not worth a line.
+TIMED, WORTH_TELLING = 2, 10.0
 # Groups of `at_once` examples per call of the device; the bar moves after each call.
 GROUPS = 4
 
@@ -124,6 +131,8 @@ def stored(run: Run, best: Best, name: str) -> dict[str, Any] | None:
         return None
     there = read_json(path, Measurement)
     settings = there["settings"]
+    if "metric" in settings:
+        settings["metric"] = metric_of_today(settings["metric"])
     same = "metric" in settings and settings.get("best_step") == best_steps(best)
     return there if same and len(there["lanes"]) == len(run.lanes) else None
 
@@ -174,6 +183,16 @@ def kept_arrays(run: Run, name: str) -> Arrays:
         return dict(kept)
 
 
+def seconds_of(batches: Callable[[], Iterator[Any]], run: Run) -> float:
+    """How long they take, once they are compiled."""
+    began = 0.0
+    for _ in range(2):
+        began = time.monotonic()
+        for batch in batches():
+            to_host(run.layout, batch)
+    return time.monotonic() - began
+
+
 def measure_split(
     run: Run, best: Best, name: str, section: Any, metric: Metric, model: ModelSpec
 ) -> Arrays:
@@ -186,30 +205,47 @@ def measure_split(
         run.keys.evaluation, np.uint32(zlib.crc32((metric.stream or name).encode()))
     )
     model, variables, keys = shard_lanes(run.layout, (model, best.variables, keys))
-    batches = measure_batches(
-        metric.measure,
-        run.layout,
-        metric.at_once,
-        section,
-        model,
-        variables,
-        keys,
-        split.images,
-        evaluation_labels(run, split),
-        batch_size=batch_size,
-    )
+
+    def batches_of(section: Any, split: Split) -> Iterator[Any]:
+        return measure_batches(
+            metric.measure,
+            run.layout,
+            metric.at_once,
+            section,
+            model,
+            variables,
+            keys,
+            split.images,
+            evaluation_labels(run, split),
+            batch_size=batch_size,
+        )
+
+    what = f"{count(len(run.lanes), 'lane')} x {count(n, 'image')}"
     if is_first():
-        lanes, images = count(len(run.lanes), "lane"), count(n, "image")
-        print(f"{name}: {lanes} x {images}, each {metric.cost}", flush=True)
+        print(f"{name}: {what}, each {metric.cost}", flush=True)
     parts: list[Arrays] = []
+    times: list[float] = []  # at the end of each batch
+    num_batches = -(-n // batch_size)
 
     def so_far() -> str:
-        return f"{name}: {min(len(parts) * batch_size, n):,} of {n:,} images"
+        line = f"{name}: {min(len(parts) * batch_size, n):,} of {n:,} images"
+        if len(times) < TIMED:
+            return line
+        each = (times[-1] - times[0]) / (len(times) - 1)
+        return f"{line}, about {duration(each * (num_batches - len(times)))} left"
 
+    def tell(seconds: float) -> None:
+        if is_first() and seconds >= WORTH_TELLING:
+            tqdm.write(f"{name}: about {duration(seconds)} for {what}")
+            sys.stdout.flush()
+
+    if metric.trial:
+        short = partial(batches_of, metric.trial.section, first(split, batch_size))
+        tell(seconds_of(short, run) / metric.trial.part * num_batches)
     bar = tqdm(
-        batches,
+        batches_of(section, split),
         desc=name,
-        total=-(-n // batch_size),
+        total=num_batches,
         unit=f" x {batch_size} images",
         disable=without_bar(),
         dynamic_ncols=not in_notebook(),
@@ -217,4 +253,7 @@ def measure_split(
     with lines(so_far):
         for batch in bar:
             parts.append(to_host(run.layout, batch))
+            times.append(time.monotonic())
+            if len(times) == TIMED and not metric.trial:  # the first was compiled too
+                tell((times[1] - times[0]) * num_batches)
     return {key: np.concatenate([part[key] for part in parts], axis=1)[:, :n] for key in parts[0]}

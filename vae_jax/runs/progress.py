@@ -1,6 +1,7 @@
 """What a run shows while it trains: a progress bar, or lines in a log."""
 
 import contextlib
+import math
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -11,6 +12,8 @@ from tqdm import tqdm
 from vae_jax.devices.processes import is_first
 
 LINE_SECONDS = 30.0  # between two lines in a log
+# Times below these are told in seconds, or in minutes.
+IN_SECONDS, IN_MINUTES = 120.0, 7_200.0
 
 
 class Follower(NamedTuple):
@@ -20,6 +23,8 @@ class Follower(NamedTuple):
     tell: Callable[[int, int, str], None]  # its step, its number of steps, what was last measured
     is_anyone: bool = True  # False: the terminal is told too
     rows: Callable[[list[dict[str, Any]]], None] = lambda rows: None  # the metrics of a chunk
+    # Whether the run should end at the chunk that `rows` was last told of; None: it never does.
+    ends: Callable[[], bool] | None = None
 
 
 NOBODY = Follower(lambda: False, lambda step, total_steps, said: None, is_anyone=False)
@@ -87,10 +92,17 @@ def status(step: int, first_step: int, total_steps: int, seconds: float, more: s
     seconds: since the first step of this process.
     """
     taken = step - first_step
-    left = seconds / taken * (total_steps - step) if taken else None
     parts = [f"step {step:,} of {total_steps:,}", more]
-    parts.append("" if left is None else f"about {round(left / 60)} min left")
+    if taken:
+        parts.append(f"about {duration(seconds / taken * (total_steps - step))} left")
     return ", ".join(part for part in parts if part)
+
+
+def duration(seconds: float) -> str:
+    """Such as "40 s", "5 min" or "3.5 h"."""
+    if seconds < IN_SECONDS:
+        return f"{max(1, math.ceil(seconds))} s"
+    return f"{round(seconds / 60)} min" if seconds < IN_MINUTES else f"{seconds / 3600:.1f} h"
 
 
 def describe(bar: tqdm, rows: list[dict[str, Any]], prefix: str) -> str:

@@ -22,6 +22,7 @@ from vae_jax.runs.checkpoint import Best, Progress, diverged_step, is_over, stat
 from vae_jax.runs.folder import or_none, read_rows
 from vae_jax.runs.measure import evaluate_state, evaluated_objective, measurements
 from vae_jax.runs.run import Run, lane_model, lane_objective
+from vae_jax.runs.stopped import RUNNING, STOPPED, is_stopped
 
 FAR = 0.2  # nats a latent unit
 
@@ -65,6 +66,7 @@ def results(run: Run, done: Progress) -> dict[str, Any]:
     terms_kn = {name: term.astype(np.float64) for name, term in terms.items()}
     step = int(done.state.step[0])
     finished = is_over(done, run.total_steps, run.patience)
+    healthy = "done" if finished else STOPPED if is_stopped(run.workdir) else RUNNING
     more = measurements(run, done.best)
     validation = {
         (row["lane"], row["step"]): row["bound"]
@@ -80,7 +82,7 @@ def results(run: Run, done: Progress) -> dict[str, Any]:
                 "lane": own.number,
                 "seed": own.seed,
                 **own.setting,
-                "status": status(done, lane, finished=finished),
+                "status": status(done, lane, healthy),
                 "diverged_step": diverged_step(done, lane),
                 "best_step": best_step,
                 "best_epoch": round(best_step / run.spec.steps_per_epoch, 6),

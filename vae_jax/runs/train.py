@@ -2,10 +2,8 @@
 
 import contextlib
 import math
-import signal
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -33,13 +31,14 @@ from vae_jax.runs.checkpoint import (
 from vae_jax.runs.measure import evaluate_state
 from vae_jax.runs.progress import NOBODY, Follower
 from vae_jax.runs.run import Run, first_state, lane_objective, make_start, on_devices
+from vae_jax.runs.signals import stop_on_signal
+from vae_jax.runs.stopped import RUNNING, STOPPED
 from vae_jax.runs.trackers import Shown, Trackers
 from vae_jax.training.loop import Chunk, train_chunks
 from vae_jax.training.step import Metrics, State
 from vae_jax.words import count
 
 OF_THE_CODES = (MEAN_BY_UNIT, LOG_SCALE_BY_UNIT)  # which validation does not need
-AGAIN_SECONDS = 1.0  # signals closer to each other are one: some senders repeat theirs at once
 DRAW_SECONDS = 60  # least time between two plots of the training curves
 
 
@@ -65,7 +64,9 @@ def train_run(
     *,
     trackers: Trackers,
 ) -> Progress:
-    """Trains the run to its end, in a folder that is locked and started.
+    """Trains the run to its end, or to where the follower ends it.
+
+    The folder is locked and started.
 
     Args:
       began: time.monotonic() when work on the run began.
@@ -100,7 +101,8 @@ def train_run(
             run, checkpoints, state, done, clock, label, draw, follower, trackers
         )
     if is_first():
-        folder.write_lanes(run.workdir, lane_rows(run, done, finished=True))
+        healthy = "done" if is_over(done, run.total_steps, run.patience) else STOPPED
+        folder.write_lanes(run.workdir, lane_rows(run, done, healthy))
     return done
 
 
@@ -123,7 +125,7 @@ def introduce(run: Run, first_step: int, label: str | None) -> None:
     """Prints what will be trained, and where."""
     if first_step:
         of = f"program {label}: " if label else ""
-        print(f"{of}resuming at step {first_step} of {run.total_steps}", flush=True)
+        print(f"{of}resuming at step {first_step:,} of {run.total_steps:,}", flush=True)
     if label:
         return
     devices = count(run.layout.mesh.devices.size, f"{jax.devices()[0].platform} device")
@@ -165,7 +167,7 @@ def train_lanes_to_end(
         *on_devices(run), state, first_step=first_step, total_steps=run.total_steps
     )
     pending: Pending | None = None
-    stopping = False
+    stopping = ending = False
     drawn = time.monotonic()
 
     began, last_step, said = time.monotonic(), first_step, ""
@@ -181,7 +183,7 @@ def train_lanes_to_end(
         nonlocal last_step, said
         pending = Pending(*pending[:2], *to_host(run.layout, pending[2:]))
         steps = np.full(len(run.lanes), pending.step)
-        rows = train_rows(run, steps, pending.metrics)
+        rows = train_rows(run, steps, pending.metrics) if pending.num_steps else []
         if pending.validation is not None:
             means, scores = validation_means(run, pending.validation)
             validation = validation_rows(run, steps, pending.diverged_step, means)
@@ -222,7 +224,7 @@ def train_lanes_to_end(
             chunk = next(chunks, None)
             if chunk is None:
                 break
-            state = chunk.state
+            before, state = state if follower.ends else None, chunk.state
             snapshot, validation, shown = None, None, None
             if validates(run, chunk):
                 snapshot = state
@@ -230,6 +232,12 @@ def train_lanes_to_end(
                 shown = trackers.shown(state)
             if pending:
                 done = settle(pending, done)
+                if follower.ends and any_process(follower.ends()):
+                    ending = True  # there: the chunk that runs meanwhile has no part in the run
+                    pending = pending if pending.validation is None else None
+                    assert before is not None
+                    state = before
+                    break
                 due = pending.validation is not None and time.monotonic() > drawn + DRAW_SECONDS
                 if due and is_first():
                     draw(run)
@@ -242,6 +250,10 @@ def train_lanes_to_end(
                 validation,
                 snapshot,
                 shown,
+            )
+        if ending and pending:  # the follower ends the run where no validation was due
+            pending = pending._replace(
+                num_steps=0, validation=validation_terms(run, state), snapshot=state
             )
         if pending:
             done = settle(pending, done)
@@ -257,7 +269,7 @@ def train_lanes_to_end(
     over = is_over(done, run.total_steps, run.patience)
     # A signal counts in the last chunk too: what follows takes time.
     if any_process(stop.is_set()) or (stopping and not over):
-        raise Stopped(f"stopped and saved at step {step} of {run.total_steps}")
+        raise Stopped(f"stopped and saved at step {step:,} of {run.total_steps:,}")
     return done
 
 
@@ -269,14 +281,14 @@ def save(run: Run, checkpoints: Checkpoints | None, done: Progress) -> None:
         folder.write_lanes(run.workdir, lane_rows(run, done))
 
 
-def lane_rows(run: Run, done: Progress | None, *, finished: bool = False) -> list[dict[str, Any]]:
-    """The rows of lanes.csv; `done` None: before the first step."""
+def lane_rows(run: Run, done: Progress | None, healthy: str = RUNNING) -> list[dict[str, Any]]:
+    """The rows of lanes.csv; `done` None: before the first step. `healthy`: as in `status`."""
     return [
         {
             "lane": lane.number,
             "seed": lane.seed,
             **lane.setting,
-            "status": status(done, i, finished=finished) if done else "running",
+            "status": status(done, i, healthy) if done else RUNNING,
             "diverged_step": diverged_step(done, i) if done else None,
         }
         for i, lane in enumerate(run.lanes)
@@ -356,41 +368,3 @@ def validation_rows(
         for lane, diverged in enumerate(diverged_step)
         if diverged < 0
     ]
-
-
-class Stop:
-    """Whether a signal asked to stop. Not an Event: two signals in a row would lock it for ever."""
-
-    def __init__(self) -> None:
-        self.since: float | None = None
-
-    def is_set(self) -> bool:
-        return self.since is not None
-
-
-@contextlib.contextmanager
-def stop_on_signal() -> Iterator[Stop]:
-    """Notes the first SIGTERM or SIGINT; one that comes a second later has its usual effect."""
-    stop = Stop()
-    if threading.current_thread() is not threading.main_thread():
-        yield stop
-        return
-    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
-
-    def request(number, frame):
-        if stop.since is None:
-            stop.since = time.monotonic()
-        elif time.monotonic() > stop.since + AGAIN_SECONDS:
-            restore()
-            signal.raise_signal(number)
-
-    def restore():
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-    for number in before:
-        signal.signal(number, request)
-    try:
-        yield stop
-    finally:
-        restore()

@@ -9,7 +9,7 @@ import numpy as np
 
 from vae_jax.config.build import facts_of, make_config
 from vae_jax.errors import UserError
-from vae_jax.reports.table import dataset_name, line
+from vae_jax.reports.table import dataset_name, fitted, line
 from vae_jax.runs import folder
 from vae_jax.runs.checkpoint import Checkpoints, Progress, template
 from vae_jax.runs.environment import environment
@@ -159,13 +159,13 @@ def table(workdir: Path, found: dict[str, Any]) -> str:
     furthest = sorted(
         lanes, key=lambda lane: (-lane["epochs"], -(lane["validation_bound"] or -np.inf))
     )
-    rows = [["lane", *swept, "status", "epochs", "validation"]]
+    heads, bodies = [["lane"]], [[*swept, "status", "epochs", "validation"]]
     for lane in furthest[:MOST_ROWS]:
         own = [f"{v:.4g}" if isinstance(v, float) else str(v) for v in map(lane.get, swept)]
         last = (lane["status"], str(lane["epochs"]), number(lane["validation_bound"]))
-        rows.append([str(lane["lane"]), *own, *last])
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    lines = [line(row, widths) for row in rows]
+        heads.append([str(lane["lane"])])
+        bodies.append([*own, *last])
+    lines = fitted(heads, bodies)
     if len(lanes) > MOST_ROWS:
         lines.append(f"... and {len(lanes) - MOST_ROWS} more in {workdir / folder.LANES}")
     lines += ["", *comparison(found), ""]

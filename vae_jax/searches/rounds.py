@@ -13,11 +13,10 @@ from vae_jax.runs import folder
 from vae_jax.runs.checkpoint import Best, Checkpoints, Progress, best_of, better, template
 from vae_jax.runs.progress import in_notebook, lines, without_bar
 from vae_jax.runs.run import Lane, Run, first_state, make_examples, make_layout, make_start
+from vae_jax.runs.signals import Stop, stop_on_signal
 from vae_jax.runs.trackers import Trackers
 from vae_jax.runs.train import (
-    Stop,
     annealed_steps,
-    stop_on_signal,
     train_rows,
     validation_means,
     validation_rows,

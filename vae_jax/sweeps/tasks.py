@@ -11,7 +11,7 @@ from typing import Any
 from vae_jax.config.code import LOADED
 from vae_jax.errors import Stopped, UserError
 from vae_jax.runs.progress import lines
-from vae_jax.runs.train import stop_on_signal
+from vae_jax.runs.signals import stop_on_signal
 from vae_jax.sweeps.cluster import PATIENCE, Cluster, connected
 from vae_jax.sweeps.owner import Taken, release
 from vae_jax.sweeps.plan import read_sweep

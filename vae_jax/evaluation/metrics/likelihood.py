@@ -20,6 +20,7 @@ from vae_jax.evaluation.metrics.metric import (
     Metric,
     Numbers,
     Subject,
+    Trial,
     density_needs,
     first,
     lane_by_lane,
@@ -31,6 +32,7 @@ from vae_jax.evaluation.metrics.metric import (
 from vae_jax.keys import host, replace, section, static
 from vae_jax.models import ModelSpec
 
+PART = 50  # of the moves of a chain, one is in a trial
 DOMINATES = 0.5  # the share of the total weight above which a single sample dominates
 
 
@@ -41,6 +43,16 @@ def samples_key():
 def at_once_key():
     doc = "samples computed at once; does not change the result"
     return host(2_000, whole(1), doc, key="draws_at_once")
+
+
+def nll_images_key():
+    """Of `nll` and `nll_active`, which are of the same images."""
+    return static(0, whole(0), "the first of the test set; 0: all", key="nll.images")
+
+
+def nll_images(name: str, n: int, subject: Subject) -> Numbers:
+    """The number of images, where it is not the test set."""
+    return {} if n == len(subject.data.test.images) else {name: n}
 
 
 def nll_measure(settings, model, variables, key, x_bd, label_b):
@@ -60,7 +72,7 @@ def nll_summary(arrays: Arrays, subject: Subject) -> Numbers:
         "nll_se": standard_error(log_likelihood_n),
         "effective_sample_size": arrays["effective_sample_size"].mean(dtype=np.float64),
         "dominated": np.mean(arrays["largest_weight"] > DOMINATES),  # a fraction of the examples
-    }
+    } | nll_images("nll_images", len(log_likelihood_n), subject)
 
 
 @section
@@ -69,8 +81,9 @@ class Nll:
 
     num_importance_samples: int = samples_key()
     samples_at_once: int = at_once_key()
+    images: int = nll_images_key()
 
-    columns: ClassVar = (Column("nll", of_likelihood=True),)
+    columns: ClassVar = (Column("nll", of_likelihood=True, images="nll_images"),)
 
     def metric(self, subject: Subject) -> Metric:
         return Metric(
@@ -78,6 +91,7 @@ class Nll:
             summary=lane_by_lane(nll_summary),
             cost=f"{self.num_importance_samples:,} decodings",
             at_once=max(1, self.samples_at_once // BLOCK),
+            inputs=first(subject.data.test, self.images) if self.images else None,
         )
 
     def needs(self, config):
@@ -96,7 +110,7 @@ def nll_active_summary(arrays: Arrays, subject: Subject) -> Numbers:
     return {
         "nll_active": -log_likelihood_n.mean(),
         "nll_active_se": standard_error(log_likelihood_n),
-    }
+    } | nll_images("nll_active_images", len(log_likelihood_n), subject)
 
 
 def only_active(subject: Subject, kept: dict[str, Arrays]) -> ModelSpec:
@@ -112,11 +126,12 @@ class NllActive:
 
     num_importance_samples: int = samples_key()
     samples_at_once: int = at_once_key()
+    images: int = nll_images_key()
 
-    columns: ClassVar = (Column("nll_active", of_likelihood=True),)
+    columns: ClassVar = (Column("nll_active", of_likelihood=True, images="nll_active_images"),)
 
     def metric(self, subject: Subject) -> Metric:
-        plain = Nll(self.num_importance_samples, self.samples_at_once).metric(subject)
+        plain = Nll(self.num_importance_samples, self.samples_at_once, self.images).metric(subject)
         return plain._replace(
             summary=lane_by_lane(nll_active_summary),
             stream="nll",  # the same samples: the two nlls differ by the units alone
@@ -206,7 +221,14 @@ class Ais:
             ),
             at_once=max(1, self.samples_at_once // self.chains),
             inputs=first(subject.data.test, self.images),
+            trial=self.trial(),
         )
+
+    def trial(self) -> Trial | None:
+        """The same with few moves; None: the whole has not many more."""
+        few = self.temperatures // PART
+        shorter = replace(self, temperatures=few, num_importance_samples=1)
+        return Trial(shorter, few / self.temperatures) if few > 1 else None
 
     def needs(self, config):
         yield from latents_needs("ais", config)

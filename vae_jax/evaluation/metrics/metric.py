@@ -39,6 +39,13 @@ class Subject(NamedTuple):
     seed: int  # of what is sampled once of the data
 
 
+class Trial(NamedTuple):
+    """A shorter measurement, whose time tells that of the whole."""
+
+    section: Any  # of the metric
+    part: float  # of the work of the whole
+
+
 class Metric(NamedTuple):
     """How to measure each example, and how to summarise the measurements.
 
@@ -50,6 +57,7 @@ class Metric(NamedTuple):
     stream:  the metric whose noise it shares; "": its own noise.
     after:   metrics that are measured first.
     model:   (subject, {metric: arrays} of `after`) -> the spec of the model to measure.
+    trial:   is timed before the first examples are measured; None: they are timed themselves.
     """
 
     measure: Callable[..., dict[str, Any]]
@@ -60,6 +68,7 @@ class Metric(NamedTuple):
     stream: str = ""
     after: tuple[str, ...] = ()
     model: Callable[[Subject, dict[str, Arrays]], ModelSpec] = lambda subject, kept: subject.model
+    trial: Trial | None = None
 
 
 BY_UNIT = ("mean", "log_scale", "kl")  # the arrays whose last axis is that of the latent units
