@@ -162,6 +162,7 @@ def free_place(
     distortions: tuple[float, float],
     taken: Sequence[tuple[float, float]],
     plane: tuple[float, float, float, float],
+    label: tuple[float, float] = (0.2, 0.08),
 ) -> tuple[float, float] | None:
     """Where on a line there is most room for a label; None: nowhere.
 
@@ -169,9 +170,10 @@ def free_place(
       rates, distortions: of the two ends of the line.
       taken: the places of points and of other labels.
       plane: left, right, low and high edge.
+      label: width and height, as parts of the plane's.
     """
     left, right, low, high = plane
-    wide, tall = 0.1 * (right - left), 0.04 * (high - low)  # half of a label
+    wide, tall = label[0] / 2 * (right - left), label[1] / 2 * (high - low)
     places = [
         (
             rates[0] + t * (rates[1] - rates[0]),
