@@ -11,7 +11,8 @@ from tests.conftest import values_of, write_tiny_npz
 from vae_jax.cli import main
 from vae_jax.commands.train import train
 from vae_jax.config.schema import nest
-from vae_jax.pages.explorer import Explorer, rasterised
+from vae_jax.pages.explorer import Explorer
+from vae_jax.pages.picture import rasterised
 from vae_jax.pages.server import build, lane_numbers
 
 
