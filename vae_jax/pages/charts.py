@@ -155,7 +155,7 @@ def scatter_by_class(fig, points: np.ndarray, names: Sequence[str] | None, size:
         )  # fmt: skip
     if names is not None and len(kinds) <= MOST_NAMED:
         legend_below(fig, kinds)
-    else:
+    elif names is not None:
         fig.legend.visible = False
 
 

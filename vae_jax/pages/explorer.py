@@ -19,7 +19,7 @@ DEVIATIONS = 2  # from the mean of q(z | x) to the edge of its ellipse
 CANVAS = 280  # pixels of a drawing
 
 
-MARK = "#e0218a"  # the cross and the ellipse
+MARKS = (("white", 7), ("black", 3))  # black with a white edge: seen on every ground
 WRAPPED = {"flex-wrap": "wrap", "gap": "4px 24px", "align-items": "flex-start"}
 STAYS = {
     "position": "sticky", "top": "0", "align-self": "flex-start", "z-index": "2",
@@ -169,17 +169,18 @@ class Explorer:
             own = self.labels[: len(self.codes)]
             names = [classes[i] if classes and i >= 0 else str(i) for i in own]
         scatter_by_class(fig, self.on_plane(self.codes), names, 4)
-        ellipse = fig.ellipse(
-            "x", "y", width="width", height="height", angle="angle", source=self.ellipse,
-            fill_color=None, line_width=3, line_color=MARK,
-        )  # fmt: skip
-        cross = fig.scatter(
-            "x", "y", source=self.cross, marker="cross", size=18, line_width=4, line_color=MARK
-        )
+        points = list(fig.renderers)
+        for ink, width in MARKS:
+            fig.ellipse(
+                "x", "y", width="width", height="height", angle="angle", source=self.ellipse,
+                fill_color=None, line_color=ink, line_width=width,
+            )  # fmt: skip
+            fig.scatter(
+                "x", "y", source=self.cross, marker="cross", size=18 + width, line_color=ink,
+                line_width=width,
+            )  # fmt: skip
         # Where z is may not move the frame.
-        fig.x_range.renderers = fig.y_range.renderers = [
-            own for own in fig.renderers if own not in (ellipse, cross)
-        ]
+        fig.x_range.renderers = fig.y_range.renderers = points
         if self.size == 2:
             from bokeh.events import MouseMove, Tap
 
@@ -275,7 +276,8 @@ class Explorer:
             widget.on_change("value", walk)
         self.ends, self.along = ends, along
         walk("value", None, None)
-        return section("Between two test images", layouts.column(*ends, along), self.between.figure)
+        ends_and_place = layouts.column(*ends, along)
+        return section("Between two test images", ends_and_place, own_size(self.between))
 
     def samples(self):
         """Samples of the prior, with a temperature for each layer."""
@@ -308,7 +310,7 @@ class Explorer:
         others.on_click(again)
         draw("seed", None, self.seed)
         controls = layouts.column(*self.temperatures, others)
-        return section("Samples of the prior", self.sampled.figure, controls)
+        return section("Samples of the prior", own_size(self.sampled), controls)
 
     def drawing(self):
         """A canvas: what is drawn with the mouse is encoded."""
@@ -345,14 +347,20 @@ class Explorer:
 
 def wrapped(*parts: Any):
     """Side by side, as far as the screen is wide."""
-    return bokeh().layouts.row(*parts, sizing_mode="stretch_width", styles=WRAPPED)
+    # The function layouts.row() would stretch what has a size of its own.
+    return bokeh().models.Row(children=list(parts), sizing_mode="stretch_width", styles=WRAPPED)
+
+
+def own_size(picture: Picture):
+    """A picture that a row does not stretch."""
+    return bokeh().layouts.column(picture.figure)
 
 
 def section(title: str, *parts: Any):
     """Parts side by side below a title, which is ours: it is HTML."""
     heading = bokeh().models.Div(text=f"<h2>{title}</h2>", styles={"font-size": "0.8rem"})
-    return bokeh().layouts.column(heading, wrapped(*parts), sizing_mode="stretch_width",
-                                  min_width=300)  # fmt: skip
+    children = [heading, wrapped(*parts)]
+    return bokeh().models.Column(children=children, sizing_mode="stretch_width", min_width=300)
 
 
 def ellipse(covariance: np.ndarray) -> tuple[float, float, float]:
