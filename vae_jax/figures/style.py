@@ -71,7 +71,7 @@ def figure(width: float, height: float, title: str) -> "Figure":
 
     fig = Figure(figsize=(width, height), layout="constrained")
     head, _, more = title.partition("\n")
-    fig.suptitle(cut(head, int(14 * width)), fontsize=9)
+    fig.suptitle(cut(head, int(12.5 * width)), fontsize=9)
     lines = [part for line in more.split("\n") for part in textwrap.wrap(line, int(20 * width))]
     if lines:
         fig.supxlabel("\n".join(lines), fontsize=6, color=GREY)
