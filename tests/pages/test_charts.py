@@ -42,9 +42,10 @@ def of_type(chart, name):
 def test_a_heading_says_what_is_best():
     few = [lane(0, -110.0), lane(1, -110.2)]
     many = [lane(2, -107.53, 20), lane(3, -107.69, 20)]
-    assert (
-        heading(few, many) == "20 latent units and beta 1 are best: test ELBO -107.61 ± 0.08 nats"
-    )
+    test = "test ELBO -107.61 ± 0.08 nats"
+    assert heading(few, many) == f"20 latent units are best: {test}"
+    other = [lane(4, -120.0, 20, 4.0)]
+    assert heading(few, many, other) == f"20 latent units and beta 1 are best: {test}"
     assert heading(few) == "Test ELBO -110.1 ± 0.1 nats"
     assert heading([lane(0, -1.5)]) == "Test ELBO -1.50 nats"
 

@@ -61,8 +61,8 @@ def test_it_is_one_file_without_a_network(folders):
     assert path.stat().st_size < 15_000_000
     assert not re.findall(r"<(?:script|link|img)[^>]+(?:src|href)=[\"']https?:", page)
     sections = [
-        "results", "images", "training", "by-0", "rates", "latent-space", "latent-units", "lanes",
-        "problems", "run",
+        "results", "images", "training", "by-0", "parallel", "rates", "latent-space",
+        "latent-units", "lanes", "problems", "run",
     ]  # fmt: skip
     assert re.findall(r'<(?:section|details) id="([^"]+)"', page) == sections
     assert re.search(

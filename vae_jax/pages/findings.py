@@ -82,11 +82,12 @@ def of_results(table: Table, best: Best | None) -> str:
     if best is not None:
         labels = table.groups[best.group].labels
         test = f"test {best.heading} {best.number} nats"
-        if len(table.keys) > MOST_KEYS:
+        healthy = [own.labels for own in table.groups if means(own.lanes, []).lanes]
+        keys = [key for key in table.keys if len({repr(own[key]) for own in healthy}) > 1]
+        if not 0 < len(keys) <= MOST_KEYS:
             return f"The best of {len(table.groups)} settings: {test}"
-        several = len(table.keys) > 1 or "model.latent_size" in table.keys
-        verb = "are" if several else "is"
-        return f"{in_words(labels, table.keys)} {verb} best: {test}"
+        verb = "are" if len(keys) > 1 or "model.latent_size" in keys else "is"
+        return f"{in_words(labels, keys)} {verb} best: {test}"
     if j is not None and len(table.groups) == 1:
         return f"Test {named(table.columns[j].heading)} {measured(table, j, 0)} nats"
     return f"Results of {count(len(table.groups), 'setting')}"
