@@ -1,6 +1,7 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import matplotlib
 import numpy as np
@@ -15,9 +16,15 @@ from vae_jax.figures.images import (
     tiled,
     traversals,
 )
-from vae_jax.figures.latent_space import aggregate_posterior, latent_space, principal_components
+from vae_jax.figures.latent_space import (
+    aggregate_posterior,
+    apart,
+    latent_space,
+    principal_components,
+    principal_plane,
+)
 from vae_jax.figures.measurements import latent_units, likelihood, rate_distortion
-from vae_jax.figures.style import dot_size, round_step
+from vae_jax.figures.style import dot_size, elbo_lines, free_place, round_step, shown
 from vae_jax.figures.training_curves import training_curves
 
 pytestmark = pytest.mark.usefixtures("with_pixels")
@@ -147,3 +154,92 @@ def test_what_a_user_writes_is_no_mathematics(tmp_path):
 @pytest.mark.parametrize(("n", "least", "most"), [(8, 30, 40), (10_000, 2.9, 3.1), (0, 39, 41)])
 def test_dots_are_seen_and_do_not_hide_one_another(n, least, most):
     assert least <= dot_size(n) <= most
+
+
+def figure_of(draw):
+    with shown() as figures:
+        draw("figure.png")
+    (found,) = figures.values()
+    found.draw_without_rendering()
+    return found
+
+
+def drawn(function, *arguments, **more):
+    return figure_of(lambda name: function(Path(name), *arguments, title="t", **more))
+
+
+def test_a_title_is_one_line_and_the_rest_is_small():
+    title = "Samples, seed 0\n" + "mnist (binarisation dynamic), mlp 400 / 20 / mlp 400, " * 3
+    fig = figure_of(lambda name: samples(Path(name), RNG.random((3, 3, 6, 6, 1)), title=title))
+    assert fig._suptitle.get_text() == "Samples, seed 0"
+    assert fig._supxlabel.get_text().startswith("mnist (binarisation dynamic)")
+    assert fig._supxlabel.get_fontsize() < fig._suptitle.get_fontsize()
+    long = drawn(samples, RNG.random((3, 3, 6, 6, 1)))
+    assert long._supxlabel is None
+    fig = figure_of(lambda name: samples(Path(name), RNG.random((1, 1, 2, 2, 1)), title="a" * 300))
+    assert "\n" not in fig._suptitle.get_text()
+    assert fig._suptitle.get_window_extent().width <= fig.bbox.width
+
+
+@pytest.mark.parametrize("n", [3, 6, 20, 21])
+def test_ticks_of_the_manifold_are_at_equal_distances(n):
+    fig = drawn(manifold, RNG.random((n, n, 4, 4, 1)), np.linspace(-2, 2, n))
+    (axes,) = fig.axes
+    steps = np.diff(axes.get_xticks())
+    assert len(steps) >= 2
+    assert (steps == steps[0]).all()
+
+
+def test_labels_of_classes_do_not_lie_on_one_another():
+    names = ["laboratory", "photograph", "street", "forest", "kitchen"]
+    codes, labels = RNG.normal(size=(200, 2)) * 0.1, np.arange(200) % 5
+    fig = drawn(latent_space, codes, labels, class_names=names)
+    boxes = [t.get_bbox_patch().get_window_extent() for t in fig.axes[0].texts]
+    assert len(boxes) == 5
+    for i, one in enumerate(boxes):
+        assert not any(one.overlaps(other) for other in boxes[:i])
+
+
+def test_boxes_that_are_apart_stay_where_they_are():
+    centres = np.array([[0.0, 0.0], [3.0, 0.0]])
+    np.testing.assert_array_equal(apart(centres, np.full((2, 2), 2.0)), centres)
+    moved = apart(np.zeros((2, 2)), np.full((2, 2), 2.0))
+    assert np.abs(moved[0] - moved[1]).max() >= 2
+
+
+def test_a_label_of_rate_and_distortion_hides_no_point():
+    groups = {str(i): [(5 + 0.1 * i, 80.0 - 0.1 * i)] for i in range(6)}
+    (axes, *_) = drawn(rate_distortion, groups, prefix="").axes
+    labels = [text.get_bbox_patch().get_window_extent() for text in axes.texts]
+    assert labels
+    for scatter in axes.collections:
+        (point,) = axes.transData.transform(scatter.get_offsets())
+        assert not any(box.contains(*point) for box in labels)
+        assert all(text.zorder < scatter.zorder for text in axes.texts)
+
+
+def test_lines_of_equal_elbo_end_at_the_edges():
+    lines = elbo_lines(0.0, 10.0, 50.0, 60.0)
+    assert [total for total, _, _ in lines] == [55.0, 60.0, 65.0]
+    for total, rates, distortions in lines:
+        for x, y in zip(rates, distortions, strict=True):
+            assert x + y == pytest.approx(total)
+            assert x in (0, 10) or y in (50, 60)
+
+
+def test_a_label_goes_where_there_is_room():
+    plane = (0.0, 10.0, 0.0, 10.0)
+    taken = [(1.0, 9.0), (3.0, 7.0)]
+    x, y = free_place((0.0, 10.0), (10.0, 0.0), taken, plane)
+    assert x > 7
+    assert x + y == pytest.approx(10)
+    assert free_place((0.0, 0.1), (0.1, 0.0), [], plane) is None  # in a corner
+
+
+def test_the_plane_of_codes_holds_their_components():
+    codes = RNG.normal(size=(60, 4))
+    mean, directions, explained = principal_plane(codes)
+    projected, _ = principal_components(codes)
+    np.testing.assert_allclose((codes - mean) @ directions, projected, atol=1e-9)
+    np.testing.assert_allclose(directions.T @ directions, np.eye(2), atol=1e-9)
+    assert explained[0] >= explained[1]

@@ -15,7 +15,7 @@ from vae_jax.commands.sweep import sweep
 from vae_jax.commands.train import train
 from vae_jax.config.schema import nest
 from vae_jax.pages import charts, report
-from vae_jax.pages.report import write_report
+from vae_jax.pages.report import Chart, write_report
 from vae_jax.sweeps import language as hyper
 from vae_jax.sweeps.plan import Datasets, make_sweep
 
@@ -104,6 +104,70 @@ def test_the_report_opens_from_disk_and_works(folders, browser, scheme):
     assert page.evaluate("document.documentElement.scrollWidth") <= max(width, 400)
 
 
+# Of each cell of the tables, behind a sticky first column or not: whether a part of it is cut.
+CUT = """() => [...document.querySelectorAll(".wide")].flatMap(box => {
+  const table = box.querySelector("table.sortable");
+  if (!table) return [];
+  const frame = box.getBoundingClientRect(), rows = [...table.rows];
+  const sticky = box.classList.contains("paged");
+  const left = sticky && box.clientWidth > rows[0].cells[0].offsetWidth
+    ? rows[0].cells[0].getBoundingClientRect().right : frame.left;
+  return rows.flatMap(row => [...row.cells].slice(1)).filter(cell => {
+    const own = cell.getBoundingClientRect();
+    const hidden = own.right <= left + 1 || own.left >= frame.right - 1;
+    return !hidden && (own.left < left - 1 || own.right > frame.right + 1);
+  }).map(cell => cell.textContent);
+})"""
+# Title and ranges of each chart, its frame in pixels, and the ends of its error bars.
+FRAMES = """() => {
+  const found = [];
+  const walk = view => {
+    if (view.frame) {
+      const m = view.model, box = view.frame.bbox;
+      const range = r => [r.start, r.end];
+      const bars = m.renderers.filter(r => r.data_source && r.data_source.data.low)
+        .flatMap(r => [...r.data_source.data.low, ...r.data_source.data.high]);
+      found.push({axis: m.below[0]?.axis_label?.text, x: range(m.x_range), y: range(m.y_range),
+                  width: box.width, height: box.height, bars, title: m.title?.text});
+    }
+    for (const child of view.child_views ?? []) walk(child);
+  };
+  for (const view of Object.values(Bokeh.index)) walk(view);
+  return found;
+}"""
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_report_is_whole_on_every_screen(folders, browser, scheme):
+    """Cells are not cut, error bars and points are in their frames, charts have room."""
+    address = write_report(folders / "sweep").as_uri()
+    watched = Watched(browser, address, color_scheme=scheme)
+    page = watched.page
+    ground = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    assert ground == ("rgb(255, 255, 255)" if scheme == "light" else "rgb(0, 0, 0)")
+    for width in (390, 1280, 1920):
+        page.set_viewport_size({"width": width, "height": 900})
+        page.wait_for_timeout(500)
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        boxes = page.locator(".wide:has(.sortable)")
+        for left in (0, 170, 10_000):
+            boxes.evaluate_all(f"all => all.forEach(box => box.scrollLeft = {left})")
+            page.wait_for_timeout(100)
+            assert page.evaluate(CUT) == []
+        frames = page.evaluate(FRAMES)
+        for frame in frames:
+            assert all(frame["y"][0] <= end <= frame["y"][1] for end in frame["bars"])
+        assert any(frame["bars"] for frame in frames)
+        assert all(f["width"] > 0.6 * min(width, 1000) for f in frames if f["axis"] == "epoch")
+        (plane,) = [f for f in frames if f["axis"] == "principal component 0"]
+        x, y = (plane[k][1] - plane[k][0] for k in "xy")
+        assert x / plane["width"] == pytest.approx(y / plane["height"], rel=0.02)
+    assert not page.locator("details table").is_visible()
+    page.locator("summary").click()
+    assert page.locator("details table").is_visible()
+    assert watched.errors == []
+
+
 def tooltips_of(page, figure):
     """What the tooltips of a chart show, as HTML; the mouse moves over parts of it."""
     figure.scroll_into_view_if_needed()
@@ -157,9 +221,10 @@ MARKUP = """() => {
 def test_a_users_text_is_no_markup(browser, tmp_path, monkeypatch):
     """Names with HTML and mathematics, in every place that a user's text reaches."""
     codes, images = np.random.default_rng(0).normal(size=(40, 2)), np.zeros((40, 4, 4, 1))
-    space = charts.latent_space(codes, images, [PAYLOAD, "b"] * 20, "latent unit")
+    space = charts.latent_space(codes, images, [PAYLOAD, "b"] * 20, ("z0", PAYLOAD))
+    hostile = Chart("latent-space", PAYLOAD, PAYLOAD, space, [(PAYLOAD, "#000000")])
     monkeypatch.setattr(report, "shown_lanes", lambda *_: [])
-    monkeypatch.setattr(report, "latent_charts", lambda _: [("Latent space", PAYLOAD, space)])
+    monkeypatch.setattr(report, "latent_charts", lambda _: [hostile])
     watched = Watched(browser, write_report(write_hostile(tmp_path)).as_uri())
     page = watched.page
     title = page.title()
@@ -231,7 +296,7 @@ def test_a_drawn_stroke_is_encoded(explorer, browser):
     watched = Watched(browser, explorer)
     page = watched.page
     page.wait_for_timeout(1_000)
-    canvas = page.locator(".bk-Figure").last
+    canvas = page.locator(".bk-Figure.canvas")
     canvas.scroll_into_view_if_needed()
     text = page.locator("pre").first
     before, box = text.inner_text(), canvas.bounding_box()
@@ -242,6 +307,30 @@ def test_a_drawn_stroke_is_encoded(explorer, browser):
     page.mouse.up()
     page.wait_for_timeout(1_000)
     assert text.inner_text() != before
+    assert watched.errors == []
+
+
+@pytest.mark.parametrize("width", [390, 1280, 1920])
+def test_the_explorer_fits_its_screen(explorer, browser, width):
+    """Square pixels, an equal scale, no more than the screen's width, the image of z in view."""
+    more = {"viewport": {"width": width, "height": 330}, "color_scheme": "dark"}
+    watched = Watched(browser, explorer, **more)
+    page = watched.page
+    page.wait_for_timeout(1_500)
+    assert page.locator("h1").inner_text() == "run: explorer"
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(0, 0, 0)"
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    plane, *others = page.evaluate(FRAMES)
+    pictures = [f for f in others if f["x"][0] == 0 and not f["title"].startswith("q(")]
+    assert len(pictures) > 8
+    for f in (plane, *pictures):
+        x, y = (f[k][1] - f[k][0] for k in "xy")
+        assert x / f["width"] == pytest.approx(y / f["height"], rel=0.02), f
+    stays = page.locator(".stays")
+    top = stays.bounding_box()["y"]
+    page.evaluate(f"scrollBy(0, {top + 30})")
+    page.wait_for_timeout(300)
+    assert stays.bounding_box()["y"] == pytest.approx(0, abs=2)
     assert watched.errors == []
 
 

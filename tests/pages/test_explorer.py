@@ -11,7 +11,8 @@ from tests.conftest import values_of, write_tiny_npz
 from vae_jax.cli import main
 from vae_jax.commands.train import train
 from vae_jax.config.schema import nest
-from vae_jax.pages.explorer import Explorer, rasterised
+from vae_jax.pages.explorer import Explorer
+from vae_jax.pages.picture import rasterised
 from vae_jax.pages.server import build, lane_numbers
 
 
@@ -61,6 +62,27 @@ def test_a_test_image_is_shown_with_its_posterior(page):
     np.testing.assert_array_equal(
         shown(page.near[0]), page.trained.pictures(page.test[nearest : nearest + 1])[0][::-1, :, 0]
     )
+
+
+def test_a_cross_is_z_and_an_ellipse_the_posterior(page):
+    page.move_to(np.array([0.5, -1.0]))
+    assert page.cross.data == {"x": [0.5], "y": [-1.0]}
+    page.index.value = 3
+    found = page.trained.posterior(page.test[3:4])
+    own = {name: column[0] for name, column in page.ellipse.data.items()}
+    assert (own["x"], own["y"]) == pytest.approx(tuple(found["mean"]))
+    sides = sorted(4 * found["sd"])  # two standard deviations to each side
+    assert sorted((own["width"], own["height"])) == pytest.approx(sides, rel=1e-4)
+    # The frame is as large as the codes need, wherever z is.
+    glyphs = {type(r.glyph).__name__ for r in page.plane.x_range.renderers}
+    assert glyphs == {"Scatter"}
+    assert page.cross not in [r.data_source for r in page.plane.x_range.renderers]
+
+
+def test_a_plane_of_components_shows_z_where_its_projection_is(page):
+    page.origin, page.directions = np.array([1.0, 2.0]), np.array([[0.0, 1.0], [1.0, 0.0]])
+    page.move_to(np.array([3.0, 5.0]))
+    assert page.cross.data == {"x": [3.0], "y": [2.0]}
 
 
 def test_the_line_between_two_images(page):
@@ -152,6 +174,7 @@ def test_a_document_changes_its_lane(folders):
     (root,) = document.roots
     choice, place = root.children
     first = place.children[0]
+    assert document.template_variables["heading"] == "run: explorer"
     choice.value = "1"
     assert place.children[0] is not first
 

@@ -17,7 +17,9 @@ from vae_jax.commands.sweep import sweep
 from vae_jax.commands.train import train
 from vae_jax.config.schema import nest
 from vae_jax.errors import UserError
-from vae_jax.pages import charts, report
+from vae_jax.figures.sweeps import Point
+from vae_jax.pages import charts, report, sweep_charts
+from vae_jax.pages.curves import curves
 from vae_jax.pages.report import write_report
 from vae_jax.reports.table import folder_name
 from vae_jax.runs import folder
@@ -58,12 +60,18 @@ def test_it_is_one_file_without_a_network(folders):
     assert path == folders / "sweep" / "report.html"
     assert path.stat().st_size < 15_000_000
     assert not re.findall(r"<(?:script|link|img)[^>]+(?:src|href)=[\"']https?:", page)
-    for title in (
-        "What was run", "Results", "Lanes", "Training curves", "Parallel coordinates",
-        "Rate and distortion", "Latent space", "Latent units", "Images",
-        "Test set by model.latent_size", "Diverged and failed lanes",
-    ):  # fmt: skip
-        assert f">{title}<" in page, title
+    sections = [
+        "results", "images", "training", "by-0", "parallel", "rates", "latent-space",
+        "latent-units", "lanes", "problems", "run",
+    ]  # fmt: skip
+    assert re.findall(r'<(?:section|details) id="([^"]+)"', page) == sections
+    assert re.search(
+        r"<h2>[23] latent units are best: test ELBO -[0-9.]+ ± [0-9.]+ nats</h2>", page
+    )
+    assert re.search(r"<h2>Test set by model.latent_size: best at [23]</h2>", page)
+    assert re.search(r"the best lane has a validation ELBO of -[0-9.]+, at epoch [12] of 2", page)
+    assert "4 of 8 lanes diverged." in page
+    assert '<details id="run">' in page
     assert "learning_rate 1e+30" in page
     assert "diverged at step" in page
     assert page.count('class="best"') == 2
@@ -82,7 +90,7 @@ def test_a_failed_program_is_told_with_its_traceback(folders, tmp_path):
     (program / "error.txt").write_text("Traceback\nValueError: <mine>")
     page = text_of(write_report(workdir))
     assert "1 program failed; epoch 1 so far" in page
-    assert ">Diverged and failed lanes<" in page
+    assert 'id="problems"' in page
     assert "diverged at step" not in page
     assert "ValueError: &lt;mine&gt;" in page
 
@@ -109,22 +117,20 @@ def test_what_a_user_wrote_is_no_markup(folders, tmp_path):
 
 def test_a_users_text_is_text_in_every_chart():
     """Where bokeh takes HTML it is escaped, and where it takes mathematics it is plain."""
-    from vae_jax.pages.curves import curves
-
     rows = [
         {"lane": 0, "split": split, "epoch": 1.0, "step": 5, "bound": -1.0, "elbo": -1.0}
         for split in ("train", "validation")
     ]
     lane = {"lane": 0, "kl": 1.0, "reconstruction": -1.0, "elbo": -2.0}
-    point = {"value": PAYLOAD, "label": PAYLOAD, "elbo": -2.0, "elbo_se": None}
+    point = Point({PAYLOAD: PAYLOAD}, {"elbo": -2.0}, {"elbo": None})
     row = {PAYLOAD: PAYLOAD, "elbo": -2.0}
     images = np.zeros((2, 4, 4, 1))
     made = [
-        curves(rows, {0: PAYLOAD}),
-        charts.against_key(PAYLOAD, [point], ["elbo"]),
-        charts.parallel([PAYLOAD], [row, row | {PAYLOAD: "other"}], "elbo"),
-        charts.rate_distortion([lane], {0: PAYLOAD}),
-        charts.latent_space(np.zeros((2, 2)), images, [PAYLOAD, "b"], "latent unit"),
+        curves(rows, {0: PAYLOAD}, {0: "#000000"}),
+        sweep_charts.against_key(PAYLOAD, [point], ["elbo"])[0],
+        sweep_charts.parallel([PAYLOAD], [row, row | {PAYLOAD: "other"}], "elbo"),
+        sweep_charts.rate_distortion({PAYLOAD: [lane]}, {0: PAYLOAD})[0],
+        charts.latent_space(np.zeros((2, 2)), images, [PAYLOAD, "b"], ("z0", PAYLOAD)),
     ]
     models = charts.bokeh().models
     found = {type(m).__name__: m for chart in made for m in chart.references()}
@@ -170,9 +176,9 @@ def test_a_single_run_of_one_unit(folders, monkeypatch):
     monkeypatch.chdir(folders / "run")
     page = text_of(write_report(Path()))
     assert "<title>run: run</title>" in page
-    assert ">Latent space<" in page
-    assert ">Parallel coordinates<" not in page
-    assert ">Diverged and failed lanes<" not in page
+    assert 'id="latent-space"' in page
+    assert 'id="parallel"' not in page
+    assert 'id="problems"' not in page
 
 
 @pytest.mark.slow
@@ -192,8 +198,8 @@ def test_a_run_in_progress_shows_what_there_is(folders, tmp_path, monkeypatch):
         train(nest(values), workdir)
     page = text_of(write_report(workdir))
     assert "in progress: epoch" in page
-    assert ">Training curves<" in page
-    assert ">Results<" not in page
+    assert 'id="training"' in page
+    assert 'id="results"' not in page
 
 
 def test_the_images_may_be_gone(folders, tmp_path):
@@ -202,8 +208,8 @@ def test_the_images_may_be_gone(folders, tmp_path):
     train(nest(values), tmp_path / "run")
     npz.unlink()
     page = text_of(write_report(tmp_path / "run"))
-    assert ">Training curves<" in page
-    assert ">Images<" not in page
+    assert 'id="training"' in page
+    assert 'id="images"' not in page
 
 
 @pytest.mark.slow

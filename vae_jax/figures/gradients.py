@@ -65,7 +65,7 @@ def gradients(
             axes.grid(alpha=0.3)
         row[1].axhline(
             floor,
-            color=style.COLOURS[9],
+            color=style.GREY,
             linewidth=1,
             label="noise alone" if part == parts[0] else None,
         )

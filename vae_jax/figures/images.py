@@ -1,5 +1,6 @@
 """Grids of images: samples, reconstructions, the latent manifold, traversals."""
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -86,7 +87,7 @@ def manifold(path: Path, images: np.ndarray, values: np.ndarray, *, title: str) 
     height, width = images.shape[2:4]
     show(axes, images, extent=(0, len(values), 0, len(values)))
     axes.set_aspect(height / width)
-    at = np.linspace(0, len(values) - 1, 5).round().astype(int)
+    at = np.arange(0, len(values), math.ceil((len(values) - 1) / 4) or 1)  # at equal distances
     axes.set_xticks(at + 0.5, [f"{values[i]:.1f}" for i in at])
     axes.set_yticks(at + 0.5, [f"{values[i]:.1f}" for i in at])
     axes.set_xlabel("latent unit 0 (prior quantiles)")

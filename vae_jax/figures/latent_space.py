@@ -12,10 +12,44 @@ from vae_jax.figures import style
 def principal_components(codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The codes [n, l] projected on their first two principal components [n, 2], and the fraction
     of the variance that each component explains [2]."""
-    centred = codes - codes.mean(axis=0)
+    mean, directions, explained = principal_plane(codes)
+    return (codes - mean) @ directions, explained
+
+
+def principal_plane(codes: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The mean [l] of codes [n, l], their first two principal directions [l, 2], and the fraction
+    of the variance that each explains [2]."""
+    mean = codes.mean(axis=0)
+    centred = codes - mean
     variances, directions_ll = np.linalg.eigh(centred.T @ centred)  # the smallest variance first
     explained = variances[::-1][:2] / max(variances.sum(), 1e-30)
-    return centred @ directions_ll[:, ::-1][:, :2], explained
+    return mean, directions_ll[:, ::-1][:, :2], explained
+
+
+def spread(codes: np.ndarray) -> np.ndarray:
+    """Codes of one unit [n, 1] with heights [n, 2] that let no point hide another."""
+    heights = (np.arange(len(codes)) * 0.6180339887) % 1  # the golden ratio, modulo 1
+    return np.column_stack([codes[:, 0], heights])
+
+
+def apart(centres: np.ndarray, sizes: np.ndarray, rounds: int = 500) -> np.ndarray:
+    """Centres [n, 2] of boxes with these sizes [n, 2], moved until no box lies on another."""
+    moved = np.array(centres, float)
+    for _ in range(rounds):
+        still = True
+        for i in range(len(moved)):
+            for j in range(i):
+                between = moved[i] - moved[j]
+                overlap = (sizes[i] + sizes[j]) / 2 - np.abs(between)
+                if (overlap > 1e-6).all():
+                    still = False
+                    axis = int(np.argmin(overlap))
+                    step = (overlap[axis] / 2 + 1e-3) * (1 if between[axis] >= 0 else -1)
+                    moved[i, axis] += step
+                    moved[j, axis] -= step
+        if still:
+            break
+    return moved
 
 
 @style.own_style
@@ -36,19 +70,18 @@ def latent_space(
     """
     names = ["latent unit 0", "latent unit 1"]
     if codes.shape[1] == 1:
-        # Vertical offsets by the golden ratio, modulo 1, so that points do not hide one another.
-        spread = (np.arange(len(codes)) * 0.6180339887) % 1
-        codes, names = np.column_stack([codes[:, 0], spread]), ["latent unit 0", "(only spread)"]
+        codes, names = spread(codes), ["latent unit 0", "(only spread)"]
     elif codes.shape[1] != 2:
         codes, explained = principal_components(codes)
         names = [
-            f"principal component {i} of the posterior means ({100 * e:.0f}% of their variance)"
+            f"principal component {i} ({100 * e:.0f}% of the variance of the posterior means)"
             for i, e in enumerate(explained)
         ]
     fig = style.figure(6.4, 6, title)
     axes = fig.subplots()
     size = style.dot_size(len(codes))
     classes = [None] if labels is None else list(np.unique(labels))
+    tags = []
     for i, label in enumerate(classes):
         chosen = codes if label is None else codes[labels == label]
         colour = style.COLOURS[i % len(style.COLOURS)]
@@ -58,10 +91,12 @@ def latent_space(
         )
         if label is not None and len(classes) <= 20:
             # The label at the class's median, so that classes are not told apart by colour alone.
-            axes.annotate(
-                str(name), np.median(chosen, axis=0), ha="center", va="center", weight="bold",
+            tags.append(axes.annotate(
+                str(name), np.median(chosen, axis=0), textcoords="data", ha="center", va="center",
+                weight="bold", fontsize=8,
                 bbox={"boxstyle": "round,pad=0.15", "fc": "white", "ec": colour, "alpha": 0.85},
-            )  # fmt: skip
+                arrowprops={"arrowstyle": "-", "color": colour, "linewidth": 0.8},
+            ))  # fmt: skip
     if 1 < len(classes) <= 20:
         fig.legend(
             title="label",
@@ -75,7 +110,20 @@ def latent_space(
         axes.set(xlim=(-limit, limit), ylim=(-limit, limit), aspect="equal")
     elif names[1] != "(only spread)":
         axes.set_aspect("equal", adjustable="datalim")
+    move_apart(fig, axes, tags)
     style.save(fig, path)
+
+
+def move_apart(fig, axes, tags: list) -> None:
+    """Moves labels so that none lies on another; a line leads to the place that each is for."""
+    if len(tags) < 2:
+        return
+    fig.draw_without_rendering()  # only now are sizes and places in pixels known
+    boxes = [tag.get_bbox_patch().get_window_extent() for tag in tags]
+    places = np.array([[(b.x0 + b.x1) / 2, (b.y0 + b.y1) / 2] for b in boxes])
+    moved = apart(places, np.array([[b.width + 2, b.height + 2] for b in boxes]))
+    for tag, place in zip(tags, axes.transData.inverted().transform(moved), strict=True):
+        tag.set_position(place)
 
 
 @style.own_style

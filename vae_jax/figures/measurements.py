@@ -102,17 +102,17 @@ def rate_distortion(
             rates, distortions, s=18, color=style.COLOURS[colour], marker="o^"[again], label=name
         )
     (left, right), (low, high) = axes.get_xlim(), axes.get_ylim()
-    step = style.round_step((right - left + high - low) / 6)
-    first = np.ceil((left + low + 0.05 * (high - low)) / step)  # no label fits in a corner
-    for total in np.arange(first, (right + high) / step) * step:
-        axes.plot(
-            [left, right], [total - left, total - right], "--", color="0.7", linewidth=0.7, zorder=0
-        )
-        # The label is where the line meets the left or the upper edge.
-        x = max(left, total - high)
+    taken = [point for points in groups.values() for point in points]
+    for total, ends, heights in style.elbo_lines(left, right, low, high):
+        axes.plot(ends, heights, "--", color="0.7", linewidth=0.7, zorder=0)
+        place = style.free_place(ends, heights, taken, (left, right, low, high))
+        if place is None:
+            continue
+        taken.append(place)
+        # Below the points: a label hides none, also where there is no free place.
         axes.annotate(
-            f"{prefix}ELBO {-total:g}", (x, total - x), (4, -2), textcoords="offset points",
-            fontsize=7, color="0.4", va="top", bbox={"fc": "white", "ec": "none", "pad": 0.5},
+            f"{prefix}ELBO {-total:g}", place, fontsize=7, color="0.4", ha="center", va="center",
+            zorder=0.5, bbox={"fc": "white", "ec": "none", "pad": 0.5}, clip_on=True,
         )  # fmt: skip
     axes.set_xlim(left, right)
     axes.set_ylim(low, high)

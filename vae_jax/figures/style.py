@@ -6,7 +6,7 @@ import io
 import math
 import os
 import textwrap
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec
@@ -15,11 +15,13 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Given = ParamSpec("Given")
-# Paul Tol's "muted" scheme: ten colours that colour-blind readers can tell apart.
+# Of figures and pages. Each has a contrast of at least 3 : 1 with white and with black; within
+# these bounds they were chosen to be far apart for readers with red-green blindness too.
 COLOURS = (
-    "#332288", "#88CCEE", "#44AA99", "#117733", "#999933",
-    "#DDCC77", "#CC6677", "#882255", "#AA4499", "#888888",
+    "#0c9ce4", "#f06c00", "#006c00", "#cc0000", "#9c00cc", "#0ca86c",
+    "#fc48cc", "#4830fc", "#a86c9c", "#0c6084", "#6c6cfc", "#a8186c",
 )  # fmt: skip
+GREY = "#767676"  # of text on white and on black: 4.5 : 1 with both
 
 
 def own_style(function: Callable[Given, None]) -> Callable[Given, None]:
@@ -60,14 +62,28 @@ def dot_size(n: int) -> float:
 
 
 def figure(width: float, height: float, title: str) -> "Figure":
-    """An empty figure with a title; width and height are in inches."""
+    """An empty figure with a title; width and height are in inches.
+
+    title: the first line is the title, and is cut if it is longer than the figure is wide; what
+    follows stands below the figure in small letters.
+    """
     from matplotlib.figure import Figure
 
     fig = Figure(figsize=(width, height), layout="constrained")
-    longest = int(13 * width)  # characters of size 9
-    lines = [part for line in title.split("\n") for part in textwrap.wrap(line, longest)]
-    fig.suptitle("\n".join(lines), fontsize=9)
+    head, _, more = title.partition("\n")
+    fig.suptitle(cut(head, int(12.5 * width)), fontsize=9)
+    lines = [part for line in more.split("\n") for part in textwrap.wrap(line, int(20 * width))]
+    if lines:
+        fig.supxlabel("\n".join(lines), fontsize=6, color=GREY)
     return fig
+
+
+def cut(text: str, longest: int) -> str:
+    """The text, with "..." in its middle if it has more characters than `longest`."""
+    if len(text) <= longest:
+        return text
+    half = (longest - 3) // 2
+    return f"{text[:half]}...{text[-half:]}"
 
 
 SHOWN: ContextVar[dict[str, Any] | None] = ContextVar("SHOWN", default=None)
@@ -119,6 +135,63 @@ def panels(rows: Iterable[dict[str, Any]]) -> dict[str, str]:
         "reconstruction": "reconstruction",
         "kl": "KL",
     }
+
+
+def elbo_lines(
+    left: float, right: float, low: float, high: float
+) -> list[tuple[float, tuple[float, float], tuple[float, float]]]:
+    """(-ELBO, rates, distortions) of lines of constant ELBO that cross a plane.
+
+    Rates are from `left` to `right` and distortions from `low` to `high`, nats; the ends of a line
+    are at the edges. -ELBO = rate + distortion is at round numbers.
+
+    References: Alemi et al. (2018), "Fixing a broken ELBO", section 3.
+    """
+    step = round_step((right - left + high - low) / 6)
+    found = []
+    for i in range(math.ceil((left + low) / step), math.floor((right + high) / step) + 1):
+        total = i * step
+        start, end = max(left, total - high), min(right, total - low)
+        if end > start:
+            found.append((total, (start, end), (total - start, total - end)))
+    return found
+
+
+def free_place(
+    rates: tuple[float, float],
+    distortions: tuple[float, float],
+    taken: Sequence[tuple[float, float]],
+    plane: tuple[float, float, float, float],
+    label: tuple[float, float] = (0.2, 0.08),
+) -> tuple[float, float] | None:
+    """Where on a line there is most room for a label; None: nowhere.
+
+    Args:
+      rates, distortions: of the two ends of the line.
+      taken: the places of points and of other labels.
+      plane: left, right, low and high edge.
+      label: width and height, as parts of the plane's.
+    """
+    left, right, low, high = plane
+    wide, tall = label[0] / 2 * (right - left), label[1] / 2 * (high - low)
+    places = [
+        (
+            rates[0] + t * (rates[1] - rates[0]),
+            distortions[0] + t * (distortions[1] - distortions[0]),
+        )
+        for t in (i / 24 for i in range(25))
+    ]
+    inside = [
+        (x, y)
+        for x, y in places
+        if left + wide <= x <= right - wide and low + tall <= y <= high - tall
+    ]
+
+    def room(at: tuple[float, float]) -> float:
+        own = [math.hypot((at[0] - x) / wide, (at[1] - y) / tall) for x, y in taken]
+        return min(own, default=math.inf)
+
+    return max(inside, key=room, default=None)
 
 
 def round_step(about: float) -> float:

@@ -116,7 +116,7 @@ def heat_map(path: Path, points: list[Point], *, title: str, prefix: str) -> Non
     grid = np.full((len(rows), len(columns)), np.nan)
     for p in points:
         grid[rows.index(p.values[row_key]), columns.index(p.values[column_key])] = p.mean["bound"]
-    fig = style.figure(1.6 + 0.8 * len(columns), 1.5 + 0.55 * len(rows), title)
+    fig = style.figure(max(3.6, 1.6 + 0.8 * len(columns)), 1.5 + 0.55 * len(rows), title)
     axes = fig.subplots()
     image = axes.imshow(grid, cmap="cividis", aspect="auto", origin="lower")
     middle = np.nanmean([np.nanmin(grid), np.nanmax(grid)])

@@ -5,19 +5,26 @@ from typing import Any
 
 import numpy as np
 
-from vae_jax.pages.charts import GREY, bokeh, chooser, chooser_of_many, colour, figure
+from vae_jax.pages.charts import WIDGETS, bokeh, chooser, chooser_of_many, figure
 
 FAINT = 0.06  # of the lanes that are not chosen
-MOST_NAMES = 40  # of lanes, in a legend
+WIDE, USUAL = 3.5, 1.5  # pixels: the best lane, the others
 FEW = 3  # points of a curve that are also marked: a single one is no line
 
 
-def curves(rows: Sequence[dict[str, Any]], names: dict[int, str]):
+def curves(
+    rows: Sequence[dict[str, Any]],
+    names: dict[int, str],
+    colours: dict[int, str],
+    best: int | None = None,
+):
     """The metrics of each lane against epochs: hover, zoom, lanes and splits switched on and off.
 
     Args:
       rows: of metrics.jsonl.
       names: of the lanes that are shown.
+      colours: of these lanes.
+      best: the lane whose curve is bold.
     """
     models = bokeh().models
     metrics = [
@@ -26,20 +33,21 @@ def curves(rows: Sequence[dict[str, Any]], names: dict[int, str]):
         if any(row.get(name) is not None for row in rows)
     ] or ["bound"]
     first = metrics[0]
-    lanes = chooser_of_many(
-        "lanes; none chosen: all", {str(lane): name for lane, name in names.items()}
-    )
+    lanes = chooser_of_many("lanes to highlight", {str(lane): name for lane, name in names.items()})
     everything: list[Any] = []
     panels = []
     for scale in ("linear", "log"):
         fig = figure("", "epoch", "nats", y_axis_type=scale)
+        fig.xaxis.ticker = models.BasicTicker(min_interval=1)  # whole epochs
         shown, sources = [], []
         for split, dash in (("train", "dotted"), ("validation", "solid")):
             data = by_lane(rows, split, names, metrics, absolute=scale == "log")
+            shown_lanes = [int(number) for number in data["number"]]
+            data["colour"] = [colours[lane] for lane in shown_lanes]
+            data["width"] = [WIDE if lane == best else USUAL for lane in shown_lanes]
             source = models.ColumnDataSource(data | {"y": data[first]})
-            style = {"line_color": "colour", "line_alpha": "alpha", "line_width": 1.5}
-            label = {"legend_field": "lane"} if split == "validation" else {}
-            own = [fig.multi_line("epoch", "y", source=source, line_dash=dash, **style, **label)]
+            style = {"line_color": "colour", "line_alpha": "alpha", "line_width": "width"}
+            own = [fig.multi_line("epoch", "y", source=source, line_dash=dash, **style)]
             sources.append(source)
             if max(map(len, data["epoch"]), default=0) <= FEW:  # a single point is no line
                 points = models.ColumnDataSource(flat(source.data))
@@ -47,11 +55,6 @@ def curves(rows: Sequence[dict[str, Any]], names: dict[int, str]):
                 marks = {"size": 5, "color": "colour", "alpha": "alpha"}
                 own.append(fig.scatter("epoch", "y", source=points, **marks))
             shown.append(own)
-        if len(names) <= MOST_NAMES:
-            style_legend(fig)
-            fig.height = max(340, 22 * len(names) + 60)
-        else:
-            fig.legend.visible = False
         fig.add_tools(
             models.HoverTool(
                 tooltips=[
@@ -68,7 +71,10 @@ def curves(rows: Sequence[dict[str, Any]], names: dict[int, str]):
                 code="for (const s of sources) s.data = {...s.data, y: s.data[cb_obj.value]}",
             ),
         )
-        splits = models.CheckboxButtonGroup(labels=["train", "validation"], active=[0, 1])
+        splits = models.CheckboxButtonGroup(
+            labels=["train", "validation"], active=[0, 1], stylesheets=[WIDGETS],
+            styles={"align-self": "flex-end"},
+        )  # fmt: skip
         splits.js_on_change(
             "active",
             models.CustomJS(
@@ -91,7 +97,7 @@ def curves(rows: Sequence[dict[str, Any]], names: dict[int, str]):
             "Array.from(s.data.number, lane => own.length && !own.includes(lane) ? faint : 1)}",
         ),
     )
-    tabs = models.Tabs(tabs=panels, sizing_mode="stretch_width")
+    tabs = models.Tabs(tabs=panels, sizing_mode="stretch_width", stylesheets=[WIDGETS])
     return bokeh().layouts.column(lanes, tabs, sizing_mode="stretch_width")
 
 
@@ -118,7 +124,6 @@ def by_lane(
         "number": [str(lane) for lane in there],
         "lane": [names[lane] for lane in there],
         "split": [split] * len(there),
-        "colour": [colour(i) for i, lane in enumerate(names) if lane in there],
         "alpha": [1.0] * len(there),
         "epoch": [[row["epoch"] for row in own] for own in there.values()],
         **{metric: [values(own, metric) for own in there.values()] for metric in metrics},
@@ -130,19 +135,8 @@ def flat(data: dict[str, Any]) -> dict[str, list]:
     lengths = [len(own) for own in data["epoch"]]
     found = {}
     for name, column in data.items():
-        if name in ("number", "lane", "split", "colour", "alpha"):
+        if name in ("number", "lane", "split", "colour", "width", "alpha"):
             found[name] = [v for v, n in zip(column, lengths, strict=True) for _ in range(n)]
         else:
             found[name] = [value for own in column for value in own]
     return found
-
-
-def style_legend(fig) -> None:
-    """A legend beside the chart."""
-    fig.legend.label_text_color = GREY
-    fig.legend.background_fill_alpha = 0
-    fig.legend.border_line_alpha = 0
-    fig.legend.label_text_font_size = "11px"
-    fig.legend.spacing = 0
-    if fig.legend:
-        fig.add_layout(fig.legend[0], "right")

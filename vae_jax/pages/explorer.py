@@ -1,13 +1,13 @@
 """The explorer: the widgets of a live page of a trained model."""
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from vae_jax.api.trained import Trained
-from vae_jax.figures.latent_space import principal_components
-from vae_jax.pages.charts import GREY, bokeh, colour, figure, tiled
+from vae_jax.figures.latent_space import principal_plane
+from vae_jax.pages.charts import GREY, WIDGETS, bokeh, colour, figure, scatter_by_class, tiled
+from vae_jax.pages.picture import INK, Picture, rasterised
 
 MOST_UNITS = 20  # with a slider
 MOST_POINTS = 2_000  # codes of test images on the plane
@@ -15,7 +15,16 @@ NEIGHBOURS = 6
 SAMPLES, PER_ROW = 16, 8  # of the prior
 HOTTEST = 1.5  # temperature
 REACH = 4.0  # of a slider, in standard deviations of the prior
-INK, CANVAS = 0.045, 280  # of a drawing: the width of a line, as a part of the image; pixels
+DEVIATIONS = 2  # from the mean of q(z | x) to the edge of its ellipse
+CANVAS = 280  # pixels of a drawing
+
+
+MARKS = (("white", 7), ("black", 3))  # black with a white edge: seen on every ground
+WRAPPED = {"flex-wrap": "wrap", "gap": "4px 24px", "align-items": "flex-start"}
+STAYS = {
+    "position": "sticky", "top": "0", "align-self": "flex-start", "z-index": "2",
+    "background": "var(--page)",
+}  # fmt: skip
 
 
 class Explorer:
@@ -36,15 +45,28 @@ class Explorer:
                 self.order = np.argsort(-kl_l)
         self.z = np.zeros(self.size, np.float32)
         self.moving = False
-        self.text = models.PreText(text="", width=560)
+        self.origin, self.directions = np.zeros(self.size), np.eye(self.size, 2)
+        if self.size > 2 and len(self.codes) > 2:
+            self.origin, self.directions, _ = principal_plane(self.codes)
+        self.cross = models.ColumnDataSource({"x": [], "y": []})
+        self.ellipse = models.ColumnDataSource(
+            {name: [] for name in ("x", "y", "width", "height", "angle")}
+        )
+        self.text = models.PreText(
+            text="", sizing_mode="stretch_width",
+            styles={"white-space": "pre-wrap", "overflow-wrap": "anywhere"},
+        )  # fmt: skip
         classes = list(trained.class_names) or ["0"]
         self.label = models.Select(title="class", value=classes[0], options=classes, width=110)
         self.label.visible = trained.reads_labels
         self.label.on_change("value", lambda attr, old, new: self.decode())
-        self.decoded = self.picture("decoded z")
+        self.decoded = self.picture("E[x | z]", 240)
         self.plane = self.plane_of_codes()
         self.sliders = self.sliders_of_units()
         self.layout = self.page()
+        for model in self.layout.references():
+            if isinstance(model, models.Widget):
+                model.stylesheets = [*model.stylesheets, WIDGETS]
         self.decode()
         if self.test is not None:
             self.pick(0)
@@ -59,14 +81,19 @@ class Explorer:
         )
         reset = models.Button(label="z = 0", width=80)
         reset.on_click(lambda: self.move_to(np.zeros(self.size, np.float32)))
-        left = layouts.column(*([self.plane] if self.plane else []), *self.sliders, width=430)
-        right = layouts.column(
-            self.label, self.decoded.figure, layouts.row(copy, reset), self.text, width=420
-        )
-        parts = [layouts.row(left, right)]
+        # Beside the sliders, and in view also where there are more than the screen shows.
+        stays = layouts.column(self.decoded.figure, self.label, styles=STAYS, css_classes=["stays"])
+        moved = layouts.column(
+            layouts.row(copy, reset), self.text, *self.sliders, min_width=260, max_width=460,
+            sizing_mode="stretch_width",
+        )  # fmt: skip
+        parts = [
+            section("A point of the latent space", *([self.plane] * bool(self.plane)), stays, moved)
+        ]
         if self.test is not None:
-            parts += [self.chosen_image(), self.line()]
-        parts += [self.samples(), self.drawing()]
+            parts += [section("A test image and q(z | x)", *self.chosen_image())]
+        others = [self.line()] if self.test is not None else []
+        parts += [wrapped(*others, self.samples(), self.drawing())]
         return layouts.column(*parts, sizing_mode="stretch_width")
 
     def picture(self, title: str, side: int = 220) -> "Picture":
@@ -78,8 +105,14 @@ class Explorer:
     def decode(self) -> None:
         """Shows the image of z."""
         self.decoded.show(self.trained.decode(self.z[None], self.own_label()))
+        at = self.on_plane(self.z)
+        self.cross.data = {"x": [float(at[0])], "y": [float(at[1])]}
         numbers = ", ".join(f"{value:.4g}" for value in self.z)
         self.text.text = f"z = [{numbers}]"
+
+    def on_plane(self, z: np.ndarray) -> np.ndarray:
+        """The place [2] of z on the plane of codes."""
+        return (np.asarray(z, float) - self.origin) @ self.directions
 
     def move_to(self, z: np.ndarray) -> None:
         """Shows the image of z, and moves the sliders there."""
@@ -96,7 +129,13 @@ class Explorer:
         for unit in self.order[:MOST_UNITS]:
             name = f"unit {unit}" if layers.max() == 0 else f"unit {unit}, {named(layers[unit])}"
             slider = bokeh().models.Slider(
-                start=-REACH, end=REACH, step=0.05, value=0.0, title=name, width=400
+                start=-REACH,
+                end=REACH,
+                step=0.05,
+                value=0.0,
+                title=name,
+                min_width=200,
+                sizing_mode="stretch_width",
             )
 
             def moved(attr, old, new, unit=unit) -> None:
@@ -114,18 +153,34 @@ class Explorer:
         return sliders
 
     def plane_of_codes(self):
-        """The plane of two latent units (or principal components): the pointer is z."""
-        if self.size < 2:
-            return None
-        plane = self.codes if self.size == 2 else principal_components(self.codes)[0]
-        if self.size > 2 and len(self.codes) < 3:
+        """The plane of two latent units (the pointer is z) or of two principal components.
+
+        A cross is z, an ellipse q(z | x) of the test image.
+        """
+        if self.size < 2 or (self.size > 2 and len(self.codes) < 3):
             return None
         axis = "latent unit" if self.size == 2 else "principal component"
-        fig = figure("", f"{axis} 0", f"{axis} 1")
-        fig.height, fig.sizing_mode, fig.width = 420, "fixed", 420
-        own = self.labels[: len(plane)] if self.labels is not None else np.zeros(len(plane), int)
-        fig.scatter(plane[:, 0], plane[:, 1], size=4, alpha=0.6,
-                    color=[colour(int(label)) for label in own])  # fmt: skip
+        fig = figure("", f"{axis} 0", f"{axis} 1", match_aspect=True)
+        fig.height, fig.min_width, fig.max_width = 440, 280, 520
+        fig.toolbar_location = "above"
+        names = None
+        if self.labels is not None:
+            classes = self.trained.run.data.class_names
+            own = self.labels[: len(self.codes)]
+            names = [classes[i] if classes and i >= 0 else str(i) for i in own]
+        scatter_by_class(fig, self.on_plane(self.codes), names, 4)
+        points = list(fig.renderers)
+        for ink, width in MARKS:
+            fig.ellipse(
+                "x", "y", width="width", height="height", angle="angle", source=self.ellipse,
+                fill_color=None, line_color=ink, line_width=width,
+            )  # fmt: skip
+            fig.scatter(
+                "x", "y", source=self.cross, marker="cross", size=18 + width, line_color=ink,
+                line_width=width,
+            )  # fmt: skip
+        # Where z is may not move the frame.
+        fig.x_range.renderers = fig.y_range.renderers = points
         if self.size == 2:
             from bokeh.events import MouseMove, Tap
 
@@ -144,22 +199,25 @@ class Explorer:
             title="test image", low=0, high=len(self.test) - 1, step=1, value=0, width=110
         )
         self.index.on_change("value", lambda attr, old, new: self.pick(new))
-        self.seen, self.rebuilt = self.picture("x"), self.picture("reconstruction")
-        self.terms = models.PreText(text="", width=260)
-        self.near = [self.picture(f"neighbour {i + 1}", 110) for i in range(NEIGHBOURS)]
+        self.seen, self.rebuilt = self.picture("x", 160), self.picture("reconstruction", 160)
+        self.terms = models.PreText(text="", width=240)
+        self.near = [self.picture(f"neighbour {i + 1}", 84) for i in range(NEIGHBOURS)]
         self.posterior = models.ColumnDataSource({"unit": [], "mean": [], "low": [], "high": []})
         units = figure("q(z | x): mean and standard deviation", "latent unit", "")
-        units.height, units.width, units.sizing_mode = 240, 420, "fixed"
+        units.height, units.min_width, units.max_width = 260, 280, 520
         units.scatter("unit", "mean", source=self.posterior, size=7, color=colour(0))
         units.segment("unit", "low", "unit", "high", source=self.posterior, color=colour(0))
         units.xaxis.ticker = models.SingleIntervalTicker(interval=max(1, self.size // 10))
         take = models.Button(label="z = its mean", width=120)
         take.on_click(lambda: self.move_to(self.mean))
-        return layouts.column(
-            layouts.row(self.index, take),
-            layouts.row(self.seen.figure, self.rebuilt.figure, self.terms, units),
-            layouts.row(*(picture.figure for picture in self.near)),
-        )
+        near = [picture.figure for picture in self.near]
+        half = len(near) // 2
+        return [
+            layouts.column(self.index, take, self.terms),
+            layouts.row(self.seen.figure, self.rebuilt.figure),
+            units,
+            layouts.column(layouts.row(*near[:half]), layouts.row(*near[half:])),
+        ]
 
     def image(self, index: Any) -> tuple[np.ndarray, Any]:
         """A test image [1, d] and its label, of an index that the page sends."""
@@ -188,6 +246,11 @@ class Explorer:
         }
         names = {"elbo": "ELBO", "reconstruction": "reconstruction", "kl": "KL"}
         lines = [f"{name:15} {found[key]:9.2f}" for key, name in names.items()]
+        at, turned = self.on_plane(self.mean), (self.directions.T * np.square(sd)) @ self.directions
+        shape = ellipse(turned) if self.size > 1 and np.isfinite(turned).all() else None
+        names_of = ("x", "y", "width", "height", "angle")
+        own = [] if shape is None else [(float(at[0]), float(at[1]), *shape)]
+        self.ellipse.data = {name: [row[i] for row in own] for i, name in enumerate(names_of)}
         self.terms.text = "\n".join(["nats, one sample of z", *lines])
         distances = np.square(self.codes - self.mean[None]).sum(axis=1)
         closest = [i for i in np.argsort(distances) if i != int(index or 0)][:NEIGHBOURS]
@@ -201,8 +264,8 @@ class Explorer:
             models.Spinner(title=title, low=0, high=len(self.test) - 1, step=1, value=i, width=110)
             for i, title in enumerate(("from", "to"))
         ]
-        along = models.Slider(start=0, end=1, step=0.02, value=0.5, title="along", width=300)
-        self.between = self.picture("between")
+        along = models.Slider(start=0, end=1, step=0.02, value=0.5, title="along", width=220)
+        self.between = self.picture("between", 200)
 
         def walk(attr, old, new) -> None:
             codes = [self.trained.encode(*self.image(end.value))[0] for end in ends]
@@ -213,17 +276,18 @@ class Explorer:
             widget.on_change("value", walk)
         self.ends, self.along = ends, along
         walk("value", None, None)
-        return layouts.row(layouts.column(*ends, along), self.between.figure)
+        ends_and_place = layouts.column(*ends, along)
+        return section("Between two test images", ends_and_place, own_size(self.between))
 
     def samples(self):
         """Samples of the prior, with a temperature for each layer."""
         layouts, models = bokeh().layouts, bokeh().models
         blank = np.zeros((SAMPLES, *self.trained.image_shape))
-        self.sampled = Picture("samples of p(z)", 440, tiled(blank, PER_ROW).shape)
+        self.sampled = Picture("decoded samples of p(z)", 330, tiled(blank, PER_ROW).shape)
         layers = range(self.trained.layers.max() + 1)
         self.temperatures = [
             models.Slider(
-                start=0, end=HOTTEST, step=0.05, value=1, width=300,
+                start=0, end=HOTTEST, step=0.05, value=1, width=220,
                 title="temperature" + (f", {named(layer)}" if len(layers) > 1 else ""),
             )
             for layer in layers
@@ -245,15 +309,17 @@ class Explorer:
         self.label.on_change("value", draw)
         others.on_click(again)
         draw("seed", None, self.seed)
-        return layouts.row(layouts.column(*self.temperatures, others), self.sampled.figure)
+        controls = layouts.column(*self.temperatures, others)
+        return section("Samples of the prior", own_size(self.sampled), controls)
 
     def drawing(self):
         """A canvas: what is drawn with the mouse is encoded."""
         layouts, models = bokeh().layouts, bokeh().models
         self.strokes = models.ColumnDataSource({"xs": [], "ys": []})
         canvas = bokeh().plotting.figure(
-            title="draw here", width=CANVAS, height=CANVAS, x_range=(0, 1), y_range=(0, 1), tools=""
-        )
+            title="draw here", frame_width=CANVAS, frame_height=CANVAS, x_range=(0, 1),
+            y_range=(0, 1), tools="", border_fill_alpha=0, css_classes=["canvas"],
+        )  # fmt: skip
         canvas.title.text_color = GREY
         canvas.axis.visible, canvas.grid.visible = False, False
         lines = canvas.multi_line("xs", "ys", source=self.strokes, line_width=INK * CANVAS,
@@ -261,11 +327,12 @@ class Explorer:
         tool = models.FreehandDrawTool(renderers=[lines], num_objects=40)
         canvas.add_tools(tool)
         canvas.toolbar.active_drag = tool
-        self.drawn, self.redrawn = self.picture("as seen"), self.picture("reconstruction")
+        self.drawn, self.redrawn = (self.picture(t, 130) for t in ("as seen", "reconstruction"))
         clear = models.Button(label="clear", width=80)
         clear.on_click(lambda: setattr(self.strokes, "data", {"xs": [], "ys": []}))
         self.strokes.on_change("data", lambda attr, old, new: self.see(new))
-        return layouts.row(layouts.column(canvas, clear), self.drawn.figure, self.redrawn.figure)
+        seen = layouts.row(self.drawn.figure, self.redrawn.figure)
+        return section("Your own drawing", layouts.column(canvas, clear), seen)
 
     def see(self, strokes: dict[str, Any]) -> None:
         """Encodes a drawing; its z is the one that is shown."""
@@ -278,72 +345,33 @@ class Explorer:
         self.move_to(self.trained.encode(image[None], label)[0])
 
 
-class Picture:
-    """A chart that shows one image."""
+def wrapped(*parts: Any):
+    """Side by side, as far as the screen is wide."""
+    # The function layouts.row() would stretch what has a size of its own.
+    return bokeh().models.Row(children=list(parts), sizing_mode="stretch_width", styles=WRAPPED)
 
-    def __init__(self, title: str, side: int, shape: tuple[int, int, int]):
-        height, width, self.channels = shape
-        self.shape = shape
-        self.source = bokeh().models.ColumnDataSource({"image": [], "dw": [], "dh": []})
-        fig = bokeh().plotting.figure(
-            title=title,
-            width=side,
-            height=max(60, side * height // width) + 26,
-            x_range=(0, width),
-            y_range=(0, height),
-            tools="",
-            background_fill_alpha=0,
-            border_fill_alpha=0,
-        )
-        fig.title.text_color = GREY
-        fig.axis.visible, fig.grid.visible, fig.toolbar_location = False, False, None
-        draw: Callable = fig.image_rgba if self.channels >= 3 else fig.image
-        more = {}
-        if self.channels < 3:
-            greys = bokeh().models.LinearColorMapper(palette=black_to_white(), low=0, high=1)
-            more["color_mapper"] = greys
-        draw(image="image", x=0, y=0, dw="dw", dh="dh", source=self.source, **more)
-        self.figure = fig
 
-    def show(self, images: Any) -> None:
-        """Shows the first of the images."""
-        height, width, channels = self.shape
-        image = np.clip(np.asarray(images, np.float32).reshape(-1, *self.shape)[0], 0, 1)[::-1]
-        if channels >= 3:
-            rgba = np.full((height, width, 4), 255, np.uint8)
-            rgba[..., :3] = (255 * image[..., :3] + 0.5).astype(np.uint8)
-            shown = rgba.view(np.uint32).reshape(height, width)
-        else:
-            shown = np.ascontiguousarray(image[..., 0])
-        self.source.data = {"image": [shown], "dw": [width], "dh": [height]}
+def own_size(picture: Picture):
+    """A picture that a row does not stretch."""
+    return bokeh().layouts.column(picture.figure)
+
+
+def section(title: str, *parts: Any):
+    """Parts side by side below a title, which is ours: it is HTML."""
+    heading = bokeh().models.Div(text=f"<h2>{title}</h2>", styles={"font-size": "0.8rem"})
+    children = [heading, wrapped(*parts)]
+    return bokeh().models.Column(children=children, sizing_mode="stretch_width", min_width=300)
+
+
+def ellipse(covariance: np.ndarray) -> tuple[float, float, float]:
+    """Width, height and angle (radians) of the ellipse of a Gaussian with this covariance [2, 2].
+
+    Its edge is DEVIATIONS standard deviations from the mean.
+    """
+    variances, directions = np.linalg.eigh(covariance)  # the smallest variance first
+    sides = 2 * DEVIATIONS * np.sqrt(np.maximum(variances[::-1], 0))
+    return float(sides[0]), float(sides[1]), float(np.arctan2(*directions[::-1, 1]))
 
 
 def named(layer: int) -> str:
     return "top layer" if layer == 0 else f"layer {layer} below"
-
-
-def black_to_white() -> list[str]:
-    return [f"#{i:02x}{i:02x}{i:02x}" for i in range(256)]
-
-
-def rasterised(xs: list, ys: list, shape: tuple[int, int, int]) -> np.ndarray:
-    """Strokes with ends in 0 to 1, as an image [height, width, channels]: white on black."""
-    from PIL import Image, ImageDraw, ImageFilter
-
-    height, width, channels = shape
-    scale = 8
-    sheet = Image.new("L", (width * scale, height * scale))
-    pen = ImageDraw.Draw(sheet)
-    thick = max(int(1.5 * scale), int(2 * INK * sheet.width))
-    for x, y in zip(xs, ys, strict=False):
-        points = [
-            (float(a) * sheet.width, (1 - float(b)) * sheet.height)
-            for a, b in zip(x, y, strict=False)
-        ]
-        if len(points) > 1:
-            pen.line(points, fill=255, width=thick, joint="curve")
-        for a, b in points:
-            pen.ellipse((a - thick / 2, b - thick / 2, a + thick / 2, b + thick / 2), fill=255)
-    small = sheet.filter(ImageFilter.GaussianBlur(scale / 2)).resize((width, height))
-    image = np.asarray(small, np.float32)[..., None] / 255
-    return np.repeat(image, channels, axis=-1)

@@ -1,5 +1,6 @@
 """The report page: one HTML file that shows what a run or sweep found, and opens from disk."""
 
+import re
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,25 +14,15 @@ from vae_jax.config.code import Untrusted
 from vae_jax.config.schema import defaults
 from vae_jax.errors import UserError, tell
 from vae_jax.figures.latent_space import principal_components
-from vae_jax.figures.sweeps import text
-from vae_jax.pages import charts
+from vae_jax.pages import charts, findings, sweep_charts
 from vae_jax.pages.curves import curves
-from vae_jax.reports.columns import (
-    Lane,
-    best_lanes,
-    best_rows,
-    kinds,
-    labelled,
-    means,
-    value,
-    warnings,
-)
-from vae_jax.reports.export import table_of
-from vae_jax.reports.sweep_report import in_order, setting_of
-from vae_jax.reports.table import folder_name, kept, remarks
+from vae_jax.pages.sheets import lane_sheet, plain, result_sheet, text_of
+from vae_jax.reports.columns import best_lanes, kinds, labelled, warnings
+from vae_jax.reports.sweep_report import in_order, points, setting_of
+from vae_jax.reports.table import folder_name
 from vae_jax.runs import folder
 from vae_jax.runs.schemas import Environment, Results, read_bytes, read_json
-from vae_jax.runs.summary import all_columns, summary
+from vae_jax.runs.summary import all_columns
 from vae_jax.sweeps.plan import PROGRAMS, is_sweep
 from vae_jax.sweeps.records import ERROR, pooled
 from vae_jax.words import count
@@ -42,23 +33,19 @@ MOST_LANES = 100  # with curves of their own, and images
 MOST_BYTES = 14_500_000  # of the page: of the last lanes, no images are shown
 MOST_POINTS = 2_000  # of the latent space
 AGAIN_SECONDS = 10  # between two pages of a run in progress
+MOST_NAMES = 24  # of settings or lanes, in a legend
 SHOWN, PAIRS, TRAVERSED = 20, 10, 10  # samples; test images; latent units
 SHEET = 2_000  # pixels of the largest side of many images as one
 
 
-class Cell(NamedTuple):
-    text: str
-    order: float | None = None  # what it is sorted by; None: its text
+class Chart(NamedTuple):
+    """A section of the page with one chart."""
 
-
-class Sheet(NamedTuple):
-    """A table of the page."""
-
+    id: str  # of the section
     title: str
     caption: str
-    head: list[str]
-    rows: list[list[Cell]]
-    best: int | None = None
+    chart: Any
+    legend: Sequence[tuple[str, str]] = ()  # names and their colours
 
 
 def write_report(workdir: Path, *, follow: bool = False) -> Path:
@@ -98,23 +85,23 @@ def page(workdir: Path, refresh: int = 0) -> str:
     finished = bool(found and found["finished"])
     names = lane_names(rows, lanes, swept)
     trained = shown_lanes(workdir, list(names)[:MOST_LANES])
-    made = chart_list(rows, lanes, swept, names)
+    prefix = "pseudo-" if found and found.get("pseudo_likelihood") else ""
+    made = chart_list(rows, lanes, swept, names, prefix)
     made += latent_charts(trained[0] if trained else None)
     bokeh = charts.bokeh()
-    script, divs = bokeh.embed.components([chart for _, _, chart in made])
+    script, divs = bokeh.embed.components([own.chart for own in made])
     resources = bokeh.resources.Resources(mode="inline")
     scripts = resources.render_js() + resources.render_css()
     environment = jinja2.Environment(autoescape=True)
+    environment.filters["parts"] = parts
     return environment.from_string(TEMPLATE.read_text()).render(
         title=f"{folder_name(workdir)}: {'sweep' if is_sweep(workdir) else 'run'}",
         state=state(workdir, rows, found),
         refresh=refresh if not finished else 0,
         facts=facts(workdir, found),
-        tables=sheets(workdir, found, lanes, swept),
-        charts=[
-            {"title": title, "caption": caption, "div": div}
-            for (title, caption, _), div in zip(made, divs, strict=True)
-        ],
+        results=result_sheet(workdir, lanes) if lanes else None,
+        lane_table=lane_sheet(found, lanes, swept) if found and lanes else None,
+        charts=[own._asdict() | {"div": div} for own, div in zip(made, divs, strict=True)],
         pictures=pictures_of_lanes(trained, names, MOST_BYTES - len(scripts) - len(script)),
         lanes=len(names),
         problems=problems(lanes, names),
@@ -122,6 +109,11 @@ def page(workdir: Path, refresh: int = 0) -> str:
         scripts=scripts,
         script=script,
     )
+
+
+def parts(name: str) -> list[str]:
+    """A heading in pieces between which a line may break."""
+    return [part for part in re.split(r"(?<=[._/])", name) if part]
 
 
 def state(workdir: Path, rows: list[dict[str, Any]], found: dict[str, Any] | None) -> str:
@@ -150,10 +142,6 @@ def facts(workdir: Path, found: dict[str, Any] | None) -> list[tuple[str, str]]:
     return [*config, *own]
 
 
-def text_of(value: Any) -> str:
-    return ", ".join(map(str, value)) if isinstance(value, tuple | list) else str(value)
-
-
 def lane_names(
     rows: list[dict[str, Any]], lanes: list[dict[str, Any]], swept: list[str]
 ) -> dict[int, str]:
@@ -174,13 +162,10 @@ def chart_list(
     lanes: list[dict[str, Any]],
     swept: list[str],
     names: dict[int, str],
-) -> list[tuple[str, str, Any]]:
-    """(title, caption, chart) of what the records hold."""
-    first = dict(list(names.items())[:MOST_LANES])
-    caption = "dotted: training, solid: validation"
-    if len(first) < len(names):
-        caption += f"; the best {len(first)} of {len(names)} lanes"
-    found = [("Training curves", caption, curves(rows, first))]
+    prefix: str = "",
+) -> list[Chart]:
+    """What the records hold. prefix: "pseudo-" if it is no likelihood."""
+    found = [training(rows, lanes, swept, names)]
     healthy = [lane for lane in lanes if lane["status"] != "diverged"]
     keys = [key for key in swept if len({repr(lane[key]) for lane in healthy}) > 1]
     metrics = [
@@ -190,33 +175,64 @@ def chart_list(
     ]
     if not metrics:
         return found
-    for key in keys:
-        points = []
-        for values, own in in_order(pooled(healthy, keys)):
-            of = summary(own)
-            point = {"value": plain(values[key]), "label": setting_of(values, keys)}
-            for name in metrics:
-                point |= {name: of["mean"][name], f"{name}_se": of["se"][name]}
-            points.append(point)
-        title = f"Test set by {key}"
+    for i, key in enumerate(keys):
         caption = "one point for each setting: mean and standard error over seeds"
         caption = "; ".join([caption, *warnings(healthy)])
-        found.append((title, caption, charts.against_key(key, points, metrics)))
-    if keys and len(healthy) > 1:
+        chart, legend = sweep_charts.against_key(key, points(healthy, keys), metrics)
+        title = findings.of_key(key, healthy, keys)
+        found.append(Chart(f"by-{i}", title, caption, chart, legend))
+    if keys and len(healthy) > 1 and "elbo" in metrics:
         rows_of = [
             {key: plain(lane[key]) for key in keys} | {"elbo": lane["elbo"]} for lane in healthy
         ]
-        best = "; ".join(["one line for each lane, coloured by its test ELBO", *warnings(healthy)])
-        found.append(("Parallel coordinates", best, charts.parallel(keys, rows_of, "elbo")))
+        caption = "one line for each lane, coloured by its test ELBO"
+        caption = "; ".join([caption, *warnings(healthy)])
+        title = f"Parallel coordinates of {count(len(healthy), 'lane')}"
+        chart = sweep_charts.parallel(keys, rows_of, "elbo")
+        found.append(Chart("parallel", title, caption, chart))
     if len(healthy) > 1:
-        best = "one point for each lane, test set"
-        chart = charts.rate_distortion(healthy, names)
-        found.append(("Rate and distortion", best, chart))
+        groups = (
+            {setting_of(values, keys): own for values, own in in_order(pooled(healthy, keys))}
+            if keys
+            else {f"seed {lane['seed']}": [lane] for lane in healthy}
+        )
+        caption = "one point for each lane, test set; the ELBO is the same along a dashed line"
+        chart, legend = sweep_charts.rate_distortion(groups, names, prefix)
+        title = findings.of_rates(healthy)
+        found.append(Chart("rates", title, caption, chart, shown_legend(legend)))
     return found
 
 
-def plain(value: Any) -> Any:
-    return text(value) if isinstance(value, list | tuple | bool) else value
+def training(
+    rows: list[dict[str, Any]],
+    lanes: list[dict[str, Any]],
+    swept: list[str],
+    names: dict[int, str],
+) -> Chart:
+    """The training curves, coloured as in the figure: by setting in a sweep, else by lane."""
+    first = dict(list(names.items())[:MOST_LANES])
+    caption = "dotted: training, solid: validation"
+    ranked = best_lanes(lanes)
+    best = ranked[0]["lane"] if len(names) > 1 and len(kinds(ranked)) == 1 else None
+    if best is not None:
+        caption += "; bold: the best by validation"
+    if len(first) < len(names):
+        caption += f"; the best {len(first)} of {len(names)} lanes"
+    keys = [key for key in swept if len({repr(lane[key]) for lane in lanes}) > 1]
+    colours = {lane: charts.colour(lane) for lane in first}
+    legend = [(first[lane], colours[lane]) for lane in sorted(first)]
+    if keys:
+        legend = []
+        for i, (values, own) in enumerate(pooled(lanes, keys)):
+            colours |= {lane["lane"]: charts.colour(i) for lane in own}
+            legend.append((setting_of(values, keys), charts.colour(i)))
+    chart = curves(rows, first, colours, best)
+    title = findings.of_training(ranked, max(row["epoch"] for row in rows))
+    return Chart("training", title, caption, chart, shown_legend(legend))
+
+
+def shown_legend(legend: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    return legend if 1 < len(legend) <= MOST_NAMES else []
 
 
 def shown_lanes(workdir: Path, numbers: list[int]) -> list[Trained]:
@@ -230,26 +246,26 @@ def shown_lanes(workdir: Path, numbers: list[int]) -> list[Trained]:
     return [own for own in trained if own.data is not None]
 
 
-def latent_charts(trained: Trained | None) -> list[tuple[str, str, Any]]:
+def latent_charts(trained: Trained | None) -> list[Chart]:
     """The latent space of the best lane, and its units."""
     if trained is None:
         return []
     images, labels = shown_images(trained, MOST_POINTS)
     codes, kl_l = trained.codes(images, labels)
     name = f"lane {trained.lane}, {len(images):,} test images"
-    plane, axes = codes, "latent unit"
+    plane, axes, more = codes, ("latent unit 0", "latent unit 1"), ""
     if codes.shape[1] > 2:
-        plane, axes = principal_components(codes)[0], "principal component"
-        name += f", the first two principal components of {codes.shape[1]} units"
-    elif codes.shape[1] == 1:
-        plane = np.concatenate([codes, np.zeros_like(codes)], axis=1)
+        plane = principal_components(codes)[0]
+        axes = ("principal component 0", "principal component 1")
+        more = f", the first two principal components of {codes.shape[1]} units"
     own = trained.run.data.test.labels
     known = None if own is None else label_names(trained, own[: len(images)])
-    seen = trained.pictures(images)
-    space = charts.latent_space(plane, seen, known, axes)
-    found = [("Latent space", f"{name}; hover to see an image", space)]
+    space = charts.latent_space(plane, trained.pictures(images), known, axes)
+    title = "Latent space of the best lane"
+    found = [Chart("latent-space", title, f"{name}{more}; hover to see an image", space)]
     if kl_l is not None:
-        found.append(("Latent units", name.split(", the first")[0], charts.latent_units(kl_l)))
+        chart = charts.latent_units(kl_l)
+        found.append(Chart("latent-units", findings.of_units(kl_l), name, chart))
     return found
 
 
@@ -312,58 +328,6 @@ def pictures_of(trained: Trained) -> list[dict[str, Any]]:
         width = min(1000, sheet.shape[1] * max(1, 56 // own.shape[2]))
         made.append({"name": name, "address": charts.address(sheet, SHEET), "width": width})
     return made
-
-
-def sheets(
-    workdir: Path, found: dict[str, Any] | None, lanes: list[Lane], swept: list[str]
-) -> list[Sheet]:
-    """The results by setting, and of each lane."""
-    if not found or not lanes:
-        return []
-    table = table_of(workdir)
-    columns, digits = table.columns, all_columns()
-    rows = []
-    for group in table.groups:
-        of = means(group.lanes, columns)
-        cells = [cell(group.labels[key]) for key in table.keys]
-        cells.append(cell(of.lanes))
-        for column, mean, se in zip(columns, of.mean, of.se, strict=True):
-            cells.append(number(mean, digits[column.name].digits, se))
-        rows.append(cells)
-    of_elbo = [j for j, column in enumerate(columns) if column.name in ("bound", "elbo")]
-    best = best_rows([group.lanes for group in table.groups], columns).get(of_elbo[0])
-    caption = table.caption
-    if best is not None:
-        caption += f"; bold: the best {columns[of_elbo[0]].heading}"
-    head = [*table.keys, "seeds", *table.headings]
-    first = Sheet("Results", caption, head, rows, best)
-    own = [
-        [cell(lane["lane"]), cell(lane["seed"]), *(cell(plain(lane[key])) for key in swept),
-         cell(lane["status"]), cell(lane["best_epoch"]),
-         number(lane["validation_bound"], 2),
-         *(number(value(lane, column), digits[column.name].digits) for column in columns)]
-        for lane in lanes
-    ]  # fmt: skip
-    head = ["lane", "seed", *swept, "status", "best epoch", "validation", *table.headings]
-    order = {lane["lane"]: i for i, lane in enumerate(lanes)}
-    ranked = best_lanes(lanes)
-    top = order[ranked[0]["lane"]] if len(own) > 1 and len(kinds(ranked)) == 1 else None
-    bold = ["bold: the best by validation"] if top is not None else []
-    caption = "; ".join([kept(found), *bold, *warnings(lanes), *remarks(found)])
-    return [first, Sheet("Lanes", caption, head, own, top)]
-
-
-def cell(value: Any) -> Cell:
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        return Cell(text_of(value))
-    return Cell(f"{value:.6g}", float(value))
-
-
-def number(value: float | None, digits: int, se: float | None = None) -> Cell:
-    if value is None:
-        return Cell("-")
-    more = "" if se is None else f" ± {se:.{digits}f}"
-    return Cell(f"{value:.{digits}f}{more}", float(value))
 
 
 def problems(lanes: Sequence[dict[str, Any]], names: dict[int, str]) -> list[str]:

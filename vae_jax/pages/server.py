@@ -14,12 +14,14 @@ from typing import Any
 from vae_jax.api.folders import load
 from vae_jax.errors import UserError
 from vae_jax.frames import result_rows
-from vae_jax.pages.charts import bokeh
+from vae_jax.pages.charts import WIDGETS, bokeh
 from vae_jax.pages.explorer import Explorer
 from vae_jax.reports.columns import best_lanes
 from vae_jax.reports.table import folder_name
 from vae_jax.runs import folder
 from vae_jax.searches.plan import is_search
+
+TEMPLATE = Path(__file__).with_name("explorer.html")
 
 
 def serve(workdir: Path, port: int, address: str = "localhost") -> None:
@@ -80,8 +82,9 @@ def build(workdir: Path, lanes: list[int], document: Any) -> None:
     """Fills a bokeh document with the page."""
     models, layouts = bokeh().models, bokeh().layouts
     choice = models.Select(
-        title="lane", value=str(lanes[0]), options=[str(lane) for lane in lanes], width=110
-    )
+        title="lane", value=str(lanes[0]), options=[str(lane) for lane in lanes], width=110,
+        stylesheets=[WIDGETS],
+    )  # fmt: skip
     place = layouts.column(sizing_mode="stretch_width")
 
     def show(attr, old, new) -> None:
@@ -91,3 +94,5 @@ def build(workdir: Path, lanes: list[int], document: Any) -> None:
     show("value", None, choice.value)
     document.add_root(layouts.column(choice, place, sizing_mode="stretch_width"))
     document.title = f"{folder_name(workdir)}: explorer"
+    document.template = TEMPLATE.read_text()
+    document.template_variables["heading"] = document.title

@@ -54,7 +54,7 @@ USUAL = {
     "model.posterior": "diagonal",
     "objective.regularizer": "none",
 }
-MANIFOLD_SIDE = 20
+MANIFOLD_SIDE = 21  # odd: z = 0 is in the middle
 TRAVERSED_UNITS = 10
 TRAVERSAL = np.linspace(-3, 3, 11)
 INTERPOLATED, INTERPOLATION = 6, np.linspace(0, 1, 11, dtype=np.float32)  # pairs; steps
@@ -76,7 +76,7 @@ def draw_figures(run: Run, done: Progress, lanes: list[dict[str, Any]]) -> list[
     draw_rate_distortion(
         at / "rate_distortion.png",
         {f"seed {own['seed']}": [own] for own in lanes},
-        title=describe(run, 0),
+        title=f"Rate and distortion, one point for each lane\n{describe(run, 0)}",
         prefix="pseudo-" if run.pseudo else "",
     )
     return existing_figures(run.workdir)
@@ -97,7 +97,7 @@ def draw_training_curves(run: Run) -> None:
         training_curves,
         run.workdir / folder.FIGURES / "training_curves.png",
         rows,
-        title=f"{describe(run, 0)}, seeds {seeds}, to step {last_step}",
+        title=f"Training to step {last_step:,}, seeds {seeds}\n{describe(run, 0)}",
         prefix="pseudo-" if run.pseudo else "",
     )
 
@@ -105,7 +105,7 @@ def draw_training_curves(run: Run) -> None:
 def draw_measurements(run: Run, done: Progress, lane: int, at: Path) -> None:
     """Draws what the evaluation measured, if anything; `lane` is the one shown in detail."""
     wanted = run.values["evaluation.metrics"]
-    title = title_of(run, done, lane)
+    title = partial(title_of, run, done, lane)
     if "nll" in wanted:
         kept = kept_arrays(run, "nll")
         nll_kn = -kept["log_likelihood"].astype(np.float64)
@@ -116,7 +116,7 @@ def draw_measurements(run: Run, done: Progress, lane: int, at: Path) -> None:
             -kept["curve"].mean(axis=1, dtype=np.float64),
             [own.seed for own in run.lanes],
             nll_kn[lane],
-            title=title,
+            title=title("Likelihood"),
             prefix="pseudo-" if run.pseudo else "",
         )
         worst = np.argsort(-nll_kn[lane], kind="stable")[
@@ -128,7 +128,7 @@ def draw_measurements(run: Run, done: Progress, lane: int, at: Path) -> None:
             at / "hardest.png",
             images.reshape(-(-len(worst) // 10), -1, *run.data.image_shape),
             nll_kn[lane][worst],
-            title=title,
+            title=title("The hardest test images"),
         )
     if "latents" in wanted:
         kept = of_lane(kept_arrays(run, "latents"), subject_of(run), lane)
@@ -139,7 +139,7 @@ def draw_measurements(run: Run, done: Progress, lane: int, at: Path) -> None:
             activity(kept["mean"]),
             kl_l,
             active=ACTIVE,
-            title=title,
+            title=title("Latent units"),
         )
 
 
@@ -164,9 +164,10 @@ def draw_rate_distortion(
     return drawn(rate_distortion, path, points, title=title, prefix=prefix)
 
 
-def title_of(run: Run, done: Progress, lane: int) -> str:
-    """The lane's config, seed and step."""
-    return f"{describe(run, lane)}\nseed {run.lanes[lane].seed}, step {done.best.step[lane]}"
+def title_of(run: Run, done: Progress, lane: int, what: str) -> str:
+    """What a figure is of, as "WHAT, seed 0, step 100"; in a second line the lane's config."""
+    of = f"seed {run.lanes[lane].seed}, step {done.best.step[lane]:,}"
+    return f"{what}, {of}\n{describe(run, lane)}"
 
 
 def draw_lane(run: Run, done: Progress, lane: int, at: Path) -> None:
@@ -177,7 +178,7 @@ def draw_lane(run: Run, done: Progress, lane: int, at: Path) -> None:
     latent_size = values["model.latent_size"]
     num_classes = data.num_classes if run.spec.model.abilities.reads_labels else 0
     labels = data.test.labels if num_classes else None
-    title = title_of(run, done, lane)
+    title = partial(title_of, run, done, lane)
     # A fixed key, so that every evaluation draws the same pictures.
     key = jax.random.key(values["dataset.binarization_seed"])
 
@@ -219,7 +220,7 @@ def draw_lane(run: Run, done: Progress, lane: int, at: Path) -> None:
         at / "latent_space.png",
         codes,
         data.test.labels,
-        title=title,
+        title=title("Latent space"),
         class_names=data.class_names,
         limit=limit if plane else None,
     )
@@ -235,20 +236,22 @@ def draw_lane(run: Run, done: Progress, lane: int, at: Path) -> None:
             at / "reconstructions.png",
             images(inputs, 2),
             images(outputs, 2),
-            title=title,
+            title=title("Reconstructions"),
         )
     # If there are classes, a row of ten for each.
     rows = np.repeat(np.arange(num_classes), 10)[:100] if num_classes else None
     number = 100 if rows is None else len(rows)
     generated = jax.jit(partial(generate, model), static_argnums=2)(variables, key, number, rows)
-    drawn(samples, at / "samples.png", images(generated, number // 10), title=title)
+    drawn(samples, at / "samples.png", images(generated, number // 10), title=title("Samples"))
 
     if plane:
         quantiles = np.asarray(norm.ppf(np.linspace(0.02, 0.98, MANIFOLD_SIDE)), np.float32)
         z1, z2 = np.meshgrid(quantiles, quantiles[::-1])
         grid = np.stack([z1, z2], axis=-1).reshape(-1, 2)
         decoded_grid = images(decoded(grid, 0), MANIFOLD_SIDE)
-        drawn(manifold, at / "manifold.png", decoded_grid, quantiles, title=title)
+        drawn(
+            manifold, at / "manifold.png", decoded_grid, quantiles, title=title("Latent manifold")
+        )
 
     # The most active units: their posterior means have the largest variance over the data.
     activity_l = np.var(codes[:, :latent_size], axis=0)
@@ -263,7 +266,7 @@ def draw_lane(run: Run, done: Progress, lane: int, at: Path) -> None:
         images(traversed, len(units)),
         units,
         TRAVERSAL,
-        title=title,
+        title=title("Latent traversals"),
     )
 
     shown = sorted(units[:2])
@@ -273,7 +276,7 @@ def draw_lane(run: Run, done: Progress, lane: int, at: Path) -> None:
         posterior_z[:, shown],
         prior_z[:, shown],
         shown,
-        title=title,
+        title=title("Aggregate posterior and prior"),
     )
     pairs = min(INTERPOLATED, len(codes) // 2)
     if pairs:
@@ -282,7 +285,12 @@ def draw_lane(run: Run, done: Progress, lane: int, at: Path) -> None:
         # In a conditional model, each line keeps the label of its starting image.
         label = None if labels is None else np.repeat(labels[:pairs], len(INTERPOLATION))
         between = decode_all(along.reshape(-1, codes.shape[1]), label)
-        drawn(interpolations, at / "interpolations.png", images(between, pairs), title=title)
+        drawn(
+            interpolations,
+            at / "interpolations.png",
+            images(between, pairs),
+            title=title("Interpolations"),
+        )
 
 
 def describe(run: Run, lane: int) -> str:

@@ -1,0 +1,91 @@
+"""The tables of the report page."""
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from vae_jax.figures.sweeps import text
+from vae_jax.pages import findings
+from vae_jax.reports.columns import Lane, best_lanes, columns_of, kinds, means, value, warnings
+from vae_jax.reports.export import table_of
+from vae_jax.reports.table import kept, remarks
+from vae_jax.runs.summary import all_columns
+from vae_jax.words import count
+
+
+class Cell(NamedTuple):
+    text: str
+    order: float | None = None  # what it is sorted by; None: its text
+
+
+class Sheet(NamedTuple):
+    """A table of the page."""
+
+    title: str
+    caption: str
+    head: list[str]
+    rows: list[list[Cell]]
+    best: int | None = None
+
+
+def result_sheet(workdir: Path, lanes: list[Lane]) -> Sheet:
+    """The results by setting."""
+    table = table_of(workdir)
+    columns, digits = table.columns, all_columns()
+    rows = []
+    for group in table.groups:
+        of = means(group.lanes, columns)
+        cells = [cell(group.labels[key]) for key in table.keys]
+        for column, mean, se in zip(columns, of.mean, of.se, strict=True):
+            cells.append(number(mean, digits[column.name].digits, se))
+        rows.append([*cells, cell(of.lanes)])
+    found = findings.best_setting(table)
+    lines = [table.caption]
+    if found is not None:
+        lines.append(f"bold: the best {found.heading}")
+        if found.close:
+            lines.append(f"within the standard error of the best: {found.close}")
+    head = [*table.keys, *table.headings, "seeds"]
+    best = None if found is None else found.group
+    return Sheet(findings.of_results(table, found), "; ".join(lines), head, rows, best)
+
+
+def lane_sheet(found: dict[str, Any], lanes: list[Lane], swept: list[str]) -> Sheet:
+    """The results of each lane."""
+    columns, digits = columns_of(lanes), all_columns()
+    own = [
+        [cell(lane["lane"]), cell(lane["seed"]), *(cell(plain(lane[key])) for key in swept),
+         cell(lane["status"]), cell(lane["best_epoch"]),
+         number(lane["validation_bound"], 2),
+         *(number(value(lane, column), digits[column.name].digits) for column in columns)]
+        for lane in lanes
+    ]  # fmt: skip
+    headings = [column.heading for column in columns]
+    head = ["lane", "seed", *swept, "status", "best epoch", "validation", *headings]
+    order = {lane["lane"]: i for i, lane in enumerate(lanes)}
+    ranked = best_lanes(lanes)
+    top = order[ranked[0]["lane"]] if len(own) > 1 and len(kinds(ranked)) == 1 else None
+    bold = ["bold: the best by validation"] if top is not None else []
+    caption = "; ".join([kept(found), *bold, *warnings(lanes), *remarks(found)])
+    title = f"All {len(lanes)} lanes" if len(lanes) > 1 else count(1, "lane")
+    return Sheet(title, caption, head, own, top)
+
+
+def cell(value: Any) -> Cell:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return Cell(text_of(value))
+    return Cell(f"{value:.6g}", float(value))
+
+
+def number(value: float | None, digits: int, se: float | None = None) -> Cell:
+    if value is None:
+        return Cell("-")
+    more = "" if se is None else f" ± {se:.{digits}f}"
+    return Cell(f"{value:.{digits}f}{more}", float(value))
+
+
+def plain(value: Any) -> Any:
+    return text(value) if isinstance(value, list | tuple | bool) else value
+
+
+def text_of(value: Any) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, tuple | list) else str(value)
