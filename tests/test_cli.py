@@ -100,7 +100,7 @@ CASES = {
     ),
     "seeds of a flag that are no number": (
         ["train", SMOKE, "--workdir=WORKDIR", "--seeds=x"],
-        "--seeds=x should be a whole number from 1 to 100,000; see vae-jax train --help",
+        "--seeds=x should be a whole number, at least 1, at most 100,000; see vae-jax train --help",
     ),
     "a flag that is no text": (
         ["report", "--workdir=WORKDIR", "--html=maybe"],
@@ -215,7 +215,7 @@ CASES = {
     ),
     "no workers": (
         ["sweep", SEEDS, "--workdir=WORKDIR", "--launcher=local", "--workers=0"],
-        "--workers=0 should be a whole number from 1 to 10,000",
+        "--workers=0 should be a whole number, at least 1, at most 10,000",
     ),
     "workers of no launcher": (
         ["sweep", SEEDS, "--workdir=WORKDIR", "--workers=2"],
@@ -265,7 +265,7 @@ CASES = {
     "the home of nobody, compared": (["compare", "~nosuchuser/x", "y"], "write the whole path"),
     "a port that is none": (
         ["explore", "--workdir=WORKDIR", "--port=65536"],
-        "--port=65536 should be a whole number from 0 to 65,535",
+        "--port=65536 should be a whole number, at least 0, at most 65,535",
     ),
     "an address that is none": (
         ["explore", "--workdir=WORKDIR", "--address="],
@@ -273,16 +273,16 @@ CASES = {
     ),
     "a billion seeds": (
         ["train", SMOKE, "--workdir=WORKDIR", "--seeds=1000000000"],
-        "--seeds=1000000000 should be a whole number from 1 to 100,000",
+        "--seeds=1000000000 should be a whole number, at least 1, at most 100,000",
     ),
     "a billion workers": (
         ["sweep", SEEDS, "--workdir=WORKDIR", "--launcher=local", "--workers=1000000000"],
-        "--workers=1000000000 should be a whole number from 1 to 10,000",
+        "--workers=1000000000 should be a whole number, at least 1, at most 10,000",
     ),
     "a process before the first": (
         ["train", SMOKE, "--workdir=WORKDIR", "--coordinator=x:1", "--num_processes=2",
          "--process_id=-1"],
-        "--process_id=-1 should be a whole number from 0 to 10,000",
+        "--process_id=-1 should be a whole number, at least 0, at most 10,000",
     ),
     "seeds that are no numbers": (
         ["train", SMOKE, "--workdir=WORKDIR", "--config.training.seeds=abc"],

@@ -194,12 +194,15 @@ def wrong_flag(error: Exception, values: flags.FlagValues) -> UserError:
         return FlagMistake(said)
     name, flag = found[1], values[found[1]]
     takes: Any = flag.parser
-    if flag.flag_type() == "int":
-        right = f"a whole number from {takes.lower_bound} to {takes.upper_bound:,}"
-    elif flag.flag_type() == "bool":
+    if flag.flag_type() == "bool":
         right = f"--{name} or --no{name}"
-    else:
+    elif hasattr(takes, "enum_values"):
         right = f"one of {', '.join(filter(None, takes.enum_values))}"
+    else:
+        low, high = getattr(takes, "lower_bound", None), getattr(takes, "upper_bound", None)
+        kind = "a whole number" if flag.flag_type() == "int" else "a number"
+        bounds = ["" if low is None else f"at least {low:,}", f"at most {high:,}" if high else ""]
+        right = ", ".join([kind, *filter(None, bounds)])
     return FlagMistake(f"--{name}={found[2]} should be {right}")
 
 

@@ -89,6 +89,7 @@ HOST = {
     "evaluation.num_importance_samples",
     "evaluation.draws_at_once",
     "evaluation.ais.images",
+    "evaluation.nll.images",
     "evaluation.ais.chains",
     "evaluation.ais.temperatures",
     "evaluation.ais.leapfrog_steps",
