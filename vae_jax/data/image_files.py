@@ -83,15 +83,13 @@ def load(path: str, size: Sequence[int] = ()) -> Source:
 class FolderImages(NamedTuple):
     """The images of a folder, in the order of their paths.
 
-    images: [n, height, width] where all are grey, or [n, height, width, 3]; uint8, or the floats
-      that the files hold.
-    labels: [n], the name of the subfolder that each is in; None if some are in none.
-    files: the path of each.
+    The images are [n, height, width] where all are grey, or [n, height, width, 3]: uint8, or the
+    floats that the files hold.
     """
 
     images: np.ndarray
-    labels: np.ndarray | None
-    files: list[Path]
+    labels: np.ndarray | None  # [n], the subfolder that each is in; None if some are in none
+    files: list[Path]  # the path of each
 
 
 def read_folder(path: Path, size: Sequence[int] = ()) -> FolderImages:
