@@ -95,6 +95,7 @@ def test_a_failed_program_is_told_with_its_traceback(folders, tmp_path):
     assert "ValueError: &lt;mine&gt;" in page
 
 
+@pytest.mark.slow
 def test_every_lane_has_images_if_they_fit(folders, monkeypatch):
     def options():
         page = text_of(write_report(folders / "sweep"))
@@ -172,6 +173,7 @@ def test_the_title_is_the_folder_also_from_inside(tmp_path, monkeypatch):
     assert folder_name(Path("/")) == "/"
 
 
+@pytest.mark.slow
 def test_a_single_run_of_one_unit(folders, monkeypatch):
     monkeypatch.chdir(folders / "run")
     page = text_of(write_report(Path()))
