@@ -9,14 +9,14 @@ from typing import Any, NamedTuple
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
-from vae_jax.checks import written
+from vae_jax.checks import MOST_LANES, path_of, written
 from vae_jax.config.code import TRUSTING
 from vae_jax.config.file import config_from_file, one_line
 from vae_jax.errors import UserError, tell
 
 SEEDS = "training.seeds"
 LAUNCHERS = ("local", "dask", "slurm", "pbs", "sge", "lsf")
-MOST_LANES, MOST_WORKERS, MOST_MINUTES = 100_000, 10_000, 525_600
+MOST_WORKERS, MOST_MINUTES = 10_000, 525_600
 LONGEST_FLAG = 100  # letters of a name
 MOST_MEANT = 3  # keys that a message proposes
 # What absl raises for flags; TypeError: a flag without a value is given one.
@@ -230,20 +230,6 @@ def wrong_override(error: Exception, overrides: list[str], config: ConfigDict) -
     if isinstance(error, IndexError):
         return UserError(f"{one_line(error)}; give the whole tuple, as --config.{SEEDS}=0,1")
     return UserError(f"{one_line(error)}; see configs/default.py")
-
-
-def path_of(text: str) -> Path:
-    """The path, with the home folder for ~.
-
-    Raises:
-      UserError: there is no such user, or none with a home folder.
-    """
-    try:
-        return Path(text).expanduser()
-    except RuntimeError as error:
-        raise UserError(
-            f"{text}: there is no home folder {Path(text).parts[0]}; write the whole path"
-        ) from error
 
 
 def with_own_keys(of_user: ConfigDict, config: ConfigDict, overrides: list[str]) -> None:

@@ -8,6 +8,7 @@ import itertools
 import math
 import os
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ Check = Callable[[str, Any], Any]
 
 MOST = 2**31 - 1  # of whole numbers: an int32
 WIDEST = 100_000  # of layers and images
+MOST_LANES = 100_000  # of a run
 LARGEST = float(np.finfo(np.float32).max)
 
 
@@ -136,6 +138,20 @@ def text(key: str, value: Any) -> str:
 def path(key: str, value: Any) -> str:
     """A path, made absolute: a run folder is read from other current folders too. "" stays."""
     return os.path.abspath(os.path.expanduser(value)) if text(key, value) else ""
+
+
+def path_of(text: str) -> Path:
+    """The path, with the home folder for ~.
+
+    Raises:
+      UserError: there is no such user, or none with a home folder.
+    """
+    try:
+        return Path(text).expanduser()
+    except RuntimeError as error:
+        raise UserError(
+            f"{text}: there is no home folder {Path(text).parts[0]}; write the whole path"
+        ) from error
 
 
 def flag(key: str, value: Any) -> bool:

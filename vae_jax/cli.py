@@ -26,10 +26,9 @@ from vae_jax.arguments import (
     define_train,
     parse,
     parsed,
-    path_of,
     refuse_words,
 )
-from vae_jax.checks import written
+from vae_jax.checks import path_of, written
 from vae_jax.config.file import blamed_on, config_from_file
 from vae_jax.errors import Failed, Stopped, UserError, choose, tell
 from vae_jax.interrupts import interruptible

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from vae_jax.checks import path_of
 from vae_jax.errors import UserError
 from vae_jax.runs import folder
 from vae_jax.runs.schemas import Results, SearchResults
@@ -31,7 +32,7 @@ def folders_of(workdirs: Folders) -> list[Path]:
       UserError: one does not.
     """
     several = [workdirs] if isinstance(workdirs, str | Path) else workdirs
-    found = [Path(workdir).expanduser() for workdir in several]
+    found = [path_of(str(workdir)) for workdir in several]
     for workdir in found:
         folder.recorded_config(workdir)
     return found

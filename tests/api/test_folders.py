@@ -11,6 +11,7 @@ import pandas
 import pytest
 
 import vae_jax
+import vae_jax.frames
 from tests.conftest import values_of, write_tiny_npz
 from vae_jax.api import folders
 from vae_jax.api.folders import config_of, seeds_of
@@ -192,3 +193,8 @@ def test_a_path_is_what_it_leads_to(at, tmp_path):
     with pytest.raises(UserError, match=r"model\.latent_size = 0"):  # it was read
         vae_jax.train(str(file), tmp_path / "b", latent_size=0)
     assert not Path(tmp_path / "b").exists()
+
+
+def test_a_home_of_nobody_is_one_line_for_frames_too():
+    with pytest.raises(UserError, match="there is no home folder ~nosuchuser"):
+        vae_jax.frames.results("~nosuchuser/x")

@@ -13,7 +13,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from vae_jax.api.trained import Trained
-from vae_jax.checks import plain, whole, written
+from vae_jax.checks import MOST_LANES, plain, whole, written
 from vae_jax.commands.train import train as train_command
 from vae_jax.config.check import check
 from vae_jax.config.code import trusting
@@ -37,7 +37,6 @@ from vae_jax.runs.train import lane_rows
 from vae_jax.searches.plan import is_search
 from vae_jax.sweeps.plan import runs_in, runs_without_images
 
-MOST_LANES = 100_000  # of a run
 # Orbax counts its saves for the whole process: in several threads, one would wait for another's.
 ONE_AT_A_TIME = threading.RLock()
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from vae_jax.figures.sweeps import text
-from vae_jax.reports.columns import Lane, best_rows, kinds, means
+from vae_jax.reports.columns import Lane, best_rows, kinds, means, near_best
 from vae_jax.reports.export import Table
 from vae_jax.reports.sweep_report import points, setting_of
 from vae_jax.runs.summary import all_columns
@@ -42,15 +42,8 @@ def best_setting(table: Table) -> Best | None:
     best = best_rows(groups, table.columns).get(j) if j is not None else None
     if j is None or best is None:
         return None
-    of = [means(lanes, table.columns) for lanes in groups]
-    pairs = [(own.mean[j], own.se[j]) for own in of]
-    top, error = pairs[best]
-    close = [
-        setting_of(group.labels, table.keys)
-        for i, (group, (mean, se)) in enumerate(zip(table.groups, pairs, strict=True))
-        if i != best and None not in (mean, se, top, error)
-        and top - mean <= math.hypot(se, error)  # type: ignore[operator, arg-type]
-    ]  # fmt: skip
+    near = near_best(groups, table.columns)[j] - {best}
+    close = [setting_of(table.groups[i].labels, table.keys) for i in sorted(near)]
     more = [f"and {len(close) - 3} more"] if len(close) > 3 else []
     heading = named(table.columns[j].heading)
     return Best(best, heading, measured(table, j, best), "; ".join([*close[:3], *more]))

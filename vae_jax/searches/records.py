@@ -14,7 +14,7 @@ from vae_jax.runs import folder
 from vae_jax.runs.checkpoint import Checkpoints, Progress, template
 from vae_jax.runs.environment import environment
 from vae_jax.runs.load import load_progress
-from vae_jax.runs.run import Lane, Run, make_program, make_run, make_start
+from vae_jax.runs.run import Lane, Run, lanes_of, make_program, make_start
 from vae_jax.runs.schemas import SearchResults, read_json
 from vae_jax.searches.plan import Plan
 from vae_jax.searches.rounds import Standing, at_random, best_trial, lane_rows, searched, stack
@@ -37,16 +37,17 @@ def is_finished(plan: Plan) -> bool:
     named = [found["best"], (found["random"] or {}).get("best")]
     folders = (folder.BEST, folder.RANDOM_BEST)
     return found["finished"] and all(
-        is_whole(plan.workdir / name)
+        is_whole(plan, plan.workdir / name)
         for name, best in zip(folders, named, strict=True)
         if best is not None
     )
 
 
-def is_whole(workdir: Path) -> bool:
+def is_whole(plan: Plan, workdir: Path) -> bool:
     """Whether the run folder of a trial can be read, with its results and its checkpoint."""
     try:
-        load_progress(make_run(folder.read_config(workdir), workdir))
+        lanes = lanes_of(folder.read_config(workdir))
+        load_progress(make_program(lanes, workdir, plan.data))
         return folder.is_finished(workdir)
     except UserError:
         return False
