@@ -30,7 +30,7 @@ PYTEST = ("pytest", "-n", "auto", "--dist", "worksteal")
 SOME = (
     "tests/data",
     "tests/devices/test_lanes.py",
-    "tests/test_keys.py",
+    "tests/sections/test_declare.py",
     "tests/test_threefry.py",
     "tests/training",
     "tests/runs/test_trackers.py",
@@ -84,10 +84,15 @@ def commands(session: nox.Session) -> None:
 
 @nox.session(python="3.13")
 def docs(session: nox.Session) -> None:
-    """The documentation site, with warnings as errors; runs the tutorial."""
+    """The documentation site, with warnings as errors and without a network; runs the tutorial."""
     session.install("-e", ".[docs,test]")
     session.run("sphinx-build", "-W", "--keep-going", "-E", "-q", "docs", "build/docs")
-    session.run("pytest", "-m", "slow", "tests/test_docs.py", "tests/config/test_own_parts.py")
+    for page in Path("build/docs").rglob("*.html"):
+        text = page.read_text(encoding="utf-8")
+        if found := re.search(r'<(script|link|img)[^>]* (src|href)="https?:[^"]*"', text):
+            session.error(f"{page} loads {found[0]} from the network")
+    slow = ("tests/test_docs.py", "tests/test_tutorial.py", "tests/config/test_own_parts.py")
+    session.run("pytest", "-m", "slow", *slow)
 
 
 @nox.session(python="3.13")

@@ -18,10 +18,10 @@ machine may be shared and noisy.
     --compare=FILE       such JSON of an earlier run: lists what has become over 15% slower,
                          compared with a peer or with our matrix products; exit code 1 if any
 
-`python -m benchmarks sweep`, `objectives`, `networks`, `evaluation`, `startup` and `kernels` run
-the benchmarks in the files of these names. `python -m benchmarks.gpu` is for a GPU.
+`python -m benchmarks sweep`, `objectives`, `networks`, `models`, `evaluation`, `startup` and
+`kernels` run the benchmarks in the files of these names. `python -m benchmarks.gpu` is for a GPU.
 
-What was found (the numbers are in docs/speed.md): five matrix products take three quarters of
+What was found (the numbers are in docs/speed_log.md): five matrix products take three quarters of
 a step of 784-400-20, and every system runs them at about the same rate on a CPU. jax.profiler,
 which on a CPU names every operation and its core, showed the other costs. They were removed in this
 order (parts of a step at 784-400-20, batch 128, and at 784-512-2, batch 50; machine there):
@@ -56,44 +56,43 @@ from typing import Any
 
 from absl import flags
 
-from benchmarks import ceilings, evaluation, kernels, networks, objectives, startup, sweep
+from benchmarks import ceilings, evaluation, kernels, models, networks, objectives, startup, sweep
 from benchmarks.machine import leave, slug
 from benchmarks.systems import SYSTEMS, best, in_a_process, missing
 from benchmarks.work import WHOLE, WORKS, Work
 from vae_jax.errors import UserError, choose
+from vae_jax.words import aligned, reason
 
 OURS = "vae_jax"
 PRODUCTS = "its products"
 
 
-def table(work: Work, found: dict[str, Any]) -> str:
+def table(work: Work, results: dict[str, Any]) -> str:
     """Sorted by time. ratio: how many times as long as this code; floor: its part of that time."""
-    rows: dict[str, dict[str, float]] = dict(found["systems"])
-    ours, own = rows[OURS]["step_milliseconds"], found["ceilings"]
-    floor = own["floor_milliseconds"]
+    rows: dict[str, dict[str, float]] = dict(results["systems"])
+    ours, rates = rows[OURS]["step_milliseconds"], results["ceilings"]
+    floor = rates["floor_milliseconds"]
     rows["floor"] = {"step_milliseconds": floor}
-    if "products_milliseconds" in own:
-        rows[PRODUCTS] = {"step_milliseconds": own["products_milliseconds"]}
-    lines = [
-        f"{'':18}{'ms/step':>9}{'s/epoch':>9}{'ratio':>7}{'of floor':>10}"
-        f"{'first step, s':>15}{'peak MB':>9}{'loss':>9}",
-    ]
+    if "products_milliseconds" in rates:
+        rows[PRODUCTS] = {"step_milliseconds": rates["products_milliseconds"]}
+    lines = [["", "ms/step", "s/epoch", "ratio", "of floor", "first step, s", "peak MB", "loss"]]
     for name, row in sorted(rows.items(), key=lambda item: item[1]["step_milliseconds"]):
         step = row["step_milliseconds"]
         epoch = f"{step * work.steps / 1_000:.2f}" if work.images == WHOLE else ""
-        line = f"{name:18}{step:9.3f}{epoch:>9}{step / ours:7.2f}{floor / step:10.2f}"
+        more = [""] * 3
         if "loss" in row:
-            line += f"{row['first_step_seconds']:15.1f}{row['peak_memory_mb']:9.0f}"
-            line += f"{row['loss']:9.2f}"
+            first, megabytes = row["first_step_seconds"], row["peak_memory_mb"]
+            more = [f"{first:.1f}", f"{megabytes:.0f}", f"{row['loss']:.2f}"]
+        line = [name, f"{step:.3f}", epoch, f"{step / ours:.2f}", f"{floor / step:.2f}", *more]
         lines.append(line)
-    lines.append(
-        f"floor: {own['flops'] / 1e6:.0f} MFLOP at {own['gflops']:.0f} GFLOP/s and "
-        f"{own['bytes'] / 1e6:.1f} MB at {own['gigabytes_per_second']:.0f} GB/s"
+    last = (
+        f"floor: {rates['flops'] / 1e6:.0f} MFLOP at {rates['gflops']:.0f} GFLOP/s and "
+        f"{rates['bytes'] / 1e6:.1f} MB at {rates['gigabytes_per_second']:.0f} GB/s"
     )
-    return "\n".join(lines)
+    return "\n".join([*aligned(lines, left={0}), last])
 
 
-def measured(work: Work, systems: Sequence[str], rounds: int) -> dict[str, Any]:
+def measure(work: Work, systems: Sequence[str], rounds: int) -> dict[str, Any]:
     """The machine's ceilings and each system's times: the best of the rounds, all taking turns.
 
     A peer that fails is left out with a sentence.
@@ -111,29 +110,29 @@ def measured(work: Work, systems: Sequence[str], rounds: int) -> dict[str, Any]:
                 why = (str(error).strip() or "killed").splitlines()[-1]
                 print(f"{system} is left out of {work.name}: {why}")
                 del rows[system]
-    own = ceilings.best(rates)
+    highest = ceilings.best(rates)
     counts = ceilings.counts(work)
-    own |= {"flops": counts.flops, "bytes": counts.bytes}
-    own["floor_milliseconds"] = ceilings.floor_milliseconds(
-        work, own["gflops"], own["gigabytes_per_second"]
+    highest |= {"flops": counts.flops, "bytes": counts.bytes}
+    highest["floor_milliseconds"] = ceilings.floor_milliseconds(
+        work, highest["gflops"], highest["gigabytes_per_second"]
     )
     return {
         "title": work.title,
-        "ceilings": own,
-        "systems": {system: best(found) for system, found in rows.items()},
+        "ceilings": highest,
+        "systems": {system: best(times) for system, times in rows.items()},
     }
 
 
 def ratios(works: dict[str, Any]) -> dict[str, float]:
     """How many times as long as each peer, and as its own products alone, this code takes."""
-    found: dict[str, float] = {}
-    for name, own in works.items():
-        others = {system: row["step_milliseconds"] for system, row in own["systems"].items()}
+    by_row: dict[str, float] = {}
+    for name, results in works.items():
+        others = {system: row["step_milliseconds"] for system, row in results["systems"].items()}
         ours = others.pop(OURS)
-        if "products_milliseconds" in own["ceilings"]:
-            others[PRODUCTS] = own["ceilings"]["products_milliseconds"]
-        found |= {f"{name}: {OURS} to {other}": ours / time for other, time in others.items()}
-    return found
+        if "products_milliseconds" in results["ceilings"]:
+            others[PRODUCTS] = results["ceilings"]["products_milliseconds"]
+        by_row |= {f"{name}: {OURS} to {other}": ours / time for other, time in others.items()}
+    return by_row
 
 
 def slower(
@@ -155,12 +154,11 @@ def record(path: str) -> tuple[dict[str, float], str]:
     """
     try:
         report = json.loads(Path(path).read_text())
-        found = ratios(report["works"]), slug(report["machine"])
+        return ratios(report["works"]), slug(report["machine"])
     except OSError as error:
         raise UserError(f"--compare={path}: {error.strerror}") from error
     except (ValueError, KeyError, TypeError, AttributeError, ArithmeticError) as error:
         raise UserError(f"--compare={path} is not JSON that `python -m benchmarks` left") from error
-    return found
 
 
 def compare(recorded: dict[str, float], now: dict[str, float]) -> int:
@@ -186,62 +184,67 @@ def chosen(table: dict[str, Any], names: list[str] | None, flag: str) -> list[st
 
 
 def parse(arguments: Sequence[str]) -> flags.FlagValues:
-    """
+    """The flags of a command.
+
     Raises:
       UserError: an unknown flag or argument.
     """
-    own = flags.FlagValues()
-    flags.DEFINE_list("works", None, "names of WORKS; none: all", flag_values=own)
-    flags.DEFINE_list("systems", None, "names of SYSTEMS; none: all", flag_values=own)
-    flags.DEFINE_integer("rounds", 5, "alternations", lower_bound=1, flag_values=own)
-    flags.DEFINE_string("compare", None, "an earlier run's JSON", flag_values=own)
+    values = flags.FlagValues()
+    flags.DEFINE_list("works", None, "names of WORKS; none: all", flag_values=values)
+    flags.DEFINE_list("systems", None, "names of SYSTEMS; none: all", flag_values=values)
+    flags.DEFINE_integer("rounds", 5, "alternations", lower_bound=1, flag_values=values)
+    flags.DEFINE_string("compare", None, "an earlier run's JSON", flag_values=values)
     try:
-        extra = own(["benchmark", *arguments])[1:]
+        extra = values(["benchmark", *arguments])[1:]
     except flags.Error as error:
-        raise UserError(" ".join(str(error).split())) from error
+        raise UserError(reason(error)) from error
     if extra:
-        raise UserError(f"{extra[0]!r} is unknown; known: {', '.join(OTHERS)}, or flags")
-    return own
+        raise UserError(
+            f"there is no benchmark {extra[0]!r}; there are: {', '.join(OTHERS)}; without a name, "
+            "all systems are compared"
+        )
+    return values
 
 
 def run(arguments: Sequence[str]) -> int:
     """The benchmark; the exit code."""
-    own = parse(arguments)
+    values = parse(arguments)
     by_name = {work.name: work for work in WORKS}
-    works = [by_name[name] for name in chosen(by_name, own.works, "--works")]
+    works = [by_name[name] for name in chosen(by_name, values.works, "--works")]
     single = {name: entry for name, entry in SYSTEMS.items() if "lanes" not in name}
-    asked = own.systems and [OURS, *own.systems]
+    asked = values.systems and [OURS, *values.systems]
     systems = chosen(single, asked, "--systems")
-    recorded, machine = record(own.compare) if own.compare else ({}, "")
-    if own.compare and not any(
+    recorded, machine = record(values.compare) if values.compare else ({}, "")
+    if values.compare and not any(
         row.startswith(f"{work.name}: ") for row in recorded for work in works
     ):
-        raise UserError(f"--compare={own.compare} has none of these works")
+        raise UserError(f"--compare={values.compare} has none of these works")
     for system in list(systems):
         if lacks := missing(system):
             print(f"{system} is left out: {', '.join(lacks)} is not installed")
             systems.remove(system)
-    found: dict[str, Any] = {"works": {}}
+    results: dict[str, Any] = {"works": {}}
     for work in works:
         taking = [system for system in systems if SYSTEMS[system].takes(work)]
-        result = measured(work, taking, own.rounds)
-        found["works"][work.name] = result
+        result = measure(work, taking, values.rounds)
+        results["works"][work.name] = result
         print(f"\n{work.title}\n{table(work, result)}", flush=True)
-    if not (own.works or own.systems or own.compare):
-        found["startup"] = startup.measured(own.rounds)
+    if not (values.works or values.systems or values.compare):
+        results["startup"] = startup.measure(values.rounds)
         print("\nvae-jax train --config=configs/default.py, one epoch")
-        print(startup.table(found["startup"]))
-    report = leave("systems", found)
-    if not own.compare:
+        print(startup.table(results["startup"]))
+    report = leave("systems", results)
+    if not values.compare:
         return 0
     if machine != slug(report["machine"]):
         print(f"recorded on another machine, {machine}")
-    return compare(recorded, ratios(found["works"]))
+    return compare(recorded, ratios(results["works"]))
 
 
 OTHERS = {
     "sweep": sweep.main,
     "objectives": objectives.main,
+    "models": models.main,
     "networks": networks.main,
     "evaluation": evaluation.main,
     "startup": startup.main,

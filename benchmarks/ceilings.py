@@ -22,7 +22,7 @@ import jax.numpy as jnp
 from benchmarks.machine import accelerator
 from benchmarks.objectives import products_of
 from benchmarks.systems import answer_of
-from benchmarks.work import Work, values_of, work_from
+from benchmarks.work import Work, config_of, work_from
 
 FLOAT = 4  # bytes
 LARGE = 128 * 2**20  # bytes: more than a cache holds
@@ -49,7 +49,7 @@ class Product(NamedTuple):
 
 
 def products(work: Work) -> list[Product]:
-    """Of one step, from the image up and from z down.
+    """The products of one step, from the image up and from z down.
 
     A convolution is the product of its patches with its kernel, a transposed one of its inputs,
     those with the zeros around the image counted too: every system here multiplies them.
@@ -106,12 +106,12 @@ def counts(work: Work) -> Counts:
 
 def floor_milliseconds(work: Work, gflops: float, gigabytes_per_second: float) -> float:
     """A step's floor at these rates."""
-    own = counts(work)
-    return 1_000 * (own.flops / (gflops * 1e9) + own.bytes / (gigabytes_per_second * 1e9))
+    least = counts(work)
+    return 1_000 * (least.flops / (gflops * 1e9) + least.bytes / (gigabytes_per_second * 1e9))
 
 
 def least_seconds(way: Callable[[], Any]) -> float:
-    """Of REPEATS calls after a first one."""
+    """The least seconds of REPEATS calls after a first one."""
     jax.block_until_ready(way())
     seconds = []
     for _ in range(REPEATS):
@@ -122,27 +122,27 @@ def least_seconds(way: Callable[[], Any]) -> float:
 
 
 def peak_gflops(sizes: tuple[int, ...]) -> float:
-    """Of float32 products of square matrices, at jax's default precision; the best of the sizes."""
+    """The rate of float32 products of squares, at jax's default precision, in the best size."""
     product = jax.jit(jnp.matmul)
     squares = (jnp.ones((n, n)) for n in sizes)
     return max(2e-9 * len(a) ** 3 / least_seconds(partial(product, a, a)) for a in squares)
 
 
 def gigabytes_per_second(size: int) -> float:
-    """Of y <- x / 2 + y, over arrays of so many bytes together: two are read, one is written.
+    """The rate of y <- x / 2 + y, over arrays of so many bytes: two are read, one is written.
 
     A size that fits in a cache gives the cache's rate.
     """
     length = size // (2 * FLOAT)
-    moved = 3 * FLOAT * length
-    passes = max(1, 2**30 // moved)
+    pass_bytes = 3 * FLOAT * length
+    passes = max(1, 2**30 // pass_bytes)
 
     @jax.jit
-    def run(x, y):
+    def run(x: jax.Array, y: jax.Array) -> jax.Array:
         return jax.lax.fori_loop(0, passes, lambda _, y: 0.5 * x + y, y)
 
     x = jnp.ones(length)
-    return 1e-9 * passes * moved / least_seconds(partial(run, x, x))
+    return 1e-9 * passes * pass_bytes / least_seconds(partial(run, x, x))
 
 
 def measure(work: Work) -> dict[str, Any]:
@@ -153,26 +153,27 @@ def measure(work: Work) -> dict[str, Any]:
     """
     device = accelerator()
     size = 4 * FLOAT * counts(work).params
-    found: dict[str, Any] = {
+    rates: dict[str, Any] = {
         "accelerator": device,
         "gflops": peak_gflops(SIZES_OF_ACCELERATORS if device else SIZES),
         "array_mb": size / 1e6,
         "gigabytes_per_second": max(gigabytes_per_second(size), gigabytes_per_second(LARGE)),
     }
     if work.network == "mlp":  # convolutions have no one form as products
-        step = products_of(values_of(work), 784)
-        found["products_milliseconds"] = 1_000 * min(step() for _ in range(REPEATS))
-    return found
+        step = products_of(config_of(work), 784)
+        rates["products_milliseconds"] = 1_000 * min(step() for _ in range(REPEATS))
+    return rates
 
 
 def in_a_process(work: Work) -> dict[str, Any]:
+    """The rates of this machine, measured in a process of its own."""
     return answer_of("benchmarks.ceilings", work)
 
 
 def best(rounds: list[dict[str, Any]]) -> dict[str, Any]:
     """The highest rates, and the shortest time."""
     return rounds[0] | {
-        name: (min if name == "products_milliseconds" else max)(found[name] for found in rounds)
+        name: (min if name == "products_milliseconds" else max)(rates[name] for rates in rounds)
         for name in ("gflops", "gigabytes_per_second", "products_milliseconds")
         if name in rounds[0]
     }

@@ -20,13 +20,13 @@ import numpy as np
 
 from benchmarks.machine import RESULTS, leave, peak_megabytes
 from configs import mnist_iwae
+from vae_jax.config.build import Config
 from vae_jax.config.check import check
 from vae_jax.devices.setup import use_cores
 from vae_jax.evaluation.examples import measure_batches
 from vae_jax.evaluation.importance_sampling import BLOCK
 from vae_jax.evaluation.metrics.likelihood import Nll
 from vae_jax.evaluation.metrics.metric import Metric
-from vae_jax.keys import Values
 from vae_jax.runs.measure import GROUPS, subject_of
 from vae_jax.runs.run import (
     Lane,
@@ -66,8 +66,8 @@ def sampling_of(run: Run, images: int) -> Callable[[], float]:
 
 def products_of(run: Run, images: int) -> Callable[[], float]:
     """A function that does their decodings' matrix products, on as many cores."""
-    values = run.values
-    widths = (values["model.latent_size"], *values["model.decoder.widths"], 784)
+    config = run.config
+    widths = (config.model.latent_size, *config.values["model.decoder.widths"], 784)
     rng = np.random.default_rng(0)
     rows = nll_of(run).at_once * BLOCK
     operands = [
@@ -77,7 +77,7 @@ def products_of(run: Run, images: int) -> Callable[[], float]:
     ]
 
     @jax.jit
-    def decode(operands):
+    def decode(operands: list[jax.Array]) -> list[jax.Array]:
         return [a @ b for a, b in zip(operands[::2], operands[1::2], strict=True)]
 
     operands = [jax.device_put(operands, device) for device in run.layout.mesh.devices.flat]
@@ -86,32 +86,32 @@ def products_of(run: Run, images: int) -> Callable[[], float]:
     def more() -> float:
         began = time.perf_counter()
         for _ in range(calls):
-            jax.block_until_ready([decode(own) for own in operands])
+            jax.block_until_ready([decode(on_device) for on_device in operands])
         return time.perf_counter() - began
 
     more()
     return more
 
 
-def run_of(values: Values, lanes: int) -> Run:
+def run_of(config: Config, lanes: int) -> Run:
     """So many seeds of the config."""
-    own = [Lane(seed, seed, {}, values) for seed in range(lanes)]
-    return make_program(own, RESULTS, make_dataset(values))
+    seeds = [Lane(seed, seed, {}, config) for seed in range(lanes)]
+    return make_program(seeds, RESULTS, make_dataset(config))
 
 
 def main() -> None:
     use_cores()
-    values = check(mnist_iwae.get_config())
+    config = check(mnist_iwae.get_config())
     rows = {}
     print(f"784-200-200-50, {SAMPLES:,} samples an image")
     heads = ("ms an image", "products, ms", "ratio", "10,000 images, s a lane")
     print(f"{'lanes':>6}{heads[0]:>13}{heads[1]:>14}{heads[2]:>7}{heads[3]:>25}")
     for lanes in (1, 2):
-        run = run_of(values, lanes)
+        run = run_of(config, lanes)
         ways = sampling_of(run, IMAGES), products_of(run, IMAGES)
-        found = [[way() for way in ways] for _ in range(ROUNDS)]
+        rounds = [[way() for way in ways] for _ in range(ROUNDS)]
         sampling, products = (
-            min(own) * 1_000 / (lanes * IMAGES) for own in zip(*found, strict=True)
+            min(seconds) * 1_000 / (lanes * IMAGES) for seconds in zip(*rounds, strict=True)
         )
         rows[f"{lanes} lanes"] = {"sampling": sampling, "products": products}
         print(

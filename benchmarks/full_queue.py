@@ -28,13 +28,17 @@ y = rng.integers(-4, 4, (batch, units)).astype(np.float32)
 product = x.T @ y  # exact, whatever the order of the sums
 
 
-def on_a_device(x, y, product, steps):
-    def step(i, carry):
+def on_a_device(x: jax.Array, y: jax.Array, product: jax.Array, steps: jax.Array) -> jax.Array:
+    """How many elements of the product are wrong in each step [1, 1000]."""
+
+    def step(
+        i: jax.Array, carry: tuple[jax.Array, list[jax.Array]]
+    ) -> tuple[jax.Array, list[jax.Array]]:
         wrong, fillers = carry
         sign = (1 - 2 * (i % 2)).astype(jnp.float32)  # so that no step equals the one before
         fillers = [filler * sign for filler in fillers]  # each leaves a task in a thread's queue
-        found = jnp.dot((x * sign).T, y)
-        return wrong.at[0, i].set(jnp.sum(found != product * sign)), fillers
+        result = jnp.dot((x * sign).T, y)
+        return wrong.at[0, i].set(jnp.sum(result != product * sign)), fillers
 
     fillers = [jnp.full((512, 512), i + 1.0) for i in range(FILLERS)]
     start = jnp.zeros((1, 1000), jnp.int32), fillers
@@ -48,7 +52,7 @@ run = jax.jit(
 )
 wrong = np.asarray(run(x, y, product, jnp.int32(steps)))[:, :steps]
 for device, elements in enumerate(wrong):
-    at = np.flatnonzero(elements)
-    first = f"; the first in step {at[0]}, in {elements[at[0]]:,} elements" if len(at) else ""
-    print(f"device {device}: {len(at)} of {steps} products of {product.size:,} are wrong{first}")
+    bad = np.flatnonzero(elements)
+    first = f"; the first in step {bad[0]}, in {elements[bad[0]]:,} elements" if len(bad) else ""
+    print(f"device {device}: {len(bad)} of {steps} products of {product.size:,} are wrong{first}")
 raise SystemExit(int(wrong.any()))

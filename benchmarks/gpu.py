@@ -88,8 +88,8 @@ def command(config: str, overrides: list[str]) -> dict[str, float]:
     import subprocess
     import tempfile
 
-    with tempfile.TemporaryDirectory() as at:
-        arguments = ["train", f"--config={config}", f"--workdir={at}/run", *overrides]
+    with tempfile.TemporaryDirectory() as folder:
+        arguments = ["train", f"--config={config}", f"--workdir={folder}/run", *overrides]
         began = time.perf_counter()
         done = subprocess.run(
             [sys.executable, "-m", "vae_jax", *arguments], capture_output=True, text=True
@@ -97,7 +97,7 @@ def command(config: str, overrides: list[str]) -> dict[str, float]:
         seconds = time.perf_counter() - began
         if done.returncode:
             raise RuntimeError(done.stderr)
-        with open(f"{at}/run/results.json") as file:
+        with open(f"{folder}/run/results.json") as file:
             results = json.load(file)
     elbos = [lane["elbo"] for lane in results["lanes"]]
     return {
@@ -112,8 +112,8 @@ def time_to_nll(images: int) -> dict[str, str]:
     import subprocess
     import tempfile
 
-    with tempfile.TemporaryDirectory() as at:
-        arguments = ["--config=configs/mnist_fast.py", f"--workdir={at}", f"--images={images}"]
+    with tempfile.TemporaryDirectory() as folder:
+        arguments = ["--config=configs/mnist_fast.py", f"--workdir={folder}", f"--images={images}"]
         done = subprocess.run(
             [sys.executable, "-m", "experiments.time_to_nll", *arguments],
             capture_output=True,
@@ -136,14 +136,14 @@ def rows(*, small: bool) -> list[Row]:
     """All rows but those of the peers, the most telling first."""
     steps, lanes = (20, (1, 2)) if small else (500, LANES)
     cpu = (("JAX_PLATFORMS", "cpu"),)
-    found = [
+    rows = [
         Row("the CPU's numbers: 784-400-20, 1 lane", "step", (CLASSIC, 1, 20), cpu),
         Row("its numbers: 784-400-20, 1 lane", "step", (CLASSIC, 1, 20)),
     ]
     for work in (CLASSIC, IWAE):
-        found += [Row(f"{work.name}, lanes: {n}", "step", (work, n, steps)) for n in lanes]
-    found += [Row("iwae-k50, lanes: 10", "step", (IWAE_50, 1 if small else 10, steps))]
-    found += [
+        rows += [Row(f"{work.name}, lanes: {n}", "step", (work, n, steps)) for n in lanes]
+    rows += [Row("iwae-k50, lanes: 10", "step", (IWAE_50, 1 if small else 10, steps))]
+    rows += [
         Row(
             f"784-400-20, lanes: {lanes[-2]}, products in {precision}",
             "step",
@@ -152,39 +152,40 @@ def rows(*, small: bool) -> list[Row]:
         )
         for precision in PRECISIONS
     ]
-    found += [Row("memory", "bandwidth", (1 if small else 1_000,))]
+    rows += [Row("memory", "bandwidth", (1 if small else 1_000,))]
     short = ["--config.training.num_epochs=1"] if small else []
-    found += [
+    rows += [
         Row(f"vae-jax train --config={name}", "command", (name, short))
         for name in (COMMANDS[:1] if small else COMMANDS)
     ]
     if not small:
-        found += [Row("time to nll, mnist_fast", "time_to_nll", (500,))]
-    return found
+        rows += [Row("time to nll, mnist_fast", "time_to_nll", (500,))]
+    return rows
 
 
-def told(name: str, found: dict[str, Any]) -> str:
+def line_of(name: str, result: dict[str, Any]) -> str:
+    """What is printed of a row."""
     numbers = (
         f"{key} {value:.4g}" if isinstance(value, float) else f"{key} {value}"
-        for key, value in found.items()
+        for key, value in result.items()
     )
     return f"{name:48} {', '.join(numbers)}"
 
 
 def run(*, small: bool) -> dict[str, Any]:
     """Measures, prints and writes all rows; {name: what was found}."""
-    began, found = time.monotonic(), {}
+    began, results = time.monotonic(), {}
     write = leave_as("gpu")
 
     def measure(name: str, function: Callable[[], dict[str, Any]]) -> None:
         if time.monotonic() > began + BUDGET:
             return
         try:
-            found[name] = function()
+            results[name] = function()
         except RuntimeError as error:
-            found[name] = {"failed": (str(error).strip().splitlines() or ["killed"])[-1]}
-        print(told(name, found[name]), flush=True)
-        write({"rows": found})
+            results[name] = {"failed": (str(error).strip().splitlines() or ["killed"])[-1]}
+        print(line_of(name, results[name]), flush=True)
+        write({"rows": results})
 
     for row in rows(small=small):
         named = dict(row.environment)
@@ -192,7 +193,7 @@ def run(*, small: bool) -> dict[str, Any]:
     for peer in () if small else PEERS:
         if not missing(peer) and SYSTEMS[peer].takes(CLASSIC):
             measure(f"784-400-20 by {peer}", partial(in_a_process, peer, CLASSIC))
-    return found
+    return results
 
 
 MODULE = "benchmarks.gpu"

@@ -12,6 +12,7 @@ from collections import Counter, defaultdict
 
 from benchmarks.machine import leave
 from benchmarks.work import WORKS, Work
+from vae_jax.words import aligned
 
 # What a backend launches; other instructions of a compiled loop only name memory.
 LAUNCHED = (
@@ -23,15 +24,15 @@ INSTRUCTION = re.compile(r"^\s*(?:ROOT )?%?[\w.-]+ = .*? ([a-z][\w-]*)\(")
 
 def launches(hlo: str) -> dict[str, int]:
     """{operation: how many} of the loop that launches most: the loop over steps."""
-    found: dict[str, Counter[str]] = defaultdict(Counter)
+    launches_in: dict[str, Counter[str]] = defaultdict(Counter)
     computation = ""
     for line in hlo.splitlines():
         if head := re.match(r"(?:ENTRY )?%?([\w.-]+) .*\{$", line):
             computation = head[1]
         elif (one := INSTRUCTION.match(line)) and one[1] in LAUNCHED:
-            found[computation][one[1]] += 1
+            launches_in[computation][one[1]] += 1
     bodies = re.findall(r"while\(.*body=%?([\w.-]+)", hlo)
-    most: Counter[str] = max((found[body] for body in bodies), key=Counter.total)
+    most: Counter[str] = max((launches_in[body] for body in bodies), key=Counter.total)
     return dict(most)
 
 
@@ -53,8 +54,10 @@ def main() -> None:
     from vae_jax.devices.setup import use_cores
 
     use_cores()
-    found = {work.name: of_work(work) for work in WORKS}
-    for name, counted in found.items():
-        kinds = ", ".join(f"{number} {kind}" for kind, number in sorted(counted.items()))
-        print(f"{name:18}{sum(counted.values()):5}  {kinds}")
-    leave("kernels", {"launches": found})
+    counts = {work.name: of_work(work) for work in WORKS}
+    rows = []
+    for name, by_kind in counts.items():
+        kinds = ", ".join(f"{number} {kind}" for kind, number in sorted(by_kind.items()))
+        rows.append([name, str(sum(by_kind.values())), kinds])
+    print("\n".join(aligned(rows, left={0, 2})))
+    leave("kernels", {"launches": counts})

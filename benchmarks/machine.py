@@ -17,6 +17,7 @@ RESULTS = Path(__file__).parent / "results"
 
 
 def processor() -> str:
+    """The name of the processor."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
         return next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
@@ -33,20 +34,22 @@ def accelerator() -> str | None:
 
 
 def versions() -> dict[str, str]:
+    """The versions of Python and of the packages that are compared, where they are installed."""
     packages = (
         *("jax", "jaxlib", "flax", "optax", "numpy", "numpyro", "torch", "pythae"),
         *("keras", "tensorflow-cpu", "tensorflow"),
     )
-    found = {"python": platform.python_version()}
+    by_name = {"python": platform.python_version()}
     for package in packages:
         try:
-            found[package] = metadata.version(package)
+            by_name[package] = metadata.version(package)
         except metadata.PackageNotFoundError:
             continue
-    return found
+    return by_name
 
 
 def machine() -> dict[str, Any]:
+    """What a benchmark's file says of the machine."""
     return {
         "platform": platform.platform(),
         "processor": processor(),
@@ -66,7 +69,7 @@ def slug(machine: dict[str, Any]) -> str:
     return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
 
 
-def written(name: str, report: dict[str, Any]) -> Path:
+def write_report(name: str, report: dict[str, Any]) -> Path:
     """Writes the report as JSON under RESULTS, and returns its path."""
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / name
@@ -79,16 +82,16 @@ def written(name: str, report: dict[str, Any]) -> Path:
 def leave_as(benchmark: str) -> Callable[[dict[str, Any]], Path]:
     """A function that writes what a benchmark found so far into one file, named by the start."""
     began = time.strftime("%Y-%m-%d %H:%M:%S")
-    at = re.sub(r"\D", "", began)
+    digits = re.sub(r"\D", "", began)
 
-    def write(found: dict[str, Any]) -> Path:
-        report = {"date": began, "platform": platform.platform(), "versions": versions()} | found
-        return written(f"benchmark-{benchmark}-{at}.json", report)
+    def write(results: dict[str, Any]) -> Path:
+        report = {"date": began, "platform": platform.platform(), "versions": versions()} | results
+        return write_report(f"benchmark-{benchmark}-{digits}.json", report)
 
     return write
 
 
-def leave(benchmark: str, found: dict[str, Any]) -> dict[str, Any]:
+def leave(benchmark: str, results: dict[str, Any]) -> dict[str, Any]:
     """Writes what a benchmark found, where, when and with what, as JSON under RESULTS.
 
     Prints where, and returns it. A later run never writes over an earlier one's.
@@ -97,8 +100,8 @@ def leave(benchmark: str, found: dict[str, Any]) -> dict[str, Any]:
         "date": time.strftime("%Y-%m-%d %H:%M:%S"),
         "machine": machine(),
         "versions": versions(),
-    } | found
-    at = re.sub(r"\D", "", report["date"])
-    path = written(f"benchmark-{benchmark}-{slug(report['machine'])}-{at}.json", report)
+    } | results
+    digits = re.sub(r"\D", "", report["date"])
+    path = write_report(f"benchmark-{benchmark}-{slug(report['machine'])}-{digits}.json", report)
     print(f"\n{path}")
     return report

@@ -37,10 +37,13 @@ def main() -> None:
         }
         ways = {
             str(n): steps_of(
-                check(nest(base | changes | {"training.lanes_at_once": n})), data, LANES, STEPS
+                check(nest(base.values | changes | {"training.lanes_at_once": n})),
+                data,
+                LANES,
+                STEPS,
             )
             for n in AT_ONCE
         }
         rows[name] = {n: milliseconds / LANES for n, milliseconds in least(ways).items()}
-        print(f"{name:30}" + "".join(f"{own:12.2f}" for own in rows[name].values()), flush=True)
+        print(f"{name:30}" + "".join(f"{ms:12.2f}" for ms in rows[name].values()), flush=True)
     leave("networks", {"milliseconds a step and lane, by lanes at once": rows})

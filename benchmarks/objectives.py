@@ -21,11 +21,14 @@ import numpy as np
 
 from benchmarks.machine import RESULTS, leave
 from configs import default, mnist_iwae
+from vae_jax.config.build import Config
 from vae_jax.config.check import check
 from vae_jax.config.schema import nest
-from vae_jax.keys import Values, replace
+from vae_jax.data.dataset import Dataset
 from vae_jax.runs.run import Lane, first_state, make_dataset, make_program, on_devices
+from vae_jax.sections.declare import replace
 from vae_jax.training.loop import train_chunks
+from vae_jax.words import aligned
 
 ROUNDS = 5
 STEPS = 100
@@ -61,9 +64,11 @@ ROWS: dict[str, dict[str, Any]] = {
 }
 
 
-def steps_of(values: Values, data, lanes: int = 1, steps: int = STEPS) -> Callable[[], float]:
+def steps_of(
+    config: Config, data: Dataset, lanes: int = 1, steps: int = STEPS
+) -> Callable[[], float]:
     """A function that trains so many steps more, of so many seeds; the seconds that a step took."""
-    run = make_program([Lane(seed, seed, {}, values) for seed in range(lanes)], RESULTS, data)
+    run = make_program([Lane(seed, seed, {}, config) for seed in range(lanes)], RESULTS, data)
     run = run._replace(spec=replace(run.spec, chunk_steps=steps))
     chunks = train_chunks(*on_devices(run), first_state(run), total_steps=sys.maxsize)
 
@@ -77,10 +82,11 @@ def steps_of(values: Values, data, lanes: int = 1, steps: int = STEPS) -> Callab
     return more
 
 
-def products_of(values: Values, d: int) -> Callable[[], float]:
+def products_of(config: Config, d: int) -> Callable[[], float]:
     """A function that does a step's matrix products, forward and backward; its seconds."""
-    b, k = values["training.batch_size"], values["objective.num_samples"]
-    latent_size = values["model.latent_size"]
+    values = config.values
+    b, k = config.training.batch_size, config.objective.num_samples
+    latent_size = config.model.latent_size
     up = (d, *values["model.encoder.widths"])
     down = (latent_size, *values["model.decoder.widths"], d)
     layers = [(b, i, o, n > 0) for n, (i, o) in enumerate(pairwise(up))]
@@ -94,18 +100,24 @@ def products_of(values: Values, d: int) -> Callable[[], float]:
     operands = [(random(n, i), random(i, o), random(n, o)) for n, i, o, _ in layers]
 
     @jax.jit
-    def step(operands):
+    def step(operands: list[tuple[jax.Array, ...]]) -> list[jax.Array]:
         results = []
         for (x, w, g), (_, _, _, to_input) in zip(operands, layers, strict=True):
             results += [x @ w, x.T @ g, *([g @ w.T] if to_input else [])]
         return results
 
+    return seconds_of(step, operands, STEPS)
+
+
+def seconds_of(step: Callable[..., Any], operands: Any, steps: int) -> Callable[[], float]:
+    """A function that calls step(operands) so often; the seconds that a call took."""
+
     def more() -> float:
         began = time.perf_counter()
-        for _ in range(STEPS):
+        for _ in range(steps):
             results = step(operands)
         jax.block_until_ready(results)
-        return (time.perf_counter() - began) / STEPS
+        return (time.perf_counter() - began) / steps
 
     more()
     return more
@@ -113,21 +125,23 @@ def products_of(values: Values, d: int) -> Callable[[], float]:
 
 def least(ways: dict[str, Callable[[], float]]) -> dict[str, float]:
     """Milliseconds a step: the shortest of ROUNDS, in which the ways take turns."""
-    seconds = {name: [] for name in ways}  # type: dict[str, list[float]]
+    seconds: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(ROUNDS):
         for name, way in ways.items():
             seconds[name].append(way())
-    return {name: 1000 * min(own) for name, own in seconds.items()}
+    return {name: 1000 * min(rounds) for name, rounds in seconds.items()}
 
 
 def main() -> None:
     base = check(default.get_config())
     data = make_dataset(base)
-    ways = {name: steps_of(check(nest(base | changes)), data) for name, changes in ROWS.items()}
+    ways = {
+        name: steps_of(check(nest(base.values | changes)), data) for name, changes in ROWS.items()
+    }
     rows = least(ways)
-    print(f"{'784-400-20, batch 128':38}{'ms a step':>10}{'ratio':>7}")
-    for name, milliseconds in rows.items():
-        print(f"{name:38}{milliseconds:10.2f}{milliseconds / rows['elbo']:7.2f}")
+    lines = [["784-400-20, batch 128", "ms a step", "ratio"]]
+    lines += [[name, f"{ms:.2f}", f"{ms / rows['elbo']:.2f}"] for name, ms in rows.items()]
+    print("\n".join(aligned(lines, left={0})))
     paper = check(mnist_iwae.get_config())
     data = make_dataset(paper)
     floor = least({"iwae, k = 50": steps_of(paper, data), "products": products_of(paper, 784)})

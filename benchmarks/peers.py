@@ -13,7 +13,7 @@ import io
 import logging
 import math
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -22,7 +22,7 @@ import numpy as np
 from benchmarks.work import Work
 
 
-def torch_networks(work: Work):
+def torch_networks(work: Work) -> tuple[Any, int, Any]:
     """x [n, 784] -> features; how many those are; z [n, l] -> logits [n, 784]."""
     from torch import nn
 
@@ -57,13 +57,13 @@ def pytorch(work: Work, images: np.ndarray, compiled: bool = False) -> Iterator[
     from torch.nn import functional
 
     class VAE(nn.Module):
-        def __init__(self):
+        def __init__(self) -> None:
             super().__init__()
             self.encoder, features, self.decoder = torch_networks(work)
             self.mean = nn.Linear(features, work.latent_size)
             self.log_scale = nn.Linear(features, work.latent_size)
 
-        def forward(self, grey):
+        def forward(self, grey: torch.Tensor) -> torch.Tensor:
             x = torch.bernoulli(grey)
             h = self.encoder(x)
             mean, log_scale = self.mean(h), self.log_scale(h)
@@ -92,7 +92,7 @@ def pytorch(work: Work, images: np.ndarray, compiled: bool = False) -> Iterator[
         mode = "reduce-overhead" if device == "cuda" else "default"
         loss_of, update = torch.compile(model, mode=mode), torch.compile(optimizer.step)
 
-    def train(batches) -> float:
+    def train(batches: Sequence[torch.Tensor]) -> float:
         total = torch.zeros((), device=device)
         for rows in batches:
             if compiled:
@@ -132,26 +132,26 @@ def pythae(work: Work, images: np.ndarray) -> Iterator[float]:
     from torch import nn
 
     class Encoder(BaseEncoder):
-        def __init__(self, hidden, features):
+        def __init__(self, hidden: nn.Module, features: int) -> None:
             super().__init__()
             self.hidden = hidden
             self.mean = nn.Linear(features, work.latent_size)
             self.log_variance = nn.Linear(features, work.latent_size)
 
-        def forward(self, x):
+        def forward(self, x: torch.Tensor) -> ModelOutput:
             h = self.hidden(x)
             return ModelOutput(embedding=self.mean(h), log_covariance=self.log_variance(h))
 
     class Decoder(BaseDecoder):
-        def __init__(self, logits):
+        def __init__(self, logits: nn.Module) -> None:
             super().__init__()
             self.logits = logits
 
-        def forward(self, z):
+        def forward(self, z: torch.Tensor) -> ModelOutput:
             return ModelOutput(reconstruction=torch.sigmoid(self.logits(z)))
 
     class Binarised(VAE):
-        def forward(self, inputs, **kwargs):
+        def forward(self, inputs: dict[str, torch.Tensor], **kwargs: Any) -> ModelOutput:
             x = torch.bernoulli(inputs["data"])
             return super().forward(DatasetOutput(data=x), **kwargs)
 
@@ -162,23 +162,23 @@ def pythae(work: Work, images: np.ndarray) -> Iterator[float]:
     model = Binarised(shape, Encoder(hidden, features), Decoder(logits))
     grey = torch.from_numpy(images[: work.steps * work.batch_size].astype(np.float32) / 255)
 
-    def trainer(grey) -> BaseTrainer:
+    def trainer_of(grey: torch.Tensor) -> BaseTrainer:
         config = BaseTrainerConfig(
             output_dir=folder,
             learning_rate=1e-3,
             per_device_train_batch_size=work.batch_size,
         )
-        own = BaseTrainer(model, BaseDataset(grey, torch.zeros(len(grey))), None, config)
-        own.prepare_training()
-        return own
+        trainer = BaseTrainer(model, BaseDataset(grey, torch.zeros(len(grey))), None, config)
+        trainer.prepare_training()
+        return trainer
 
-    def train(own: BaseTrainer) -> float:
+    def train(trainer: BaseTrainer) -> float:
         with contextlib.redirect_stderr(io.StringIO()):
-            return own.train_step(1)
+            return trainer.train_step(1)
 
     with tempfile.TemporaryDirectory() as folder:
-        yield train(trainer(grey[: work.batch_size]))
-        whole = trainer(grey)
+        yield train(trainer_of(grey[: work.batch_size]))
+        whole = trainer_of(grey)
         while True:
             yield train(whole)
 
@@ -191,11 +191,11 @@ def keras(work: Work, images: np.ndarray) -> Iterator[float]:
     import keras
     from keras import layers, ops
 
-    def hidden(widths):
+    def hidden(widths: Sequence[int]) -> keras.Model:
         return keras.Sequential([layers.Dense(w, activation=work.activation) for w in widths])
 
     class VAE(keras.Model):
-        def __init__(self):
+        def __init__(self) -> None:
             super().__init__()
             self.encoder_hidden = hidden(work.widths)
             self.mean = layers.Dense(work.latent_size)
@@ -204,7 +204,7 @@ def keras(work: Work, images: np.ndarray) -> Iterator[float]:
             self.logits = layers.Dense(784)
             self.random = keras.random.SeedGenerator(0)
 
-        def call(self, grey):
+        def call(self, grey: Any) -> Any:
             x = ops.cast(keras.random.uniform(ops.shape(grey), seed=self.random) < grey, "float32")
             h = self.encoder_hidden(x)
             mean, log_scale = self.mean(h), self.log_scale(h)
@@ -220,7 +220,7 @@ def keras(work: Work, images: np.ndarray) -> Iterator[float]:
     model.compile(optimizer=keras.optimizers.Adam(1e-3))
     grey = images[: work.steps * work.batch_size].astype(np.float32) / 255
 
-    def train(x) -> float:
+    def train(x: np.ndarray) -> float:
         fitted = model.fit(x, batch_size=work.batch_size, epochs=1, shuffle=True, verbose=0)
         return float(fitted.history["loss"][0])
 
@@ -240,25 +240,25 @@ def numpyro(work: Work, images: np.ndarray) -> Iterator[float]:
 
     activation = {"relu": stax.Relu, "tanh": stax.Tanh}[work.activation]
 
-    def hidden(widths):
+    def hidden(widths: Sequence[int]) -> list[Any]:
         return [layer for width in widths for layer in (stax.Dense(width), activation)]
 
-    def encoder():
+    def encoder() -> Any:
         scale = stax.serial(stax.Dense(work.latent_size), stax.Exp)
         heads = stax.FanOut(2), stax.parallel(stax.Dense(work.latent_size), scale)
         return stax.serial(*hidden(work.widths), *heads)
 
-    def decoder():
+    def decoder() -> Any:
         return stax.serial(*hidden(work.widths[::-1]), stax.Dense(784))
 
-    def model(x):
+    def model(x: jax.Array) -> None:
         decode = numpyro.module("decoder", decoder(), (work.batch_size, work.latent_size))
         with numpyro.plate("batch", len(x)):
             prior = distributions.Normal(0, 1).expand([work.latent_size]).to_event(1)
             logits = decode(numpyro.sample("z", prior))
             numpyro.sample("x", distributions.Bernoulli(logits=logits).to_event(1), obs=x)
 
-    def guide(x):
+    def guide(x: jax.Array) -> None:
         encode = numpyro.module("encoder", encoder(), (work.batch_size, 784))
         mean, scale = encode(x)
         with numpyro.plate("batch", len(x)):
@@ -270,10 +270,12 @@ def numpyro(work: Work, images: np.ndarray) -> Iterator[float]:
     on_device = jnp.asarray(images)
 
     @jax.jit
-    def train(state, images, key, steps):
+    def train(
+        state: Any, images: jax.Array, key: jax.Array, steps: jax.Array
+    ) -> tuple[Any, jax.Array]:
         order = jax.random.permutation(key, len(images))
 
-        def body(i, carry):
+        def body(i: jax.Array, carry: tuple[Any, jax.Array]) -> tuple[Any, jax.Array]:
             state, total = carry
             rows = jax.lax.dynamic_slice(order, (i * work.batch_size,), (work.batch_size,))
             grey = images[rows] / 255.0
@@ -305,7 +307,7 @@ def flax(work: Work, images: np.ndarray) -> Iterator[float]:
 
     class VAE(nn.Module):
         @nn.compact
-        def __call__(self, x, key):
+        def __call__(self, x: jax.Array, key: jax.Array) -> tuple[jax.Array, ...]:
             h = x.reshape(-1, 28, 28, 1) if conv else x
             for width in work.widths:
                 h = (nn.Conv(width, (4, 4), 2) if conv else nn.Dense(width))(h)
@@ -326,7 +328,7 @@ def flax(work: Work, images: np.ndarray) -> Iterator[float]:
 
     model = VAE()
 
-    def loss_of(params, x, key):
+    def loss_of(params: Any, x: jax.Array, key: jax.Array) -> jax.Array:
         outputs: Any = model.apply(params, x, key)
         mean, log_scale, noise, z, logits = outputs
         nll = jnp.sum(optax.sigmoid_binary_cross_entropy(logits, x), -1)
@@ -338,7 +340,9 @@ def flax(work: Work, images: np.ndarray) -> Iterator[float]:
         return -jnp.mean(bound)
 
     @jax.jit
-    def step(state, images, rows, key):
+    def step(
+        state: TrainState, images: jax.Array, rows: jax.Array, key: jax.Array
+    ) -> tuple[TrainState, jax.Array]:
         key_x, key_z = jax.random.split(jax.random.fold_in(key, state.step))
         x = jax.random.bernoulli(key_x, images[rows] / 255.0).astype(jnp.float32)
         loss, gradients = jax.value_and_grad(loss_of)(state.params, x, key_z)

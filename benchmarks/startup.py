@@ -7,7 +7,7 @@ cache that this leaves. It also runs the stages of that start one after another,
 process. Each time is the shortest of ROUNDS. Writes JSON under benchmarks/results/. Takes three
 minutes on two cores.
 
-What was found is in docs/speed.md.
+What was found is in docs/speed_log.md.
 """
 
 import json
@@ -20,6 +20,7 @@ from pathlib import Path
 
 from benchmarks.machine import leave, peak_megabytes
 from benchmarks.systems import answer_of, best
+from vae_jax.words import aligned
 
 ROUNDS = 3
 
@@ -59,12 +60,12 @@ def command_line(cache: str) -> dict[str, float]:
 
 def stages(started: float) -> dict[str, float]:
     """In a process of its own: the seconds of each stage of a start, and their sum."""
-    found, last = {}, started
+    seconds, last = {}, started
 
     def stage(name: str) -> None:
         nonlocal last
         now = time.time()
-        found[name], last = now - last, now
+        seconds[name], last = now - last, now
 
     import jax
 
@@ -97,40 +98,40 @@ def stages(started: float) -> dict[str, float]:
     stage("compiling it")
     jax.block_until_ready(program(spec, *arguments))
     stage("taking it")
-    return found | {"together": last - started}
+    return seconds | {"together": last - started}
 
 
-def measured(rounds: int) -> dict[str, dict[str, float]]:
+def measure(rounds: int) -> dict[str, dict[str, float]]:
     """The shortest times of the command and its stages, with an empty and with a filled cache."""
-    found: dict[str, list[dict[str, float]]] = {
+    rounds_of: dict[str, list[dict[str, float]]] = {
         f"{what}, {cache}": [] for what in ("command", "stages") for cache in ("cold", "warm")
     }
     for _ in range(rounds):
         with tempfile.TemporaryDirectory() as cache:
             for state in ("cold", "warm"):
-                found[f"command, {state}"].append(command_line(cache))
+                rounds_of[f"command, {state}"].append(command_line(cache))
         with tempfile.TemporaryDirectory() as cache:
             for state in ("cold", "warm"):
                 environment = {"JAX_COMPILATION_CACHE_DIR": cache}
-                found[f"stages, {state}"].append(
+                rounds_of[f"stages, {state}"].append(
                     answer_of("benchmarks.startup", time.time(), **environment)
                 )
-    return {name: best(rows) for name, rows in found.items()}
+    return {name: best(rows) for name, rows in rounds_of.items()}
 
 
-def table(found: dict[str, dict[str, float]]) -> str:
-    """Cold beside warm."""
-    lines = [f"{'':24}{'cold':>9}{'warm':>9}"]
+def table(results: dict[str, dict[str, float]]) -> str:
+    """The times with an empty cache beside those with a filled one."""
+    rows = [["", "cold", "warm"]]
     for what in ("command", "stages"):
-        cold, warm = found[f"{what}, cold"], found[f"{what}, warm"]
-        lines += [f"{name:24}{cold[name]:9.2f}{warm[name]:9.2f}" for name in cold]
-    return "\n".join(lines)
+        cold, warm = results[f"{what}, cold"], results[f"{what}, warm"]
+        rows += [[name, f"{cold[name]:.2f}", f"{warm[name]:.2f}"] for name in cold]
+    return "\n".join(aligned(rows, left={0}))
 
 
 def main() -> None:
-    found = measured(ROUNDS)
-    print(f"vae-jax train --config=configs/default.py, one epoch\n{table(found)}")
-    leave("startup", found)
+    results = measure(ROUNDS)
+    print(f"vae-jax train --config=configs/default.py, one epoch\n{table(results)}")
+    leave("startup", results)
 
 
 if __name__ == "__main__":

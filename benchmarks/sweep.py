@@ -24,6 +24,7 @@ from benchmarks.machine import leave
 from benchmarks.systems import ROUNDS, best, in_a_process
 from benchmarks.work import WORKS
 from vae_jax.devices.pool import cores
+from vae_jax.words import aligned
 
 LANES = {"vae_jax": 1, "vae_jax, 4 lanes": 4, "vae_jax, 16 lanes": 16}
 CONFIGS = 16
@@ -96,6 +97,7 @@ WAYS = {
 
 
 def seconds(way: Callable[[Path], None]) -> float:
+    """The time that a way takes, in a new folder."""
     with tempfile.TemporaryDirectory() as folder:
         began = time.perf_counter()
         way(Path(folder))
@@ -103,12 +105,13 @@ def seconds(way: Callable[[Path], None]) -> float:
 
 
 def lanes_table(rows: dict[str, dict[str, float]]) -> str:
+    """What a lane costs, by the number of lanes."""
     alone = rows["vae_jax"]["epoch_seconds"]
-    lines = [f"{'lanes':>6}{'s/epoch a lane':>16}{'ratio to one':>14}{'peak MB':>9}"]
+    lines = [["lanes", "s/epoch a lane", "ratio to one", "peak MB"]]
     for name, row in rows.items():
-        own = row["epoch_seconds"]
-        lines.append(f"{LANES[name]:6}{own:16.2f}{own / alone:14.2f}{row['peak_memory_mb']:9.0f}")
-    return "\n".join(lines)
+        epoch, megabytes = row["epoch_seconds"], row["peak_memory_mb"]
+        lines.append([str(LANES[name]), f"{epoch:.2f}", f"{epoch / alone:.2f}", f"{megabytes:.0f}"])
+    return "\n".join(aligned(lines))
 
 
 def main() -> None:

@@ -19,7 +19,7 @@ import numpy as np
 
 from benchmarks import peers
 from benchmarks.machine import peak_megabytes
-from benchmarks.work import Work, values_of, work_from
+from benchmarks.work import Work, config_of, work_from
 
 EPOCHS = 3
 ROUNDS = 2  # of sweep.py
@@ -43,7 +43,7 @@ def program_of(work: Work, images: np.ndarray, lanes: int = 1) -> tuple[Any, ...
     data = Dataset(split, split, split, (28, 28, 1), dynamic=True, binary=True, identity={})
     on = layout(lanes)
     spec, keys = shard_lanes(
-        on, (make_spec([values_of(work)] * lanes, data), lane_keys(range(lanes)))
+        on, (make_spec([config_of(work)] * lanes, data), lane_keys(range(lanes)))
     )
     return spec, on, keys, replicate(on, Examples(images)), init_lanes(spec, on, keys, NO_START)
 

@@ -1,6 +1,9 @@
 """The VAEs that benchmarks train."""
 
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:  # other libraries are timed in processes without this code
+    from vae_jax.config.build import Config
 
 WHOLE = 55_000  # images of an epoch, as configs/default.py has it
 
@@ -20,7 +23,7 @@ class Work(NamedTuple):
 
     @property
     def steps(self) -> int:
-        """Of an epoch."""
+        """The steps of an epoch."""
         return self.images // self.batch_size
 
     @property
@@ -42,7 +45,7 @@ WORKS = (
 )
 
 
-def values_of(work: Work) -> dict[str, Any]:
+def config_of(work: Work) -> "Config":
     """The config of this code that is the work."""
     from configs import default
     from vae_jax.config.check import check
@@ -58,7 +61,7 @@ def values_of(work: Work) -> dict[str, Any]:
         changes[f"model.{side}.name"] = work.network
         changes[f"model.{side}.widths"] = widths
         changes[f"model.{side}.activation"] = work.activation
-    return check(nest(check(default.get_config()) | changes))
+    return check(nest(check(default.get_config()).values | changes))
 
 
 def work_from(fields: list[Any]) -> Work:

@@ -27,11 +27,25 @@ def get_config() -> ConfigDict:
     # Of grey values; auto: by what the images are: dynamic, static, threshold, none, auto
     config.dataset.binarization = "auto"
     config.dataset.binarization_seed = 0  # the seed of all that is sampled once
+    # Changes of the training images, drawn anew for each minibatch; (): none: flip, shift
+    config.dataset.augmentation = ()
+    config.dataset.shift = 2  # shift: the most pixels in each direction
     # Known training labels, equally many of each class; 0: all; for models that infer labels
     config.dataset.num_labels = 0
 
     config.model = ConfigDict()
-    config.model.name = "vae"  # the model: m2, two_layers, vae
+    config.model.name = "vae"  # the model: hierarchy, ladder, m2, top_down, two_layers, vae
+    config.model.upper = ConfigDict()
+    # hierarchy, ladder: dimensions of each layer above the first, from the bottom up
+    config.model.upper.latent_sizes = (10,)
+    # hierarchy, ladder: hidden units of the networks between two layers, for each layer above the
+    # first
+    config.model.upper.widths = (100,)
+    config.model.upper.depth = 1  # hierarchy, ladder: hidden layers of these networks
+    # hierarchy, ladder: their nonlinearity: elu, gelu, leaky_relu, relu, silu, softplus, tanh
+    config.model.upper.activation = "tanh"
+    # ladder: whether q's downward pass has the networks of p, or its own
+    config.model.upper.shared = True
     # m2, vae: p(z): autoregressive, learned_gaussian, mixture, realnvp, standard_normal, vampprior
     config.model.prior = "standard_normal"
     config.model.flow = ConfigDict()
@@ -42,9 +56,17 @@ def get_config() -> ConfigDict:
     # map's network
     config.model.flow.width = 64
     config.model.prior_components = 10  # mixture, vampprior: components; pseudo-inputs
-    # m2, vae: q(z | x): diagonal, full, inverse_autoregressive, mixture, planar
+    # m2, vae: q(z | x): deterministic, diagonal, full, inverse_autoregressive, mixture, planar
     config.model.posterior = "diagonal"
     config.model.posterior_components = 4  # mixture: components
+    config.model.blocks = ConfigDict()
+    # top_down: blocks with latents on each map, the smallest map first; each map halves the next
+    config.model.blocks.numbers = (1, 2, 2)
+    config.model.blocks.latents = 4  # top_down: channels of latents in each
+    config.model.blocks.width = 32  # top_down: channels of the state
+    config.model.blocks.bottleneck = 16  # top_down: channels between a block's first and last
+    config.model.blocks.encoder = 1  # top_down: residual blocks on each map, on the way up
+    config.model.blocks.stride = 2  # top_down: 2: the largest map is half the image; 1: all of it
     config.model.top = ConfigDict()
     config.model.top.latent_size = 10  # two_layers: dimensions of the upper layer
     config.model.top.widths = (100,)  # two_layers: hidden units between the two layers
@@ -63,15 +85,20 @@ def get_config() -> ConfigDict:
     # resnet: of the features, before each activation of a block: none, group
     config.model.encoder.norm = "none"
     config.model.decoder = ConfigDict()
-    # The network from z to the parameters of p(x | z): conv, gated_mlp, mlp, residual_mlp, resnet
+    # The network from z to the parameters of p(x | z): conv, gated_mlp, mlp, residual_mlp, resnet,
+    # pixelcnn
     config.model.decoder.name = "mlp"
     # Hidden units, or channels of a convolution, from the network's input on; (): none
     config.model.decoder.widths = (400,)
-    # conv, mlp, residual_mlp, resnet: the nonlinearity: elu, gelu, leaky_relu, relu, silu,
-    # softplus, tanh
+    # conv, mlp, residual_mlp, resnet, pixelcnn: the nonlinearity: elu, gelu, leaky_relu, relu,
+    # silu, softplus, tanh
     config.model.decoder.activation = "relu"
     # resnet: of the features, before each activation of a block: none, group
     config.model.decoder.norm = "none"
+    config.model.decoder.layers = 3  # pixelcnn: masked layers
+    # pixelcnn: features of a pixel, in each stack and in z's map
+    config.model.decoder.features = 16
+    config.model.decoder.kernel_size = 5  # pixelcnn: rows and columns of a kernel, unmasked
     # How the encoder sees x; auto: by what the images are: raw, standardized, auto
     config.model.encoder.inputs = "auto"
     # Start it at the training set's pixel means; always so of real numbers and levels
@@ -83,7 +110,7 @@ def get_config() -> ConfigDict:
     config.model.likelihood_scale = 1.0  # gaussian, laplace: the scale, in units of x
 
     config.objective = ConfigDict()
-    # The bound on log p(x), in nats: elbo, ciwae, iwae, miwae, piwae, renyi, m2
+    # The bound on log p(x), in nats: elbo, ciwae, iwae, miwae, piwae, renyi, m2, rae
     config.objective.name = "elbo"
     config.objective.kl = "analytic"  # elbo, m2: how the KL is computed: analytic, sampled
     # elbo, ciwae, iwae, miwae, piwae, renyi: the gradient estimator: reparameterized,
@@ -93,10 +120,18 @@ def get_config() -> ConfigDict:
     config.objective.free_bits_group = 1  # elbo: latent units in such a group; 0: all of them
     config.objective.capacity = 0.0  # elbo: nats, the target of the KL; 0: the KL is minimised
     config.objective.capacity_epochs = 0.0  # elbo: epochs over which it rises linearly from 0
+    # elbo: nats of each layer's KL that cost nothing, the top first; (): 0
+    config.objective.layer_free_bits = ()
+    # elbo: weight of each layer's KL, times beta, the top first; (): 1
+    config.objective.layer_beta = ()
+    # elbo: epochs over which that weight rises linearly from 0; (): 0
+    config.objective.layer_warmup_epochs = ()
     config.objective.elbo_weight = 0.5  # ciwae: weight of the ELBO; the IWAE bound has the rest
     config.objective.num_groups = 1  # miwae, piwae: groups into which the samples are split
     config.objective.alpha = 0.5  # renyi: its order; 0: the IWAE bound, 1: the ELBO
     config.objective.classification_weight = 1.0  # m2: weight of -log q(y | x) of labelled examples
+    config.objective.penalty = "none"  # rae: what is added of the decoder: none, gradient, l2
+    config.objective.penalty_weight = 1.0  # rae: its weight
     config.objective.num_samples = 1  # samples of q(z | x) for each example
     config.objective.beta = 1.0  # weight of the KL; 1 makes the objective the bound itself
     config.objective.warmup_epochs = 0.0  # epochs over which beta rises linearly from 0; 0: none
@@ -134,6 +169,8 @@ def get_config() -> ConfigDict:
     config.optimizer.momentum = 0.0  # sgd: the momentum coefficient
     config.optimizer.learning_rate = 1e-3  # step size, before the schedule
     config.optimizer.max_grad_norm = 0.0  # gradients are scaled down to this global norm; 0: never
+    # Updates whose gradients have a greater global norm, before clipping, are skipped; 0: none
+    config.optimizer.skip_above = 0.0
     config.optimizer.schedule = ConfigDict()
     config.optimizer.schedule.name = "constant"  # of the learning rate: constant, cosine, stepwise
     config.optimizer.schedule.final_fraction = 0.0  # cosine: final fraction of the learning rate
@@ -151,6 +188,8 @@ def get_config() -> ConfigDict:
     config.training.data_devices = 1  # devices that share each batch; the others take other lanes
     # Examples per batch picked from the labelled ones; for a model that infers labels
     config.training.labelled_per_batch = 0
+    # Decay of a moving average of the params, which is evaluated in their place; 0: none
+    config.training.ema_decay = 0.0
     # Lanes that a device computes at once; 0: one on a CPU, all on other devices
     config.training.lanes_at_once = 0
 
@@ -159,8 +198,8 @@ def get_config() -> ConfigDict:
     config.evaluation.batch_size = 1_000  # examples at a time; does not change the result
     # Samples of q(z | x) for each example's bound; 0: objective.num_samples
     config.evaluation.num_samples = 0
-    # What is measured of the test set: elbo, nll, nll_active, ais, gaps, surgery, latents, probes,
-    # disentanglement, samples
+    # What is measured of the test set: elbo, nll, nll_active, ais, gaps, surgery, codes, latents,
+    # probes, disentanglement, samples
     config.evaluation.metrics = ("elbo",)
     # nll, nll_active, ais, gaps: samples for each example's log p(x)
     config.evaluation.num_importance_samples = 5_000
@@ -180,6 +219,11 @@ def get_config() -> ConfigDict:
     # samples: the features.npz of another run, to make scores comparable; "": trains a feature
     # space
     config.evaluation.samples.features = ""
+    # samples: which z are decoded: those of the prior, or of what is fitted to the codes
+    # afterwards: prior, gaussian, mixture
+    config.evaluation.samplers = ("prior",)
+    config.evaluation.mixture = ConfigDict()
+    config.evaluation.mixture.components = 10  # samples: components of the mixture
     # Whether log p(x) may be measured of grey values in a Bernoulli
     config.evaluation.allow_pseudo_likelihood = False
 
@@ -197,14 +241,18 @@ def get_config() -> ConfigDict:
     config.search.fraction = 0.2
     config.search.factor = 1.2  # pbt: a copy's numbers are multiplied or divided by it
     config.search.places = 16  # trials trained at once, in one compiled program
-    # Also trains the first settings to the end, for as many epochs as the search
-    config.search.beside_random = False
 
     config.log = ConfigDict()
     config.log.every_steps = 500  # steps between rows of training metrics; also at an epoch's end
     config.log.keep_checkpoints = 2  # newest checkpoints to keep; each holds every lane's best
-    config.log.html = False  # also write the report page (pip install -e '.[pages]')
-    config.log.tensorboard = False  # also write event files (pip install -e '.[tensorboard]')
-    config.log.wandb = False  # also log to Weights & Biases (pip install -e '.[wandb]')
+    # What is drawn; (): all that fit: training_curves, kl_by_layer, reconstructions, samples,
+    # first_layers, temperatures, latent_space, manifold, traversals, interpolations,
+    # aggregate_posterior, rate_distortion, likelihood, hardest, samplers, latent_units
+    config.log.figures = ()
+    config.log.figure_format = ("png",)  # of the files of figures, one or several: png, pdf, svg
+    config.log.figure_dpi = 110  # pixels of an inch of a figure's images
+    config.log.html = False  # also write the report page (pip install bokeh jinja2)
+    config.log.tensorboard = False  # also write event files (pip install tensorboardX)
+    config.log.wandb = False  # also log to Weights & Biases (pip install wandb)
 
     return config

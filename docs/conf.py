@@ -1,26 +1,30 @@
 """The documentation site: `sphinx-build -W docs build/docs`, or `nox -s docs`."""
 
+import ast
+import functools
 import importlib
 import inspect
+import json
 import pkgutil
 import re
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import vae_jax
+from vae_jax.cli.usage import HELP, VERBS
 from vae_jax.config.listing import described, quoted, readers_of
-from vae_jax.config.schema import KEYS, LANE_KEYS
-from vae_jax.usage import HELP, VERBS
+from vae_jax.config.schema import KEYS
 
 HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE.parent))  # for configs/
+sys.path[:0] = [str(HERE.parent), str(HERE)]  # for configs/ and formulas.py
 
 project = "vae_jax"
 author = "the vae_jax authors"
 copyright = f"2026, {author}"
 version = release = vae_jax.__version__
-extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx_copybutton"]
+extensions = [
+    "myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx_copybutton", "formulas"
+]  # fmt: skip
 html_theme = "furo"
 html_title = f"vae_jax {version}"
 html_static_path: list[str] = []
@@ -32,51 +36,106 @@ myst_heading_anchors = 3
 myst_enable_extensions = ["dollarmath", "fieldlist"]
 suppress_warnings = ["mystnb.unknown_mime_type"]
 
-nb_execution_mode = "force"
-nb_execution_timeout = 180  # seconds, of a cell
-nb_execution_raise_on_error = True
-nb_execution_in_temp = True
+nb_execution_mode = "off"  # the outputs are in the file; tests/test_tutorial.py keeps them fresh
 nb_merge_streams = True
+html_math_renderer = "mathml"  # formulas.py
 
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 autodoc_preserve_defaults = True
 napoleon_use_rtype = False
 
-# The parts of the library, in the order of the reference: {title: modules or packages}.
-LIBRARY = {
-    "Training and loading": ["vae_jax.api", "vae_jax.functions", "vae_jax.frames"],
-    "Models": ["vae_jax.models"],
-    "Distributions": ["vae_jax.probability"],
-    "Networks": ["vae_jax.networks"],
-    "Objectives": ["vae_jax.objectives"],
-    "The training step and loop": ["vae_jax.training"],
-    "Evaluation": ["vae_jax.evaluation"],
-    "Data": ["vae_jax.data"],
-    "Config keys of your own": ["vae_jax.keys", "vae_jax.checks"],
-}
+
+def python_of(page: Path) -> str:
+    """The Python of a page, or of a notebook."""
+    text = page.read_text()
+    if page.suffix == ".ipynb":
+        cells = [cell for cell in json.loads(text)["cells"] if cell["cell_type"] == "code"]
+        lines = "".join("".join(cell["source"]) + "\n" for cell in cells).splitlines()
+        return "\n".join(line for line in lines if line.startswith(("from vae_jax", "import vae")))
+    return "\n".join(re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL))
 
 
-def modules_of(name: str) -> Iterator[str]:
-    """A module, or a package and all in it."""
-    yield name
-    module = importlib.import_module(name)
-    for found in pkgutil.iter_modules(getattr(module, "__path__", [])):
-        yield from modules_of(f"{name}.{found.name}")
+def imported() -> dict[str, set[str]]:
+    """What the pages import: {module of the package: names in it; none: the whole module}."""
+    found: dict[str, set[str]] = {}
+    for page in (*HERE.glob("*.md"), *HERE.glob("*.ipynb")):
+        for node in ast.walk(ast.parse(python_of(page))):
+            if not isinstance(node, ast.ImportFrom) or not node.module:
+                continue
+            for name in (alias.name for alias in node.names):
+                own = f"{node.module}.{name}"
+                if not own.startswith("vae_jax.") or name in vae_jax.__all__:
+                    continue
+                if own in all_modules() or name in vae_jax.MODULES:
+                    found.setdefault(own, set())
+                else:
+                    found.setdefault(node.module, set()).add(name)
+    return found
 
 
-def library_page(title: str, names: list[str]) -> str:
-    """Every public function and class of the modules, by autodoc."""
-    lines = [f"# {title}", ""]
-    for name in (own for package in names for own in modules_of(package)):
-        own = [
-            member
-            for key, member in inspect.getmembers(importlib.import_module(name))
-            if not key.startswith("_") and getattr(member, "__module__", None) == name
-        ]
-        if own:
-            lines += [f"## {name}", "", "```{eval-rst}", f".. automodule:: {name}", "   :members:",
-                      "```", ""]  # fmt: skip
+@functools.cache
+def all_modules() -> set[str]:
+    return {own.name for own in pkgutil.walk_packages(vae_jax.__path__, "vae_jax.")}
+
+
+def functions_of(module: str) -> set[str]:
+    """The public functions that a module, named as users name it, defines."""
+    package, _, name = module.rpartition(".")
+    members = inspect.getmembers(getattr(importlib.import_module(package), name))
+    return {
+        key
+        for key, own in members
+        if inspect.isfunction(own) and own.__module__.endswith(name) and key[0] != "_"
+    }
+
+
+def documented(module: str, name: str) -> list[str]:
+    """The directive for a name: a class, a function or a value."""
+    last = module.rpartition(".")[2]
+    home = getattr(vae_jax, last) if last in vae_jax.MODULES else importlib.import_module(module)
+    member = getattr(home, name)
+    if inspect.isclass(member):
+        return [f".. autoclass:: {module}.{name}", "   :members:", ""]
+    if name == "config":  # a package that can be called
+        text = inspect.getdoc(type(member).__call__) or ""
+        lines = [f"   {line}".rstrip() for line in text.splitlines()]
+        return [f".. py:function:: {module}.config(name)", "", *lines, ""]
+    kind = "autofunction" if callable(member) else "autodata"
+    return [f".. {kind}:: {module}.{name}", ""]
+
+
+def library_page() -> str:
+    """What `vae_jax` has."""
+    lines = [
+        "# vae_jax",
+        "",
+        "What `import vae_jax` has. The examples are in [from Python](../python.md).",
+        "",
+    ]
+    lines += ["```{eval-rst}"]
+    lines += [line for name in vae_jax.__all__ for line in documented("vae_jax", name)]
+    return "\n".join([*lines, "```", ""])
+
+
+def parts_page() -> str:
+    """The names inside the package that these pages use."""
+    lines = [
+        "# Inside the package",
+        "",
+        "The names that the pages on [a loop](../own_loop.md), [extending](../extending.md), "
+        "[parts of your own](../own_parts.md) and [from Python](../python.md) import.",
+        "",
+    ]
+    for module, names in sorted(imported().items()):
+        lines += [f"## {module}", "", "```{eval-rst}"]
+        if module.removeprefix("vae_jax.") in vae_jax.MODULES:  # a module by a shorter name
+            names = functions_of(module)
+        if not names:
+            lines += [f".. automodule:: {module}", "   :members:", ""]
+        for name in sorted(names):
+            lines += documented(module, name)
+        lines += ["```", ""]
     return "\n".join(lines)
 
 
@@ -95,7 +154,7 @@ def keys_page() -> str:
         if own != section:
             section = own
             lines += ["", f"## {section}", "", "| key | meaning |", "|---|---|"]
-        meaning = readers_of(name, key) + "; ".join(dict.fromkeys(r.doc for r in key.readers))
+        meaning = readers_of(key) + "; ".join(dict.fromkeys(r.doc for r in key.readers))
         if key.choices:
             meaning += ": " + ", ".join(f"`{choice}`" for choice in key.choices)
         meaning = meaning.replace("|", "\\|")
@@ -106,7 +165,7 @@ def keys_page() -> str:
 def traced(name: str) -> str:
     if name == "model.latent_size":
         return " Padded: lanes of one program may differ in it."
-    return " *Traced.*" if name in LANE_KEYS else ""
+    return " *Traced.*" if KEYS[name].is_traced else ""
 
 
 def choices_page() -> str:
@@ -130,17 +189,24 @@ def commands_page() -> str:
 
 def reference() -> dict[str, str]:
     """The pages that are made from the code: {name: Markdown}."""
-    pages = {"config_keys": keys_page(), "names": choices_page(), "commands": commands_page()}
-    for title, names in LIBRARY.items():
-        pages[names[0].replace("vae_jax.", "")] = library_page(title, names)
-    return pages
+    return {
+        "config_keys": keys_page(),
+        "names": choices_page(),
+        "commands": commands_page(),
+        "vae_jax": library_page(),
+        "parts": parts_page(),
+    }
 
 
 def write_reference(app) -> None:
     """Writes them, where they changed."""
     at = HERE / "generated"
     at.mkdir(exist_ok=True)
-    for name, text in reference().items():
+    pages = reference()
+    for path in at.glob("*.md"):
+        if path.stem not in pages:
+            path.unlink()
+    for name, text in pages.items():
         path = at / f"{name}.md"
         if not path.exists() or path.read_text() != text:
             path.write_text(text)

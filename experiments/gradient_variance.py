@@ -60,11 +60,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from absl import flags
+from jaxtyping import Array, Float, Key
 from ml_collections import ConfigDict
 
 from configs import default
-from vae_jax import cli
-from vae_jax.config.build import lane_spec
+from vae_jax import files
+from vae_jax.cli import main as cli
+from vae_jax.config.build import Config, lane_spec, overridden
 from vae_jax.config.check import check
 from vae_jax.config.schema import nest
 from vae_jax.data.binarization import scale
@@ -82,11 +84,11 @@ from vae_jax.evaluation.gradients import (
     parts_of,
 )
 from vae_jax.figures.gradients import gradients
-from vae_jax.keys import Values
+from vae_jax.folders import folder
+from vae_jax.folders.environment import environment
+from vae_jax.folders.kinds import kind_of
 from vae_jax.models.model import Model, Variables
 from vae_jax.objectives import Objective
-from vae_jax.runs import folder
-from vae_jax.runs.environment import environment
 from vae_jax.runs.run import (
     Run,
     evaluation_labels,
@@ -103,8 +105,7 @@ FIGURE = "gradient_variance.png"
 
 Estimator = tuple[str, str]  # its bound, and the name of its gradient
 
-# The config keys that make each. A bound's first is what its
-# others are tested against.
+# The config keys that make each. A bound's first is what its others are tested against.
 ROWS: dict[Estimator, dict[str, Any]] = {
     ("elbo", "reparameterized"): {},
     ("elbo", "reparameterized, sampled KL"): {"objective.kl": "sampled"},
@@ -142,6 +143,7 @@ def get_config() -> ConfigDict:
 
 
 def define(values: flags.FlagValues) -> None:
+    """Defines the flags of this command."""
     flags.DEFINE_list("steps", "0,100,500,2000,5000", "when to measure", flag_values=values)
     flags.DEFINE_integer("gradients", 200, "of each estimator", lower_bound=2, flag_values=values)
 
@@ -160,22 +162,23 @@ def checked_steps(texts: Sequence[str], total: int) -> list[int]:
     return steps
 
 
-def fitting(values: Values, data: Dataset) -> dict[Estimator, Objective]:
+def objectives_for(config: Config, data: Dataset) -> dict[Estimator, Objective]:
     """The estimators that go with the model; says which are left out, and why.
 
     Raises:
       UserError: none does.
     """
-    plain = {k: v for k, v in check(default.get_config()).items() if k.startswith("objective.")}
+    usual = check(default.get_config()).values
+    plain = {k: v for k, v in usual.items() if k.startswith("objective.")}
     k = {"objective.num_samples": K, "evaluation.num_samples": K}
     objectives = {}
     for row, changes in ROWS.items():
         try:
-            own = check(nest(values | plain | k | changes))
+            changed = check(nest(config.values | plain | k | changes))
         except UserError as error:
             print(f"{', '.join(row)} is left out: {error}")
         else:
-            objectives[row] = lane_spec(own, data).objective
+            objectives[row] = lane_spec(changed, data).objective
     if not objectives:
         raise UserError("no estimator goes with this config's model; take another --config")
     return objectives
@@ -187,17 +190,17 @@ def trajectory(run: Run, steps: Sequence[int]) -> Iterator[tuple[Model, Variable
     Raises:
       UserError: it diverged before.
     """
-    program, state, at = on_devices(run), first_state(run), 0
+    program, state, last = on_devices(run), first_state(run), 0
     for step in steps:
-        for chunk in train_chunks(*program, state, first_step=at, total_steps=step):
-            state, at = chunk.state, chunk.step
-        there = to_host(run.layout, state)
-        if there.diverged_step[0] >= 0:
+        for chunk in train_chunks(*program, state, first_step=last, total_steps=step):
+            state, last = chunk.state, chunk.step
+        on_host = to_host(run.layout, state)
+        if on_host.diverged_step[0] >= 0:
             raise UserError(
-                f"the run diverged at step {there.diverged_step[0]}; take earlier --steps or a "
+                f"the run diverged at step {on_host.diverged_step[0]}; take earlier --steps or a "
                 "lower optimizer.learning_rate"
             )
-        yield lane_model(run, there.variables, 0)
+        yield lane_model(run, on_host.variables, 0)
 
 
 def measure(
@@ -207,7 +210,7 @@ def measure(
     images = run.data.validation.images[: run.spec.training.batch_size]
     labels = evaluation_labels(run, run.data.validation)
     x_bd, key = scale(jnp.asarray(images)), run.keys.evaluation[0]
-    programs: dict[Estimator, Callable] = {}
+    programs: dict[Estimator, Callable[..., Any]] = {}
     rows: list[dict[str, Any]] = []
     label_b = None if labels is None else labels[: len(images)]
     for step, (model, variables) in zip(steps, trajectory(run, steps), strict=True):
@@ -216,21 +219,22 @@ def measure(
                 estimator: jax.jit(partial(of_keys, model, objective, label_b))
                 for estimator, objective in objectives.items()
             }
-            own_key = jax.random.fold_in(key, len(objectives))
-            units = directions(own_key, parts_of(variables["params"]), DIRECTIONS)
+            units_key = jax.random.fold_in(key, len(objectives))
+            units = directions(units_key, parts_of(variables["params"]), DIRECTIONS)
         references: dict[str, Estimator] = {}
-        found: dict[Estimator, dict[str, Quality]] = {}
+        qualities: dict[Estimator, dict[str, Quality]] = {}
         for i, (estimator, program) in enumerate(programs.items()):
             keys_n = jax.random.split(
                 jax.random.fold_in(jax.random.fold_in(key, i), step), num_gradients
             )
-            mean_bound, found[estimator] = jax.device_get(program(variables, keys_n, x_bd, units))
+            result = jax.device_get(program(variables, keys_n, x_bd, units))
+            mean_bound, qualities[estimator] = result
             reference = references.setdefault(estimator[0], estimator)
             for part in PARTS:
                 rows.append(
                     {"step": step, "bound": estimator[0], "gradient": estimator[1], "part": part}
-                    | {"mean_bound": folder.or_none(mean_bound)}
-                    | numbers(estimator, reference, part, found)
+                    | {"mean_bound": files.or_none(mean_bound)}
+                    | numbers(estimator, reference, part, qualities)
                 )
         means = {row["bound"]: row["mean_bound"] for row in rows if row["step"] == step}
         shown = ", ".join(f"{name} {value:.2f}" for name, value in means.items())
@@ -238,7 +242,15 @@ def measure(
     return rows
 
 
-def of_keys(model, objective, label_b, variables, keys_n, x_bd, units):
+def of_keys(
+    model: Model,
+    objective: Any,
+    label_b: Any,
+    variables: Variables,
+    keys_n: Key[Array, " n"],
+    x_bd: Float[Array, "b d"],
+    units: Any,
+) -> tuple[Float[Array, ""], dict[str, Quality]]:
     """`gradient_quality`, the arguments in an order for `partial`."""
     return gradient_quality(model, variables, keys_n, x_bd, objective, units, label_b)
 
@@ -247,17 +259,17 @@ def numbers(
     estimator: Estimator,
     reference: Estimator,
     part: str,
-    found: dict[Estimator, dict[str, Quality]],
+    qualities: dict[Estimator, dict[str, Quality]],
 ) -> dict[str, Any]:
     """What is said of an estimator and a part at one step; no test of the reference itself."""
-    own, test = found[estimator][part], None
+    quality, test = qualities[estimator][part], None
     if estimator != reference:
-        test = bias_test(own.projection_nr, found[reference][part].projection_nr)
+        test = bias_test(quality.projection_nr, qualities[reference][part].projection_nr)
     return {
-        "variance": folder.or_none(float(own.variance)),
-        "signal_to_noise": folder.or_none(float(own.signal_to_noise)),
+        "variance": files.or_none(float(quality.variance)),
+        "signal_to_noise": files.or_none(float(quality.signal_to_noise)),
         "other_target": part == "encoder" and estimator[1] in OTHER_TARGET,
-        "largest_t": folder.or_none(test.largest_t) if test else None,
+        "largest_t": files.or_none(test.largest_t) if test else None,
         "p_value": test.p_value if test else None,
     }
 
@@ -269,18 +281,18 @@ def table(rows: list[dict[str, Any]], steps: Sequence[int]) -> str:
         head = "".join(f"{f'step {step:,}':>16}" for step in steps)
         lines += ["", f"{part + ': variance, SNR':31}{head}{'p':>9}"]
         for bound, gradient in dict.fromkeys((row["bound"], row["gradient"]) for row in rows):
-            own = [
+            by_step = [
                 row
                 for row in rows
                 if (row["part"], row["bound"], row["gradient"]) == (part, bound, gradient)
             ]
             cells = "".join(
                 f"{shown(row['variance'], '.3g'):>10}{shown(row['signal_to_noise'], '.2f'):>6}"
-                for row in own
+                for row in by_step
             )
-            tested = [row["p_value"] for row in own if row["p_value"] is not None]
+            tested = [row["p_value"] for row in by_step if row["p_value"] is not None]
             p = shown_p(min(1.0, len(tested) * min(tested))) if tested else "-"
-            star = "*" if own[0]["other_target"] else ""
+            star = "*" if by_step[0]["other_target"] else ""
             lines.append(f"{f'{bound}, {gradient}':31}{cells}{p + star:>9}")
     return "\n".join(lines[1:])
 
@@ -327,29 +339,29 @@ def of_row(row: dict[str, Any]) -> Estimator:
 
 def refuse_run(workdir: Path) -> None:
     """Raises UserError if `workdir` holds a run, whose results would be lost."""
-    if any((workdir / name).exists() for name in (folder.CONFIG, folder.SWEEP)):
+    if kind_of(workdir) is not None:
         raise UserError(f"{workdir} holds a run or a sweep; take another --workdir")
 
 
 def run(arguments: Sequence[str]) -> None:
     began = time.monotonic()
-    command = cli.parse(arguments, lambda workdir: get_config(), define)
+    command = cli.parse(arguments, lambda workdir: (get_config(), {}), define)
     workdir, num_gradients = command.workdir, command.flags.gradients
-    values = check(command.config)
-    values |= {"training.seeds": values["training.seeds"][:1]}
+    config = check(command.config)
+    config = overridden(config, {"training.seeds": config.training.seeds[:1]})
     refuse_run(workdir)
     use_cores()
     use_cache()
-    plan = make_run(values, workdir)
+    plan = make_run(config, workdir)
     steps = checked_steps(command.flags.steps, plan.total_steps)
-    objectives = fitting(values, plan.data)
+    objectives = objectives_for(config, plan.data)
     with folder.locked(workdir):
         rows = measure(plan, steps, objectives, num_gradients)
         print("\n" + table(rows, steps))
         figure = workdir / folder.FIGURES / FIGURE
         draw(figure, rows, steps, num_gradients)
         results = {
-            "config": nest(values),
+            "config": nest(config.values),
             "environment": environment(),
             "dataset": plan.data.identity,
             "samples": K,
@@ -359,9 +371,9 @@ def run(arguments: Sequence[str]) -> None:
             "rows": rows,
             "wall_seconds": round(time.monotonic() - began, 3),
         }
-        folder.write_json(workdir / folder.RESULTS, results)
+        files.write_json(workdir / folder.RESULTS, results)
     print(f"\nresults      {workdir / folder.RESULTS}\nfigure       {figure}")
 
 
 if __name__ == "__main__":
-    sys.exit(cli.answered(lambda: run(sys.argv[1:])))
+    sys.exit(cli.answer(lambda: run(sys.argv[1:])))

@@ -1,11 +1,11 @@
 """Strict settings for every test, and the small models that tests share."""
 
+import gc
 import itertools
 import os
 import signal
 import sys
 from pathlib import Path
-from typing import Any, NamedTuple
 
 # Before jax is imported: tests check values, not speed, and compile several times faster so.
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
@@ -17,24 +17,24 @@ os.environ["JAX_COMPILATION_CACHE_DIR"] = str(Path(__file__).parents[1] / ".pyte
 os.environ["XDG_STATE_HOME"] = str(Path(__file__).parents[1] / ".pytest_cache" / "state")
 
 import jax
-import numpy as np
 import pytest
 
-import vae_jax
-from configs import default
+from tests.small.models import mlp_spec
+from tests.small.runs import write_tiny_npz
 from vae_jax.commands import sweep
-from vae_jax.config.check import check
 from vae_jax.devices.pool import keep_threads_free
 from vae_jax.devices.setup import use_cache
 from vae_jax.figures import style
 from vae_jax.models import ModelSpec
-from vae_jax.networks import MLP
 from vae_jax.reports import run_figures
 
 # A shell lets what it starts in the background ignore Ctrl-C, and all that this starts.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
+# Tracing makes many objects that stay: Python's collections find little among them, and took 5% of
+# the time.
+gc.set_threshold(50_000, 50, 50)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_debug_key_reuse", True)
 jax.config.update("jax_num_cpu_devices", 8)
@@ -75,7 +75,8 @@ def with_little_ink():
 
     def save(fig, path):
         path.parent.mkdir(exist_ok=True)
-        path.write_bytes(b"a figure of a test")
+        for file in style.paths(path):
+            file.write_bytes(b"a figure of a test")
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(style, "save", save)
@@ -97,71 +98,12 @@ def with_pixels(monkeypatch, with_lanes_drawn):
     monkeypatch.setattr(style, "save", save_figure)
 
 
-class Loaded(NamedTuple):
-    """What tests take of a trained lane."""
-
-    model: Any
-    variables: Any
-    data: Any
-
-
-def load(workdir, lane=0, data_path=None) -> Loaded:
-    found = vae_jax.load(workdir, lane, data_path)
-    return Loaded(found.model, found.variables, found.data)
-
-
-def mlp_spec(*widths: int, activation: str = "tanh") -> MLP:
-    return MLP(widths, activation)
-
-
 @pytest.fixture(scope="session")
 def small_spec() -> ModelSpec:
     """A VAE of 3 x 5 x 2 images with 4 latent units."""
     return ModelSpec(
         latent_size=4, encoder=mlp_spec(8), decoder=mlp_spec(7, 8), image_shape=(3, 5, 2)
     )
-
-
-def write_tiny_npz(path):
-    """An .npz of labelled 6 x 6 images in which there is something to learn."""
-    rng = np.random.default_rng(0)
-
-    def images(n):
-        labels = rng.integers(0, 3, n)
-        prototypes = np.zeros((3, 6, 6))
-        prototypes[0, :3], prototypes[1, :, :3], prototypes[2, 2:5, 2:5] = 0.9, 0.9, 0.9
-        return (255 * prototypes[labels]).astype(np.uint8), labels
-
-    train_images, train_labels = images(300)
-    test_images, test_labels = images(50)
-    np.savez(
-        path,
-        train_images=train_images,
-        train_labels=train_labels,
-        test_images=test_images,
-        test_labels=test_labels,
-    )
-    return path
-
-
-def values_of(npz, **changes):
-    """A checked config of a small model on the tiny images; changes: model__latent_size=2."""
-    values = check(default.get_config()) | {
-        "dataset.name": "arrays",
-        "dataset.path": str(npz),
-        "dataset.validation_size": 50,
-        "dataset.binarization": "dynamic",
-        "model.likelihood": "bernoulli",
-        "model.encoder.inputs": "raw",
-        "model.latent_size": 3,
-        "model.encoder.widths": (8,),
-        "model.decoder.widths": (8,),
-        "training.batch_size": 20,
-        "training.num_epochs": 3,
-        "training.seeds": (4, 9),
-        "log.every_steps": 5,
-    }
-    return values | {key.replace("__", "."): value for key, value in changes.items()}
 
 
 @pytest.fixture

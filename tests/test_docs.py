@@ -20,18 +20,23 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.config.test_adopt import forget
-from tests.config.test_own_parts import PARTS
-from tests.conftest import values_of, write_tiny_npz
-from vae_jax import cli
-from vae_jax.commands import evaluate, search, sweep, train
+from tests.small.docs import anchors
+from tests.small.own_members import PARTS, forget
+from tests.small.runs import train as train_config
+from tests.small.runs import values_of, write_tiny_npz
+from vae_jax import __all__ as PUBLIC
+from vae_jax import files
+from vae_jax.cli import main as cli
+from vae_jax.commands import evaluate, evaluate_on, search, sweep, train
 from vae_jax.config.check import check
 from vae_jax.config.listing import families
-from vae_jax.config.schema import KEYS, SOURCE_KEYS, nest
+from vae_jax.config.schema import KEYS, nest
+from vae_jax.data import DatasetSection
 from vae_jax.data.source import Source
+from vae_jax.folders import folder
 from vae_jax.pages import report, server
-from vae_jax.reports import export, sweep_report
-from vae_jax.runs import folder, run
+from vae_jax.reports import paper_table, sweep_report
+from vae_jax.runs import run
 
 ROOT = Path(__file__).parents[1]
 docs = runpy.run_path(str(ROOT / "docs" / "conf.py"))
@@ -65,15 +70,16 @@ COMMANDS = [
 ]
 
 
-SOURCES: dict[tuple, Source] = {}
+TRAINING = ("few_labels", "from_pytorch", "python")  # pages whose Python trains runs
+SOURCES: dict[DatasetSection, Source] = {}
 load_source = run.Datasets.source
 
 
-def loaded(values):
+def loaded(config):
     """The config's data, loaded once for all commands."""
-    key = tuple(values[name] for name in SOURCE_KEYS)
+    key = config.dataset.source
     if key not in SOURCES:
-        SOURCES[key] = load_source(run.Datasets(), values)
+        SOURCES[key] = load_source(run.Datasets(), config)
     return SOURCES[key]
 
 
@@ -100,11 +106,12 @@ def draw_pictures(at: Path) -> None:
 def place(folder_of_a_reader, monkeypatch):
     """A folder with the configs, and the work of `vae-jax` replaced by nothing."""
     monkeypatch.chdir(folder_of_a_reader)
-    monkeypatch.setattr(run.Datasets, "source", lambda self, values: loaded(values))
+    monkeypatch.setattr(run.Datasets, "source", lambda self, config: loaded(config))
     monkeypatch.setenv("HOME", str(folder_of_a_reader))
     nothing = [
         *((train, name) for name in ("train_run", "evaluate_best")),
         *((evaluate, name) for name in ("load_progress", "evaluate_best")),
+        (evaluate_on, "evaluate_on"),
         (sweep, "sweep"),
         (search, "search"),
         (sweep_report, "report"),
@@ -113,9 +120,9 @@ def place(folder_of_a_reader, monkeypatch):
     ]
     for module, name in nothing:
         monkeypatch.setattr(module, name, lambda *arguments, **named: ())
-    for name in ("table_of", "compared"):
-        monkeypatch.setattr(export, name, lambda *_: export.Table("", [], [], []))
-    monkeypatch.setattr(export, "worded", lambda table, *_: table)
+    for name in ("table_of", "compare_runs"):
+        monkeypatch.setattr(paper_table, name, lambda *_: paper_table.Table("", [], [], []))
+    monkeypatch.setattr(paper_table, "worded", lambda table, *_: table)
     monkeypatch.setattr(cli, "jax_started", lambda *_: contextlib.nullcontext())
     yield
     forget()
@@ -126,10 +133,11 @@ def vae_jax(arguments: list[str]) -> int:
     workdir = next((Path(a.split("=")[1]) for a in arguments if a.startswith("--workdir=")), None)
     takes_config = any(a.startswith("--config=") for a in arguments)
     if workdir and not takes_config and not workdir.exists():
-        from configs import mnist_20d
+        from configs import mnist_20d, sprites_beta_tc
 
+        of = sprites_beta_tc if workdir.name == "factor" else mnist_20d
         workdir.mkdir(parents=True)
-        folder.write_json(workdir / folder.CONFIG, nest(check(mnist_20d.get_config())))
+        files.write_json(workdir / folder.CONFIG, nest(check(of.get_config()).values))
     return cli.main(arguments)
 
 
@@ -169,7 +177,7 @@ def trained(tmp_path_factory):
     values = values_of(
         write_tiny_npz(at / "tiny.npz"), training__num_epochs=1, model__latent_size=2
     )
-    train.train(nest(values), at / "runs" / "mnist")
+    train_config(nest(values), at / "runs" / "mnist")
     draw_pictures(at / "pictures")
     return at
 
@@ -177,7 +185,7 @@ def trained(tmp_path_factory):
 @pytest.mark.parametrize(
     "page",
     [
-        pytest.param(p, marks=pytest.mark.slow if p.stem == "python" else (), id=p.name)
+        pytest.param(p, marks=pytest.mark.slow if p.stem in TRAINING else (), id=p.name)
         for p in PAGES
         if blocks(p, ("python",)) and p.stem != "own_loop"
     ],
@@ -211,11 +219,13 @@ def test_readme_is_short():
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_links_lead_somewhere(page):
-    for target in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text()):
-        if target.startswith("generated/"):  # made from the code when the site is built
-            assert Path(target).stem in docs["reference"]()
-        else:
-            assert target.startswith("http") or (page.parent / target).exists(), target
+    for target in re.findall(r"\]\(([^)]+)\)", page.read_text()):
+        if target.startswith("http"):
+            continue
+        name, _, part = target.partition("#")
+        at = page.parent / name if name else page
+        assert at.exists(), target  # nothing that is there only after the site is built
+        assert not part or part in anchors(at), target
 
 
 def test_the_reference_has_every_key_name_and_command():
@@ -226,6 +236,15 @@ def test_the_reference_has_every_key_name_and_command():
             assert f"| `{choice}` |" in pages["names"]
     for verb in cli.VERBS:
         assert f"vae-jax {verb}" in pages["commands"]
+
+
+def test_the_reference_has_the_public_names_by_those_names():
+    pages = docs["reference"]()
+    for name in PUBLIC:
+        assert re.search(rf":: vae_jax\.{name}\b", pages["vae_jax"]), name
+    for name in ("sections.declare.section", "models.make_model", "data.mnist", "frames.results"):
+        assert f":: vae_jax.{name}\n" in pages["parts"]
+    assert "vae_jax.api" not in "".join(pages.values())
 
 
 def test_every_page_is_in_the_contents():
@@ -285,8 +304,8 @@ def test_diffs_apply_and_what_they_add_is_there(tmp_path):
         "from vae_jax.config.schema import KEYS, nest; "
         "values = {name: key.default for name, key in KEYS.items()}; "
         "values |= {'dataset.name': 'stripes', 'objective.name': 'pairs', "
-        "'objective.num_samples': 2}; values = check(nest(values)); "
-        "values = Datasets().decided(values); print(values['model.likelihood'])"
+        "'objective.num_samples': 2}; config = check(nest(values)); "
+        "print(Datasets().decided(config).values['model.likelihood'])"
     )
     environment = {**os.environ, "PYTHONPATH": f"{tmp_path}:{ROOT}"}
     command = [sys.executable, "-c", code]

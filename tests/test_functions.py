@@ -10,9 +10,9 @@ import optax
 import pytest
 
 import vae_jax
-from tests.conftest import mlp_spec
-from tests.networks.samples import normal
-from tests.objectives import exact
+from tests.small import exact
+from tests.small.models import mlp_spec
+from tests.small.samples import normal
 from vae_jax import decode, elbo, encode, init, reparameterize, train_step
 from vae_jax.errors import UserError
 from vae_jax.models import ModelSpec
@@ -106,7 +106,7 @@ def test_a_step_is_the_package_s_own_bit_by_bit(name):
     spec = Spec(
         model=spec_of(name),
         objective=exact.objective(CASES[name][2]),
-        optimizer=Optimizer(adam, rate, np.inf, unclipped=True),
+        optimizer=Optimizer(adam, rate, unclipped=True),
         training=Training(batch_size=B),
         train_size=B,
         dynamic=False,

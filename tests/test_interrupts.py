@@ -10,7 +10,7 @@ import time
 import pytest
 
 from vae_jax import interrupts
-from vae_jax.cli import answered
+from vae_jax.cli.main import answer
 from vae_jax.interrupts import interruptible
 
 
@@ -70,7 +70,7 @@ def test_it_ends_the_command_from_anywhere(place, pressed, capsys):
             time.sleep(0.01)
 
     began = time.monotonic()
-    assert answered(command) == 1
+    assert answer(command) == 1
     assert time.monotonic() - began < 10
     line = "vae-jax: interrupted; the same command goes on from the last checkpoint\n"
     assert capsys.readouterr().err == line
@@ -90,7 +90,7 @@ def test_what_is_done_at_its_end_is_done_in_peace(pressed):
                 time.sleep(0.01)
             done.append(1)
 
-    assert answered(command) == 1
+    assert answer(command) == 1
     assert done == [1]
 
 
@@ -101,7 +101,7 @@ def test_an_exception_that_a_library_makes_of_it_is_no_traceback(pressed, capsys
         except KeyboardInterrupt as error:
             raise RuntimeError("INTERNAL: callback failed") from error
 
-    assert answered(command) == 1
+    assert answer(command) == 1
     assert capsys.readouterr().err.startswith("vae-jax: interrupted; ")
 
 

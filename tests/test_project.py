@@ -18,6 +18,7 @@ import vae_jax
 from vae_jax.config import file
 from vae_jax.errors import UserError
 from vae_jax.sweeps.task import checksum_of_code
+from vae_jax.words import EXTRAS
 
 ROOT = Path(vae_jax.__file__).parents[1]
 WORKFLOWS = ROOT / ".github" / "workflows"
@@ -266,6 +267,26 @@ def test_sdist_and_wheel_hold_the_configs_the_types_and_all_code(built):
     assert tops == {"vae_jax", f"vae_jax-{vae_jax.__version__}.dist-info"}
 
 
+def test_the_page_of_the_package_leads_to_the_site(built):
+    """README there has no link into this repository; pictures are those that a page has."""
+    with zipfile.ZipFile(built[1]) as archive:
+        (name,) = (own for own in archive.namelist() if own.endswith(".dist-info/METADATA"))
+        about = archive.read(name).decode()
+    site = runpy.run_path(str(ROOT / "setup.py"))["site"]()
+    assert f"Project-URL: Documentation, {site}" in about
+    assert "Description-Content-Type: text/markdown" in about
+    links = re.findall(r"\[[^]]*\]\(([^)]+)\)", about)
+    assert len(links) > 30
+    pages = "".join(page.read_text() for page in (ROOT / "docs").glob("*.md"))
+    for link in links:
+        assert link.startswith(f"{site}/"), link
+        name = Path(link.partition("#")[0])
+        if name.suffix == ".png":
+            assert f"]({name.name})" in pages, link
+        else:
+            assert list((ROOT / "docs").glob(f"{name.stem}.*")), link
+
+
 def test_the_configs_of_an_installed_package_are_its_own(built, tmp_path):
     with zipfile.ZipFile(built[1]) as archive:
         archive.extractall(tmp_path)
@@ -287,3 +308,14 @@ def test_a_package_without_its_configs_says_so(tmp_path, monkeypatch):
     message = str(raised.value)
     assert message.count("\n") == 0
     assert f"the package's own configs are missing: {at} should hold them" in message
+
+
+def test_messages_name_the_packages_of_the_extras():
+    """`pip install -e '.[pages]'` does nothing for who installed a wheel."""
+    extras = SETUP["options.extras_require"]
+    for extra, packages in EXTRAS.items():
+        assert [re.split(r"[<>=]", line)[0] for line in extras[extra].split()] == packages.split()
+    texts = {path: path.read_text() for path in (ROOT / "vae_jax").rglob("*.py")}
+    assert [path for path, text in texts.items() if "pip install -e" in text] == [
+        ROOT / "vae_jax" / "words.py"
+    ]

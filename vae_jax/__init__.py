@@ -13,12 +13,15 @@ __version__ = "0.1.0"
 # Of functions.py; `config` is a package that can be called; the others are of api.
 FUNCTIONS = ("decode", "elbo", "encode", "init", "reparameterize", "train_step")
 
+MODULES = {"config": "vae_jax.config", "frames": "vae_jax.api.frames"}
+
 __all__ = [
     "Trained",
     "config",
     "decode",
     "elbo",
     "encode",
+    "fit_sampler",
     "init",
     "load",
     "read_images",
@@ -31,8 +34,8 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     """Imports a name of `__all__` when it is first used, as importing jax takes a second."""
-    if name == "config":
-        return importlib.import_module("vae_jax.config")
+    if name in MODULES:
+        return importlib.import_module(MODULES[name])
     if name in __all__:
         home = "vae_jax.functions" if name in FUNCTIONS else "vae_jax.api"
         return getattr(importlib.import_module(home), name)

@@ -12,7 +12,7 @@ def run() -> int:
     ours = signal.getsignal(signal.SIGINT) is signal.default_int_handler
     if ours:
         signal.signal(signal.SIGINT, leave)
-    from vae_jax.cli import main  # imported here, so that Ctrl-C is one line from the start
+    from vae_jax.cli.main import main  # imported here, so that Ctrl-C is one line from the start
 
     if ours:
         signal.signal(signal.SIGINT, signal.default_int_handler)

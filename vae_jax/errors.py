@@ -5,16 +5,23 @@ import difflib
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 from vae_jax.words import as_one_line
+
+Member = TypeVar("Member")
 
 
 class UserError(Exception):
     """A mistake by the user: one line that says what is wrong and how to correct it.
 
-    The command line prints it without a traceback and exits with code 2.
+    The command line prints it without a traceback and exits with code 2. IPython, and so a
+    notebook, prints it without a traceback too.
     """
+
+    def _render_traceback_(self) -> list[str]:
+        """What IPython prints in place of a traceback."""
+        return [as_one_line(f"{type(self).__name__}: {self}")]
 
 
 class Stopped(Exception):
@@ -41,7 +48,7 @@ def naming(path: Path) -> Iterator[None]:
         raise
 
 
-def choose(table: Mapping[str, Any], name: str, key: str):
+def choose(table: Mapping[str, Member], name: str, key: str) -> Member:
     """`table[name]`, where `name` is what the user wrote under the config key `key`.
 
     Raises:
@@ -51,6 +58,6 @@ def choose(table: Mapping[str, Any], name: str, key: str):
         likely = difflib.get_close_matches(name[:200], list(table), n=1)
         meant = f"did you mean {likely[0]!r}? " if likely else ""
         raise UserError(
-            f"{key} = {name[:200]!r} is unknown; {meant}known: {', '.join(sorted(table))}"
+            f"{key} = {name[:200]!r} is unknown; {meant}there are: {', '.join(sorted(table))}"
         )
     return table[name]

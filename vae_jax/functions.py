@@ -21,9 +21,11 @@ import optax
 from jaxtyping import Array, Float, Int, Key
 
 from vae_jax.errors import UserError
+from vae_jax.models.autoregressive import first_of
 from vae_jax.models.model import (
     NO_START,
     Model,
+    Params,
     Start,
     Variables,
     given,
@@ -33,6 +35,7 @@ from vae_jax.models.model import (
     posterior_samples,
 )
 from vae_jax.objectives.elbo import elbo_of, elbo_terms
+from vae_jax.words import page
 
 Labels = Int[Array, " b"] | None
 State = tuple[Variables, Any]  # the variables, and the state of an optax optimiser
@@ -65,7 +68,7 @@ def encode(
     if model.num_layers > 1:
         raise UserError(
             f"encode() is for a model with one layer of latents, and this one has "
-            f"{model.num_layers}; model.trace gives the q of every layer (docs/python.md)"
+            f"{model.num_layers}; model.trace gives the q of every layer: {page('python')}"
         )
     return model.trace(variables, posterior_means, x_bd, label_b).layers[0].q
 
@@ -95,14 +98,15 @@ def decode(
 
     Returns:
       p: p.mean() [k, b, d], p.log_prob(x [k, b, d]) [k, b] in nats, p.sample(key) [k, b, d]; of
-      z [b, l], the same without the axis k. Axes of size 1 are broadcast.
+      z [b, l], the same without the axis k. Axes of size 1 are broadcast. One that is
+      autoregressive has no p.mean(); p.picture(key) gives what is shown of either.
 
     References: Kingma and Welling 2014, appendix C.
     """
     z_kbl = z if jnp.ndim(z) == 3 else z[None]
     sizes = layer_sizes(model, variables, label_b) if model.num_layers > 1 else z_kbl.shape[-1:]
     p = model.trace(variables, given(parted(z_kbl, sizes)), None, label_b).x
-    return p if jnp.ndim(z) == 3 else jax.tree.map(lambda leaf: leaf[0], p)
+    return p if jnp.ndim(z) == 3 else first_of(p)
 
 
 def elbo(
@@ -121,6 +125,9 @@ def elbo(
     `elbo_terms` (vae_jax.objectives.elbo).
 
     References: Kingma and Welling 2014, equations 3, 7 and 10; Rezende et al. 2014, section 4.1.
+
+    Raises:
+      UserError: q(z | x) is a point, without a density.
     """
     return elbo_terms(model, variables, key, x_bd, num_samples, label_b).parts["elbo"]
 
@@ -154,7 +161,7 @@ def train_step(
     """
     variables, opt_state = state
 
-    def loss(params):
+    def loss(params: Params) -> tuple[Float[Array, ""], tuple[dict[str, Array], Params]]:
         own = variables | {"params": params}
         take = posterior_samples(model, key, num_samples)
         trace = model.trace(own, take, x_bd, label_b)

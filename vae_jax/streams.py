@@ -35,10 +35,10 @@ def prepare(arguments: Sequence[str]) -> None:
             stream.reconfigure(errors="plain")
     sys.stdout = Printable(sys.stdout)
     try:
-        here = os.getcwd()
+        folder = os.getcwd()
     except OSError as error:
         raise UserError("the current folder is not there any more; change to another") from error
-    for name in (*arguments, here):
+    for name in (*arguments, folder):
         if any("\ud800" <= letter <= "\udfff" for letter in name):
             readable = name.encode(errors="backslashreplace").decode()
             raise UserError(f"{readable} is not UTF-8, and files could not be named so; rename it")
@@ -47,15 +47,15 @@ def prepare(arguments: Sequence[str]) -> None:
     # Config files import others of the current folder. It comes last, to hide no library. Where the
     # user names none, it may be a run folder of someone else, whose files are not imported.
     wanted = any(re.match("--?config", argument) for argument in arguments)
-    others = (folder for folder in sys.path if folder not in ("", here))
-    sys.path[:] = [*others, *([here] if wanted else [])]
+    others = (entry for entry in sys.path if entry not in ("", folder))
+    sys.path[:] = [*others, *([folder] if wanted else [])]
 
 
 class Printable:
     """A stream that a text reaches without its control characters."""
 
-    def __init__(self, stream: TextIO):
-        self.stream = getattr(stream, "stream", stream) if type(stream) is Printable else stream
+    def __init__(self, stream: "TextIO | Printable"):
+        self.stream: TextIO = stream.stream if isinstance(stream, Printable) else stream
 
     def write(self, text: str) -> int:
         return self.stream.write(printable(text))

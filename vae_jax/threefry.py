@@ -28,11 +28,12 @@ Words = tuple[UInt32[Array, "*shape"], UInt32[Array, "*shape"]]
 
 
 def words_of(key: Key[Array, ""]) -> Words:
+    """The two words of a key."""
     data = jax.random.key_data(key)
     return data[..., 0], data[..., 1]
 
 
-def used(key: Key[Array, ""]) -> Key[Array, ""]:
+def mark_used(key: Key[Array, ""]) -> Key[Array, ""]:
     """The key; jax_debug_key_reuse is told that it was used."""
     if jax.config.jax_debug_key_reuse:  # type: ignore[attr-defined]
         jax.random.bits(key)
@@ -40,7 +41,7 @@ def used(key: Key[Array, ""]) -> Key[Array, ""]:
 
 
 @partial(jax.jit, inline=True)  # traced once for each shape, and no call in the program
-def hashed(key: Words, counter: Words) -> Words:
+def hash_words(key: Words, counter: Words) -> Words:
     """Threefry 2x32 of each counter; the key's words broadcast against the counters."""
     schedule = (*key, key[0] ^ key[1] ^ PARITY)
     x, y = counter[0] + schedule[0], counter[1] + schedule[1]
@@ -57,15 +58,15 @@ def counters(shape: tuple[int, ...]) -> Words:
     """(0, position) of each element."""
     size = math.prod(shape)
     assert size < 2**32, shape
-    places = jax.lax.iota(jnp.uint32, size).reshape(shape)
-    return jnp.zeros_like(places), places
+    positions = jax.lax.iota(jnp.uint32, size).reshape(shape)
+    return jnp.zeros_like(positions), positions
 
 
 def bits(key: Key[Array, ""], shape: tuple[int, ...]) -> UInt32[Array, "*shape"]:
     """jax.random.bits."""
     if jax.random.key_impl(key) != IMPLEMENTATION:
         return jax.random.bits(key, shape, jnp.uint32)
-    x, y = hashed(words_of(used(key)), counters(shape))
+    x, y = hash_words(words_of(mark_used(key)), counters(shape))
     return x ^ y
 
 

@@ -10,6 +10,8 @@ Expect: validation ELBO -104.59, test ELBO -103.40 nats (one seed), at learning 
 0.80 and a warm-up of 2.9 epochs.
 """
 
+from typing import Any
+
 from ml_collections import ConfigDict
 
 from configs import default
@@ -19,7 +21,7 @@ def get_config() -> ConfigDict:
     return default.get_config()
 
 
-def sweep(hyper):
+def sweep(hyper: Any) -> list[dict[str, Any]]:
     learning_rate, beta = hyper.log_uniform(1e-4, 1e-1), hyper.log_uniform(0.25, 4.0)
     return hyper.zipit(
         [

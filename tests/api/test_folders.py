@@ -11,14 +11,14 @@ import pandas
 import pytest
 
 import vae_jax
-import vae_jax.frames
-from tests.conftest import values_of, write_tiny_npz
+from tests.small.runs import values_of, write_tiny_npz
 from vae_jax.api import folders
 from vae_jax.api.folders import config_of, seeds_of
+from vae_jax.config.build import make_config
 from vae_jax.config.check import check
 from vae_jax.config.schema import flatten, nest
 from vae_jax.errors import UserError
-from vae_jax.runs.checkpoint import Checkpoints
+from vae_jax.folders.checkpoint import Checkpoints
 from vae_jax.runs.run import make_run
 
 LATENTS = "model.latent_size"
@@ -51,7 +51,7 @@ def test_a_run_of_two_devices_is_loaded_on_one(at, monkeypatch):
     monkeypatch.setattr(jax, "device_count", lambda: 1)
     np.testing.assert_array_equal(vae_jax.load(at / "run").encode(x), codes)
     config = vae_jax.load(at / "run").config
-    assert make_run(config, at / "run").layout.mesh.shape["data"] == 1
+    assert make_run(make_config(config), at / "run").layout.mesh.shape["data"] == 1
     with pytest.raises(UserError, match="should be at most the 1 cpu devices there are"):
         vae_jax.train(nest(config), at / "other")
 
@@ -145,7 +145,7 @@ def test_a_config_by_its_name_from_anywhere(told, tmp_path, monkeypatch, name):
     monkeypatch.chdir(tmp_path)
     vae_jax.train(name, "run", latent_size=3)
     config, workdir = told.pop()
-    assert flatten(config) == check(nest(flatten(vae_jax.config("smoke")) | {LATENTS: 3}))
+    assert config == check(nest(flatten(vae_jax.config("smoke")) | {LATENTS: 3}))
     assert workdir == tmp_path / "run"
 
 
@@ -153,10 +153,10 @@ def test_a_folder_of_that_name_is_one_of_images_unless_it_is_a_run(told, tmp_pat
     monkeypatch.chdir(tmp_path)
     (tmp_path / "smoke").mkdir()
     vae_jax.train("smoke", "run")
-    assert flatten(told.pop()[0])["dataset.path"] == str(tmp_path / "smoke")
+    assert told.pop()[0].dataset.source.path == str(tmp_path / "smoke")
     (tmp_path / "smoke" / "config.json").write_text("{}")
     vae_jax.train("smoke", "smoke")  # the same call goes on with the run
-    assert flatten(told.pop()[0])["dataset.name"] == "mnist"
+    assert told.pop()[0].values["dataset.name"] == "mnist"
 
 
 def test_configs_by_name(tmp_path, monkeypatch):

@@ -1,30 +1,33 @@
 """A run from Python: trained from arrays, used on images, loaded again, gone on with."""
 
 import dataclasses
+import io
 import json
 from typing import Any
 
 import jax
 import numpy as np
 import pandas as pd
+import PIL.Image
 import pytest
 from matplotlib.figure import Figure
 
 import vae_jax
-from tests.conftest import values_of, write_tiny_npz
-from vae_jax.api.arguments import classes_of
+from tests.small.runs import config_of, values_of, write_tiny_npz
 from vae_jax.api.trained import Trained
-from vae_jax.commands.evaluate import evaluate
 from vae_jax.config.build import lane_spec
 from vae_jax.config.schema import nest
 from vae_jax.data.dataset import without_images
+from vae_jax.data.labels import classes_of
 from vae_jax.errors import UserError
-from vae_jax.frames import lanes
+from vae_jax.figures import style
+from vae_jax.figures.images import samples
 from vae_jax.functions import decode
 from vae_jax.models import make_model
 from vae_jax.models.model import posterior_mean, reconstruct
-from vae_jax.runs.run import first_state, lane_model, make_program, make_run
-from vae_jax.runs.stopped import mark_going_on
+from vae_jax.reports import run_figures
+from vae_jax.reports.drawing import files_of
+from vae_jax.runs.run import make_program, make_run
 
 SMALL = {
     "model.encoder.widths": (8,),
@@ -230,15 +233,15 @@ def untrained(tmp_path, labels, shape=(6, 6, 3)):
         "test_labels": labels[:3],
     }
     np.savez(tmp_path / "own.npz", **split)
-    values = values_of(
+    config = config_of(
         tmp_path / "own.npz",
         model__conditional=True,
         dataset__validation_size=1,
         training__batch_size=2,
         training__seeds=(0,),
     )
-    run = make_run(values, tmp_path)
-    model = make_model(lane_spec(values, run.data).model)
+    run = make_run(config, tmp_path)
+    model = make_model(lane_spec(config, run.data).model)
     progress: Any = None
     own = Trained(tmp_path, 0, model, model.init(jax.random.key(0)), run.data, run, progress)
     return own, split
@@ -292,6 +295,32 @@ def test_figures_are_matplotlib_s(run, with_pixels):
     assert sorted(run.workdir.rglob("*.png")) == before
 
 
+def test_figures_are_written_for_talks(run, with_pixels, monkeypatch, tmp_path):
+    def draw(run, done, lane, at):
+        with style.written(files_of(run.config.values)):
+            samples(at / "samples.png", np.zeros((1, 2, 3, 3, 1)), shown="E[x | z]", title="a_b$c$")
+
+    monkeypatch.setattr(run_figures, "draw_lane", draw)  # one is enough
+    at = tmp_path / "new" / "folder"
+    found = run.figures(at, formats=("pdf", "svg"), dpi=60)
+    assert list(found) == ["samples"]
+    assert (at / "samples.pdf").read_bytes().startswith(b"%PDF")
+    assert "</svg>" in (at / "samples.svg").read_text()
+    assert len(list(at.iterdir())) == 2
+    small, large = (
+        PIL.Image.open(io.BytesIO(run.figures(dpi=dpi)["samples"]._repr_png_())).width
+        for dpi in (60, 120)
+    )
+    assert large == pytest.approx(2 * small, abs=2)
+    run.figures(tmp_path / "again", formats="pdf")
+    with pytest.raises(
+        UserError, match=r"figure_format.* = 'jpg' is unknown; .*there are: pdf, png, svg"
+    ):
+        run.figures(formats="jpg")
+    with pytest.raises(UserError, match=r"log\.figure_dpi = 5000 should be at most 1200"):
+        run.figures(dpi=5_000)
+
+
 def test_it_is_loaded_again_and_gone_on_with(run, images):
     again = vae_jax.load(run.workdir)
     x = images["test_images"]
@@ -313,72 +342,6 @@ def test_a_folder_of_other_images_is_refused(run, images):
         vae_jax.train(
             images["train_images"][::-1], run.workdir, labels=images["train_labels"], epochs=9
         )
-
-
-def test_a_config_is_trained_too_and_a_callback_can_stop_it(tiny_npz, tmp_path, capsys):
-    config, seen = nest(values_of(tiny_npz, training__num_epochs=3)), []
-
-    def callback(epoch, rows):
-        seen.append(epoch)
-        assert {row["split"] for row in rows} <= {"train", "validation"}
-        return epoch >= 1
-
-    stopped = vae_jax.train(config, tmp_path / "run", callback=callback)
-    assert seen[0] == pytest.approx(5 / 12, abs=1e-5)
-    assert max(seen) == stopped.history["epoch"].max() == 1  # not an epoch later
-    assert set(stopped.results["status"]) == set(lanes(stopped.workdir)["status"]) == {"stopped"}
-    assert stopped.results["elbo"].notna().all()
-    assert (stopped.workdir / "figures").exists()
-    assert "stopped by its callback at step 12; trained again" in capsys.readouterr().out
-    evaluate(stopped.workdir, nest(stopped.config))
-    assert "stopped by its callback at step 12; trained again" in capsys.readouterr().out
-    whole = vae_jax.train(config, str(tmp_path / "run"))
-    assert whole.history["epoch"].max() == 3
-    assert len(whole.results) == 2
-    assert set(whole.results["status"]) == set(lanes(whole.workdir)["status"]) == {"done"}
-    assert json.loads((whole.workdir / "results.json").read_text())["finished"]
-    with pytest.raises(UserError, match="labels and test images are for arrays"):
-        vae_jax.train(config, tmp_path / "run", labels=[1])
-
-
-def test_a_run_that_is_stopped_within_an_epoch_is_validated_there(tiny_npz, tmp_path):
-    """And one whose callback returns True in the last chunk is done."""
-    config = nest(values_of(tiny_npz, training__num_epochs=2))
-    calls = []
-
-    def first(epoch, rows):
-        calls.append(epoch)
-        return True
-
-    stopped = vae_jax.train(config, tmp_path / "run", callback=first)
-    assert calls == [pytest.approx(5 / 12, abs=1e-5)]
-    last = stopped.history[stopped.history["split"] == "validation"]
-    assert set(last["step"]) == {5}
-    assert set(stopped.results["best_step"]) == {5}
-    mark_going_on(stopped.workdir)  # as it goes on
-    assert set(lanes(stopped.workdir)["status"]) == {"running"}
-    assert set(stopped.results["status"]) == {"running"}
-    done = vae_jax.train(config, tmp_path / "run", callback=lambda epoch, rows: epoch == 2)
-    assert set(done.results["status"]) == {"done"}
-    assert not (done.history.groupby(["lane", "step", "split"]).size() > 1).any()
-
-
-def test_params_of_one_s_own_loop_are_saved_and_loaded(tiny_npz, tmp_path):
-    config = nest(values_of(tiny_npz, training__seeds=(0,)))
-    source = make_run(values_of(tiny_npz, training__seeds=(0,)), tmp_path)
-    model, variables = lane_model(source, first_state(source).variables, 0)
-    saved = vae_jax.save(tmp_path / "own", config, variables, step=7)
-    assert saved.progress.state.diverged_step == [-1]  # `evaluate` left it out
-    x = source.data.test.images
-    np.testing.assert_allclose(
-        saved.encode(x), posterior_mean(model, variables, x / np.float32(255)), atol=1e-6
-    )
-    with pytest.raises(UserError, match="holds a run"):
-        vae_jax.save(tmp_path / "own", config, variables)
-    other = nest(values_of(tiny_npz, training__seeds=(0,), model__latent_size=4))
-    with pytest.raises(UserError, match="not of the model"):
-        vae_jax.save(tmp_path / "other", other, variables)
-    assert not (tmp_path / "other").exists()
 
 
 @pytest.mark.slow

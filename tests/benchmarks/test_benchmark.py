@@ -7,9 +7,9 @@ import jax
 import numpy as np
 import pytest
 
-from benchmarks import benchmark, ceilings, machine, peers, systems
+from benchmarks import benchmark, ceilings, machine, models, peers, systems
 from benchmarks.systems import SYSTEMS
-from benchmarks.work import WORKS, Work, values_of, work_from
+from benchmarks.work import WORKS, Work, config_of, work_from
 from vae_jax.config.build import lane_spec
 from vae_jax.data.dataset import Dataset, Split
 from vae_jax.models import make_model
@@ -48,7 +48,7 @@ def test_counts_of_convolutions_are_those_by_hand():
 def test_a_work_is_one_model_everywhere(work):
     split = Split(np.zeros((work.images, 784), np.uint8), None)
     data = Dataset(split, split, split, (28, 28, 1), dynamic=True, binary=True, identity={})
-    spec = lane_spec(values_of(work), data)
+    spec = lane_spec(config_of(work), data)
     variables = jax.eval_shape(make_model(spec.model).init, jax.random.key(0))
     sizes = [leaf.size for leaf in jax.tree.leaves(variables)]
     assert sum(sizes) == ceilings.counts(work).params
@@ -181,22 +181,22 @@ def test_a_peer_that_fails_is_left_out_and_ours_is_not(times, capsys, monkeypatc
     whole = benchmark.in_a_process
     monkeypatch.setattr(benchmark, "in_a_process", fails)
     failing = {"flax"}
-    assert list(benchmark.measured(WORKS[0], ["vae_jax", "flax"], 2)["systems"]) == ["vae_jax"]
+    assert list(benchmark.measure(WORKS[0], ["vae_jax", "flax"], 2)["systems"]) == ["vae_jax"]
     printed = capsys.readouterr().out
     assert printed == "flax is left out of 784-400-20: ValueError: no compiler\n"
     failing = {"vae_jax"}
     with pytest.raises(RuntimeError, match="no compiler"):
-        benchmark.measured(WORKS[0], ["vae_jax", "flax"], 2)
+        benchmark.measure(WORKS[0], ["vae_jax", "flax"], 2)
 
 
 @pytest.mark.parametrize(
     ("argument", "message"),
     [
-        ("--works=conv,no", "--works = 'no' is unknown; known: 784-200-200-50, 784-400-20"),
-        ("--systems=no", "--systems = 'no' is unknown; known: flax, keras-jax"),
+        ("--works=conv,no", "--works = 'no' is unknown; there are: 784-200-200-50, 784-400-20"),
+        ("--systems=no", "--systems = 'no' is unknown; there are: flax, keras-jax"),
         ("--rounds=0", "--rounds=0"),
         ("--round=1", "Unknown command line flag 'round'"),
-        ("sweeps", "'sweeps' is unknown; known: sweep, objectives"),
+        ("sweeps", "there is no benchmark 'sweeps'; there are: sweep, objectives"),
         ("--compare=no.json", "--compare=no.json: No such file"),
         ("--compare={bad}", "is not JSON that"),
     ],
@@ -209,3 +209,15 @@ def test_a_mistake_is_answered_in_one_line(argument, message, content, tmp_path,
     error = capsys.readouterr().err
     assert message in error
     assert error.count("\n") == 1
+
+
+def test_the_products_of_a_step_are_found_also_in_a_scan():
+    def step(x, kernel):
+        first = x @ kernel
+        rest, _ = jax.lax.scan(lambda h, k: (jax.jit(lambda h: h @ k)(h), None), first, kernels)
+        return rest
+
+    kernels = np.ones((3, 4, 4), np.float32)
+    jaxpr = jax.make_jaxpr(step)(np.ones((5, 4), np.float32), np.ones((4, 4), np.float32))
+    found = list(models.products_in(jaxpr.jaxpr))
+    assert [equation.primitive.name for equation in found] == ["dot_general"] * 4

@@ -29,7 +29,7 @@ def test_the_least_of_the_rounds_cold_beside_warm(monkeypatch):
 
     monkeypatch.setattr(benchmark_startup, "command_line", command_line)
     monkeypatch.setattr(benchmark_startup, "answer_of", lambda *_, **__: {"data": 1.0})
-    found = benchmark_startup.measured(2)
+    found = benchmark_startup.measure(2)
     assert found["command, cold"] == {"first_step_seconds": 5.0}
     assert found["command, warm"] == {"first_step_seconds": 2.0}
     assert caches[0] == caches[1] != caches[2] == caches[3]

@@ -1,7 +1,5 @@
 """A sweep's folder, and what happens when something goes wrong in it."""
 
-import csv
-import json
 import shutil
 import time
 
@@ -10,56 +8,44 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from tests.conftest import load
-from tests.runs.test_train import rows_of, values_of
-from tests.runs.test_train import run as train_alone
+from tests.small.runs import config_of, evaluate, load, rows_of
+from tests.small.runs import run as train_alone
+from tests.small.sweeps import SETTINGS, lanes_of, results_of, run_sweep
+from vae_jax.cli.main import main
 from vae_jax.commands import sweep
-from vae_jax.commands.evaluate import evaluate
 from vae_jax.errors import Failed, UserError
+from vae_jax.folders import folder
 from vae_jax.models.model import NO_START, generate
-from vae_jax.reports.sweep_report import in_order, report
-from vae_jax.runs import folder
-from vae_jax.sweeps import compilation, worker
+from vae_jax.reports.sweep_report import report
+from vae_jax.runs import compilation
 from vae_jax.sweeps import language as hyper
+from vae_jax.sweeps import worker
 from vae_jax.sweeps.plan import Datasets, make_sweep, read_sweep
 
-SETTINGS = hyper.product(
-    [hyper.sweep("model.latent_size", (2, 3)), hyper.sweep("objective.beta", (0.5, 2))]
-)
 
-
-def run_sweep(npz, workdir, settings=SETTINGS, **changes):
-    data = Datasets()
-    plan = make_sweep(values_of(npz, **changes), settings, workdir, data)
-    sweep.sweep(workdir, plan, data)
-    return plan
-
-
-def results_of(workdir):
-    return json.loads((workdir / "results.json").read_text())
-
-
-def lanes_of(workdir):
-    with open(workdir / "lanes.csv", newline="") as table:
-        return list(csv.DictReader(table))
-
-
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory):
-    """(workdir, npz) of a finished sweep of eight lanes in one program."""
-    at = tmp_path_factory.mktemp("sweep")
-    images = np.random.default_rng(0).integers(0, 256, (350, 6, 6), dtype=np.uint8)
-    images[:, :3] //= 4
-    labels = np.arange(350) % 3
-    np.savez(
-        at / "data.npz",
-        train_images=images[:300],
-        train_labels=labels[:300],
-        test_images=images[300:],
-        test_labels=labels[300:],
-    )
-    run_sweep(at / "data.npz", at / "sweep")
-    return at / "sweep", at / "data.npz"
+def test_a_sweep_is_measured_on_other_images_too(finished, tmp_path, capsys):
+    """On its own test images it finds its own numbers, also of lanes with padded latents."""
+    workdir, npz = tmp_path / "sweep", finished[1]
+    shutil.copytree(finished[0], workdir)
+    before = results_of(workdir)
+    with np.load(npz) as data:
+        np.savez(tmp_path / "same.npz", images=data["test_images"], labels=data["test_labels"])
+    for _ in range(2):
+        capsys.readouterr()
+        assert main(["evaluate", f"--workdir={workdir}", f"--on={tmp_path / 'same.npz'}"]) == 0
+    said = capsys.readouterr().out
+    assert "holds these results already; there is nothing to do" in said
+    assert "images of same.npz (50 images, binarisation: dynamic), by a model trained on" in said
+    (at,) = (workdir / "on").iterdir()
+    there = results_of(at)
+    assert there["lanes"] == before["lanes"]
+    assert there["settings"] == before["settings"]
+    assert there["dataset"] != before["dataset"]
+    assert results_of(workdir) == before
+    report(at, by=["objective.beta"])
+    assert "a row pools lanes that differ in model.latent_size" in capsys.readouterr().out
+    assert main(["sweep", f"--workdir={at}"]) == 2
+    assert "measured on other images" in capsys.readouterr().err
 
 
 def test_the_folder_is_as_promised(finished, with_lanes_drawn):
@@ -142,10 +128,9 @@ def test_changed_data_are_refused(finished, tmp_path, monkeypatch):
     for path in (copy / "results.json", copy / "programs" / "000" / "results.json"):
         path.unlink()
     other = Datasets()
-    base = values_of(npz)
-    data = other.of(base)
+    data = other.of(config_of(npz))
     other_data = data._replace(identity=data.identity | {"checksum": "another"})
-    monkeypatch.setattr(Datasets, "of", lambda self, values: other_data)
+    monkeypatch.setattr(Datasets, "of", lambda self, config: other_data)
     with pytest.raises(UserError, match="holds other data than the sweep"):
         sweep.sweep(copy, None, other)
 
@@ -207,7 +192,7 @@ def test_padding_can_be_switched_off(finished, tmp_path):
 def test_lanes_that_do_not_fit_into_memory_are_divided(finished, tmp_path, monkeypatch, capsys):
     _, npz = finished
     data = Datasets()
-    plan = make_sweep(values_of(npz), SETTINGS, tmp_path, data)
+    plan = make_sweep(config_of(npz), SETTINGS, tmp_path, data)
     from vae_jax.sweeps.plan import program_run
 
     run = program_run(plan, plan.programs[0], data)
@@ -266,7 +251,7 @@ def test_a_program_that_raises_is_recorded_and_the_others_go_on(
     workdir, original = tmp_path / "sweep", worker.train_run
 
     def broken(run, *args, **kwargs):
-        if run.values["model.encoder.widths"] == (7,):
+        if run.config.values["model.encoder.widths"] == (7,):
             raise RuntimeError("seven is too many")
         return original(run, *args, **kwargs)
 
@@ -312,11 +297,11 @@ def test_a_program_is_compiled_while_the_one_before_trains(finished, tmp_path, m
     original_compile, original_train = worker.compile_run, worker.train_run
 
     def compiling(run):
-        order.append(("compile", run.values["model.encoder.widths"]))
+        order.append(("compile", run.config.values["model.encoder.widths"]))
         return original_compile(run)
 
     def training(run, *args, **kwargs):
-        widths = run.values["model.encoder.widths"]
+        widths = run.config.values["model.encoder.widths"]
         following = [w for w in ((6,), (7,), (8,)) if w > widths][:1]
         deadline = time.monotonic() + 30
         while following and ("compile", following[0]) not in order:
@@ -329,66 +314,6 @@ def test_a_program_is_compiled_while_the_one_before_trains(finished, tmp_path, m
     monkeypatch.setattr(worker, "train_run", training)
     run_sweep(npz, tmp_path / "sweep", WIDTHS, training__num_epochs=1)
     assert sorted(order) == sorted((v, (w,)) for v in ("compile", "train") for w in (6, 7, 8))
-
-
-def ask(workdir, capsys, **questions):
-    capsys.readouterr()
-    report(workdir, **questions)
-    return capsys.readouterr().out
-
-
-def test_report_answers_questions(finished, capsys, monkeypatch):
-    monkeypatch.setenv("COLUMNS", "120")
-    workdir, _ = finished
-    whole = ask(workdir, capsys)
-    assert whole.count("±") == 1 + 4 * 4
-    lanes = results_of(workdir)["lanes"]
-    best = max(lanes, key=lambda lane: lane["validation_bound"])
-    assert f"lane {best['lane']:>4}: validation {best['validation_bound']:.2f}" in whole
-
-    narrowed = ask(workdir, capsys, where=["model.latent_size=3"], by=["objective.beta"])
-    table = [line.split() for line in narrowed.splitlines() if "±" in line][1:]
-    own = [lane["elbo"] for lane in lanes if lane["model.latent_size"] == 3]
-    assert [(row[0], row[1], row[2]) for row in table] == [
-        ("0.5", "2", f"{np.mean(own[:2]):.2f}"),
-        ("2", "2", f"{np.mean(own[2:]):.2f}"),
-    ]
-    assert (workdir / "figures" / "by_objective.beta_where_model.latent_size=3.png").exists()
-
-    pooled = ask(workdir, capsys, by=["objective.beta"])
-    assert "pools lanes that differ in model.latent_size" in pooled
-    assert [line.split()[1] for line in pooled.splitlines() if "±" in line][1:] == ["4", "4"]
-
-
-def test_rows_are_in_order():
-    values = [("b", 2), ("b", 10), ("a", 2), ("b", 1)]
-    groups = in_order([({"name": name, "number": n}, []) for name, n in values])
-    assert [tuple(g[0].values()) for g in groups] == [("b", 1), ("b", 2), ("b", 10), ("a", 2)]
-
-
-@pytest.mark.parametrize(
-    ("questions", "message"),
-    [
-        ({"by": ["objective.bta"]}, r"was not swept here; did you mean 'objective.beta'"),
-        ({"where": ["training.seeds=1"]}, "swept: model.latent_size, objective.beta"),
-        ({"where": ["objective.beta"]}, "should be KEY=VALUE"),
-        ({"where": ["objective.beta=7"]}, r"values of objective.beta: 0.5, 2.0"),
-    ],
-)
-def test_a_question_that_has_no_answer_is_told(finished, questions, message):
-    with pytest.raises(UserError, match=message):
-        report(finished[0], **questions)
-
-
-def test_report_of_a_single_run_and_of_nothing(finished, tmp_path, capsys):
-    _, npz = finished
-    train_alone(npz, tmp_path / "run", training__num_epochs=1)
-    printed = capsys.readouterr().out
-    assert ask(tmp_path / "run", capsys) == printed[printed.index("test set of") :]
-    with pytest.raises(UserError, match="are for sweeps"):
-        report(tmp_path / "run", by=["objective.beta"])
-    with pytest.raises(UserError, match="holds no run"):
-        report(tmp_path / "nothing")
 
 
 @pytest.mark.slow
@@ -425,54 +350,14 @@ def test_evaluate_repeats_the_results_and_changes_evaluation_only(finished, tmp_
     evaluate(copy, config)
     assert (copy / folder.RESULTS).read_bytes() == (workdir / folder.RESULTS).read_bytes()
     config["evaluation"]["num_samples"] = 20
+    config["log"]["figure_format"] = ("pdf",)
     evaluate(copy, config)
+    assert (copy / folder.FIGURES / "by_objective.beta.pdf").exists()
     again, before = results_of(copy), results_of(workdir)
     assert again["evaluation"]["evaluation.num_samples"] == 20
     for a, b in zip(again["lanes"], before["lanes"], strict=True):
         assert a["elbo"] == pytest.approx(b["elbo"], abs=1)
         assert a["elbo"] != b["elbo"]
     config["training"]["num_epochs"] = 9
-    with pytest.raises(UserError, match=r"evaluate can change evaluation.\* and dataset.path only"):
+    with pytest.raises(UserError, match=r"evaluate can change evaluation.\*, log.figure\* and"):
         evaluate(copy, config)
-
-
-def test_a_damaged_sweep_file_is_told(finished, tmp_path):
-    workdir, _ = finished
-    for name in (folder.CONFIG, folder.SWEEP):
-        (tmp_path / name).write_bytes((workdir / name).read_bytes())
-    (tmp_path / folder.SWEEP).write_text('{"settings": [{"objective.beta": "x"}], "programs": []}')
-    with pytest.raises(UserError, match=r"sweep.json is damaged"):
-        read_sweep(tmp_path)
-
-
-@pytest.mark.parametrize("name", ["../../x", "/tmp/x", "", "000/..", "CON"])
-def test_a_name_in_a_sweep_file_is_no_path(finished, tmp_path, name):
-    workdir, _ = finished
-    (tmp_path / folder.CONFIG).write_bytes((workdir / folder.CONFIG).read_bytes())
-    content = json.loads((workdir / folder.SWEEP).read_text())
-    content["programs"][0]["name"] = name
-    (tmp_path / folder.SWEEP).write_text(json.dumps(content))
-    with pytest.raises(UserError, match=r"sweep.json is damaged .* is no name of a program"):
-        read_sweep(tmp_path)
-
-
-def test_a_sweep_file_has_every_lane_once(finished, tmp_path):
-    workdir, _ = finished
-    (tmp_path / folder.CONFIG).write_bytes((workdir / folder.CONFIG).read_bytes())
-    content = json.loads((workdir / folder.SWEEP).read_text())
-    for lanes in ([0, 0, *range(2, 8)], list(range(7)), ["0"]):
-        content["programs"][0]["lanes"] = lanes
-        (tmp_path / folder.SWEEP).write_text(json.dumps(content))
-        with pytest.raises(UserError, match=r"sweep.json is damaged"):
-            read_sweep(tmp_path)
-
-
-def test_a_finished_sweep_without_a_program_trains_it_again(finished, tmp_path, capsys):
-    workdir, npz = finished
-    copy = tmp_path / "copy"
-    shutil.copytree(workdir, copy)
-    shutil.rmtree(copy / "programs")
-    run_sweep(npz, copy)
-    assert "nothing to do" not in capsys.readouterr().out
-    assert results_of(copy)["finished"]
-    assert results_of(copy)["lanes"] == results_of(workdir)["lanes"]

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from configs import default, mnist_grey
+from vae_jax.config.build import overridden
 from vae_jax.config.check import check
 from vae_jax.config.decide import as_decided, decided, undecided
 from vae_jax.config.schema import nest
@@ -11,7 +12,7 @@ from vae_jax.data.source import Source
 from vae_jax.errors import UserError
 
 PLAIN = check(default.get_config())
-ARRAYS = check(nest(PLAIN | {"dataset.name": "arrays", "dataset.path": "mine.npz"}))
+ARRAYS = check(nest(PLAIN.values | {"dataset.name": "arrays", "dataset.path": "mine.npz"}))
 CHOSEN = ("dataset.binarization", "model.likelihood", "dataset.validation_size")
 
 
@@ -19,10 +20,10 @@ def source(images):
     return Source("mine", images, None, images[:1], None)
 
 
-def chosen(values, images):
-    found = decided(values, source(images))
+def chosen(config, images):
+    found = decided(config, source(images))
     assert undecided(found) == []
-    return tuple(found[key] for key in CHOSEN)
+    return tuple(found.values[key] for key in CHOSEN)
 
 
 def images(dtype=np.uint8, n=50):
@@ -33,8 +34,8 @@ def images(dtype=np.uint8, n=50):
 def test_by_what_the_images_are():
     inputs = "model.encoder.inputs"
     assert set(undecided(ARRAYS)) == {inputs, *CHOSEN}
-    assert decided(ARRAYS, source(images()))[inputs] == "standardized"
-    assert decided(ARRAYS, source(np.round(images(np.float32))))[inputs] == "raw"
+    assert decided(ARRAYS, source(images())).values[inputs] == "standardized"
+    assert decided(ARRAYS, source(np.round(images(np.float32)))).values[inputs] == "raw"
     assert chosen(ARRAYS, images()) == ("none", "discretized_logistic", 5)
     assert chosen(ARRAYS, images(np.float32)) == ("none", "gaussian_optimal_scale", 5)
     assert chosen(ARRAYS, np.round(images(np.float32))) == ("none", "bernoulli", 5)
@@ -47,14 +48,14 @@ def test_one_choice_that_is_made_leads_to_the_other():
         ("gaussian", "none"),
         ("poisson", "none"),
     ):
-        values = ARRAYS | {"model.likelihood": likelihood}
-        assert chosen(values, images())[:2] == (binarization, likelihood)
-    values = ARRAYS | {"dataset.binarization": "threshold"}
-    assert chosen(values, images())[:2] == ("threshold", "bernoulli")
+        config = overridden(ARRAYS, {"model.likelihood": likelihood})
+        assert chosen(config, images())[:2] == (binarization, likelihood)
+    config = overridden(ARRAYS, {"dataset.binarization": "threshold"})
+    assert chosen(config, images())[:2] == ("threshold", "bernoulli")
 
 
 def test_mnist_is_what_it_was():
-    assert decided(PLAIN, source(images()))["model.encoder.inputs"] == "raw"
+    assert decided(PLAIN, source(images())).model.inputs == "raw"
     assert chosen(PLAIN, images(n=60_000)) == ("dynamic", "bernoulli", 5_000)
     grey = check(mnist_grey.get_config())
     assert chosen(grey, images(n=60_000)) == ("none", "bernoulli", 5_000)
@@ -67,7 +68,7 @@ def test_the_validation_set_fits(n, size):
 
 def test_a_source_s_own_validation_set_is_taken():
     own = source(images())._replace(validation_size=17)
-    assert decided(ARRAYS, own)["dataset.validation_size"] == 17
+    assert decided(ARRAYS, own).dataset.validation_size == 17
 
 
 def test_grey_levels_that_became_floats_are_told():
@@ -76,8 +77,8 @@ def test_grey_levels_that_became_floats_are_told():
 
 
 def test_a_folder_s_choices_are_kept():
-    there = ARRAYS | dict(zip(CHOSEN, ("none", "beta", 7), strict=True))
-    there["model.encoder.inputs"] = "raw"
+    made = dict(zip(CHOSEN, ("none", "beta", 7), strict=True))
+    there = overridden(ARRAYS, made | {"model.encoder.inputs": "raw"})
     assert as_decided(ARRAYS, there) == there
-    own = ARRAYS | {"model.likelihood": "laplace"}
-    assert as_decided(own, there)["model.likelihood"] == "laplace"
+    own = overridden(ARRAYS, {"model.likelihood": "laplace"})
+    assert as_decided(own, there).values["model.likelihood"] == "laplace"

@@ -1,6 +1,5 @@
 """The examples of docs/own_parts.md, as they are printed: each is trained, on small images."""
 
-import re
 import shlex
 import sys
 from pathlib import Path
@@ -8,19 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.config.test_adopt import forget
-from tests.conftest import values_of, write_tiny_npz
-from vae_jax import cli
+from tests.small.own_members import PARTS, SHORT, forget
+from tests.small.runs import values_of, write_tiny_npz
+from vae_jax.cli import main as cli
 from vae_jax.config.schema import nest
-from vae_jax.runs import folder
-
-PAGE = (Path(__file__).parents[2] / "docs" / "own_parts.md").read_text()
-PARTS = {
-    name: (code, command)
-    for name, code, command in re.findall(
-        r"^`(\w+)\.py`.*?^```python\n(.*?)^```\n\n```\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL
-    )
-}
+from vae_jax.folders import folder
 
 
 @pytest.fixture
@@ -44,20 +35,22 @@ def place(tmp_path, monkeypatch):
 
 
 def test_each_kind_has_an_example_of_at_most_thirty_lines():
-    assert set(PARTS) == {
-        "waves", "laplace", "one_scale", "jackknife", "sparse", "errors", "lion"
+    assert set(SHORT) == {
+        "waves", "moments", "cauchy", "checks", "laplace", "one_scale", "hinge", "jackknife",
+        "sparse", "dimming", "linear", "errors", "norms", "lion", "ramp", "turned",
     }  # fmt: skip
-    for code, _ in PARTS.values():
+    for code, _ in SHORT.values():
         definitions = code.split("\n\n\n", 1)[1]
         assert len(definitions.splitlines()) <= 35
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", PARTS)
-def test_an_example_is_trained_as_printed(place, name):
+def test_an_example_is_trained_as_printed(place, name, with_lanes_drawn):
     command = shlex.split(PARTS[name][1].replace("\\\n", " "))[1:]
-    if name == "errors":
+    if name in ("errors", "norms"):
         assert cli.main(["train", "--config=small.py", "--workdir=runs/mnist"]) == 0
+    if name == "errors":
         command.append("--config.evaluation.num_importance_samples=10")
     command = [part.replace("configs/smoke.py", "small.py") for part in command]
     assert cli.main(command) == 0
@@ -70,5 +63,7 @@ def test_an_example_is_trained_as_printed(place, name):
         if (row["split"], row["lane"]) == ("validation", 0)
     ]
     assert losses[-1] < losses[0]
+    if name == "norms":
+        assert (workdir / folder.FIGURES / "norms.png").exists()
     if name == "errors":
         assert 0 < results["mean"]["squared_error"] < 1

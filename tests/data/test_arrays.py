@@ -69,13 +69,19 @@ def test_missing_arrays_files_and_damage_are_told(tmp_path):
         arrays.load(saved(tmp_path, train_images=grey()))
     with pytest.raises(UserError, match=r"dataset.path is empty"):
         arrays.load("")
-    with pytest.raises(UserError, match=r"nowhere.npz can't be read"):
+    with pytest.raises(
+        UserError, match=r"nowhere.npz does not exist; --config.dataset.path should be"
+    ):
         arrays.load(str(tmp_path / "nowhere.npz"))
     path = saved(tmp_path, train_images=grey(), test_images=grey(2))
     content = (tmp_path / "data.npz").read_bytes()
     for damaged in (content[: len(content) // 2], b"not an archive", b""):
         (tmp_path / "data.npz").write_bytes(damaged)
         with pytest.raises(UserError, match=r"can't be read as an .npz"):
+            arrays.load(path)
+    for other in (b"some text", b"\xff\xd8\xff\xe0 a JPEG", b""):
+        (tmp_path / "data.npz").write_bytes(other)
+        with pytest.raises(UserError, match=r"an .npz: it is none; image files are read by"):
             arrays.load(path)
     np.save(tmp_path / "one.npy", grey())
     with pytest.raises(UserError, match=r"one.npy holds one array.* numpy.savez"):
@@ -177,7 +183,7 @@ def test_an_encrypted_archive_and_a_pipe_are_told(tmp_path):
     with pytest.raises(Unreadable, match="encrypted"):
         arrays.load(path)
     os.mkfifo(tmp_path / "pipe.npz")
-    with pytest.raises(Unreadable, match=r"it is no file; --config.dataset.path says"):
+    with pytest.raises(Unreadable, match=r"is no file; --config.dataset.path should be"):
         arrays.load(str(tmp_path / "pipe.npz"))
 
 

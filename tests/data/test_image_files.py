@@ -8,12 +8,12 @@ import pytest
 from PIL import Image
 
 import vae_jax
-from tests.conftest import values_of
+from tests.small.runs import config_of
 from vae_jax.data import image_files, pixels
 from vae_jax.data.source import Unreadable
 from vae_jax.errors import UserError
 from vae_jax.runs.run import make_run
-from vae_jax.runs.train import introduce
+from vae_jax.runs.terminal import introduce
 
 
 def written(folder, names, shape=(6, 4), mode="L", seed=0):
@@ -295,15 +295,15 @@ def test_the_sets_of_a_folder_by_their_usual_names(tmp_path, names, sizes):
     if len(names) == 3:
         last = np.asarray(Image.open(tmp_path / names[2] / "b" / "1.png"))
         assert (source.train_images[train:, ..., 0] == last).all(axis=(1, 2)).sum() == 1
-        data = make_run(own_values(tmp_path), tmp_path).data
+        data = make_run(own_config(tmp_path), tmp_path).data
         assert len(data.validation.images) == 3
         with pytest.raises(UserError, match=r"validation_size = 2 should be 0: .* of 3 images"):
-            make_run(own_values(tmp_path, dataset__validation_size=2), tmp_path)
+            make_run(own_config(tmp_path, dataset__validation_size=2), tmp_path)
 
 
-def own_values(folder, **changes):
+def own_config(folder, **changes):
     own = {"dataset__validation_size": 0, "dataset__binarization": "none"}
-    return values_of(folder, training__batch_size=2, **(own | changes))
+    return config_of(folder, training__batch_size=2, **(own | changes))
 
 
 def test_names_of_sets_that_are_classes_or_doubtful(tmp_path):
@@ -378,7 +378,7 @@ def test_a_file_of_too_many_pixels_is_one_line(tmp_path, monkeypatch):
 def test_the_first_lines_of_a_run_say_what_was_read(tmp_path, capsys):
     written(tmp_path / "pets", [f"{'cat' if i % 3 else 'dog'}/{i}.png" for i in range(12)])
     (tmp_path / "pets" / "a\nb.txt").write_text("")
-    run = make_run(own_values(tmp_path / "pets"), tmp_path / "run")
+    run = make_run(own_config(tmp_path / "pets"), tmp_path / "run")
     capsys.readouterr()
     introduce(run, 0, None)
     first, images, read, left_out = capsys.readouterr().out.splitlines()[:4]

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from vae_jax.data.dataset import dataset, other_data, without_images
-from vae_jax.data.labels import as_labels, in_order, numbered
+from vae_jax.data.labels import as_labels, in_order, number_classes
 from vae_jax.data.source import Source, checked_source, checksum
 from vae_jax.errors import UserError
 from vae_jax.words import as_name
@@ -102,7 +102,7 @@ def test_other_labels_are_one_line(labels, message):
 
 def test_names_beside_numbers_are_refused():
     with pytest.raises(UserError, match="some labels are names, and some are numbers"):
-        numbered(np.array(["a"]), np.array([0]), "mine")
+        number_classes(np.array(["a"]), np.array([0]), "mine")
 
 
 def test_names_that_are_whole_numbers_are_in_their_order():

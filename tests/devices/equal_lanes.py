@@ -24,9 +24,9 @@ from vae_jax.devices.lanes import as_sharded, shard_lanes, to_host
 from vae_jax.devices.setup import pin, use_cores
 from vae_jax.evaluation.examples import joined, measure_batches
 from vae_jax.evaluation.importance_sampling import importance_sampling
-from vae_jax.keys import replace
 from vae_jax.runs.measure import evaluate_state
 from vae_jax.runs.run import Lane, Run, first_state, make_program, on_devices
+from vae_jax.sections.declare import replace
 from vae_jax.training.loop import order_lanes, train_lanes
 
 CASE: dict[str, Any] = {
@@ -62,8 +62,8 @@ def made_run(case: dict[str, Any], data: Dataset, lanes: int) -> Run:
         **case["config"],
     }
     changes |= {f"model.{part}.widths": tuple(case["widths"]) for part in ("encoder", "decoder")}
-    values = check(nest(check(default.get_config()) | changes))
-    run = make_program([Lane(i, 0, {}, values) for i in range(lanes)], Path("none"), data)
+    config = check(nest(check(default.get_config()).values | changes))
+    run = make_program([Lane(i, 0, {}, config) for i in range(lanes)], Path("none"), data)
     return run._replace(spec=replace(run.spec, chunk_steps=case["steps"]))
 
 

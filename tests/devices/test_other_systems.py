@@ -94,12 +94,18 @@ def test_peak_memory_is_in_the_units_of_the_system(monkeypatch):
     assert machine.peak_megabytes(2_097_152) == 2
 
 
-MAC = f"""
-import os, signal
+WITHOUT_IT = f"""
+import os, select, signal, sys
 for name in {sorted(LINUX_ONLY)}:
-    for module in (os, signal):
+    for module in (os, select, signal):
         if hasattr(module, name):
             delattr(module, name)
+if hasattr(os, "process_cpu_count"):  # on Linux it asks for the affinity, elsewhere it is this
+    os.process_cpu_count = os.cpu_count
+"""
+
+MAC = f"""
+{WITHOUT_IT}
 from benchmarks import machine, sweep
 from vae_jax.devices.setup import use_cores
 use_cores()
@@ -116,3 +122,19 @@ def test_a_process_starts_without_all_of_it():
     n = os.cpu_count()
     threads = n + pool.SPARE_THREADS if n > 1 else None
     assert said.stdout.split() == [str(n), str(n), str(threads)], said.stderr
+
+
+def test_a_run_is_trained_without_all_of_it(tiny_npz, tmp_path):
+    """From the first import to the results; the folder's lock and the watchdog are Unix's own."""
+    arguments = [
+        "train", "--config=smoke", f"--workdir={tmp_path / 'run'}", "--config.dataset.name=arrays",
+        f"--config.dataset.path={tiny_npz}", "--config.dataset.validation_size=10",
+        "--config.training.batch_size=10", "--config.training.num_epochs=1",
+    ]  # fmt: skip
+    code = f"{WITHOUT_IT}\nfrom vae_jax.__main__ import run\nsys.exit(run())"
+    said = subprocess.run(
+        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, cwd=ROOT
+    )
+    assert said.returncode == 0, said.stderr
+    assert "lanes in 1 program" in said.stdout
+    assert (tmp_path / "run" / "results.json").exists()

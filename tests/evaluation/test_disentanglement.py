@@ -190,7 +190,7 @@ def test_pairs_of_one_image_do_not_tell_the_factor():
 def test_scikit_learn_is_asked_for(name, monkeypatch):
     monkeypatch.setitem(sys.modules, "sklearn", None)
     monkeypatch.setitem(sys.modules, "sklearn.ensemble", None)
-    with pytest.raises(UserError, match=r"needs? scikit-learn: pip install -e '.\[evaluation\]'"):
+    with pytest.raises(UserError, match=r"needs? scikit-learn: pip install blackjax scikit"):
         getattr(probes, name)(0, PERFECT, FACTORS)
 
 

@@ -6,12 +6,12 @@ import jax
 import numpy as np
 import pytest
 
-from tests.objectives import exact
+from tests.small import exact
 from vae_jax.devices.lanes import layout, shard_lanes, to_host
 from vae_jax.evaluation.bounds import bound
 from vae_jax.evaluation.examples import joined, measure_batches
-from vae_jax.keys import stack
 from vae_jax.models import make_model
+from vae_jax.sections.declare import stack
 from vae_jax.training.streams import lane_keys
 
 BETA = np.float32(2.0)

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from tests.conftest import write_tiny_npz
+from tests.small.runs import write_tiny_npz
 from vae_jax.data import arrays, binarization, mnist
 from vae_jax.data.dataset import dataset
 from vae_jax.errors import UserError
@@ -110,7 +110,7 @@ def test_one_key_gives_one_file(data, classifier, tmp_path):
 
 def test_grey_images_are_sampled_and_binary_ones_are_as_they_are(data, classifier):
     assert checksum(trained(data, binarize=False)) != checksum(classifier)
-    binary = binarization.thresholded(data.train.images)
+    binary = binarization.threshold(data.train.images)
     sampled, stored = (trained(data, images=binary, binarize=flag) for flag in (True, False))
     sampled, stored = (features(space, data.test.images) for space in (sampled, stored))
     np.testing.assert_allclose(sampled, stored, rtol=1e-4, atol=1e-4)

@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 
-from tests.objectives import exact
+from tests.small import exact
 from vae_jax.evaluation.importance_sampling import (
     BLOCK,
     ImportanceSampling,

@@ -3,8 +3,8 @@
 import jax
 import numpy as np
 
-from tests.conftest import mlp_spec
-from tests.objectives import exact
+from tests.small import exact
+from tests.small.models import mlp_spec
 from vae_jax.evaluation.latents import active_units, activity, collapsed_units, latents
 from vae_jax.models import ModelSpec
 

@@ -7,10 +7,12 @@ import numpy as np
 import pytest
 
 from experiments import gradient_variance
-from tests.conftest import values_of
-from vae_jax import cli
+from tests.small.runs import config_of
+from vae_jax import files
+from vae_jax.cli import main as cli
+from vae_jax.config.build import make_config, overridden
 from vae_jax.config.check import check
-from vae_jax.runs import folder
+from vae_jax.folders import folder
 from vae_jax.runs.run import make_dataset, make_run
 
 TINY = (
@@ -28,7 +30,7 @@ ROWS = len(gradient_variance.ROWS)
 def answer(workdir, *arguments):
     """The exit code."""
     command = (f"--workdir={workdir}", *arguments)
-    return cli.answered(lambda: gradient_variance.run(command))
+    return cli.answer(lambda: gradient_variance.run(command))
 
 
 @pytest.mark.slow
@@ -76,7 +78,7 @@ def test_from_command_to_figure(tiny_npz, tmp_path, capsys, monkeypatch, with_pi
 
 @pytest.mark.slow
 def test_params_are_those_of_the_run_wherever_one_stops(tiny_npz, tmp_path):
-    values = check(gradient_variance.get_config()) | {
+    values = check(gradient_variance.get_config()).values | {
         "dataset.name": "arrays",
         "dataset.path": str(tiny_npz),
         "dataset.validation_size": 50,
@@ -84,7 +86,7 @@ def test_params_are_those_of_the_run_wherever_one_stops(tiny_npz, tmp_path):
         "model.decoder.widths": (6,),
         "training.batch_size": 20,
     }
-    run = make_run(values, tmp_path)
+    run = make_run(make_config(values), tmp_path)
     *_, (_, last) = gradient_variance.trajectory(run, [0, 3, 14])
     ((_, straight),) = gradient_variance.trajectory(run, [14])
     assert run.spec.steps_per_epoch == 12
@@ -96,9 +98,11 @@ def test_params_are_those_of_the_run_wherever_one_stops(tiny_npz, tmp_path):
 
 
 def test_what_does_not_fit_the_model_is_left_out_and_told(tiny_npz, tmp_path, capsys):
-    values = check(gradient_variance.get_config())
-    data = make_dataset(values_of(tiny_npz))
-    specs = gradient_variance.fitting(values | {"model.posterior": "planar"}, data)
+    config = check(gradient_variance.get_config())
+    data = make_dataset(config_of(tiny_npz))
+    specs = gradient_variance.objectives_for(
+        overridden(config, {"model.posterior": "planar"}), data
+    )
     assert list(specs) == [
         ("elbo", "reparameterized, sampled KL"),
         ("iwae", "reparameterized"),
@@ -108,9 +112,9 @@ def test_what_does_not_fit_the_model_is_left_out_and_told(tiny_npz, tmp_path, ca
     assert "elbo, reparameterized is left out: objective.kl = 'analytic' has no closed" in printed
     assert printed.count("is left out") == ROWS - 3
     # Whatever the config trains with, what is measured is the bound itself.
-    plain = gradient_variance.fitting(values, data)
-    other = values | {"objective.regularizer": "mmd", "objective.free_bits": 1.0}
-    assert gradient_variance.fitting(other, data) == plain
+    plain = gradient_variance.objectives_for(config, data)
+    other = overridden(config, {"objective.regularizer": "mmd", "objective.free_bits": 1.0})
+    assert repr(gradient_variance.objectives_for(other, data)) == repr(plain)
 
 
 @pytest.mark.parametrize(
@@ -143,7 +147,7 @@ def test_a_folder_that_is_not_its_own_is_refused(tiny_npz, tmp_path, capsys):
     assert answer(tmp_path / "file" / "run", *tiny) == 2
     assert "can't be written" in capsys.readouterr().err
     (tmp_path / "other").mkdir()
-    folder.write_json(tmp_path / "other" / folder.CONFIG, {})
+    files.write_json(tmp_path / "other" / folder.CONFIG, {})
     assert answer(tmp_path / "other", *tiny) == 2
     assert "holds a run or a sweep; take another --workdir" in capsys.readouterr().err
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from experiments import time_to_nll
-from tests.conftest import values_of
+from tests.small.runs import config_of
 from vae_jax.errors import UserError
 
 
@@ -25,9 +25,13 @@ def test_the_first_epoch_below_is_found_with_few_looks(level, epoch):
 @pytest.mark.slow
 def test_every_lane_gets_its_seconds_and_the_table_says_so(tiny_npz, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(time_to_nll, "LEVELS", (24.0, 20.0, 0.1))
-    values = values_of(tiny_npz, training__num_epochs=20, evaluation__num_importance_samples=50)
-    values |= {"optimizer.learning_rate": 0.02}
-    time_to_nll.time_to_nll(values, tmp_path / "run", 10)
+    config = config_of(
+        tiny_npz,
+        training__num_epochs=20,
+        evaluation__num_importance_samples=50,
+        optimizer__learning_rate=0.02,
+    )
+    time_to_nll.time_to_nll(config, tmp_path / "run", 10)
     found = json.loads((tmp_path / "run" / "time_to_nll.json").read_text())
     assert found["images"] == 10
     assert np.all(np.diff(found["seconds"]) > 0)
@@ -41,7 +45,7 @@ def test_every_lane_gets_its_seconds_and_the_table_says_so(tiny_npz, tmp_path, c
     assert "2 lanes in one program, 20 epochs" in printed
     assert "not reached" in printed
     with pytest.raises(UserError, match="holds a run already"):
-        time_to_nll.time_to_nll(values, tmp_path / "run", None)
+        time_to_nll.time_to_nll(config, tmp_path / "run", None)
     with pytest.raises(UserError, match="--images=51 should be at most the 50 test images"):
-        time_to_nll.time_to_nll(values, tmp_path / "other", 51)
+        time_to_nll.time_to_nll(config, tmp_path / "other", 51)
     assert not (tmp_path / "other").exists()

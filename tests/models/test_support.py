@@ -7,21 +7,21 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from tests.conftest import values_of
-from tests.models.test_contract import Codebook, Ladder
-from vae_jax.config.build import make_config
+from tests.small.models import Codebook, Ladder
+from tests.small.runs import values_of
 from vae_jax.config.check import check
 from vae_jax.config.needs import refuse_combination, refuse_data
 from vae_jax.config.schema import nest
 from vae_jax.errors import UserError
 from vae_jax.evaluation.metrics.likelihood import Ais, GapsMetric
-from vae_jax.keys import replace, section
 from vae_jax.models import MODELS
 from vae_jax.models.support import of_posterior, of_prior
 from vae_jax.probability.distributions import DiagonalGaussian
+from vae_jax.probability.interface import Posterior, Prior
 from vae_jax.probability.posteriors import POSTERIORS
 from vae_jax.probability.priors import PRIORS
 from vae_jax.runs.run import make_dataset
+from vae_jax.sections.declare import replace, section
 
 
 class Drawn(NamedTuple):
@@ -72,7 +72,7 @@ class Broken(Drawn):
 
 def posterior_of(kind, **says):
     @section
-    class Own:
+    class Own(Posterior):
         distribution_type: ClassVar = kind
         has_density: ClassVar = True
 
@@ -92,7 +92,7 @@ def posterior_of(kind, **says):
 
 def prior_of(kind, **says):
     @section
-    class Own:
+    class Own(Prior):
         distribution_type: ClassVar = kind
         can_be_masked: ClassVar = False
         examples: ClassVar = 0
@@ -134,7 +134,7 @@ def config(tiny_npz, monkeypatch):
 
     def make(posterior="diagonal", prior="standard_normal", model="vae", metrics=("elbo",)):
         values = values_of(tiny_npz) | {"objective.kl": "sampled", "evaluation.metrics": metrics}
-        own = make_config(check(nest(values)))
+        own = check(nest(values))
         kind = MODELS["vae"]()
         if not isinstance(posterior, str):
             monkeypatch.setitem(POSTERIORS, "own", posterior)
@@ -145,7 +145,7 @@ def config(tiny_npz, monkeypatch):
         if not isinstance(model, str):
             monkeypatch.setitem(MODELS, "own", model)
             kind = model()
-        return own._replace(model=replace(own.model, kind=kind)), make_dataset(values)
+        return replace(own, model=replace(own.model, kind=kind)), make_dataset(own)
 
     return make
 

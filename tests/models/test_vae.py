@@ -5,10 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from tests.conftest import mlp_spec
-from tests.networks.samples import sampled
+from tests.small.models import mlp_spec
+from tests.small.samples import sampled
 from vae_jax.functions import decode
-from vae_jax.keys import replace
 from vae_jax.models import ModelSpec, make_model
 from vae_jax.models.model import (
     Start,
@@ -27,6 +26,7 @@ from vae_jax.models.vae import VAE
 from vae_jax.objectives.elbo import elbo_terms
 from vae_jax.probability.likelihoods import GaussianOptimalScale
 from vae_jax.probability.priors import LearnedGaussian
+from vae_jax.sections.declare import replace
 
 RNG = np.random.default_rng(0)
 
@@ -145,7 +145,7 @@ def test_a_masked_model_is_the_model_of_the_units_that_are_left(widths):
     @jax.jit
     @jax.grad
     def gradient(variables, spec, key, x_bd):
-        return -jnp.mean(elbo_terms(make_model(spec), variables, key, x_bd, 2).score)
+        return -jnp.mean(elbo_terms(make_model(spec), variables, key, x_bd, 2).bound)
 
     variables, alone = start(masked, jax.random.key(0)), start(small, jax.random.key(0))
     own = jax.tree.map(

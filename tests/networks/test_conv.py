@@ -5,7 +5,7 @@ import jax
 import numpy as np
 import pytest
 
-from tests.networks.samples import normal, sampled
+from tests.small.samples import normal, sampled
 from vae_jax.networks import Conv, ResNet
 from vae_jax.networks.conv import map_sizes, upsampling_init
 from vae_jax.networks.convolution import Upsampling, convolve, upsample

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.special import expit
 
-from tests.networks.samples import sampled
+from tests.small.samples import sampled
 from vae_jax.networks import MLP, GatedMLP, ResidualMLP
 from vae_jax.networks.network import ACTIVATIONS
 

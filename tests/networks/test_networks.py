@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from tests.networks.samples import normal, sampled
+from tests.small.samples import normal, sampled
 from vae_jax.networks import MLP, NETWORKS, Conv, GatedMLP, ResidualMLP, ResNet
 from vae_jax.networks.network import ACTIVATIONS, Heads
 
@@ -39,6 +39,14 @@ OTHER_PAIRS = [pair for pair in itertools.product(SHAPES, WIDTHS) if pair not in
 every_member = pytest.mark.parametrize(
     "name",
     [pytest.param(name, marks=[pytest.mark.slow] * (name == "resnet")) for name in MAKE],
+)
+# The first and the last layer, masks and lanes are of shared code: three members have all of it.
+one_of_each_kind = pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[pytest.mark.slow] * (name in ("residual_mlp", "conv", "resnet")))
+        for name in MAKE
+    ],
 )
 with_widths_or_none = pytest.mark.parametrize(
     "widths", [(6, 5), pytest.param((), marks=pytest.mark.slow)]
@@ -145,7 +153,7 @@ def test_a_context_of_another_size_is_refused():
         encoder.apply(sampled(encoder), jnp.ones((4, 30)), jnp.ones((4, 1)))
 
 
-@every_member
+@one_of_each_kind
 def test_a_latent_unit_s_first_weights_depend_on_key_and_unit_alone(name):
     first_layers = dict(MEMBERS)[name]
     small = compiled(name, 2)[0](jax.random.key(1), None)
@@ -177,7 +185,7 @@ def test_first_and_last_weights_have_the_stated_variance(name):
     assert abs(np.var(kernels[1]) * (3 + 9) - 1) < 0.1
 
 
-@every_member
+@one_of_each_kind
 def test_a_masked_network_is_the_network_of_the_units_that_are_left(name):
     context, x = normal(0, 5, 2), normal(1, 5, 30)
     z = normal(2, 5, 4)  # the padded z may be anything
@@ -301,7 +309,7 @@ def test_without_widths_it_is_affine(name):
         np.testing.assert_allclose(middle, (first + second) / 2, rtol=1e-4, atol=1e-5)
 
 
-@every_member
+@one_of_each_kind
 def test_lanes_are_networks_of_their_own(name):
     x, z, context = normal(0, 5, 30), normal(1, 5, 4), normal(2, 5, 2)
     mask_l = np.ones(4, np.float32)

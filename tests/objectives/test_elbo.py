@@ -1,13 +1,14 @@
 """The ELBO against log p(x), its numbers by hand, its gradients."""
 
 from functools import partial
+from typing import ClassVar
 
 import jax
 import numpy as np
 import pytest
 
-from tests.objectives import exact
-from tests.objectives.exact import (
+from tests.small import exact
+from tests.small.exact import (
     L,
     gradient,
     linear,
@@ -36,10 +37,30 @@ from vae_jax.objectives import (
     validation_score,
     weights_at,
 )
-from vae_jax.objectives.elbo import Elbo, elbo_terms
+from vae_jax.objectives.elbo import Elbo, cost_loss, cost_needs, cost_score, elbo_terms, kl_key
 from vae_jax.objectives.importance import IWAE
+from vae_jax.objectives.interface import Bound
+from vae_jax.sections.checks import number
+from vae_jax.sections.declare import section, traced
 
 X_BD = linear_data()
+
+
+@section
+class Hinge(Bound):
+    """The objective of docs/own_parts.md."""
+
+    kl: str = kl_key()
+    target: float = traced(2.0, number(0), "nats of the KL that cost nothing")
+
+    is_constrained: ClassVar = True
+    gradient: ClassVar = "reparameterized"
+    loss, validation_score, needs = cost_loss, cost_score, cost_needs
+
+    def cost(self, kl, step):
+        return jax.numpy.maximum(kl, self.target)
+
+
 SAMPLED = objective(Elbo(kl="sampled"))
 LANDING = objective(Elbo(kl="sampled", gradient="sticking_the_landing"))
 
@@ -122,7 +143,7 @@ def test_terms_are_kept_apart_and_beta_weighs_the_kl_alone():
     loss, terms = value_and_terms(own, model, variables, jax.random.key(0), X_BD)
     elbo, reconstruction, kl = (terms.parts[name] for name in ("elbo", "reconstruction", "kl"))
     np.testing.assert_allclose(elbo, reconstruction - kl, rtol=1e-5)
-    np.testing.assert_array_equal(terms.score, elbo)
+    np.testing.assert_array_equal(terms.bound, elbo)
     np.testing.assert_allclose(loss, np.mean(-reconstruction + 3 * kl), rtol=1e-5)
     assert kl.shape == (5,)
 
@@ -175,6 +196,14 @@ def test_capacity_rises_linearly(steps, step, expected):
     own = objective(Elbo(capacity=8.0, capacity_steps=float(steps)), beta=1e6)
     value, reconstruction, kl = value_and_parts(own, step)
     np.testing.assert_allclose(value, -reconstruction + 1e6 * abs(kl - expected), rtol=1e-6)
+
+
+@pytest.mark.parametrize("target", [0.1, 500.0])
+def test_a_cost_of_the_kl_of_one_s_own(target):
+    own = objective(Hinge(target=target), beta=3.0)
+    value, reconstruction, kl = value_and_parts(own)
+    np.testing.assert_allclose(value, -reconstruction + 3 * max(kl, target), rtol=1e-5)
+    assert not own.is_unit_by_unit  # lanes of it are not padded, unless it says so
 
 
 @pytest.mark.parametrize("kl", ["analytic", "sampled"])
@@ -235,6 +264,8 @@ def test_the_linear_model_is_the_one_it_is_said_to_be():
         {"bound": Elbo(free_bits=0.7, free_bits_group=2)},
         {"bound": Elbo(capacity=3.0, capacity_steps=4.0), "beta": 9.0},
         {"bound": IWAE(), "num_samples": 3, "beta": 2.0},
+        {"bound": Hinge(target=100.0)},
+        {"bound": Hinge(target=0.5), "beta": 2.0},
     ],
 )
 def test_the_validation_score_is_the_objective_of_the_whole_split_at_its_end(small_spec, own):
@@ -254,7 +285,7 @@ def test_the_validation_score_is_the_objective_of_the_whole_split_at_its_end(sma
     found = at_the_end(x_bd, z_kbl)
     parts = [at_the_end(x_bd[i : i + 1], z_kbl[:, i : i + 1]) for i in range(6)]
     means = {"loss": np.mean([part.value for part in parts])}
-    means["bound"] = np.mean([part.terms.score[0] for part in parts])
+    means["bound"] = np.mean([part.terms.bound[0] for part in parts])
     for name in parts[0].terms.parts:
         means[name] = np.mean([part.terms.parts[name][0] for part in parts])
     units = [part.terms.kl_bu for part in parts]

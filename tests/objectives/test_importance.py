@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from scipy import special
 
-from tests.objectives import exact
-from tests.objectives.exact import (
+from tests.small import exact
+from tests.small.exact import (
     flat,
     flat_of_many,
     gradient,
@@ -18,7 +18,7 @@ from tests.objectives.exact import (
     terms_and_gradient,
     value_and_terms,
 )
-from tests.objectives.rows import ROWS
+from tests.small.rows import ROWS
 from vae_jax.models.model import given, latents, log_joint, log_posterior, posterior_samples
 from vae_jax.objectives.elbo import Elbo
 from vae_jax.objectives.importance import BOUNDS, ESTIMATORS, IWAE, Renyi
@@ -108,7 +108,7 @@ def test_one_sample_makes_it_the_elbo(name):
     own = {"num_groups": 1} if "num_groups" in ROWS[name].numbers else {}
     own |= {"alpha": 1.0} if name == "renyi" else {}
     found = terms(bound_of(name, 1, **own))
-    np.testing.assert_allclose(found.score, elbo, rtol=1e-5)
+    np.testing.assert_allclose(found.bound, elbo, rtol=1e-5)
     np.testing.assert_allclose(found.parts["elbo"], elbo, rtol=1e-5)
 
 
@@ -120,10 +120,10 @@ def test_renyi_is_the_iwae_at_0_the_elbo_at_1_and_in_between_elsewhere():
         return value_and_terms(own, model, variables, jax.random.key(3), x_bd)[1]
 
     def renyi(alpha):
-        return terms(Renyi(alpha=float(alpha))).score
+        return terms(Renyi(alpha=float(alpha))).bound
 
     of_iwae = terms(IWAE())
-    elbo, top = of_iwae.parts["elbo"], of_iwae.score
+    elbo, top = of_iwae.parts["elbo"], of_iwae.bound
     np.testing.assert_allclose(renyi(0), top, rtol=1e-5)
     np.testing.assert_allclose(renyi(1), elbo, rtol=1e-5)
     half = renyi(0.5)
@@ -215,7 +215,7 @@ def test_every_estimator_has_the_bound_s_value_and_the_model_s_own_gradient(esti
         plain, model, variables, key_of_samples(), x_bd
     )
     np.testing.assert_allclose(value, value_there, rtol=1e-5)
-    np.testing.assert_allclose(terms.score, terms_there.score, rtol=1e-5)
+    np.testing.assert_allclose(terms.bound, terms_there.bound, rtol=1e-5)
     ours, theirs = ours["decoder"], theirs["decoder"]
     np.testing.assert_allclose(flat(ours), flat(theirs), rtol=1e-3, atol=1e-5)
 

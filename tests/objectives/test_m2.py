@@ -6,10 +6,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from tests.conftest import mlp_spec
-from tests.networks.samples import sampled
-from tests.objectives import exact
-from tests.objectives.exact import objective, value_and_terms
+from tests.small import exact
+from tests.small.exact import objective, value_and_terms
+from tests.small.models import mlp_spec
+from tests.small.samples import sampled
 from vae_jax.models import ModelSpec
 from vae_jax.models.m2 import M2
 from vae_jax.models.model import posterior_means
@@ -46,7 +46,7 @@ def log_classes(variables, model=MODEL):
 def scores_of_many(own, label_b):
     """The bound [n, b], of n samples."""
     keys = jax.random.split(jax.random.key(0), N)
-    return jax.vmap(lambda key: loss(own, MODEL, VARIABLES, key, X_BD, label_b, 0).terms.score)(
+    return jax.vmap(lambda key: loss(own, MODEL, VARIABLES, key, X_BD, label_b, 0).terms.bound)(
         keys
     )
 
@@ -83,7 +83,7 @@ def test_the_gap_is_the_kl_of_the_classifier_where_the_rest_is_exact():
     kl = (np.exp(log_q) * (log_q - (log_joint - log_p))).sum(axis=0)
     own, key = objective(M2Bound()), jax.random.key(0)
     _, terms = value_and_terms(own, MODEL, variables, key, X_BD, NONE)
-    np.testing.assert_allclose(terms.score, log_p - kl, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(terms.bound, log_p - kl, rtol=1e-4, atol=1e-4)
     assert (kl > 1e-3).all()
 
 
@@ -97,7 +97,7 @@ def test_the_loss_adds_the_labelled_ones_cross_entropy():
     log_q = log_classes(VARIABLES)
     expected = -(log_q[0, 2] + log_q[2, 1]) / 2
     (plain, terms), (weighted, _) = value(0.0), value(7.0)
-    np.testing.assert_allclose(plain, -terms.score.mean(), rtol=1e-5)
+    np.testing.assert_allclose(plain, -terms.bound.mean(), rtol=1e-5)
     np.testing.assert_allclose(weighted - plain, 7 * expected, rtol=1e-4)
 
 

@@ -9,9 +9,9 @@ import numpy as np
 import optax
 import pytest
 
-from tests.networks.samples import sampled
-from tests.objectives import exact
-from tests.objectives.exact import objective
+from tests.small import exact
+from tests.small.exact import objective
+from tests.small.samples import sampled
 from vae_jax.models.model import Layer, Model, Trace
 from vae_jax.objectives import loss
 from vae_jax.objectives.importance import IWAE
@@ -24,7 +24,7 @@ from vae_jax.objectives.regularizers import (
     covariance,
     log_density_matrix,
     off_identity,
-    shuffled,
+    shuffle,
     squared_mmd,
     stratified_log_weights,
     total_correlation,
@@ -155,7 +155,7 @@ def test_dip_is_how_far_the_covariance_is_from_the_identity():
 
 def test_shuffling_keeps_each_unit_and_breaks_what_is_between_them():
     z = np.tile(np.arange(1_000, dtype=np.float32)[:, None], (1, 3))
-    apart = np.asarray(jax.jit(shuffled)(jax.random.key(0), z))
+    apart = np.asarray(jax.jit(shuffle)(jax.random.key(0), z))
     np.testing.assert_array_equal(np.sort(apart, axis=0), z)
     assert np.abs(np.corrcoef(apart.T) - np.eye(3)).max() < 4.4 / np.sqrt(1_000)
 

@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.conftest import values_of, write_tiny_npz
-from tests.pages.hostile import PAYLOAD, write_hostile
+from tests.small.hostile import PAYLOAD, write_hostile
+from tests.small.runs import train, values_of, write_tiny_npz
+from tests.small.screens import CUT, FRAMES, ROWS, contrast
 from vae_jax.commands.sweep import sweep
-from vae_jax.commands.train import train
+from vae_jax.config.build import make_config
 from vae_jax.config.schema import nest
 from vae_jax.pages import charts, report
 from vae_jax.pages.report import Chart, write_report
@@ -38,7 +39,7 @@ def folders(tmp_path_factory):
     base = values_of(write_tiny_npz(at / "tiny.npz"), training__num_epochs=2)
     data = Datasets()
     settings = hyper.sweep("objective.beta", (0.5, 2.0))
-    sweep(at / "sweep", make_sweep(base, settings, at / "sweep", data), data)
+    sweep(at / "sweep", make_sweep(make_config(base), settings, at / "sweep", data), data)
     train(nest(base | {"model.latent_size": 2}), at / "run")
     return at
 
@@ -104,39 +105,6 @@ def test_the_report_opens_from_disk_and_works(folders, browser, scheme):
     assert page.evaluate("document.documentElement.scrollWidth") <= max(width, 400)
 
 
-# Of each cell of the tables, behind a sticky first column or not: whether a part of it is cut.
-CUT = """() => [...document.querySelectorAll(".wide")].flatMap(box => {
-  const table = box.querySelector("table.sortable");
-  if (!table) return [];
-  const frame = box.getBoundingClientRect(), rows = [...table.rows];
-  const sticky = box.classList.contains("paged");
-  const left = sticky && box.clientWidth > rows[0].cells[0].offsetWidth
-    ? rows[0].cells[0].getBoundingClientRect().right : frame.left;
-  return rows.flatMap(row => [...row.cells].slice(1)).filter(cell => {
-    const own = cell.getBoundingClientRect();
-    const hidden = own.right <= left + 1 || own.left >= frame.right - 1;
-    return !hidden && (own.left < left - 1 || own.right > frame.right + 1);
-  }).map(cell => cell.textContent);
-})"""
-# Title and ranges of each chart, its frame in pixels, and the ends of its error bars.
-FRAMES = """() => {
-  const found = [];
-  const walk = view => {
-    if (view.frame) {
-      const m = view.model, box = view.frame.bbox;
-      const range = r => [r.start, r.end];
-      const bars = m.renderers.filter(r => r.data_source && r.data_source.data.low)
-        .flatMap(r => [...r.data_source.data.low, ...r.data_source.data.high]);
-      found.push({axis: m.below[0]?.axis_label?.text, x: range(m.x_range), y: range(m.y_range),
-                  width: box.width, height: box.height, bars, title: m.title?.text});
-    }
-    for (const child of view.child_views ?? []) walk(child);
-  };
-  for (const view of Object.values(Bokeh.index)) walk(view);
-  return found;
-}"""
-
-
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_the_report_is_whole_on_every_screen(folders, browser, scheme):
     """Cells are not cut, error bars and points are in their frames, charts have room."""
@@ -166,6 +134,43 @@ def test_the_report_is_whole_on_every_screen(folders, browser, scheme):
     page.locator("summary").click()
     assert page.locator("details table").is_visible()
     assert watched.errors == []
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_rows_of_traversals_stand_beside_the_names_of_their_units(folders, browser, width):
+    address = write_report(folders / "sweep").as_uri()
+    page = Watched(browser, address, viewport={"width": width, "height": 800}).page
+    rows = page.evaluate(ROWS)
+    assert len(rows) > 1
+    assert {name for name, *_ in rows} == {f"unit {i}" for i in range(len(rows))}
+    for _, middle, of_row, right, left in rows:
+        assert middle == pytest.approx(of_row, abs=4)
+        assert right <= left
+
+
+# Colours of widgets: a spinner's arrow; a slider's bar, handle and edge.
+WIDGET_COLOURS = """() => {
+  const within = root => [...root.querySelectorAll("*")].flatMap(
+    element => element.shadowRoot ? [element, ...within(element.shadowRoot)] : [element])
+  const all = within(document), of = (name, which, part) => getComputedStyle(
+    all.find(e => e.matches(name)), part)[which];
+  return {arrow: of(".bk-spin-btn-up", "borderBottomColor", ":before"),
+          bar: of(".noUi-target", "backgroundColor"), edge: of(".noUi-target", "borderTopColor"),
+          handle: of(".noUi-handle", "borderTopColor"),
+          choice: of("select.bk-input", "backgroundImage")};
+}"""
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_widgets_are_seen_and_do_not_glare(explorer, browser, scheme):
+    page = Watched(browser, explorer, color_scheme=scheme).page
+    page.wait_for_timeout(1_000)
+    found = page.evaluate(WIDGET_COLOURS)
+    ground = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    for part in ("arrow", "edge", "handle"):
+        assert contrast(found[part], ground) >= 3, part
+    assert contrast(found["bar"], ground) < 3
+    assert "%23767676" in found["choice"]
 
 
 def tooltips_of(page, figure):

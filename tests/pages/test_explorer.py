@@ -7,12 +7,11 @@ import pytest
 from bokeh.document import Document
 
 import vae_jax
-from tests.conftest import values_of, write_tiny_npz
-from vae_jax.cli import main
-from vae_jax.commands.train import train
+from tests.small.runs import train, values_of, write_tiny_npz
+from vae_jax.cli.main import main
 from vae_jax.config.schema import nest
 from vae_jax.pages.explorer import Explorer
-from vae_jax.pages.picture import rasterised
+from vae_jax.pages.picture import rasterise
 from vae_jax.pages.server import build, lane_numbers
 
 
@@ -137,7 +136,7 @@ def test_a_drawing_is_encoded(page):
     assert image[:2].max() == 0
     np.testing.assert_allclose(page.z, page.trained.encode(image[::-1].astype(np.float32))[0],
                                atol=1e-5)  # fmt: skip
-    blank = rasterised([], [], (6, 6, 1))
+    blank = rasterise([], [], (6, 6, 1))
     assert blank.shape == (6, 6, 1)
     assert not blank.any()
 
@@ -192,3 +191,25 @@ def test_a_mistake_is_one_line(folders, capsys, arguments, message):
     assert main(["explore", *own]) == 2
     error = capsys.readouterr().err
     assert message in error
+
+
+def test_three_thousand_units_are_shown_by_kl_and_nothing_waits(tmp_path):
+    """As many as a convolutional hierarchy may have."""
+    npz = write_tiny_npz(tmp_path / "tiny.npz")
+    values = values_of(
+        npz, training__num_epochs=1, training__seeds=(0,), evaluation__metrics=("latents",)
+    )
+    changes = {"model.latent_size": 3_000, "log.figures": ("samples",)}
+    train(nest(values | changes), tmp_path / "run")
+    assert main(["report", f"--workdir={tmp_path / 'run'}", "--html"]) == 0
+    assert (tmp_path / "run" / "report.html").stat().st_size < 5_000_000
+    run = vae_jax.load(tmp_path / "run")
+    began = time.monotonic()
+    page = Explorer(run)
+    assert len(page.sliders) == 20
+    _, kl_l = run.codes(page.test)
+    assert kl_l[page.order[19]] >= np.sort(kl_l)[-20]
+    page.sliders[0].value = 2.0
+    assert "...]  # 3,000 units" in page.text.text
+    page.index.value = 1
+    assert time.monotonic() - began < 60

@@ -10,19 +10,19 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from tests.conftest import values_of, write_tiny_npz
-from tests.pages.hostile import PAYLOAD, write_hostile
-from vae_jax.cli import main
+from tests.small.hostile import PAYLOAD, write_hostile
+from tests.small.runs import train, values_of, write_tiny_npz
+from vae_jax.cli.main import main
 from vae_jax.commands.sweep import sweep
-from vae_jax.commands.train import train
+from vae_jax.config.build import make_config
 from vae_jax.config.schema import nest
 from vae_jax.errors import UserError
 from vae_jax.figures.sweeps import Point
+from vae_jax.folders import folder
 from vae_jax.pages import charts, report, sweep_charts
 from vae_jax.pages.curves import curves
 from vae_jax.pages.report import write_report
 from vae_jax.reports.table import folder_name
-from vae_jax.runs import folder
 from vae_jax.sweeps import language as hyper
 from vae_jax.sweeps.plan import Datasets, make_sweep
 
@@ -39,7 +39,7 @@ def folders(tmp_path_factory):
             hyper.sweep("optimizer.learning_rate", (1e-3, 1e30)),
         ]
     )
-    sweep(at / "sweep", make_sweep(base, settings, at / "sweep", data), data)
+    sweep(at / "sweep", make_sweep(make_config(base), settings, at / "sweep", data), data)
     train(nest(base | {"training.seeds": (3,), "model.latent_size": 1}), at / "run")
     return at
 
@@ -84,7 +84,7 @@ def test_a_failed_program_is_told_with_its_traceback(folders, tmp_path):
     workdir, data = tmp_path / "sweep", Datasets()
     base = values_of(folders / "tiny.npz", training__num_epochs=1)
     settings = hyper.sweep("model.latent_size", (2, 3))
-    sweep(workdir, make_sweep(base, settings, workdir, data), data)
+    sweep(workdir, make_sweep(make_config(base), settings, workdir, data), data)
     folder.mark_unfinished(workdir)
     program = next((workdir / "programs").iterdir())
     (program / "error.txt").write_text("Traceback\nValueError: <mine>")

@@ -8,15 +8,16 @@ import shutil
 
 import pytest
 
-from tests.conftest import values_of, write_tiny_npz
-from vae_jax import frames
+from tests.small.runs import values_of, write_tiny_npz
+from vae_jax.api import frames
 from vae_jax.commands.sweep import sweep
+from vae_jax.config.build import make_config
 from vae_jax.errors import UserError
+from vae_jax.folders.schemas import Results, decode
 from vae_jax.pages import report as report_page
 from vae_jax.pages.server import lane_numbers
 from vae_jax.reports import sweep_report
-from vae_jax.reports.export import FORMATS, compared, table_of
-from vae_jax.runs.schemas import Results, decoded
+from vae_jax.reports.paper_table import FORMATS, compare_runs, table_of
 from vae_jax.searches.records import report as report_search
 from vae_jax.sweeps import language as hyper
 from vae_jax.sweeps.plan import Datasets, make_sweep, read_sweep, recorded_data
@@ -30,7 +31,7 @@ def intact(tmp_path_factory):
     base = values_of(write_tiny_npz(at / "tiny.npz"), training__num_epochs=1, training__seeds=(4,))
     data = Datasets()
     settings = hyper.sweep("objective.beta", (0.5, 2.0))
-    sweep(at / "sweep", make_sweep(base, settings, at / "sweep", data), data)
+    sweep(at / "sweep", make_sweep(make_config(base), settings, at / "sweep", data), data)
     found = json.loads((at / "sweep" / "results.json").read_text())
     best = {"lane": 0, "validation_bound": -1.0, "elbo": -1.5}
     trial = {"lane": 0, "seed": 4, "objective.beta": 0.5, "status": "done", "epochs": 1,
@@ -62,7 +63,7 @@ def readers(workdir, other):
             f"report --format={name}": lambda write=write: write(table_of(workdir))
             for name, write in FORMATS.items()
         },
-        "compare": lambda: FORMATS["latex"](compared([workdir, other])),
+        "compare": lambda: FORMATS["latex"](compare_runs([workdir, other])),
         "the page": lambda: report_page.page(workdir).encode(errors="replace"),
         "explore": lambda: lane_numbers(workdir),
         "results": lambda: frames.results(workdir),
@@ -174,9 +175,9 @@ def test_what_readers_take_for_granted_is_in_the_schema(intact):
         changed = copy.deepcopy(content)
         change(changed, changed["lanes"][0])
         with pytest.raises(UserError, match="here is damaged"):
-            decoded(json.dumps(changed), Results, "here")
+            decode(json.dumps(changed), Results, "here")
 
-    decoded(json.dumps(content), Results, "here")
+    decode(json.dumps(content), Results, "here")
     assert {own["bound_of"] for own in content["lanes"]} == {"probability"}
     assert {own["bound_name"] for own in content["lanes"]} == {""}
     refused(lambda all, lane: lane.pop("objective.beta"))

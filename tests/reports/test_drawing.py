@@ -5,11 +5,10 @@ import shutil
 
 import pytest
 
-from tests.conftest import values_of, write_tiny_npz
-from vae_jax.commands.train import train
+from tests.small.runs import train, values_of, write_tiny_npz
 from vae_jax.config.schema import nest
 from vae_jax.figures import style
-from vae_jax.reports.drawing import attempted, drawn, file_name, writable
+from vae_jax.reports.drawing import attempt, draw_or_tell, file_name, writable
 from vae_jax.reports.sweep_report import report
 
 
@@ -39,11 +38,11 @@ def test_a_figure_that_fails_is_one_line_with_file_and_reason(tmp_path, capsys):
     def fails(path, reason):
         raise ValueError(reason)
 
-    assert drawn(fails, tmp_path / "a.png", "no ink\nleft") == []
+    assert draw_or_tell(fails, tmp_path / "a.png", "no ink\nleft") == []
     path = tmp_path / "a.png"
     assert capsys.readouterr().err == (f"vae-jax: figure {path} could not be drawn: no ink left\n")
-    assert drawn(lambda path: None, path) == [path]
-    assert attempted("x", lambda: None)
+    assert draw_or_tell(lambda path: None, path) == [path]
+    assert attempt("x", lambda: None)
 
 
 def test_a_folder_that_can_only_be_read_has_its_table(workdir, tmp_path, monkeypatch, capsys):

@@ -4,10 +4,10 @@ import math
 
 import pytest
 
-from vae_jax.keys import replace
 from vae_jax.objectives import Objective
 from vae_jax.reports.remarks import of_training
 from vae_jax.runs.summary import is_warming_up
+from vae_jax.sections.declare import replace
 
 LANE = {"lane": 0, "status": "done", "best_epoch": 100.0, "epochs": 100.0, "warming_up": False,
         "bits_per_dim": 4.0, "uniform_bits": 8.0}  # fmt: skip
@@ -38,7 +38,9 @@ def test_a_run_past_its_best_is_told():
 
 def test_a_warm_up_that_is_not_over_is_told():
     (line,) = said({"warming_up": True})
-    assert "below its end value when training ended, in 1 of 1 lane (epoch 100)" in line
+    assert (
+        "beta had not reached its end value when training ended, in 1 of 1 lane (epoch 100)" in line
+    )
 
 
 @pytest.mark.parametrize(

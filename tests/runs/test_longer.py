@@ -4,12 +4,11 @@ import json
 
 import pytest
 
-from tests.conftest import values_of
-from tests.runs.test_train import rows_of, run
-from vae_jax.commands.train import train
+from tests.small.runs import rows_of, run, train, values_of
+from vae_jax import files
 from vae_jax.config.schema import nest
 from vae_jax.errors import UserError
-from vae_jax.runs import folder
+from vae_jax.folders import folder
 
 
 def results_of(workdir):
@@ -26,7 +25,7 @@ def test_it_ends_as_the_longer_run_at_once(tiny_npz, tmp_path, monkeypatch, caps
     assert own.pop("wall_seconds")
     assert other.pop("wall_seconds")
     assert own == other
-    assert folder.read_config(tmp_path / "longer")["training.num_epochs"] == 2
+    assert folder.read_config(tmp_path / "longer").training.num_epochs == 2
     # A kill as it starts to go on leaves a run that is not finished.
     monkeypatch.setattr("vae_jax.commands.train.train_run", lambda *a, **k: 1 / 0)
     with pytest.raises(ZeroDivisionError):
@@ -46,6 +45,7 @@ def test_it_ends_as_the_longer_run_at_once(tiny_npz, tmp_path, monkeypatch, caps
 )
 def test_not_where_a_schedule_depends_on_the_length(tiny_npz, tmp_path, changes):
     values = values_of(tiny_npz, **changes) | {"training.num_epochs": 2}
-    folder.write_json(tmp_path / folder.CONFIG, nest(values))
+    files.write_json(tmp_path / folder.CONFIG, nest(values))
+    files.write_text(tmp_path / folder.METRICS, "a row")  # of a run that has begun
     with pytest.raises(UserError, match="holds a run of 2 epochs, and its learning rate, warm-up"):
         train(nest(values | {"training.num_epochs": 4}), tmp_path)

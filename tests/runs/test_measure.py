@@ -2,7 +2,6 @@
 
 import shutil
 import zlib
-from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,75 +10,30 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from tests.conftest import load, values_of, write_tiny_npz
-from tests.runs.test_train import run
-from vae_jax.commands import train
-from vae_jax.commands.evaluate import evaluate
+from tests.small.measuring import results_of, with_metrics
+from tests.small.runs import evaluate, load, run, train, values_of
+from vae_jax import files
 from vae_jax.config.build import lane_spec
-from vae_jax.config.check import check
-from vae_jax.config.schema import flatten, nest
+from vae_jax.config.schema import nest
 from vae_jax.data import sprites
 from vae_jax.data.binarization import scale
 from vae_jax.data.dataset import Split
 from vae_jax.errors import UserError
-from vae_jax.evaluation import features
 from vae_jax.evaluation.importance_sampling import importance_sampling
 from vae_jax.evaluation.latents import active_units
 from vae_jax.evaluation.metrics import METRICS, codes, likelihood
 from vae_jax.evaluation.metrics.metric import Subject, lane_by_lane
-from vae_jax.keys import replace
-from vae_jax.models import make_model
+from vae_jax.folders import folder
+from vae_jax.models import ModelSpec, make_model
 from vae_jax.models.model import posterior_mean
-from vae_jax.reports.export import table_of
+from vae_jax.reports.paper_table import table_of
 from vae_jax.reports.table import nll_warnings
-from vae_jax.runs import folder
 from vae_jax.runs import measure as measurements
+from vae_jax.sections.declare import replace
 from vae_jax.sweeps.plan import runs_in
 from vae_jax.training.streams import lane_keys
 
-NLL = {
-    "metrics": ("nll", "latents"),
-    "num_importance_samples": 60,
-    "draws_at_once": 150,
-    "ais": {"images": 5, "chains": 2, "temperatures": 40, "leapfrog_steps": 2},
-    "gaps": {"images": 6, "steps": 30},
-}
-
-
-class PowerCut(BaseException):
-    """What no code can catch."""
-
-
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory):
-    """A run of two lanes, evaluated as it ends: its folder and config."""
-    at = tmp_path_factory.mktemp("trained")
-    values = run(write_tiny_npz(at / "tiny.npz"), at / "run", training__num_epochs=1)
-    return at / "run", nest(values)
-
-
-@pytest.fixture(autouse=True)
-def few_steps(monkeypatch):
-    """Of a feature space's training: this data set takes no more."""
-    shorter = partial(features.train_features, steps=100)
-    monkeypatch.setattr(features, "train_features", shorter)
-
-
-@pytest.fixture
-def copy(trained, tmp_path):
-    shutil.copytree(trained[0], tmp_path / "run")
-    return tmp_path / "run", trained[1]
-
-
-def with_metrics(config, **changes):
-    """The config with NLL and the changes; of NLL, what no metric of theirs reads is left out."""
-    given = config["evaluation"] | NLL | changes
-    plain = check(config | {"evaluation": given}, idle_allowed=True)
-    return nest(plain | flatten({"evaluation": changes}))
-
-
-def results_of(workdir):
-    return folder.read_json(workdir / folder.RESULTS)
+pytestmark = pytest.mark.usefixtures("few_steps")
 
 
 def test_a_lane_s_numbers_are_those_of_its_model_alone(copy, capsys, with_pixels):
@@ -138,12 +92,16 @@ def test_nll_of_the_first_images_is_never_mixed_with_that_of_all(copy):
 def test_what_an_earlier_version_measured_of_all_images_is_found(copy, monkeypatch):
     workdir, config = copy
     evaluate(workdir, with_metrics(config, metrics=("nll",)))
+    measured = results_of(workdir)["lanes"]
     path = workdir / "evaluation" / "nll.json"
     there = folder.read_json(path)
     there["settings"]["metric"] = "Nll(num_importance_samples=60)"
-    folder.write_json(path, there)
+    files.write_json(path, there)
     monkeypatch.setattr(measurements, "measure_split", None)
     evaluate(workdir, with_metrics(config, metrics=("nll",)))
+    assert [lane["nll"] for lane in results_of(workdir)["lanes"]] == [
+        lane["nll"] for lane in measured
+    ]
 
 
 class Clock:
@@ -251,7 +209,7 @@ def latents_of(workdir):
 
 def model_spec_of(workdir):
     run = runs_in(workdir)[0]
-    return lane_spec(run.values, run.data).model
+    return lane_spec(run.config, run.data).model
 
 
 def test_probes_learn_from_training_codes_and_are_scored_on_the_test_s(copy):
@@ -286,26 +244,6 @@ def test_samples_are_compared_in_a_feature_space_that_other_runs_can_share(copy,
     with pytest.raises(UserError, match=r"none.npz"):
         evaluate(workdir, with_metrics(config, **given))
     assert (workdir / folder.RESULTS).read_bytes() == before
-
-
-@pytest.mark.parametrize(
-    "name",
-    [
-        name if name in ("nll", "latents") else pytest.param(name, marks=pytest.mark.slow)
-        for name in METRICS
-        if name not in ("elbo", "disentanglement")
-    ],
-)
-def test_the_same_evaluation_gives_the_same_bytes(copy, name):
-    workdir, config = copy
-    files = {}
-    for _ in range(2):
-        shutil.rmtree(workdir / "evaluation", ignore_errors=True)
-        evaluate(workdir, with_metrics(config, metrics=(name,)))
-        found = [workdir / folder.RESULTS, *sorted((workdir / "evaluation").iterdir())]
-        files = {path.name: path.read_bytes() for path in found} | files
-    for path in found:
-        assert path.read_bytes() == files[path.name], path
 
 
 def test_the_three_parts_are_the_kl(copy):
@@ -344,98 +282,6 @@ def test_neither_batches_nor_what_else_is_measured_change_the_result(copy):
         assert one["nll"] == pytest.approx(other["nll"], rel=1e-5)
 
 
-def test_what_is_measured_is_kept_until_params_or_settings_change(copy, monkeypatch):
-    workdir, config = copy
-    evaluate(workdir, with_metrics(config))
-    first = results_of(workdir)
-
-    def measure_split(*arguments):
-        raise PowerCut("measured again")
-
-    monkeypatch.setattr(measurements, "measure_split", measure_split)
-    evaluate(workdir, with_metrics(config, batch_size=7))
-    assert results_of(workdir)["lanes"] == first["lanes"]
-    with pytest.raises(PowerCut, match="measured again"):
-        evaluate(workdir, with_metrics(config, num_importance_samples=61))
-
-
-def test_a_crash_half_way_keeps_what_is_done_and_leaves_the_results(copy, monkeypatch):
-    workdir, config = copy
-    before = (workdir / folder.RESULTS).read_bytes()
-    measure_split, taken = measurements.measure_split, []
-
-    def crash(run, best, name, *more):
-        taken.append(name)
-        if taken == ["nll", "latents"]:
-            raise PowerCut("a power cut")
-        return measure_split(run, best, name, *more)
-
-    monkeypatch.setattr(measurements, "measure_split", crash)
-    with pytest.raises(PowerCut, match="a power cut"):
-        evaluate(workdir, with_metrics(config))
-    assert (workdir / folder.RESULTS).read_bytes() == before
-    evaluate(workdir, with_metrics(config))
-    assert taken == ["nll", "latents", "latents"]
-
-
-def test_evaluating_again_adds_to_what_was_measured(copy, monkeypatch):
-    workdir, config = copy
-    evaluate(workdir, with_metrics(config, metrics=("latents",)))
-    evaluate(workdir, with_metrics(config, metrics=("surgery",)))
-    found = results_of(workdir)
-    assert set(found["measured"]) == {"latents", "surgery"}
-    for lane in found["lanes"]:
-        assert {"active_units", "mutual_information"} <= lane.keys()
-    assert found["mean"]["active_units"] is not None
-    # Of other params it is not.
-    path = workdir / "evaluation" / "latents.json"
-    content = folder.read_json(path)
-    content["settings"]["best_step"] = [1, 1]
-    folder.write_json(path, content)
-    evaluate(workdir, with_metrics(config, metrics=("surgery",)))
-    assert set(results_of(workdir)["measured"]) == {"surgery"}
-
-
-def test_a_metric_that_fails_costs_its_columns_alone(copy, monkeypatch, capsys):
-    workdir, config = copy
-    measure_split = measurements.measure_split
-
-    def fails(run, best, name, *more):
-        if name == "nll":
-            raise ValueError("no\nroom")
-        return measure_split(run, best, name, *more)
-
-    monkeypatch.setattr(measurements, "measure_split", fails)
-    evaluate(workdir, with_metrics(config))
-    found = results_of(workdir)
-    assert found["not_measured"] == {"nll": "no room"}
-    assert "active_units" in found["lanes"][0]
-    assert "nll could not be measured: no room" in capsys.readouterr().out
-
-
-def few(npz, train=300, test=50):
-    with np.load(npz) as there:
-        content = {n: there[n][: train if n.startswith("train") else test] for n in there.files}
-    np.savez(npz, **content)
-    return npz
-
-
-@pytest.mark.parametrize(
-    ("metric", "sizes", "message"),
-    [
-        ("samples", {"test": 5}, r"5 nearest neighbours, and tiny.npz has 5 test images"),
-        ("probes", {"train": 54}, r"at least 5 labelled training images.* tiny.npz has 4, of"),
-    ],
-)
-def test_too_few_images_for_a_metric_are_told_before_anything_is_made(
-    tiny_npz, tmp_path, metric, sizes, message
-):
-    values = values_of(few(tiny_npz, **sizes), evaluation__metrics=(metric,))
-    with pytest.raises(UserError, match=message):
-        train.train(nest(values), tmp_path / "run")
-    assert not (tmp_path / "run").exists()
-
-
 def test_padded_latent_units_are_no_units():
     """Every summary of a padded lane is that of the lane alone."""
     rng = np.random.default_rng(0)
@@ -449,7 +295,8 @@ def test_padded_latent_units_are_no_units():
     unpadded = {name: own[None].astype(np.float32) for name, own in alone.items()}
     split = Split(np.zeros((600, 1), np.uint8), factors[:, 0], factors)
     data: Any = SimpleNamespace(test=split, train=split)
-    subject = Subject(({},), (2,), data, None, None, 0)  # type: ignore[arg-type]
+    model = jax.tree.map(lambda leaf: np.asarray(leaf)[None], ModelSpec(latent_size=2))
+    subject = Subject(({},), (2,), data, model, None, 0)  # type: ignore[arg-type]
     for summary in (
         lane_by_lane(codes.latents_summary),
         lane_by_lane(codes.surgery_summary),
@@ -464,7 +311,7 @@ def test_padded_latent_units_are_no_units():
 def test_a_checkpoint_of_another_config_is_told(copy):
     workdir, config = copy
     other = config | {"model": config["model"] | {"latent_size": 5}}
-    folder.write_json(workdir / folder.CONFIG, other)
+    files.write_json(workdir / folder.CONFIG, other)
     before = (workdir / folder.RESULTS).read_bytes()
     with pytest.raises(UserError, match=r"of another config than the config.json beside it") as e:
         evaluate(workdir, other)
@@ -477,8 +324,8 @@ def test_a_checkpoint_of_another_config_is_told(copy):
     [
         (
             {"metrics": ("nnl",)},
-            r"'nnl' is unknown; did you mean 'nll'\? known: ais, disentanglement, elbo, gaps, "
-            "latents, nll, nll_active, probes, samples, surgery",
+            r"'nnl' is unknown; did you mean 'nll'\? there are: ais, codes, disentanglement, "
+            "elbo, gaps, latents, nll, nll_active, probes, samples, surgery",
         ),
         ({"metrics": ("nll,fid",)}, "'fid' is unknown"),
         ({"num_importance_samples": 0}, "should be a whole number, at least 1"),
@@ -504,7 +351,7 @@ def test_factors_are_asked_for(trained, tmp_path, monkeypatch):
     monkeypatch.setattr(sprites, "TEST_SIZE", 1_000)
     values = values_of("", dataset__name="sprites", training__num_epochs=1)
     values |= {"dataset.path": "", "training.batch_size": 500, "dataset.validation_size": 500}
-    train.train(nest(values | {"evaluation.metrics": ("disentanglement",)}), tmp_path / "sprites")
+    train(nest(values | {"evaluation.metrics": ("disentanglement",)}), tmp_path / "sprites")
     for own in results_of(tmp_path / "sprites")["lanes"]:
         for column in METRICS["disentanglement"].columns:
             assert 0 <= own[column.name] <= 1

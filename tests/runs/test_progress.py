@@ -2,9 +2,7 @@
 
 import threading
 
-import pytest
-
-from vae_jax.runs.progress import duration, lines, status
+from vae_jax.runs.progress import lines, status
 
 
 def test_a_line_says_how_far_it_is_and_how_long_it_takes():
@@ -12,15 +10,6 @@ def test_a_line_says_how_far_it_is_and_how_long_it_takes():
     assert said == "step 3,000 of 9,000, validation elbo -101.20, about 3 min left"
     assert status(0, 0, 100, 5.0, "") == "step 0 of 100"
     assert status(60, 0, 100, 60.0, "") == "step 60 of 100, about 40 s left"
-
-
-@pytest.mark.parametrize(
-    ("seconds", "said"),
-    [(0.0, "1 s"), (0.2, "1 s"), (119.0, "119 s"), (120.0, "2 min"), (7_000.0, "117 min"),
-     (9_000.0, "2.5 h")],
-)  # fmt: skip
-def test_a_duration_is_never_no_time_and_in_few_digits(seconds, said):
-    assert duration(seconds) == said
 
 
 def test_lines_come_while_a_long_step_runs(capsys):

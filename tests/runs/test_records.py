@@ -7,15 +7,13 @@ import shutil
 import numpy as np
 import pytest
 
-from tests.conftest import values_of, write_tiny_npz
-from tests.runs.test_train import run
-from vae_jax.commands.evaluate import evaluate
-from vae_jax.commands.train import train
+from tests.small.runs import evaluate, run, train, values_of, write_tiny_npz
+from vae_jax import files
 from vae_jax.config.schema import nest
 from vae_jax.errors import UserError
+from vae_jax.folders import folder
+from vae_jax.folders.schemas import Results, Row, decode, read_json
 from vae_jax.reports.sweep_report import report
-from vae_jax.runs import folder
-from vae_jax.runs.schemas import Results, Row, decoded, read_json
 
 ROW = {"lane": 0, "seed": 4, "epoch": 0.5, "split": "train", "bound": None, "elbo": -1.0,
        "reconstruction": -1.0, "kl": 0.0, "more": [1]}  # fmt: skip
@@ -71,8 +69,8 @@ def test_a_file_of_another_structure_is_told(tmp_path, content):
 
 def test_what_is_wrong_is_named_and_more_keys_are_kept(tmp_path):
     with pytest.raises(UserError, match=r"here is damaged \(Expected `int`, got `str` - at `\$"):
-        decoded(json.dumps(rows(5)[0] | {"lane": "0"}), Row, "here")
-    assert decoded(json.dumps(rows(5)[0]), Row, "here") == rows(5)[0]
+        decode(json.dumps(rows(5)[0] | {"lane": "0"}), Row, "here")
+    assert decode(json.dumps(rows(5)[0]), Row, "here") == rows(5)[0]
     with pytest.raises(UserError, match=r"can't be read \(Is a directory\)"):
         read_json(tmp_path)
 
@@ -167,8 +165,8 @@ def test_a_temporary_name_that_is_a_link_is_no_way_out(tmp_path):
     (tmp_path / "precious").write_text("precious")
     for name in (".a.json.tmp", ".b.tmp.npz"):
         (tmp_path / name).symlink_to(tmp_path / "precious")
-    folder.write_text(tmp_path / "a.json", "new")
-    folder.write_npz(tmp_path / "b.npz", {"x": np.zeros(2)})
+    files.write_text(tmp_path / "a.json", "new")
+    files.write_npz(tmp_path / "b.npz", {"x": np.zeros(2)})
     assert (tmp_path / "precious").read_text() == "precious"
     assert (tmp_path / "a.json").read_text() == "new"
     assert np.load(tmp_path / "b.npz")["x"].shape == (2,)
@@ -210,7 +208,7 @@ def test_a_damaged_record_is_one_line(copy, name, content):
 
 
 def test_lanes_csv(tmp_path):
-    from vae_jax.sweeps.records import read_lanes
+    from vae_jax.folders.lanes import read_lanes
 
     path = tmp_path / "lanes.csv"
     path.write_text("lane,status,diverged_step\n0,done,\n")

@@ -1,26 +1,23 @@
 """A run that is killed at any moment, a real process by real signals, ends bit for bit the same."""
 
-import os
 import random
 import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import jax
 import numpy as np
 import pytest
 
-from tests.conftest import values_of, write_tiny_npz
-from vae_jax.commands.train import train
+from tests.small.processes import REPOSITORY, environment
+from tests.small.runs import train, values_of, write_tiny_npz
 from vae_jax.config.schema import nest
-from vae_jax.runs import folder
-from vae_jax.runs.checkpoint import Checkpoints
+from vae_jax.folders import folder
+from vae_jax.folders.checkpoint import Checkpoints
 from vae_jax.runs.load import load_progress
 from vae_jax.runs.run import make_run
 
-REPOSITORY = Path(__file__).parents[2]
 ROWS = 30 * (2 + 1) * 2  # epochs, train and validation rows an epoch, lanes
 
 
@@ -32,10 +29,6 @@ def command(npz, workdir):
         "--config.training.num_epochs=30", "--config.log.every_steps=6",
         "--config.optimizer.schedule.name=cosine",
     ]  # fmt: skip
-
-
-def environment():
-    return os.environ | {"PYTHONUNBUFFERED": "1"}
 
 
 def started(npz, workdir, under=()):
@@ -75,8 +68,8 @@ def killed_after(npz, workdir, rows: int, delay: float, number=signal.SIGKILL) -
 
 def outcome(workdir):
     """What must be the same to the bit: rows, every array of the last checkpoint, results."""
-    values = folder.read_config(workdir)
-    progress = load_progress(make_run(values, workdir))._replace(wall_seconds=0)
+    config = folder.read_config(workdir)
+    progress = load_progress(make_run(config, workdir))._replace(wall_seconds=0)
     results = (workdir / folder.RESULTS).read_text().splitlines()
     return (
         (workdir / folder.METRICS).read_bytes(),

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.runs.test_train import rows_of, run
+from tests.small.runs import rows_of, run
 from vae_jax.errors import UserError
-from vae_jax.runs import folder
-from vae_jax.runs.checkpoint import Best, Progress, better
+from vae_jax.folders import folder
+from vae_jax.folders.checkpoint import Best, Progress, better
 
 
 def state(step, diverged=(-1, -1)):

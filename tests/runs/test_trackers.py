@@ -14,12 +14,12 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 from wandb.proto.wandb_internal_pb2 import Record
 
-from tests.conftest import values_of
-from vae_jax import cli
-from vae_jax.commands import train
+from tests.small.runs import train, values_of
+from vae_jax.cli import main as cli
 from vae_jax.config.schema import nest
 from vae_jax.errors import UserError
-from vae_jax.runs import folder, trackers
+from vae_jax.folders import folder
+from vae_jax.runs import trackers
 from vae_jax.searches import rounds
 
 WHOLE, LAST = 1, 4  # kinds of parts of a record in wandb's file
@@ -32,7 +32,7 @@ def offline(monkeypatch):
 
 
 def run(npz, workdir, **changes):
-    train.train(nest(values_of(npz, **changes)), workdir)
+    train(nest(values_of(npz, **changes)), workdir)
     return workdir
 
 
@@ -290,10 +290,10 @@ def test_a_full_disk_costs_no_run(tiny_npz, tmp_path, monkeypatch, capsys):
 def test_what_never_ends_is_left_after_a_while_and_the_others_are_closed():
     never, closed = threading.Event(), []
     with pytest.raises(TimeoutError, match=r"did not end within 0.01 s"):
-        trackers.closed(lambda: trackers.ended(never.wait, 0.01), lambda: closed.append(1))
+        trackers.close_all(lambda: trackers.end_within(never.wait, 0.01), lambda: closed.append(1))
     assert closed == [1]
     with pytest.raises(ZeroDivisionError):
-        trackers.ended(lambda: 1 / 0, 5)
+        trackers.end_within(lambda: 1 / 0, 5)
     never.set()
 
 

@@ -8,38 +8,27 @@ import jax
 import numpy as np
 import pytest
 
-from tests.conftest import load, values_of
-from vae_jax.commands import train
-from vae_jax.config.build import make_spec
+from tests.small.runs import load, rows_of, run
+from vae_jax.commands import train as train_command
+from vae_jax.config.build import make_config, make_spec
 from vae_jax.config.check import check
-from vae_jax.config.schema import nest
 from vae_jax.errors import UserError
-from vae_jax.keys import replace
+from vae_jax.folders import folder
+from vae_jax.folders.checkpoint import Checkpoints, template
+from vae_jax.folders.environment import commit
 from vae_jax.models.model import NO_START, generate, reconstruct
-from vae_jax.runs import folder
 from vae_jax.runs import run as plan
-from vae_jax.runs.checkpoint import Checkpoints, template
-from vae_jax.runs.environment import commit
 from vae_jax.runs.run import make_dataset
+from vae_jax.sections.declare import replace
 from vae_jax.training import loop
 
 SLOW = pytest.mark.slow
 
 
-def run(npz, workdir, **changes):
-    values = values_of(npz, **changes)
-    train.train(nest(values), workdir)
-    return values
-
-
-def rows_of(workdir):
-    return [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
-
-
 def test_the_run_folder_is_as_promised(tiny_npz, tmp_path, capsys, with_lanes_drawn):
     workdir = tmp_path / "run"
     values = run(tiny_npz, workdir)
-    assert check(json.loads((workdir / "config.json").read_text())) == values
+    assert check(json.loads((workdir / "config.json").read_text())).values == values
     environment = json.loads((workdir / "environment.json").read_text())
     assert {"commit", "command", "devices", "packages", "dataset"} <= environment.keys()
 
@@ -239,7 +228,8 @@ def test_load_gives_the_best_lane_s_model(tiny_npz, tmp_path):
 
 
 def restored(workdir, values):
-    spec = make_spec([values] * len(values["training.seeds"]), make_dataset(values))
+    config = make_config(values)
+    spec = make_spec([config] * len(config.training.seeds), make_dataset(config))
     with Checkpoints(workdir / "checkpoints", keep=None) as checkpoints:
         return checkpoints.restore(template(spec, NO_START))
 
@@ -301,3 +291,23 @@ def test_no_whole_checkpoint_is_told_and_nothing_touched(tiny_npz, tmp_path):
     with pytest.raises(UserError, match=r"is whole \(step 36: .*; step 24: "):
         run(tiny_npz, workdir)
     assert tree(workdir) == before
+
+
+def test_a_run_that_took_no_step_leaves_its_folder_free(tiny_npz, tmp_path, monkeypatch):
+    """One that fails at once, as by a mistake in a part of the user's; then another is there."""
+    workdir = tmp_path / "run"
+
+    def broken(*arguments, **named):
+        raise TypeError("shapes")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(train_command, "train_run", broken)
+        with pytest.raises(TypeError):
+            run(tiny_npz, workdir)
+    assert (workdir / "config.json").exists()
+    with folder.locked(workdir), pytest.raises(UserError, match="another config"):
+        run(tiny_npz, workdir, model__latent_size=3, training__num_epochs=1)
+    run(tiny_npz, workdir, model__latent_size=3, training__num_epochs=1)
+    assert json.loads((workdir / "config.json").read_text())["model"]["latent_size"] == 3
+    with pytest.raises(UserError, match="another config"):
+        run(tiny_npz, workdir, model__latent_size=2)

@@ -9,8 +9,8 @@ import time
 
 import pytest
 
-from tests.sweeps.processes import REPOSITORY
-from vae_jax.runs import folder
+from tests.small.processes import REPOSITORY
+from vae_jax.folders import folder
 
 
 def in_two_processes(npz, workdir, *more):

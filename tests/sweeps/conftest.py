@@ -1,7 +1,7 @@
 import pytest
 
-from tests.conftest import write_tiny_npz
-from tests.sweeps.processes import CONFIG, ROWS, completed, outcome, rows_so_far
+from tests.small.processes import CONFIG, ROWS, completed, outcome, rows_so_far
+from tests.small.runs import write_tiny_npz
 
 
 @pytest.fixture(scope="package")

@@ -14,7 +14,7 @@ from types import SimpleNamespace
 import psutil
 import pytest
 
-from tests.sweeps.processes import (
+from tests.small.processes import (
     PROGRAMS,
     ROWS,
     completed,
@@ -25,11 +25,12 @@ from tests.sweeps.processes import (
     sweeping,
     wait_for_rows,
 )
-from vae_jax import cli
+from vae_jax.cli import main as cli
 from vae_jax.errors import UserError
+from vae_jax.folders import folder
 from vae_jax.sweeps import cluster, tasks
 from vae_jax.sweeps.cluster import Cluster, refuse_without_dask, worker_environment
-from vae_jax.sweeps.owner import OWNER, Taken, owned, release
+from vae_jax.sweeps.owner import Taken, owned, release
 
 LOCAL = ("--launcher=local", "--workers=2")
 
@@ -210,17 +211,17 @@ def test_jobs_of_a_batch_scheduler(config, tmp_path, uninterrupted, monkeypatch)
 
 def test_the_last_task_that_began_is_the_one_that_writes(tmp_path):
     with owned(tmp_path) as first:
-        assert not first()
+        assert not first.wants_stop()
         with owned(tmp_path) as second:
-            assert not second()
+            assert not second.wants_stop()
             with pytest.raises(Taken, match=r"another process trains in .*"):
-                first()
+                first.wants_stop()
             release(tmp_path)
-            assert second()
+            assert second.wants_stop()
     release(tmp_path / "nobody")
     with owned(tmp_path):
-        assert (tmp_path / OWNER).exists()
-    assert not (tmp_path / OWNER).exists()
+        assert (tmp_path / folder.OWNER).exists()
+    assert not (tmp_path / folder.OWNER).exists()
 
 
 def test_only_workers_that_train_count_as_hung(monkeypatch):
@@ -267,7 +268,7 @@ def test_every_launcher_is_one_that_there_is(monkeypatch):
         with pytest.raises(UserError, match=rf"can't submit jobs \(no {submit}\)"):
             refuse_without_dask(Cluster(name, 1))
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(UserError, match=r"needs distributed: pip install -e '.\[cluster\]'"):
+    with pytest.raises(UserError, match="needs distributed: pip install bokeh dask-jobq"):
         refuse_without_dask(Cluster("local", 1))
 
 

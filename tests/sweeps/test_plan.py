@@ -4,18 +4,21 @@ import jax
 import numpy as np
 import pytest
 
-from tests.conftest import values_of, write_tiny_npz
-from vae_jax.config.build import lane_spec
-from vae_jax.config.schema import KEYS, LANE_KEYS, nest
+from tests.small.keys import HOST, STATIC, TRACED
+from tests.small.runs import config_of, values_of, write_tiny_npz
+from vae_jax import files
+from vae_jax.config.build import lane_spec, make_config
+from vae_jax.config.schema import KEYS, lane_keys, nest
 from vae_jax.errors import UserError
-from vae_jax.keys import stack
-from vae_jax.runs import folder
+from vae_jax.folders import folder
 from vae_jax.runs.run import first_state, make_dataset, on_devices
+from vae_jax.sections.declare import stack
 from vae_jax.sweeps import language as hyper
 from vae_jax.sweeps.plan import (
     Datasets,
-    Sweep,
-    checked_settings,
+    SweepPlan,
+    based_on,
+    check_settings,
     make_sweep,
     program_key,
     program_run,
@@ -27,132 +30,16 @@ from vae_jax.sweeps.plan import (
 from vae_jax.sweeps.records import collect
 from vae_jax.training.loop import train_chunks, train_lanes
 
-# Keys that change the compiled program. A number that gets into this list is compiled anew for
-# every value: that has to be on purpose.
-STATIC = {
-    "dataset.validation_size": 60,
-    "dataset.binarization": "static",
-    "model.name": "two_layers",
-    "model.conditional": True,
-    "model.latent_size": 7,
-    "model.encoder.name": "conv",
-    "model.encoder.widths": (9,),
-    "model.encoder.activation": "tanh",
-    "model.encoder.norm": "group",
-    "model.encoder.inputs": "standardized",
-    "model.decoder.name": "gated_mlp",
-    "model.decoder.widths": (9,),
-    "model.decoder.activation": "tanh",
-    "model.decoder.norm": "group",
-    "model.likelihood": "gaussian",
-    "model.prior": "mixture",
-    "model.prior_components": 7,
-    "model.posterior": "full",
-    "model.posterior_components": 7,
-    "model.flow.layers": 7,
-    "model.flow.width": 7,
-    "objective.name": "iwae",
-    "objective.num_samples": 3,
-    "objective.kl": "sampled",
-    "objective.gradient": "sticking_the_landing",
-    "objective.num_groups": 3,
-    "objective.free_bits_group": 3,
-    "objective.corruption": "gaussian",
-    "objective.regularizer": "mmd",
-    "optimizer.name": "sgd",
-    "optimizer.schedule.name": "cosine",
-    "training.batch_size": 10,
-    "training.data_devices": 2,
-    "training.labelled_per_batch": 2,
-    "model.top.latent_size": 7,
-    "model.top.widths": (9,),
-    "model.top.activation": "relu",
-    "objective.discriminator.widths": (9,),
-    "log.every_steps": 4,
-}
-# Keys that neither change it nor are a lane's own: which data there are, and what the host does.
-HOST = {
-    "dataset.name",
-    "dataset.path",
-    "dataset.image_size",
-    "dataset.tfds_name",
-    "dataset.binarization_seed",
-    "dataset.num_labels",
-    "model.decoder.output_bias_from_data",
-    "training.num_epochs",
-    "training.seeds",
-    "training.keep",
-    "evaluation.every_epochs",
-    "evaluation.batch_size",
-    "evaluation.num_samples",
-    "evaluation.metrics",
-    "evaluation.num_importance_samples",
-    "evaluation.draws_at_once",
-    "evaluation.ais.images",
-    "evaluation.nll.images",
-    "evaluation.ais.chains",
-    "evaluation.ais.temperatures",
-    "evaluation.ais.leapfrog_steps",
-    "evaluation.gaps.images",
-    "evaluation.gaps.steps",
-    "evaluation.samples.features",
-    "evaluation.allow_pseudo_likelihood",
-    "training.lanes_at_once",
-    "sweep.pad_latents",
-    "sweep.max_lanes",
-    "search.name",
-    "search.first_epochs",
-    "search.reduction",
-    "search.every_epochs",
-    "search.fraction",
-    "search.factor",
-    "search.places",
-    "search.beside_random",
-    "log.keep_checkpoints",
-    "log.tensorboard",
-    "log.wandb",
-    "log.html",
-    "training.patience",
-}
-TRACED = {
-    "model.likelihood_scale": 0.5,
-    "objective.beta": 3.0,
-    "objective.warmup_epochs": 1.5,
-    "objective.warmup_cycles": 3,
-    "objective.free_bits": 0.1,
-    "objective.capacity": 2.0,
-    "objective.capacity_epochs": 1.5,
-    "objective.alpha": 0.25,
-    "objective.elbo_weight": 0.25,
-    "objective.corruption_amount": 0.25,
-    "objective.regularizer_weight": 2.0,
-    "objective.diagonal_weight": 2.0,
-    "objective.classification_weight": 2.0,
-    "objective.discriminator.learning_rate": 0.02,
-    "objective.discriminator.b1": 0.25,
-    "objective.discriminator.b2": 0.25,
-    "optimizer.learning_rate": 0.02,
-    "optimizer.b1": 0.5,
-    "optimizer.b2": 0.99,
-    "optimizer.eps": 1e-4,
-    "optimizer.momentum": 0.9,
-    "optimizer.weight_decay": 0.1,
-    "optimizer.max_grad_norm": 2.0,
-    "optimizer.schedule.final_fraction": 0.5,
-    "optimizer.schedule.boundaries": (1.0, 2.0),
-    "optimizer.schedule.decay_factor": 0.3,
-}
-
 
 def test_every_key_is_static_traced_or_the_host_s():
-    assert TRACED.keys() == LANE_KEYS
+    assert TRACED.keys() == lane_keys(KEYS)
     assert STATIC.keys() | TRACED.keys() | HOST == KEYS.keys()
     assert len(STATIC) + len(TRACED) + len(HOST) == len(KEYS)
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    return make_dataset(values_of(write_tiny_npz(tmp_path_factory.mktemp("plan") / "tiny.npz")))
+    return make_dataset(config_of(write_tiny_npz(tmp_path_factory.mktemp("plan") / "tiny.npz")))
 
 
 def reading(npz, key):
@@ -164,7 +51,11 @@ def reading(npz, key):
 
 
 def structure(values, data):
-    return jax.tree.structure(lane_spec(values, data))
+    return jax.tree.structure(lane_spec(make_config(values), data))
+
+
+def grouped_by(values):
+    return program_key(make_config(values), pad_latents=False)
 
 
 @pytest.mark.parametrize("key", [key for key in STATIC if not key.startswith("dataset.")])
@@ -172,19 +63,19 @@ def test_a_static_key_changes_the_program(data, key):
     base = reading("tiny.npz", key)
     other = base | {key: STATIC[key]}
     assert structure(other, data) != structure(base, data)
-    assert program_key(other, pad_latents=False) != program_key(base, pad_latents=False)
+    assert grouped_by(other) != grouped_by(base)
 
 
 @pytest.mark.parametrize("key", [key for key in STATIC if key.startswith("dataset.")])
 def test_other_data_are_another_program(tiny_npz, key):
-    base = values_of(tiny_npz)
+    base = reading(tiny_npz, key)
     other = base | {key: STATIC[key]}
-    specs = [structure(values, make_dataset(values)) for values in (base, other)]
+    specs = [structure(values, make_dataset(make_config(values))) for values in (base, other)]
     assert specs[0] != specs[1]
-    assert program_key(other, pad_latents=False) != program_key(base, pad_latents=False)
+    assert grouped_by(other) != grouped_by(base)
 
 
-NAMES = {"dataset.name", "evaluation.metrics", "search.name"}
+NAMES = {"dataset.name", "evaluation.metrics", "log.figures", "search.name"}
 
 
 @pytest.mark.parametrize("key", sorted(HOST - NAMES))
@@ -193,14 +84,14 @@ def test_a_key_of_the_host_does_not(data, key):
     value = 1 if isinstance(base[key], int) else "other"
     other = base | {key: value if base[key] != value else 2}
     assert structure(other, data) == structure(base, data)
-    assert program_key(other, False) != program_key(base, False)
+    assert grouped_by(other) != grouped_by(base)
 
 
 @pytest.mark.parametrize("key", TRACED)
 def test_a_traced_key_is_one_leaf_and_the_same_program(data, key):
     base = reading("tiny.npz", key)
     base |= {"optimizer.schedule.boundaries": (1.5, 2.5)}  # their number is a shape
-    specs = [lane_spec(values, data) for values in (base, base | {key: TRACED[key]})]
+    specs = [lane_spec(make_config(values), data) for values in (base, base | {key: TRACED[key]})]
     assert jax.tree.structure(specs[0]) == jax.tree.structure(specs[1])
     own, other = (jax.tree.leaves(stack([spec])) for spec in specs)
     assert all(leaf.dtype == np.float32 for leaf in own)
@@ -211,7 +102,7 @@ def test_lanes_of_other_numbers_are_one_compilation(tiny_npz, tmp_path):
     base = values_of(tiny_npz, training__seeds=(0,), sweep__pad_latents=False)
 
     def trained(settings):
-        sweep = make_sweep(base, settings, tmp_path, Datasets())
+        sweep = make_sweep(make_config(base), settings, tmp_path, Datasets())
         assert [p.lanes for p in sweep.programs] == [tuple(range(len(settings)))]
         run = program_run(sweep, sweep.programs[0], Datasets())
         list(train_chunks(*on_devices(run), first_state(run), total_steps=1))
@@ -227,7 +118,7 @@ def test_lanes_of_other_numbers_are_one_compilation(tiny_npz, tmp_path):
 def test_padded_boundaries_never_come(tiny_npz, tmp_path):
     settings = hyper.sweep("optimizer.schedule.boundaries", ((), (1.0,), (1.0, 2.5)))
     base = values_of(tiny_npz, training__seeds=(0,), optimizer__schedule__name="stepwise")
-    sweep = make_sweep(base, settings, tmp_path, Datasets())
+    sweep = make_sweep(make_config(base), settings, tmp_path, Datasets())
     run = program_run(sweep, sweep.programs[0], Datasets())
     inf = np.inf
     np.testing.assert_array_equal(
@@ -235,8 +126,8 @@ def test_padded_boundaries_never_come(tiny_npz, tmp_path):
     )
 
 
-def grouped(npz, tmp_path, settings, **changes) -> Sweep:
-    return make_sweep(values_of(npz, **changes), settings, tmp_path, Datasets())
+def grouped(npz, tmp_path, settings, **changes) -> SweepPlan:
+    return make_sweep(config_of(npz, **changes), settings, tmp_path, Datasets())
 
 
 def test_lanes_are_numbered_setting_by_setting_and_seed_by_seed(tiny_npz, tmp_path):
@@ -245,7 +136,7 @@ def test_lanes_are_numbered_setting_by_setting_and_seed_by_seed(tiny_npz, tmp_pa
     assert [(lane.setting["objective.beta"], lane.seed) for lane in lanes] == [
         (1.0, 4), (1.0, 9), (2.0, 4), (2.0, 9),
     ]  # fmt: skip
-    assert lanes[3].values == values_of(tiny_npz, objective__beta=2.0)
+    assert lanes[3].config.values == values_of(tiny_npz, objective__beta=2.0)
 
 
 def test_latent_sizes_share_a_program_unless_told_otherwise(tiny_npz, tmp_path):
@@ -288,9 +179,9 @@ def test_a_sweep_is_read_as_it_was_written(tiny_npz, tmp_path):
     settings = hyper.sweep("model.encoder.widths", ((8,), (9, 4), ()))
     sweep = grouped(tiny_npz, tmp_path, settings)
     from vae_jax.config.schema import nest
-    from vae_jax.runs import folder
+    from vae_jax.folders import folder
 
-    folder.write_json(tmp_path / folder.CONFIG, nest(sweep.base))
+    files.write_json(tmp_path / folder.CONFIG, nest(sweep.base.values))
     write_sweep(sweep)
     assert read_sweep(tmp_path) == sweep
 
@@ -321,13 +212,13 @@ WRONG = {
 def test_a_mistake_in_any_config_is_found_before_anything_runs(tiny_npz, name):
     overrides, message = WRONG[name]
     with pytest.raises(UserError, match=message):
-        checked_settings(values_of(tiny_npz), overrides, Datasets())
+        check_settings(config_of(tiny_npz), overrides, Datasets())
 
 
 def test_a_mistake_in_a_thousand_configs_is_found(tiny_npz):
     overrides = hyper.sweep("optimizer.learning_rate", [i / 1000 for i in range(999, -1, -1)])
     with pytest.raises(UserError, match=r"config 999 .*learning_rate = 0.0 should be"):
-        checked_settings(values_of(tiny_npz), overrides, Datasets())
+        check_settings(config_of(tiny_npz), overrides, Datasets())
 
 
 RESULTS = {
@@ -346,24 +237,24 @@ def with_other_images(npz):
 
 
 def test_a_sweep_knows_its_data_from_the_start(tiny_npz, tmp_path):
-    values, settings = values_of(tiny_npz), hyper.sweep("objective.beta", (1, 2))
-    plan = make_sweep(values, settings, tmp_path / "sweep", Datasets())
+    config, settings = config_of(tiny_npz), hyper.sweep("objective.beta", (1, 2))
+    plan = make_sweep(config, settings, tmp_path / "sweep", Datasets())
     (tmp_path / "sweep").mkdir()
-    folder.write_json(tmp_path / "sweep" / folder.CONFIG, nest(plan.base))
+    files.write_json(tmp_path / "sweep" / folder.CONFIG, nest(plan.base.values))
     write_sweep(plan)
     before = tiny_npz.read_bytes()
     with_other_images(tiny_npz)
     there = read_sweep(plan.workdir)
     with pytest.raises(UserError, match=r"tiny.npz holds other data than the sweep"):
         program_run(there, there.programs[0], Datasets())
-    other = make_sweep(values, settings, plan.workdir, Datasets())
+    other = make_sweep(config, settings, plan.workdir, Datasets())
     with pytest.raises(UserError, match=r"other data than the sweep .* restore them"):
         refuse_other_sweep(there, other)
     # Results that were found on the other data are never pooled with the rest.
     at = there.folder(there.programs[0])
     at.mkdir(parents=True)
-    identity = Datasets().of(values).identity
-    folder.write_json(at / folder.RESULTS, RESULTS | {"dataset": identity})
+    identity = Datasets().of(config).identity
+    files.write_json(at / folder.RESULTS, RESULTS | {"dataset": identity})
     (at / folder.METRICS).write_text("")
     with pytest.raises(UserError, match=r"other data than the sweep"):
         collect(there)
@@ -374,12 +265,11 @@ def test_a_sweep_knows_its_data_from_the_start(tiny_npz, tmp_path):
 def test_what_a_sweep_leaves_to_its_data_is_decided_for_each_setting(tiny_npz, tmp_path):
     values = values_of(tiny_npz) | {"dataset.binarization": "auto", "model.likelihood": "auto"}
     kinds = hyper.sweep("model.likelihood", ("auto", "bernoulli", "gaussian"))
-    plan = make_sweep(values, kinds, tmp_path / "sweep", Datasets())
+    plan = make_sweep(make_config(values), kinds, tmp_path / "sweep", Datasets())
     chosen = [
-        {**plan.base, **setting}["dataset.binarization"]
-        + " "
-        + {**plan.base, **setting}["model.likelihood"]
-        for setting in plan.settings
+        f"{own.dataset.binarization} {own.values['model.likelihood']}"
+        for own in based_on(plan, plan.base).configs
     ]
+    assert based_on(plan, plan.base) == plan
     assert chosen == ["none discretized_logistic", "dynamic bernoulli", "none gaussian"]
     assert set(plan.swept) == {"model.likelihood", "dataset.binarization"}

@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from tests.sweeps.processes import (
+from tests.small.processes import (
     PROGRAMS,
     ROWS,
     completed,

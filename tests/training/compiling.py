@@ -21,12 +21,11 @@ import optax
 
 from benchmarks.kernels import launches
 from configs import default
-from vae_jax.config.build import make_spec
+from vae_jax.config.build import Config, make_spec
 from vae_jax.config.check import check
 from vae_jax.config.schema import nest
 from vae_jax.data.dataset import Dataset, Split
 from vae_jax.devices.lanes import layout, replicate, shard_lanes
-from vae_jax.keys import Values
 from vae_jax.models.model import NO_START
 from vae_jax.training.loop import init_lanes, order_lanes, train_lanes
 from vae_jax.training.spec import Spec
@@ -41,12 +40,12 @@ PROGRAMS: dict[str, dict[str, Any]] = {
 IMAGES = np.zeros((256, 784), np.uint8)
 
 
-def chosen(changes: dict[str, Any]) -> tuple[Values, Spec]:
+def chosen(changes: dict[str, Any]) -> tuple[Config, Spec]:
     """configs/default.py with changes, for IMAGES; the spec of one lane, with its axis."""
-    values = check(nest(check(default.get_config()) | changes))
+    config = check(nest(check(default.get_config()).values | changes))
     split = Split(IMAGES, None)
     data = Dataset(split, split, split, (28, 28, 1), dynamic=True, binary=True, identity={})
-    return values, make_spec([values], data)
+    return config, make_spec([config], data)
 
 
 def lowered(changes: dict[str, Any]) -> jax.stages.Lowered:

@@ -28,7 +28,7 @@ TOLERANCE = 0.1  # of another version's counting
 
 
 def lowered(changes):
-    values, lanes = chosen(changes)
+    config, lanes = chosen(changes)
     spec = jax.tree.map(lambda leaf: leaf[0], lanes)
     keys = run_keys(0)
     state = jax.eval_shape(init_state, spec, keys, NO_START)
@@ -38,7 +38,7 @@ def lowered(changes):
         batch = minibatch(spec, streams, examples, order, state.step)
         return train_step(spec, state, streams.objective, batch)
 
-    return values, jax.jit(step).lower(spec, state, keys, Examples(IMAGES), np.arange(256))
+    return config, jax.jit(step).lower(spec, state, keys, Examples(IMAGES), np.arange(256))
 
 
 def products(values) -> float:
@@ -55,7 +55,7 @@ def products(values) -> float:
 @pytest.mark.parametrize("name", STEPS)
 def test_a_step_costs_what_it_did(name):
     changes, operations, megabytes, transcendentals = STEPS[name]
-    values, step = lowered(changes)
+    config, step = lowered(changes)
     counted = step.cost_analysis()
     assert counted["flops"] == pytest.approx(operations * 1e6, rel=TOLERANCE)
     assert counted["transcendentals"] == pytest.approx(transcendentals * 1e6, rel=TOLERANCE)
@@ -64,4 +64,4 @@ def test_a_step_costs_what_it_did(name):
         assert compiled == pytest.approx(megabytes * 1e6, rel=TOLERANCE)
     if name != "conv":
         # All but a twentieth of the operations are products that no VAE can do without.
-        assert products(values) <= counted["flops"] < 1.05 * products(values)
+        assert products(config.values) <= counted["flops"] < 1.05 * products(config.values)

@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-from tests.conftest import values_of, write_tiny_npz
+from tests.small.runs import values_of, write_tiny_npz
 from vae_jax.config.check import check
 from vae_jax.config.listing import families
 from vae_jax.config.schema import nest
@@ -15,10 +15,19 @@ from vae_jax.training.loop import train_chunks
 
 GREY = {"dataset.binarization": "none"}
 SAMPLED = {"objective.kl": "sampled"}
-SMALL = {"model.flow.layers": 2, "model.flow.width": 8, "model.prior_components": 5}
+SMALL = {
+    "model.flow.layers": 2, "model.flow.width": 8, "model.prior_components": 5,
+    "model.decoder.layers": 1, "model.decoder.features": 4, "model.decoder.kernel_size": 3,
+}  # fmt: skip
+POINT = {
+    "model.posterior": "deterministic", "objective.name": "rae",
+    "objective.num_samples": 1, "evaluation.num_samples": 0,
+}  # fmt: skip
 M2 = {"model.name": "m2", "objective.name": "m2", "dataset.num_labels": 30}
 NEEDS = {
     ("model.name", "m2"): M2 | {"training.labelled_per_batch": 5},
+    ("model.name", "hierarchy"): SAMPLED,
+    ("model.name", "top_down"): {"model.blocks.width": 8, "model.blocks.bottleneck": 4},
     ("model.name", "two_layers"): SAMPLED | {"model.top.latent_size": 2},
     ("model.likelihood", "beta"): GREY,
     ("model.likelihood", "categorical"): GREY,
@@ -34,7 +43,11 @@ NEEDS = {
     ("model.posterior", "inverse_autoregressive"): SAMPLED,
     ("model.posterior", "mixture"): SAMPLED,
     ("model.posterior", "planar"): SAMPLED,
+    ("model.posterior", "deterministic"): POINT,
     ("objective.name", "m2"): M2,
+    ("objective.name", "rae"): POINT,
+    ("objective.penalty", "gradient"): POINT,
+    ("objective.penalty", "l2"): POINT,
     ("objective.gradient", "doubly_reparameterized"): {"objective.name": "iwae"},
     ("objective.gradient", "sticking_the_landing"): SAMPLED,
     ("objective.gradient", "wake_sleep"): {"objective.name": "iwae"},
@@ -44,8 +57,9 @@ SEVERAL = {"objective.num_samples": 4, "evaluation.num_samples": 4, "objective.n
 WEIGHTS = {"objective.regularizer_weight": 0.5, "objective.corruption_amount": 0.2}
 HOST = (
     "dataset.name", "dataset.binarization", "optimizer.name", "optimizer.schedule.name",
-    "evaluation.metrics",
+    "evaluation.metrics", "evaluation.samplers", "log.figures",
 )  # fmt: skip
+SEVERAL_NAMES = ("dataset.augmentation",)  # keys of any number of members
 MEMBERS = [
     (key, name)
     for key, own in families().items()
@@ -80,6 +94,15 @@ COMBINED = {
         "objective.regularizer": "dip_i",
         **GREY,
     },
+    "values after values": {
+        "model.name": "ladder",
+        "model.upper.latent_sizes": (2,),
+        "model.upper.widths": (8,),
+        "model.decoder.name": "pixelcnn",
+        "model.likelihood": "gaussian_optimal_scale",
+        "objective.name": "iwae",
+        **GREY,
+    },
     "a few labels": {
         "model.prior": "learned_gaussian",
         "model.decoder.name": "residual_mlp",
@@ -103,10 +126,10 @@ def npz(tmp_path_factory):
 def trained(npz, tmp_path, changes, steps=12):
     """(loss of each step [lanes, steps], validation, state) of two lanes side by side."""
     base = SMALL | SEVERAL | WEIGHTS | {"training.lanes_at_once": 2, "log.every_steps": 12}
-    values = check(
+    config = check(
         nest(values_of(npz) | base | {"optimizer.learning_rate": 5e-3} | changes), idle_allowed=True
     )
-    run = make_run(values, tmp_path)
+    run = make_run(config, tmp_path)
     losses, state = [], first_state(run)
     for chunk in train_chunks(*on_devices(run), state, total_steps=2 * steps):
         state, metrics = chunk.state, chunk.metrics
@@ -126,7 +149,8 @@ def assert_it_learns(losses, validation, state):
 @pytest.mark.slow
 @pytest.mark.parametrize(("key", "name"), MEMBERS)
 def test_it_trains(npz, tmp_path, key, name):
-    assert_it_learns(*trained(npz, tmp_path, NEEDS.get((key, name), {}) | {key: name}))
+    value = (name,) if key in SEVERAL_NAMES else name
+    assert_it_learns(*trained(npz, tmp_path, NEEDS.get((key, name), {}) | {key: value}))
 
 
 DEFAULT = ("a vampprior and a discriminator",)

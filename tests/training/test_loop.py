@@ -8,49 +8,17 @@ import numpy as np
 import pytest
 from jax.sharding import Mesh
 
-from tests.conftest import mlp_spec
-from vae_jax.devices.lanes import Layout, layout, replicate, shard_lanes, to_host
-from vae_jax.keys import replace, stack
-from vae_jax.models import ModelSpec
-from vae_jax.models.model import NO_START
+from tests.small.steps import SPEC, trained
+from vae_jax.data.augmentation import Flip, Shift
+from vae_jax.devices.lanes import Layout
 from vae_jax.objectives import Objective
+from vae_jax.sections.declare import replace
 from vae_jax.training import loop, step
-from vae_jax.training.loop import epoch_order, init_lanes, train_chunks, train_lanes
-from vae_jax.training.optimizer import SGD, Adam, AdamW, Optimizer
-from vae_jax.training.spec import Spec, Training
+from vae_jax.training.loop import epoch_order, train_lanes
+from vae_jax.training.optimizer import SGD, Adam, AdamW
+from vae_jax.training.spec import Training
 from vae_jax.training.step import Examples
-from vae_jax.training.streams import lane_keys, run_keys, step_keys
-
-SPEC = Spec(
-    model=ModelSpec(latent_size=2, encoder=mlp_spec(5), decoder=mlp_spec(5), image_shape=(2, 3, 1)),
-    objective=Objective(),
-    optimizer=Optimizer(max_grad_norm=np.inf, unclipped=True),
-    training=Training(batch_size=8),
-    train_size=43,
-    dynamic=True,
-    chunk_steps=5,
-)
-IMAGES = np.random.default_rng(0).integers(0, 256, (43, 6), dtype=np.uint8)
-
-
-def with_rate(spec: Spec, rate: float) -> Spec:
-    return replace(spec, optimizer=replace(spec.optimizer, learning_rate=rate))
-
-
-def trained(seeds, rates, chunks=(5, 5, 5), images=IMAGES, spec=SPEC, on=None, specs=None):
-    """Lanes of one spec, each with a seed and a learning rate; or of `specs`."""
-    on = layout(len(seeds)) if on is None else on
-    lanes = specs or [with_rate(spec, rate) for rate in rates]
-    stacked, keys = shard_lanes(on, (stack(lanes), lane_keys(seeds)))
-    examples = replicate(on, Examples(images))
-    state = init_lanes(stacked, on, keys, NO_START)
-    history, at = [], 0
-    for num_steps in chunks:
-        program = (stacked, on, keys, examples, state)
-        for chunk in train_chunks(*program, first_step=at, total_steps=at + num_steps):
-            at, state = chunk.step, chunk.state
-            history.append(chunk.metrics)
-    return to_host(on, state), to_host(on, history)
+from vae_jax.training.streams import run_keys, step_keys
 
 
 def minibatch(spec, keys, examples, order, i):
@@ -84,6 +52,42 @@ def test_how_steps_are_cut_into_chunks_changes_no_bit():
     coarse, fine = trained((0,), (1e-3,), (5, 5)), trained((0,), (1e-3,), (2, 3, 1, 4))
     jax.tree.map(np.testing.assert_array_equal, coarse[0], fine[0])
     assert [int(m.examples.sum()) for m in fine[1]] == [16, 24, 8, 32]
+
+
+AUGMENTED = replace(SPEC, augmentations=(Flip(), Shift(1)))
+
+
+def test_augmented_minibatches_do_not_depend_on_chunks_or_other_lanes():
+    coarse = trained((0, 1), (1e-3, 1e-3), (5, 5), spec=AUGMENTED)
+    fine = trained((0, 1), (1e-3, 1e-3), (2, 3, 1, 4), spec=AUGMENTED)
+    jax.tree.map(np.testing.assert_array_equal, coarse[0], fine[0])
+    alone, _ = trained((1,), (1e-3,), (5, 5), spec=AUGMENTED)
+    leaves_close(coarse[0], alone, 1, 0, rtol=1e-3, atol=1e-4)
+    plain, _ = trained((1,), (1e-3,), (5, 5))
+    bias = alone.variables["params"]["decoder"]["output"]["bias"]
+    assert (bias != plain.variables["params"]["decoder"]["output"]["bias"]).any()
+
+
+def test_a_minibatch_is_augmented_anew_with_its_labels_and_before_binarisation():
+    grey = np.random.default_rng(1).integers(0, 256, (43, 6), dtype=np.uint8)
+    labels = np.arange(43)
+    examples, keys = Examples(grey, labels), run_keys(0)
+    spec = replace(AUGMENTED, dynamic=False, augmentations=(Flip(),))
+    found = []
+    for i in (0, 5):  # the same rows, an epoch later
+        streams = step_keys(keys, i, 1)
+        x, label_b = step.minibatch(spec, streams, examples, jnp.arange(43), jnp.int32(i))
+        np.testing.assert_array_equal(label_b, labels[:8])
+        images = np.round(np.asarray(x) * 255).reshape(8, 2, 3)
+        own = grey[:8].reshape(8, 2, 3)
+        flipped = (images == own[:, :, ::-1]).all(axis=(1, 2))
+        assert (flipped | (images == own).all(axis=(1, 2))).all()
+        found.append(flipped.tolist())
+    assert found[0] != found[1]
+    binary, _ = step.minibatch(
+        replace(spec, dynamic=True), step_keys(keys, 0, 1), examples, jnp.arange(43), jnp.int32(0)
+    )
+    assert set(np.unique(binary)) == {0.0, 1.0}
 
 
 def test_metrics_are_a_lane_s_and_a_step_s_own():
@@ -272,7 +276,7 @@ def test_nothing_that_is_not_finite_ever_enters_the_state():
 
 
 def test_warmup_and_beta_reach_the_loss():
-    objective = Objective(beta=2.0, warmup_steps=10.0, warmup_cycle=np.inf)
+    objective = Objective(beta=2.0, warmup_steps=10.0)
     _, history = trained((0,), (1e-3,), (5,), spec=replace(SPEC, objective=objective))
     t = history[0].totals
     beta = 2 * np.arange(5)[None] / 10

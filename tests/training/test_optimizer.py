@@ -8,7 +8,7 @@ import numpy as np
 import optax
 import pytest
 
-from vae_jax.keys import stack
+from vae_jax.sections.declare import stack
 from vae_jax.training import optimizer
 from vae_jax.training.optimizer import (
     OPTIMIZERS,
@@ -48,7 +48,7 @@ PARAMS = {"a": np.array([1.0, -2.0], np.float32), "b": np.array([[0.5]], np.floa
 
 def traced(rule, **numbers) -> Optimizer:
     """At a learning rate of 0.1, without clipping, its numbers as a program has them."""
-    numbers = {"learning_rate": 0.1, "max_grad_norm": np.inf} | numbers
+    numbers = {"learning_rate": 0.1} | numbers
     return jax.tree.map(np.float32, Optimizer(rule, **numbers))
 
 

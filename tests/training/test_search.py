@@ -11,7 +11,6 @@ from vae_jax.training.search import (
     RULES,
     STOPPED,
     Halving,
-    ToTheEnd,
     Trial,
     rungs,
 )
@@ -129,7 +128,7 @@ def test_a_population_in_fewer_places_is_the_same():
 
 def test_what_diverged_is_stopped_or_replaced():
     qualities = [3, -1, 5, -1, 4, 2]
-    for rule in (Halving(1, 3), ASHA(1, 3), ToTheEnd()):
+    for rule in (Halving(1, 3), ASHA(1, 3)):
         trials, _ = play(rule, trials_of(qualities), places=6)
         assert [t.status == DIVERGED for t in trials] == [q < 0 for q in qualities]
         assert epochs_of(trials)[1] == 1

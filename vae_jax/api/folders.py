@@ -4,18 +4,19 @@ import contextlib
 import os
 import tempfile
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 from ml_collections import ConfigDict
+from numpy.typing import ArrayLike
 
+from vae_jax import files
 from vae_jax.api.trained import Trained
-from vae_jax.checks import MOST_LANES, plain, whole, written
 from vae_jax.commands.train import train as train_command
-from vae_jax.config.check import check
+from vae_jax.config.check import check, without_unread
 from vae_jax.config.code import trusting
 from vae_jax.config.file import config_from_file, name_of, packaged
 from vae_jax.config.schema import defaults, flatten, nest
@@ -25,16 +26,17 @@ from vae_jax.data.image_files import FolderImages, read_folder
 from vae_jax.data.source import Unreadable
 from vae_jax.devices.setup import pinned, use_cache, use_cores
 from vae_jax.errors import Stopped, UserError
-from vae_jax.keys import Values
+from vae_jax.folders import folder
+from vae_jax.folders.checkpoint import Best, Checkpoints, template
+from vae_jax.folders.kinds import Kind, kind_of
 from vae_jax.models.model import Variables
 from vae_jax.reports.columns import best_lanes, kinds, labelled
-from vae_jax.runs import folder
-from vae_jax.runs.checkpoint import Best, Checkpoints, template
 from vae_jax.runs.load import load_progress
-from vae_jax.runs.progress import NOBODY
+from vae_jax.runs.observer import MetricRows, Observer
 from vae_jax.runs.run import lane_model, make_run, make_start
-from vae_jax.runs.train import lane_rows
-from vae_jax.searches.plan import is_search
+from vae_jax.runs.train import lay_out
+from vae_jax.sections.checks import MOST_LANES, plain, whole, written
+from vae_jax.sections.declare import Values
 from vae_jax.sweeps.plan import runs_in, runs_without_images
 
 # Orbax counts its saves for the whole process: in several threads, one would wait for another's.
@@ -55,12 +57,12 @@ Callback = Callable[[float, list[dict[str, Any]]], bool | None]
 
 
 def train(
-    what: Any,
+    what: Mapping[str, Any] | ConfigDict | ArrayLike | os.PathLike[str],
     workdir: str | Path | None = None,
     *,
-    labels=None,
-    test_images=None,
-    test_labels=None,
+    labels: ArrayLike | None = None,
+    test_images: ArrayLike | None = None,
+    test_labels: ArrayLike | None = None,
     seeds: int | Sequence[int] | None = None,
     keys: Mapping[str, Any] | None = None,
     callback: Callback | None = None,
@@ -89,41 +91,24 @@ def train(
     Raises:
       UserError: a mistake in the config, the images or the folder; nothing was touched.
     """
-    if unknown := [name for name in settings if name not in ARGUMENTS]:
-        raise UserError(
-            f"train() has no argument {unknown[0]!r}; it has {', '.join(ARGUMENTS)}, and any "
-            "config key in keys={...}"
-        )
-    if keys is not None and not isinstance(keys, Mapping):
-        raise UserError(f"keys = {written(keys)} should be a dict, as {{'model.prior': 'mixture'}}")
-    changes = {ARGUMENTS[name]: value for name, value in settings.items()} | dict(keys or {})
-    if seeds is not None:
-        changes["training.seeds"] = seeds_of(seeds)
+    changes = changes_of(settings, keys, seeds)
     workdir = folder_of(tempfile.mkdtemp(prefix="vae_jax_") if workdir is None else workdir)
-    config, split = config_of(what), None
-    if config is not None:
+    flat, split = config_of(what), None
+    if flat is not None:
         if any(part is not None for part in (labels, test_images, test_labels)):
             raise UserError("labels and test images are for arrays; a config says where its are")
     else:
         split = checked_split(what, labels, test_images, test_labels)
-        config = defaults() | {"dataset.name": "arrays", "dataset.path": str(workdir / GIVEN)}
-    values, kept_them = check(nest(config | changes)), False
+        flat = defaults() | {"dataset.name": "arrays", "dataset.path": str(workdir / GIVEN)}
+    flat, members = without_unread(flat | changes, before=flat, given=changes)
+    config, kept_them = check(nest(flat), members), False
     if split is not None:
         kept_them = keep_images(workdir, split)
     use_cores()  # of no effect if jax has computed before
     use_cache()
-    stop = False
-
-    def told(rows: list[dict[str, Any]]) -> None:
-        nonlocal stop
-        if callback is not None and rows and not stop:
-            stop = bool(callback(rows[-1]["epoch"], rows))
-
-    ends = None if callback is None else lambda: stop
-    follower = NOBODY._replace(rows=told, ends=ends)
     try:
         with ONE_AT_A_TIME, pinned(), trusting(trust):
-            train_command(nest(values), workdir, follower)
+            train_command(config, workdir, None if callback is None else follower(callback))
     except Stopped:
         raise KeyboardInterrupt from None  # as in any other cell
     except UserError:
@@ -136,10 +121,41 @@ def train(
     return load(workdir)
 
 
+def changes_of(
+    settings: Mapping[str, Any], keys: Mapping[str, Any] | None, seeds: int | Sequence[int] | None
+) -> Values:
+    """The config keys that the arguments of `train` set.
+
+    Raises:
+      UserError: there is no such argument; `keys` is no dict.
+    """
+    if unknown := [name for name in settings if name not in ARGUMENTS]:
+        raise UserError(
+            f"train() has no argument {unknown[0]!r}; it has {', '.join(ARGUMENTS)}, and any "
+            "config key in keys={...}"
+        )
+    if keys is not None and not isinstance(keys, Mapping):
+        raise UserError(f"keys = {written(keys)} should be a dict, as {{'model.prior': 'mixture'}}")
+    changes = {ARGUMENTS[name]: value for name, value in settings.items()} | dict(keys or {})
+    return changes if seeds is None else changes | {"training.seeds": seeds_of(seeds)}
+
+
+def follower(callback: Callback) -> Observer:
+    """Calls the user's function after each chunk; the run ends once it has returned True."""
+    stop = False
+
+    def call(step: int, rows: MetricRows) -> None:
+        nonlocal stop
+        if rows and not stop:
+            stop = bool(callback(rows[-1]["epoch"], rows))
+
+    return Observer(rows=call, ends=lambda: stop)
+
+
 def seeds_of(seeds: Any) -> tuple[Any, ...]:
     """The seeds that a number of lanes, or several seeds, mean."""
     given = plain(seeds)
-    if isinstance(given, bool) or not hasattr(given, "__iter__"):
+    if isinstance(given, bool) or not isinstance(given, Iterable):
         return tuple(range(whole(1, MOST_LANES)("seeds", given)))
     return tuple(given)
 
@@ -151,13 +167,13 @@ def config_of(what: Any) -> Values | None:
     if not isinstance(what, str | os.PathLike):
         return None
     path = os.fspath(what)
-    there = os.path.expanduser(path)
+    expanded = os.path.expanduser(path)
     is_config = path.endswith(".py")
     # The name of a config may be that of its run folder, which holds no images.
-    if os.path.exists(there) and not is_config and not (Path(there) / folder.CONFIG).exists():
+    if os.path.exists(expanded) and not is_config and not (Path(expanded) / folder.CONFIG).exists():
         return defaults() | {"dataset.name": "arrays", "dataset.path": path}
-    if (is_config and os.path.isfile(there)) or name_of(path) in packaged():
-        return flatten(config_from_file(path)[0])
+    if (is_config and os.path.isfile(expanded)) or name_of(path) in packaged():
+        return flatten(config_from_file(path, flag="")[0])
     raise UserError(
         f"there is no {path}; give the path of an .npz file, a folder of images or a config file, "
         f"or the name of a config: {', '.join(packaged())}"
@@ -189,16 +205,16 @@ def keep_images(workdir: Path, split: dict[str, np.ndarray]) -> bool:
     """
     path = workdir / GIVEN
     if path.exists():
-        there = read_arrays(str(path))[0]
-        same = there.keys() == split.keys() and all(
-            there[name].dtype == own.dtype and np.array_equal(there[name], own)
-            for name, own in split.items()
+        kept = read_arrays(str(path))[0]
+        same = kept.keys() == split.keys() and all(
+            kept[name].dtype == array.dtype and np.array_equal(kept[name], array)
+            for name, array in split.items()
         )
         if not same:
             raise UserError(f"{workdir} holds a run of other images; take another folder")
         return False
     workdir.mkdir(parents=True, exist_ok=True)
-    folder.write_npz(path, split)
+    files.write_npz(path, split)
     return True
 
 
@@ -240,31 +256,31 @@ def load_lanes(
       UserError: as in `load`.
     """
     workdir = folder_of(workdir)
-    if is_search(workdir) and (workdir / folder.BEST).exists():
+    if kind_of(workdir) is Kind.SEARCH and (workdir / folder.BEST).exists():
         workdir = workdir / folder.BEST
-    there = True
+    has_images = True
     try:
         runs = runs_in(workdir, data_path)
     except Unreadable:
         if data_path is not None:
             raise
-        runs, there = runs_without_images(workdir), False
+        runs, has_images = runs_without_images(workdir), False
     every = [first_lane(workdir)] if lanes is None else lanes
     wanted = [whole(0)("lane", number) for number in every]
     numbers = {lane.number for run in runs for lane in run.lanes}
     for number in wanted:
         if number not in numbers:
             raise UserError(f"{workdir} has no lane {number}; it has 0 to {len(numbers) - 1}")
-    found: dict[int, Trained] = {}
+    loaded: dict[int, Trained] = {}
     for run in runs:
-        own = {lane.number: i for i, lane in enumerate(run.lanes) if lane.number in wanted}
-        progress = load_progress(run) if own else None
-        for number, i in own.items():
+        indices = {lane.number: i for i, lane in enumerate(run.lanes) if lane.number in wanted}
+        progress = load_progress(run) if indices else None
+        for number, i in indices.items():
             assert progress is not None
             model, variables = lane_model(run, progress.best.variables, i)
-            data = run.data if there else None
-            found[number] = Trained(workdir, number, model, variables, data, run, progress)
-    return [found[number] for number in wanted]
+            data = run.data if has_images else None
+            loaded[number] = Trained(workdir, number, model, variables, data, run, progress)
+    return [loaded[number] for number in wanted]
 
 
 def first_lane(workdir: Path) -> int:
@@ -278,7 +294,7 @@ def first_lane(workdir: Path) -> int:
     lanes = labelled(folder.read_results(workdir), folder.recorded_config(workdir))
     best = best_lanes(lanes)
     if len(several := kinds(best)) > 1:
-        firsts = ", ".join(str(own[0]["lane"]) for own in several.values())
+        firsts = ", ".join(str(group[0]["lane"]) for group in several.values())
         raise UserError(
             f"the lanes of {workdir} have bounds that can't be compared; lane= says which, such as "
             f"the best of each kind: {firsts}"
@@ -303,7 +319,7 @@ def read_images(folder: str | Path, size: Sequence[int] | None = None) -> Folder
     if not isinstance(folder, str | os.PathLike):
         raise UserError(f"folder = {written(folder)} should be the path of a folder of image files")
     given = () if size is None else plain(size)
-    if isinstance(given, str) or not hasattr(given, "__iter__") or len(given) not in (0, 2):
+    if isinstance(given, str) or not isinstance(given, Collection) or len(given) not in (0, 2):
         raise UserError(f"size = {written(size)} should be (height, width), or None")
     sides = [whole(1)("size", side) for side in given]
     return read_folder(Path(os.path.expanduser(folder)), sides)
@@ -331,21 +347,22 @@ def save(
         raise UserError("one lane is saved: training.seeds should hold one seed")
     empty = template(run.spec, make_start(run))
     like = {part: empty.best.variables[part] for part in variables}
-    shapes = jax.tree.map(lambda leaf: leaf.shape[1:], like, is_leaf=lambda x: hasattr(x, "shape"))
+    shapes = jax.tree.map(lambda leaf: leaf.shape[1:], like)
     given = jax.tree.map(lambda leaf: np.shape(leaf), dict(variables))
     if shapes != given:
         raise UserError("these variables are not of the model that the config describes")
     stacked = jax.tree.map(lambda leaf: np.asarray(leaf)[None], dict(variables))
-    own = empty.best.variables | stacked
+    all_variables = empty.best.variables | stacked
     steps: Any = np.full(1, step, np.int32)
     sound: Any = np.full(1, -1, np.int32)
-    state = empty.state._replace(step=steps, variables=own, diverged_step=sound)
-    progress = empty._replace(state=state, best=Best(steps, own))
+    state = empty.state._replace(
+        step=steps, variables=empty.state.variables | all_variables, diverged_step=sound
+    )
+    progress = empty._replace(state=state, best=Best(steps, all_variables))
     with ONE_AT_A_TIME, folder.locked(workdir):
-        folder.write_config(workdir, run.values)
-        folder.start(workdir, lane_rows(run, None), run.data.identity, run.values)
-        folder.write_text(workdir / folder.METRICS, "")
+        lay_out(run)
+        files.write_text(workdir / folder.METRICS, "")
         with Checkpoints(workdir / folder.CHECKPOINTS, keep=1) as checkpoints:
-            beside = folder.beside_checkpoint(workdir, run.data.identity, run.values)
+            beside = folder.beside_checkpoint(workdir, run.data.identity, run.config)
             checkpoints.save(step, progress, beside)
     return load(workdir, 0)

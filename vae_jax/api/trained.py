@@ -2,99 +2,51 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import numpy as np
+from numpy.typing import ArrayLike
 
 from vae_jax.api.arguments import (
     batch_of,
-    classes_of,
     codes_of,
-    floats,
     known_units,
     pictures,
     scaled,
+    temperatures,
 )
-from vae_jax.checks import number, whole, written
-from vae_jax.checks import seed as seed_of
+from vae_jax.api.evaluations import evaluate_images
+from vae_jax.api.frames import history, results
 from vae_jax.config.build import lane_spec
 from vae_jax.data.dataset import Dataset
+from vae_jax.data.labels import classes_of
 from vae_jax.data.units import Units
 from vae_jax.devices.setup import pinned
 from vae_jax.errors import UserError
-from vae_jax.evaluation.importance_sampling import importance_sampling
-from vae_jax.figures import style
-from vae_jax.frames import history, results
-from vae_jax.functions import decode
-from vae_jax.models import ModelSpec, make_model
-from vae_jax.models.model import (
-    Model,
-    Variables,
-    descend,
-    generate,
-    joined,
-    kl_by_unit,
-    latents,
-    layer_sizes,
-    posterior_mean,
-    posterior_means,
-    posterior_samples,
-    reconstruct,
-)
-from vae_jax.objectives.elbo import elbo_terms
+from vae_jax.evaluation.at_once import fitting
+from vae_jax.evaluation.importance_sampling import BLOCK
+from vae_jax.folders.checkpoint import Progress
+from vae_jax.models.model import Model, Variables, layer_sizes, names_of_layers
 from vae_jax.reports import run_figures
-from vae_jax.runs.checkpoint import Progress
-from vae_jax.runs.run import Run
-from vae_jax.words import count
+from vae_jax.runs.run import Lane, Run
+from vae_jax.sections.checks import seed as seed_of
+from vae_jax.sections.checks import whole, written
+from vae_jax.views import points
+from vae_jax.views.compiled import Compiled, compiled
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from pandas import DataFrame
+
+Labels = ArrayLike | None  # as they are given, [n]
+Classes = np.ndarray | None  # 0, 1, ... [n]; None: the model reads none
 SPLITS = ("train", "validation", "test")
-MODELS = 32  # whose compiled functions are kept
-BATCH = 1_000  # images at a time; the result does not depend on it
+BATCH = 1_000  # images at a time; but for the noise of `codes`, results do not depend on it
 DECODINGS = 1_000_000  # samples times images at a time, of nll
-
-
-@functools.lru_cache(MODELS)
-def compiled(spec: ModelSpec, sizes: tuple[int, ...]) -> dict[str, Callable]:
-    """Functions of (variables, ...) of the model; lanes with an equal model share them."""
-    model = make_model(spec)
-
-    def decoded(variables, z, label):
-        return decode(model, variables, z, label).mean()
-
-    def descended(variables, z, label, layer):
-        return descend(model, variables, z, sizes, layer, label)
-
-    def codes(variables, x, label):
-        trace = model.trace(variables, posterior_means, x, label)
-        return joined(latents(trace))[0], kl_by_unit(trace)
-
-    def scales(variables, x, label):
-        """The sd of q(z | x) of each layer, the bottom first; None: it is not known."""
-        take = posterior_samples(model, jax.random.key(0), 1)
-        layers = model.trace(variables, take, x, label).layers[::-1]
-        known = [getattr(layer.q, "scale", None) for layer in layers]
-        return [None if scale is None else scale() for scale in known]
-
-    def terms(variables, x, label):
-        return elbo_terms(model, variables, jax.random.key(0), x, 1, label).parts
-
-    def log_likelihood(variables, x, key, label, num_samples):
-        return importance_sampling(model, variables, key, x, num_samples, label).log_likelihood
-
-    return {
-        "encode": jax.jit(functools.partial(posterior_mean, model)),
-        "reconstruct": jax.jit(functools.partial(reconstruct, model)),
-        "decode": jax.jit(decoded),
-        "generate": jax.jit(functools.partial(generate, model), static_argnums=2),
-        "descend": jax.jit(descended, static_argnums=3),
-        "codes": jax.jit(codes),
-        "scales": jax.jit(scales),
-        "terms": jax.jit(terms),
-        "log_likelihood": jax.jit(log_likelihood, static_argnums=4),
-    }
 
 
 @dataclasses.dataclass(frozen=True)
@@ -119,7 +71,7 @@ class Trained:
     progress: Progress
 
     def __repr__(self) -> str:
-        values = self.run.values
+        values = self.run.config.values
         return (
             f"<lane {self.lane} of {self.workdir}: {values['model.name']}, "
             f"{self.latent_size} latent units, images {self.image_shape}>"
@@ -128,7 +80,7 @@ class Trained:
     @property
     def config(self) -> dict[str, Any]:
         """Its whole config: {"model.latent_size": 2, ...}."""
-        return dict(self._own.values)
+        return dict(self._own.config.values)
 
     @property
     def params(self) -> Any:
@@ -136,18 +88,18 @@ class Trained:
         return self.variables["params"]
 
     @property
-    def results(self):
+    def results(self) -> "DataFrame":
         """The test-set results of all lanes: a pandas DataFrame, one row for each lane."""
         return results(self.workdir)
 
     @property
-    def history(self):
+    def history(self) -> "DataFrame":
         """The metrics of all lanes: a pandas DataFrame, one row for each lane, step and split."""
         return history(self.workdir)
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
-        """(height, width, channels)."""
+        """The shape of an image: (height, width, channels)."""
         return self.run.data.image_shape
 
     @property
@@ -160,7 +112,7 @@ class Trained:
         return next(i for i, lane in enumerate(self.run.lanes) if lane.number == self.lane)
 
     @property
-    def _own(self):
+    def _own(self) -> Lane:
         return self.run.lanes[self._at]
 
     @property
@@ -183,8 +135,8 @@ class Trained:
         return layer_sizes(self.model, self.variables, label)
 
     @property
-    def _functions(self) -> dict[str, Callable]:
-        return compiled(lane_spec(self._own.values, self.run.data).model, self._sizes)
+    def _functions(self) -> Compiled:
+        return compiled(lane_spec(self._own.config, self.run.data).model)
 
     def images(self, split: str = "test") -> np.ndarray:
         """The images of a set, in their shape: [n, height, width], with several channels
@@ -203,48 +155,59 @@ class Trained:
             raise UserError(f"split = {written(split)} should be one of {', '.join(SPLITS)}")
         if self.data is None:
             raise UserError("the images are not where they were: load(..., data_path=) says where")
-        return self._images(getattr(self.data, split).images)
+        of = {"train": self.data.train, "validation": self.data.validation, "test": self.data.test}
+        return self._images(of[split].images)
 
     @pinned()
-    def encode(self, images, labels=None) -> np.ndarray:
+    def encode(self, images: ArrayLike, labels: Labels = None) -> np.ndarray:
         """The posterior means [n, l]."""
         x, y, _ = self._inputs(images, labels)
-        return self._in_batches("encode", x, y)
+        return self._codes(x, y)[0]
 
     @pinned()
-    def reconstruct(self, images, labels=None) -> np.ndarray:
-        """E[x | z] at the posterior means: images."""
+    def reconstruct(self, images: ArrayLike, labels: Labels = None, seed: int = 0) -> np.ndarray:
+        """E[x | z] at the posterior means: images.
+
+        An autoregressive decoder has none: then each value's mean given a sample's values before
+        it. `seed`: of that sample; all images have the same noise.
+        """
         x, y, shape = self._inputs(images, labels)
-        return self._in_batches("reconstruct", x, y).reshape(shape)
+        return self._shown(self._functions.reconstruct, x, y, seed).reshape(shape)
 
     @pinned()
-    def codes(self, images, labels=None) -> tuple[np.ndarray, np.ndarray | None]:
-        """The posterior means [n, l], and the mean KL of each unit [l]; None: no closed form."""
+    def codes(
+        self, images: ArrayLike, labels: Labels = None
+    ) -> tuple[np.ndarray, np.ndarray | None]:
+        """The posterior means [n, l], and the mean KL of each unit [l]; None: it is not known."""
         x, y, _ = self._inputs(images, labels)
-        codes_nl, kl_nl = self._functions["codes"](self.variables, x, y)
-        return np.asarray(codes_nl), None if kl_nl is None else np.asarray(kl_nl).mean(axis=0)
+        codes_nl, kl_nl = self._codes(x, y)
+        return codes_nl, None if kl_nl is None else kl_nl.mean(axis=0)
+
+    def _codes(self, x: np.ndarray, y: Classes) -> tuple[np.ndarray, np.ndarray | None]:
+        return self._in_batches(self._functions.codes, x, y)
 
     @pinned()
-    def posterior(self, image, label=None) -> dict[str, Any]:
-        """Of one image: "mean" and "sd" [l] of q(z | x); "elbo", "reconstruction" and "kl", nats.
+    def posterior(self, image: ArrayLike, label: Labels = None) -> dict[str, Any]:
+        """What the model says of one image, by name.
 
-        The terms are of one sample of z; a sd is NaN where it is not known, as that of a flow.
+        "mean" and "sd" [l] of q(z | x); "elbo", "reconstruction" and "kl", nats. These terms are of
+        one sample of z; a sd is NaN where it is not known, as that of a flow.
         """
         x, y, _ = self._inputs(image, label)
         if len(x) > 1:
             raise UserError(f"posterior() is of one image, and these are {len(x)}")
-        mean_l = self._in_batches("encode", x, y)[0]
-        found = self._functions["scales"](self.variables, x, y)
+        mean_l = self._codes(x, y)[0][0]
+        scales = self._functions.scales(self.variables, x, y)
         sd = [
-            np.full(size, np.nan) if own is None else np.asarray(own)[0, 0]
-            for own, size in zip(found, self._sizes[::-1], strict=True)
+            np.full(size, np.nan) if scale is None else np.asarray(scale)[0, 0]
+            for scale, size in zip(scales, self._sizes[::-1], strict=True)
         ]
-        terms = self._functions["terms"](self.variables, x, y)
+        terms = self._functions.terms(self.variables, x, y)
         numbers = {name: float(np.asarray(term)[0]) for name, term in terms.items()}
         return {"mean": mean_l, "sd": np.concatenate(sd)} | numbers
 
     @pinned()
-    def pictures(self, images) -> np.ndarray:
+    def pictures(self, images: ArrayLike) -> np.ndarray:
         """Images as [n, height, width, channels] floats, 0 to 1, for looking at them.
 
         Floats may also be what the model gives.
@@ -252,20 +215,29 @@ class Trained:
         return pictures(images, self.image_shape, self._units)
 
     @pinned()
-    def decode(self, codes, labels=None) -> np.ndarray:
-        """E[x | z] of codes [n, l] (or one code [l]): images."""
+    def decode(self, codes: ArrayLike, labels: Labels = None, seed: int = 0) -> np.ndarray:
+        """E[x | z] of codes [n, l] (or one code [l]): images; `seed` as in `reconstruct`."""
         z, single = codes_of(codes, self.latent_size)
-        images = self._decoded(z, self._labels(labels, len(z)))
+        images = self._decoded(z, self._labels(labels, len(z)), seed)
         return images[0] if single else images
 
-    def _decoded(self, z: np.ndarray, y) -> np.ndarray:
-        return self._images(self._in_batches("decode", z, y))
+    def _decoded(self, z: np.ndarray, y: Classes, seed: int = 0) -> np.ndarray:
+        return self._images(self._shown(self._functions.decode, z, y, seed))
+
+    def _shown(self, function: Callable, rows: np.ndarray, y: Classes, seed: int) -> np.ndarray:
+        """The pictures of all rows. The noise of each is that of the seed alone."""
+        key = np.uint32(seed_of("seed", seed))
+        return self._in_batches(lambda *batch: function(*batch, key), rows, y)
 
     @pinned()
     def generate(
-        self, n: int = 16, seed: int = 0, labels=None, temperature: Any = None
+        self,
+        n: int = 16,
+        seed: int = 0,
+        labels: Labels = None,
+        temperature: ArrayLike | None = None,
     ) -> np.ndarray:
-        """E[x | z] for n samples z of the prior: images.
+        """E[x | z] for n samples z of the prior, or what stands for it as in `reconstruct`: images.
 
         temperature: multiplies the distance of z from the prior's mean: a number, or one for each
         layer, the top first; None: 1.
@@ -273,23 +245,17 @@ class Trained:
         n, seed = whole(1)("n", n), seed_of("seed", seed)
         y = self._labels(labels, n)
         if temperature is not None:
-            layers = len(self._sizes)
-            given = floats(temperature, "temperature")
-            if given.shape not in ((), (layers,)):
-                raise UserError(f"temperature should be a number, or {count(layers, 'number')}")
-            for own in given.ravel():
-                number(0)("temperature", own)
-            temperature = np.broadcast_to(given, (layers,))
-        key, made = jax.random.key(seed), self._functions["generate"]
-        return self._images(made(self.variables, key, n, y, temperature))
+            temperature = temperatures(temperature, len(self._sizes))
+        made = self._functions.generate
+        return self._images(made(self.variables, np.uint32(seed), n, y, temperature))
 
     @pinned()
-    def descend(self, codes, layer: int = 0, labels=None) -> np.ndarray:
+    def descend(self, codes: ArrayLike, layer: int = 0, labels: Labels = None) -> np.ndarray:
         """Codes [n, l], each layer below `layer` (0: the top) at its mean given those above."""
         layer = whole(0, len(self._sizes) - 1)("layer", layer)
         z, _ = codes_of(codes, self.latent_size)
         y = self._labels(labels, len(z))
-        return np.asarray(self._functions["descend"](self.variables, z, y, layer))
+        return np.asarray(self._functions.descend(self.variables, z, y, self._sizes, layer))
 
     @property
     def layers(self) -> np.ndarray:
@@ -297,61 +263,101 @@ class Trained:
         n = len(self._sizes)
         return np.repeat(np.arange(n)[::-1], self._sizes[::-1])
 
-    @pinned()
-    def interpolate(self, one, other, steps: int = 11, labels=None) -> np.ndarray:
-        """Images along the straight line between the codes of two images: [steps, ...].
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """Of each layer, the top first: its name, or that of its map."""
+        return names_of_layers(self.model)
 
-        Of several pairs [n, ...]: [n, steps, ...].
-        """
+    @pinned()
+    def interpolate(
+        self, one: ArrayLike, other: ArrayLike, steps: int = 11, labels: Labels = None
+    ) -> np.ndarray:
+        """Images between the codes of two images [steps, ...]; of n pairs, [n, steps, ...]."""
         steps = whole(1)("steps", steps)
         x, y, _ = self._inputs(one, labels)
         other_x, _, _ = self._inputs(other, labels)
         if len(x) != len(other_x):
             raise UserError(f"{len(x)} images and {len(other_x)} can't be paired")
-        start, end = (self._in_batches("encode", own, y)[:, None] for own in (x, other_x))
-        along = np.linspace(0, 1, steps, dtype=np.float32)[None, :, None]
-        codes = (1 - along) * start + along * end
+        codes = points.between(self._codes(x, y)[0], self._codes(other_x, y)[0], steps)
         repeated = None if y is None else np.repeat(y, steps)
         images = self._decoded(codes.reshape(-1, codes.shape[-1]), repeated)
         images = images.reshape(len(x), steps, *images.shape[1:])
-        single = all(batch_of(own, self.image_shape)[1] for own in (one, other))
+        single = all(batch_of(image, self.image_shape)[1] for image in (one, other))
         return images[0] if single else images
 
     @pinned()
-    def nll(self, images, num_samples: int = 1_000, seed: int = 0, labels=None) -> np.ndarray:
+    def nll(
+        self, images: ArrayLike, num_samples: int = 1_000, seed: int = 0, labels: Labels = None
+    ) -> np.ndarray:
         """-log p(x) of each image [n], nats, by importance sampling.
 
         Raises:
-          UserError: grey images, and the likelihood is one of binary images.
+          UserError: q(z | x) is a point; grey images, and the likelihood is one of binary images.
         """
         num_samples, seed = whole(1)("num_samples", num_samples), seed_of("seed", seed)
         x, y, _ = self._inputs(images, labels)
+        if self._own.config.model.abilities.is_point:
+            raise UserError("q(z | x) of this model is a point without a density: there is no nll")
         if self._support == "binary" and not np.isin(x, (0, 1)).all():
             raise UserError(
                 "the model is one of binary images, and these are grey: log p(x) is of "
                 "(images > 0.5), for floats"
             )
-        key, batch = jax.random.key(seed), max(1, DECODINGS // num_samples)
-        parts = [
-            self._functions["log_likelihood"](
-                self.variables,
-                x[i : i + batch],
-                jax.random.fold_in(key, i),
-                None if y is None else y[i : i + batch],
-                num_samples,
-            )
-            for i in range(0, len(x), batch)
-        ]
-        return -np.concatenate([np.asarray(part) for part in parts])
+        spec = lane_spec(self._own.config, self.run.data).model
+        batch = fitting(spec, max(1, DECODINGS // num_samples), BLOCK)
+
+        def estimate(i: int) -> np.ndarray:
+            seeds, y_b = (np.uint32(seed), np.uint32(i)), None if y is None else y[i : i + batch]
+            of_batch = (*seeds, x[i : i + batch], y_b, num_samples)
+            return np.asarray(self._functions.log_likelihood(self.variables, *of_batch))
+
+        return -np.concatenate([estimate(i) for i in range(0, len(x), batch)])
 
     @pinned()
-    def figures(self) -> dict[str, Any]:
-        """The figures of this lane, as matplotlib figures by name."""
+    def figures(
+        self,
+        to: str | os.PathLike[str] | None = None,
+        formats: str | Sequence[str] | None = None,
+        dpi: int | None = None,
+        names: str | Sequence[str] | None = None,
+    ) -> "dict[str, Figure]":
+        """The figures of this lane, as matplotlib figures by name; also written to a folder `to`.
+
+        `formats` is "pdf", "png" or "svg", or several; with None, formats and dpi are the config's.
+        `names` are figures as in the key log.figures; None: those of the config that show what the
+        lane's model gives. A name that is unknown, or a figure that does not fit, raises UserError.
+        """
         if self.data is None:
             raise UserError("the images are not where they were, and the figures show them")
-        with style.shown() as found:
-            run_figures.draw_lane(self.run, self.progress, self._at, self.workdir)
-        return found
+        values = {"log.figure_format": formats, "log.figure_dpi": dpi}
+        return run_figures.lane_figures(self.run, self.progress, self._at, to, names, values)
+
+    @pinned()
+    def evaluate(
+        self,
+        images: ArrayLike | os.PathLike[str],
+        labels: Labels = None,
+        *,
+        keys: Mapping[str, Any] | None = None,
+    ) -> "DataFrame":
+        """Measures all lanes of the run on other images, as `vae-jax evaluate --on` does.
+
+        The results are kept in `on/` in the run folder, apart from the run's own.
+
+        Args:
+          images: [n, height, width] or [n, height, width, channels]; or the path of a folder of
+            image files, or of an .npz with `images` or `test_images`.
+          labels: [n], beside arrays.
+          keys: such as {"evaluation.metrics": ("nll", "latents")}; None: as its config says.
+
+        Returns:
+          A pandas DataFrame, one row for each lane, as `results`.
+
+        Raises:
+          UserError: images that the model was not trained for; the run's own images, to which some
+            metrics fit, are not where they were.
+        """
+        return evaluate_images(self.workdir, self.data, self.config, images, labels, keys)
 
     @property
     def _units(self) -> Units | None:
@@ -361,17 +367,15 @@ class Trained:
     def _support(self) -> str:
         return self.run.spec.model.likelihood.support
 
-    def _inputs(self, images, labels) -> tuple[np.ndarray, Any, tuple[int, ...]]:
-        """x [n, d], the classes [n], and the shape of the images that come out.
-
-        Raises:
-          UserError: another shape, type or units than the training images have; wrong labels.
-        """
+    def _inputs(
+        self, images: ArrayLike, labels: Labels
+    ) -> tuple[np.ndarray, Classes, tuple[int, ...]]:
+        """x [n, d], the classes [n], and the shape of the images that come out."""
         batch, single = batch_of(images, self.image_shape)
         x = scaled(batch, self._units, self._support)
         return x, self._labels(labels, len(x)), batch.shape[single:]
 
-    def _labels(self, labels, n: int):
+    def _labels(self, labels: Labels, n: int) -> Classes:
         """The classes [n]; None: the model reads none."""
         if not self.reads_labels:
             if labels is not None:
@@ -381,16 +385,16 @@ class Trained:
             raise UserError("this model reads labels: give labels=, one an image")
         return classes_of(labels, n, self.class_names)
 
-    def _images(self, x) -> np.ndarray:
+    def _images(self, x: np.ndarray) -> np.ndarray:
         """Rows [n, d] as images."""
         height, width, channels = self.image_shape
         shape = (height, width) if channels == 1 else self.image_shape
         return np.asarray(x).reshape(len(x), *shape)
 
-    def _in_batches(self, name: str, rows: np.ndarray, y) -> np.ndarray:
-        function = self._functions[name]
+    def _in_batches(self, function: Callable, rows: np.ndarray, y: Classes) -> Any:
+        """What the function gives of all rows: an array, or a tree of arrays."""
         parts = [
             function(self.variables, rows[i : i + BATCH], None if y is None else y[i : i + BATCH])
             for i in range(0, len(rows), BATCH)
         ]
-        return np.concatenate([np.asarray(part) for part in parts])
+        return jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)

@@ -2,16 +2,17 @@
 
 from pathlib import Path
 
+from vae_jax import files
 from vae_jax.commands.evaluate import write_results
 from vae_jax.errors import UserError
+from vae_jax.folders import folder
 from vae_jax.reports.run_figures import draw_figures
 from vae_jax.reports.table import figure_lines
-from vae_jax.runs import folder
 from vae_jax.runs.run import Datasets, refuse_too_few_devices
 from vae_jax.runs.trackers import refuse_missing, trackers
 from vae_jax.searches.plan import Plan, first_trials, open_search, read_search
-from vae_jax.searches.records import bests, is_finished, report, results, write_best
-from vae_jax.searches.rounds import train_search
+from vae_jax.searches.records import is_finished, report, results, write_best
+from vae_jax.searches.rounds import best_trial, train_search
 from vae_jax.words import count
 
 
@@ -40,24 +41,21 @@ def search(workdir: Path, plan: Plan | None, data: Datasets) -> None:
         print(
             f"{count(len(plan.sweep.settings), 'setting')} "
             f"({', '.join(plan.sweep.swept) or 'as the config is'}) of up to "
-            f"{count(plan.num_epochs, 'epoch')}, by {base['search.name']}; "
-            f"{count(min(base['search.places'], len(plan.sweep.settings)), 'place')} in 1 program; "
+            f"{count(plan.num_epochs, 'epoch')}, by {base.values['search.name']}; "
+            f"{count(min(base.search.places, len(plan.sweep.settings)), 'place')} in 1 program; "
             f"run folder: {workdir}",
             flush=True,
         )
-        with trackers(plan.run(first_trials(plan.sweep.settings))) as told:
-            standing = train_search(plan, told)
-            found = bests(plan, standing)
-            if not found:
+        with trackers(plan.run(first_trials(plan.sweep.settings))) as run_trackers:
+            state = train_search(plan, [run_trackers.observer])
+            best = best_trial(state.trials)
+            if best is None:
                 raise UserError(f"every trial in {workdir} diverged; search smaller learning rates")
-            tested, figures = {}, []
-            for name, trial in found.items():
-                run, done = write_best(plan, standing, trial, name)
-                own = write_results(run, done)["lanes"]
-                tested[name] = own[0] | {"lane": trial.number}
-                if name == folder.BEST:
-                    figures = draw_figures(run, done, own)
-                    told.results([tested[name]])
-        folder.write_json(workdir / folder.RESULTS, results(plan, standing, tested))
+            run, done = write_best(plan, state, best)
+            lanes = write_results(run, done)["lanes"]
+            figures = draw_figures(run, done, lanes)
+            tested = lanes[0] | {"lane": best.number}
+            run_trackers.results([tested])
+        files.write_json(workdir / folder.RESULTS, results(plan, state, tested))
         report(workdir)
         print(figure_lines(figures))

@@ -5,23 +5,21 @@ from typing import Any
 
 import jax
 
-from vae_jax.errors import Failed, Stopped, UserError
+from vae_jax.errors import Failed, Stopped
 from vae_jax.figures.sweeps import text
-from vae_jax.reports.drawing import attempted
+from vae_jax.folders import folder
+from vae_jax.folders.kinds import Kind, kind_of, refuse_others, refuse_run, refuse_search
+from vae_jax.reports.drawing import attempt
 from vae_jax.reports.run_figures import draw_lane
 from vae_jax.reports.sweep_report import best_lanes, report
-from vae_jax.reports.table import line
-from vae_jax.runs import folder
-from vae_jax.runs.environment import environment
+from vae_jax.runs.compilation import compile_run, parts_to_fit, total
 from vae_jax.runs.load import load_progress
 from vae_jax.runs.trackers import refuse_missing
 from vae_jax.sweeps.cluster import Cluster
-from vae_jax.sweeps.compilation import compile_run, parts_to_fit, total
 from vae_jax.sweeps.plan import (
     Datasets,
-    Sweep,
+    SweepPlan,
     differing,
-    is_sweep,
     program_run,
     read_sweep,
     refuse_other_sweep,
@@ -30,12 +28,12 @@ from vae_jax.sweeps.plan import (
 from vae_jax.sweeps.records import collect, failures
 from vae_jax.sweeps.tasks import train_on
 from vae_jax.sweeps.worker import unfinished, work
-from vae_jax.words import count
+from vae_jax.words import aligned, count
 
 
 def sweep(
     workdir: Path,
-    plan: Sweep | None,
+    plan: SweepPlan | None,
     data: Datasets,
     *,
     dry_run: bool = False,
@@ -65,11 +63,11 @@ def sweep(
     refuse_other_folder(plan)
     refuse_missing(plan.base)
     with folder.locked(workdir):
-        there = open_sweep(plan)
-        if folder.is_finished(workdir) and not unfinished(there):
+        recorded = open_sweep(plan)
+        if folder.is_finished(workdir) and not unfinished(recorded):
             print(f"{workdir} holds a finished run of this sweep; there is nothing to do")
             return
-        print(described(there, data), flush=True)
+        print(described(recorded, data), flush=True)
         if cluster is None:
             work(workdir, data)
         else:
@@ -77,14 +75,14 @@ def sweep(
         finish(workdir, data)
 
 
-def described(sweep: Sweep, data: Datasets, *, with_memory: bool = False) -> str:
+def described(sweep: SweepPlan, data: Datasets, *, with_memory: bool = False) -> str:
     """The plan: a line for each program, with how it differs from the others."""
-    seeds, settings = len(sweep.base["training.seeds"]), len(sweep.settings)
-    own_keys = differing([sweep.lane(program.lanes[0]).values for program in sweep.programs])
+    seeds, settings = len(sweep.base.training.seeds), len(sweep.settings)
+    own_keys = differing([sweep.lane(program.lanes[0]).config for program in sweep.programs])
     rows = [["program", "lanes", "steps", *(["memory"] if with_memory else []), ""]]
     for program in sweep.programs:
         run = program_run(sweep, program, data)
-        values = run.values
+        values = run.config.values
         what = [f"{key} {text(values[key])}" for key in own_keys if key != "model.latent_size"]
         if program.padded_latent_size:
             what.append(f"latent sizes padded to {program.padded_latent_size}")
@@ -98,7 +96,6 @@ def described(sweep: Sweep, data: Datasets, *, with_memory: bool = False) -> str
             if parts > 1:
                 what.append(f"will be divided into {parts} to fit into memory")
         rows.append([*cells, ", ".join(what)])
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]) - 1)]
     swept = ", ".join(sweep.swept) or "seeds alone"
     devices = count(jax.device_count(), f"{jax.devices()[0].platform} device")
     head = (
@@ -106,8 +103,7 @@ def described(sweep: Sweep, data: Datasets, *, with_memory: bool = False) -> str
         f"{count(settings, 'setting')} ({swept}) x {count(seeds, 'seed')}, on {devices}; "
         f"run folder: {sweep.workdir}"
     )
-    lines = [f"{line(row[:-1], widths)}  {row[-1]}".rstrip() for row in rows]
-    return "\n".join([head, *lines])
+    return "\n".join([head, *aligned(rows, left={len(rows[0]) - 1})])
 
 
 def finish(workdir: Path, data: Datasets) -> None:
@@ -125,8 +121,8 @@ def finish(workdir: Path, data: Datasets) -> None:
         collect(sweep, finished=True)
     # Printed and drawn after the record: nothing here costs a result.
     if results["lanes"]:
+        attempt("the best lane", draw_best_lane, sweep, results, data)
         report(workdir)
-        attempted("the best lane", draw_best_lane, sweep, results, data)
     if left:
         raise Stopped(f"{left} of {len(sweep.programs)} programs are not done")
     if failed:
@@ -137,33 +133,31 @@ def finish(workdir: Path, data: Datasets) -> None:
         )
 
 
-def draw_best_lane(sweep: Sweep, results: dict[str, Any], data: Datasets) -> None:
+def draw_best_lane(sweep: SweepPlan, results: dict[str, Any], data: Datasets) -> None:
     """Draws the figures of the lane that is best by validation."""
     for best in best_lanes(results["lanes"])[:1]:
         program = next(p for p in sweep.programs if p.name == best["program"])
         run = program_run(sweep, program, data)
-        at = program.lanes.index(best["lane"])
-        draw_lane(run, load_progress(run), at, sweep.workdir / folder.FIGURES)
+        index = program.lanes.index(best["lane"])
+        draw_lane(run, load_progress(run), index, sweep.workdir / folder.FIGURES)
 
 
-def refuse_other_folder(sweep: Sweep) -> None:
+def refuse_other_folder(sweep: SweepPlan) -> None:
     """Raises UserError if the sweep's folder holds something else."""
     workdir = sweep.workdir
-    folder.refuse_search(workdir)
-    if is_sweep(workdir):
-        refuse_other_sweep(read_sweep(workdir), sweep)
-    elif (workdir / folder.LANES).exists():
-        raise UserError(f"{workdir} holds a single run; take another --workdir")
+    refuse_others(workdir)
+    refuse_search(workdir)
+    if kind_of(workdir) is Kind.SWEEP:
+        refuse_other_sweep(read_sweep(workdir, sweep.base.members), sweep)
+    refuse_run(workdir)
 
 
-def open_sweep(sweep: Sweep) -> Sweep:
+def open_sweep(sweep: SweepPlan) -> SweepPlan:
     """Writes the sweep into its folder, unless it is there already; returns the one there."""
     workdir = sweep.workdir
     refuse_other_folder(sweep)  # another process may have been faster
-    if not is_sweep(workdir):
-        there = environment(sweep.base, *sweep.settings)
-        folder.write_json(workdir / folder.ENVIRONMENT, there)
-        folder.write_config(workdir, sweep.base, sweep.settings)
+    if kind_of(workdir) is not Kind.SWEEP:
+        folder.lay_out(workdir, sweep.base, sweep.configs, about={})
         write_sweep(sweep)  # last: it marks the folder as a sweep
         collect(sweep)
     return read_sweep(workdir)

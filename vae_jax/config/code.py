@@ -1,11 +1,12 @@
 """The code of user-defined members: what it is, whether it may run, and running it.
 
-Code that a command or a config file of the user names runs as any import does. Code that a run
+Code that a command or a config file of the user names runs unasked, as it is then. Code that a run
 folder names runs only if its checksum is trusted: this machine ran it for the user before, or the
 user says so (`--trust`, `trust=True`).
 """
 
 import ast
+import builtins
 import contextlib
 import hashlib
 import importlib
@@ -13,17 +14,21 @@ import importlib.util
 import os
 import sys
 import sysconfig
-from collections.abc import Iterator, Mapping
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
+from functools import cache
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 from types import ModuleType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from vae_jax.errors import UserError, tell
+from vae_jax.words import page
 
-# {module: the code that it was made from}, of those that user-defined members were taken from.
-LOADED: dict[str, "Code"] = {}
+# {(name, checksum of its code): the module}: each version is made once.
+MODULES: dict[tuple[str, str], ModuleType] = {}
+IMPORTING = threading.RLock()
 TRUSTED: set[str] = set()  # checksums, besides those that are recorded on this machine
 TRUSTING: ContextVar[bool] = ContextVar("TRUSTING", default=False)
 SHOWN = 16  # digits of a checksum, in messages
@@ -56,6 +61,29 @@ class Code(NamedTuple):
     def named(self) -> str:
         return f"{self.file} (sha256 {self.checksum[:SHOWN]})"
 
+    @property
+    def names(self) -> set[str]:
+        """Its modules, and the packages that they are in, which may have no text."""
+        parts = [name.split(".") for name in self.texts]
+        return {".".join(part[: i + 1]) for part in parts for i in range(len(part))}
+
+    def part(self, name: str) -> "Code":
+        """The code of one of its modules: it, what it imports, and the whole package it is in."""
+        names = self.names
+        used: set[str] = set()
+        left = [name]
+        while left:
+            module = left.pop()
+            if module in names and module not in used:
+                used.add(module)
+                is_package = any(other.startswith(f"{module}.") for other in names)
+                with contextlib.suppress(SyntaxError, ValueError):  # its import says what is wrong
+                    left += imported(self.texts.get(module, ""), module, is_package)
+                left += [other for other in names if other.startswith(f"{module}.")]
+                left += [module.rpartition(".")[0]]
+        texts = {module: self.texts[module] for module in used if module in self.texts}
+        return Code(name, texts, {module: self.files[module] for module in texts})
+
 
 def located(name: str) -> Path | None:
     """The file of a module, installed or in the current folder; nothing is imported."""
@@ -71,17 +99,23 @@ def located(name: str) -> Path | None:
     return Path(origin) if origin and origin.endswith(".py") else None
 
 
-def imported(text: str, name: str, *, is_package: bool) -> Iterator[str]:
-    """The names of the modules that a text may import, those inside functions too."""
+@cache
+def imported(text: str, name: str, is_package: bool) -> tuple[str, ...]:
+    """The names of the modules that a text may import, those inside functions too.
+
+    Raises:
+      SyntaxError, ValueError: it is not Python.
+    """
     package = name if is_package else name.rpartition(".")[0]
+    names: list[str] = []
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            names += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             parts = package.split(".")[: len(package.split(".")) - node.level + 1]
             base = ".".join([*(parts if node.level else []), *filter(None, [node.module])])
-            yield base
-            yield from (f"{base}.{alias.name}" for alias in node.names)
+            names += [base, *(f"{base}.{alias.name}" for alias in node.names)]
+    return tuple(names)
 
 
 def root_of(name: str, file: Path) -> Path:
@@ -89,7 +123,7 @@ def root_of(name: str, file: Path) -> Path:
     return file.parents[name.count(".") + (file.name == "__init__.py")]
 
 
-def found(name: str) -> Code | None:
+def code_here(name: str) -> Code | None:
     """The code of a module as the current folder has it, or as it is installed; None: nowhere.
 
     The modules that it imports belong to it if they are of the same package, or lie in the same
@@ -104,42 +138,42 @@ def found(name: str) -> Code | None:
     files: dict[str, Path] = {}
     left = [name]
     while left:
-        at = left.pop()
-        path = located(at)
-        own_top = at.partition(".")[0]
-        if at in texts or path is None or own_top == "vae_jax" or root_of(at, path) != root:
+        module = left.pop()
+        path = located(module)
+        its_top = module.partition(".")[0]
+        if module in texts or path is None or its_top == "vae_jax":
             continue
-        if installed and own_top != top:
+        if root_of(module, path) != root or (installed and its_top != top):
             continue
         try:
-            texts[at], files[at] = path.read_text("utf-8"), path
-            more = imported(texts[at], at, is_package=path.name == "__init__.py")
-            left += [n for n in more if n]
+            texts[module], files[module] = path.read_text("utf-8"), path
+            left += filter(None, imported(texts[module], module, path.name == "__init__.py"))
         except (OSError, SyntaxError, ValueError):  # importing it says what is wrong
             continue
-        left += [at.rpartition(".")[0]] if "." in at else []
+        left += [module.rpartition(".")[0]] if "." in module else []
     return Code(name, texts, files) if name in texts else None
 
 
-def copied(name: str, copies: Path) -> Code | None:
+def code_copied(name: str, copies: Path) -> Code | None:
     """The code of a module that a run folder brings; None: it does not."""
     files = {path.name.removesuffix(".py"): path for path in sorted(copies.glob("*.py"))}
     if name not in files:
         return None
     try:
-        texts = {own: path.read_text("utf-8") for own, path in files.items()}
-        every = Code(name, texts, files)
-        used, left = set(), [name]
+        texts = {module: path.read_text("utf-8") for module, path in files.items()}
+        used: set[str] = set()
+        left = [name]
         while left:  # the folder may bring other modules too
-            at = left.pop()
-            if at in texts and at not in used:
-                used.add(at)
-                package = any(other.startswith(f"{at}.") for other in texts)
-                left += [*imported(texts[at], at, is_package=package), at.rpartition(".")[0]]
+            module = left.pop()
+            if module in texts and module not in used:
+                used.add(module)
+                is_package = any(other.startswith(f"{module}.") for other in texts)
+                left += imported(texts[module], module, is_package)
+                left += [module.rpartition(".")[0]]
     except (OSError, ValueError, SyntaxError) as error:
         raise UserError(f"{copies} can't be read as Python ({error})") from error
-    return every._replace(
-        texts={own: texts[own] for own in used}, files={own: files[own] for own in used}
+    return Code(
+        name, {module: texts[module] for module in used}, {module: files[module] for module in used}
     )
 
 
@@ -192,31 +226,55 @@ def refuse_untrusted(code: Code, where: str) -> None:
         return
     if not TRUSTING.get():
         raise Untrusted(
-            f"{where} is code of one's own, {code.named}, that this machine has not run yet; read "
-            "it, and run it by --trust (in Python: trust=True)"
+            f"{where} names code, {code.named}, that this machine has not run yet; read it, and "
+            f"run it by --trust (in Python: trust=True): {page('troubles#untrusted-code')}"
         )
     tell(f"runs {code.named}, as the run folder names it")
     trust(code)
 
 
 class Texts:
-    """Imports the modules of a Code from their texts, whatever compiled files lie beside them."""
+    """Imports the modules of a Code from their texts, whatever compiled files lie beside them.
+
+    They are modules of vae_jax alone: what the rest of the process imports under their names is
+    neither used nor replaced. So several versions of a module can be in use.
+    """
 
     def __init__(self, code: Code):
         self.code = code
+        self.keys = {name: (name, code.part(name).checksum) for name in code.names}
 
-    def find_spec(self, name: str, path=None, target=None) -> ModuleSpec | None:
+    @contextlib.contextmanager
+    def in_force(self) -> Iterator[None]:
+        """In this context, an import of these names gives these modules; each is made once."""
+        with IMPORTING:
+            others = {name: sys.modules.pop(name) for name in self.keys if name in sys.modules}
+            made = {name: MODULES[key] for name, key in self.keys.items() if key in MODULES}
+            sys.modules.update(made)
+            sys.meta_path.insert(0, self)
+            try:
+                yield
+                modules = [name for name in self.keys if name in sys.modules]
+                MODULES.update({self.keys[name]: sys.modules[name] for name in modules})
+            finally:
+                sys.meta_path[:] = [finder for finder in sys.meta_path if finder is not self]
+                for name in self.keys:
+                    sys.modules.pop(name, None)
+                sys.modules.update(others)
+
+    def find_spec(self, name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
         texts, files = self.code.texts, self.code.files
         package = any(other.startswith(f"{name}.") for other in texts)
         if name not in texts:
             lost = package and PathFinder.find_spec(name, path) is None
             return ModuleSpec(name, None, is_package=True) if lost else None
-        own = files[name].name == "__init__.py"
+        is_init = files[name].name == "__init__.py"
+        places = [str(files[name].parent)] if is_init else []
         return importlib.util.spec_from_file_location(
             name,
             files[name],
             loader=self,  # type: ignore[arg-type]
-            submodule_search_locations=[str(files[name].parent)] * own if package or own else None,
+            submodule_search_locations=places if package or is_init else None,
         )
 
     def create_module(self, spec: ModuleSpec) -> None:
@@ -225,20 +283,34 @@ class Texts:
     def exec_module(self, module: ModuleType) -> None:
         name = module.__name__
         text, file = self.code.texts[name], str(self.code.files[name])
+        # An import inside a function may run when other modules have these names.
+        module.__dict__["__builtins__"] = vars(builtins) | {"__import__": self.importer(module)}
         exec(compile(text, file, "exec", dont_inherit=True), module.__dict__)
 
+    def importer(self, module: ModuleType) -> Callable[..., Any]:
+        """What an import statement of the module calls."""
 
-def run(code: Code | None, name: str, where: str, *, from_texts: bool = False) -> ModuleType:
-    """The module, imported; `from_texts`: from these texts alone.
+        def import_for_module(*arguments: Any, **named: Any) -> Any:
+            with IMPORTING:
+                if sys.modules.get(module.__name__) is module:  # they are in force
+                    return builtins.__import__(*arguments, **named)
+                with self.in_force():
+                    return builtins.__import__(*arguments, **named)
+
+        return import_for_module
+
+
+def import_module(code: Code | None, name: str, where: str) -> ModuleType:
+    """The module, made from these texts; None: as any import gives it.
 
     Raises:
       UserError: it raised, whatever that was.
     """
-    finders = [Texts(code)] if from_texts and code is not None else []
-    sys.meta_path[:0] = finders
+    # The main program is no module that can be made once more.
+    has_texts = code is not None and name != "__main__"
     try:
-        module = importlib.import_module(name)
-        finders = []  # it stays, for what the module imports later
+        with Texts(code).in_force() if has_texts and code else contextlib.nullcontext():
+            return importlib.import_module(name)
     except KeyboardInterrupt:
         raise
     except ModuleNotFoundError as error:
@@ -254,66 +326,54 @@ def run(code: Code | None, name: str, where: str, *, from_texts: bool = False) -
         reason = " ".join(str(error).split()) or "no reason given"
         kind = "" if isinstance(error, Exception) else f"{type(error).__name__}: "
         raise UserError(f"{where}: {name} can't be imported: {kind}{reason}") from error
-    finally:
-        sys.meta_path[:] = [finder for finder in sys.meta_path if finder not in finders]
-    if code is not None:
-        LOADED[name] = code
-    return module
 
 
-def of_user(name: str, where: str) -> ModuleType:
-    """The module that the user's command or config file names.
+def together(codes: Sequence[Code]) -> list[Code]:
+    """The same, each with the texts of all that go with it: they share what they import."""
+    texts: dict[str, str] = {}
+    files: dict[str, Path] = {}
+    joined: list[Code] = []
+    for code in codes:
+        if all(texts.get(name, text) == text for name, text in code.texts.items()):
+            texts |= code.texts
+            files |= {name: path for name, path in code.files.items() if name not in files}
+            joined.append(code)
+    return [Code(code.name, texts, files) if code in joined else code for code in codes]
+
+
+def chosen_code(name: str, where: str, copies: Path, wanted: str | None) -> Code | None:
+    """The code of a module that a run folder names: of the current folder, installed, or its copy.
+
+    Args:
+      wanted: the checksum that it must have; None: any that is trusted.
+
+    Returns:
+      It may run; None: there is none.
 
     Raises:
-      UserError: there is none, or it raised.
+      UserError: it is other code, or is not trusted.
     """
-    code = found(name)
-    module = run(code, name, where)
-    if code is not None:
-        trust(code)
-    return module
-
-
-def of_folder(name: str, where: str, copies: Path, wanted: str | None) -> ModuleType:
-    """The module that a run folder names, from the current folder, installed, or from its copy.
-
-    `wanted`: the checksum that its code must have; None: any that is trusted.
-
-    Raises:
-      UserError: there is none, it is other code, it is not trusted, or it raised.
-    """
-    here, copy = found(name), copied(name, copies)
-    there = [code for code in (here, copy) if code is not None]
-    fitting = [code for code in there if wanted in (None, code.checksum)]
-    if there and not fitting:
-        raise other_code(where, there[0], wanted or "", copies)
+    here, copy = code_here(name), code_copied(name, copies)
+    known = [code for code in (here, copy) if code is not None]
+    fitting = [code for code in known if wanted in (None, code.checksum)]
+    if known and not fitting:
+        raise other_code(where, known[0], wanted or "", copies)
     if not fitting:
-        return run(None, name, where)  # says that there is none
+        return None
     code = next(filter(is_trusted, fitting), fitting[0])
     refuse_untrusted(code, where)
     if here is not None and code is not here:
-        tell(
-            f"{here.file} is not what it was when this run was trained; {code.file} is, and is used"
-        )
-    refuse_other_modules(code, where)
-    if name in sys.modules:
-        LOADED[name] = code
-        return sys.modules[name]
-    return run(code, name, where, from_texts=True)
+        tell_of_copy(here.file, code.file)
+    return code
 
 
-def refuse_other_modules(code: Code, where: str) -> None:
-    """Raises UserError if this process has imported other modules of these names."""
-    in_use = {name: text for one in LOADED.values() for name, text in one.texts.items()}
-    for name, text in code.texts.items():
-        if name not in sys.modules:
-            continue
-        there = found(name)
-        if in_use.get(name, there and there.texts[name]) != text:
-            raise UserError(
-                f"{where}: this process has imported another {name} than {code.named} needs; load "
-                "the run in a new process"
-            )
+@cache
+def tell_of_copy(file: Path, copy: Path) -> None:
+    """Says, once, that the copy is used."""
+    tell(
+        f"{file} was changed since this run was trained; the copy {copy} is used: "
+        f"{page('troubles#changed-code')}"
+    )
 
 
 def other_code(where: str, code: Code, wanted: str, copies: Path) -> UserError:
@@ -322,15 +382,18 @@ def other_code(where: str, code: Code, wanted: str, copies: Path) -> UserError:
     restore = f"restore it ({copy} is a copy)" if known else "restore it"
     return UserError(
         f"{where}: {code.named} is not the code that this run began with (sha256 "
-        f"{wanted[:SHOWN]}); {restore}, or take another --workdir"
+        f"{wanted[:SHOWN]}); {restore}, or take another --workdir: "
+        f"{page('troubles#changed-code')}"
     )
 
 
-def changed(name: str) -> bool:
-    """Whether the files of a module that is in use are not what they were when it was imported."""
-    code = LOADED.get(name)
-    if code is None:
-        return False
-    with contextlib.suppress(OSError, ValueError):
-        return any(code.files[own].read_text("utf-8") != text for own, text in code.texts.items())
-    return False  # they are gone, and so is the question
+class Member(NamedTuple):
+    """A user-defined member."""
+
+    cls: type
+    code: Code | None  # None: no file has it
+
+
+# By family key and name, such as ("model.likelihood", "mine:student_t").
+Members = Mapping[tuple[str, str], Member]
+NO_MEMBERS: Members = {}

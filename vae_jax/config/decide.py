@@ -4,20 +4,14 @@ the size of the validation set.
 A run folder's config holds what was decided.
 """
 
-from typing import Any
-
-from vae_jax.config.build import make_config
+from vae_jax.config.build import Config, overridden
 from vae_jax.config.needs import refuse_combination
-from vae_jax.config.schema import KEYS
-from vae_jax.data import usual as usual_of
 from vae_jax.data.source import Source, kind
 from vae_jax.errors import UserError
-from vae_jax.keys import Values
-from vae_jax.probability.likelihoods import LIKELIHOODS
+from vae_jax.sections.declare import Values
 
 BINARIZATION, LIKELIHOOD = "dataset.binarization", "model.likelihood"
 VALIDATION_SIZE, INPUTS = "dataset.validation_size", "model.encoder.inputs"
-AUTO = "auto"
 # {kind of images: the likelihood that suits them}.
 BY_KIND = {
     "binary": "bernoulli",
@@ -27,53 +21,57 @@ BY_KIND = {
 MOST_VALIDATION, LEAST_PARTS = 5_000, 5  # that many images, if they are at most a fifth of all
 
 
-def undecided(values: Values) -> list[str]:
+def undecided(config: Config) -> list[str]:
     """The keys whose values leave the choice to the data."""
     return [
         name
-        for name, key in KEYS.items()
-        if key.by_data is not None and values[name] == key.by_data
+        for name, key in config.keys.items()
+        if key.by_data is not None and config.value(name) == key.by_data
     ]
 
 
-def as_decided(values: Values, there: Values) -> Values:
-    """The config, with what was decided for the run of the config `there`."""
-    return values | {name: there[name] for name in undecided(values)}
+def as_decided(config: Config, earlier: Config) -> Config:
+    """The config, with what was decided for the run of the earlier config."""
+    return overridden(config, {name: earlier.values[name] for name in undecided(config)})
 
 
-def decided(values: Values, source: Source) -> Values:
+def decided(config: Config, source: Source) -> Config:
     """Fills in the choices that the config leaves to its data.
 
     Raises:
       UserError: no likelihood suits these images as they are, or the choices don't go together.
     """
-    left = undecided(values)
+    left = undecided(config)
     if not left:
-        return values
-    values = dict(values)
-    usual = usual_of(make_config(values).dataset.source)
+        return config
+    values: Values = dict(config.values)
+    usual, likelihoods = config.dataset.source.usual, config.keys[LIKELIHOOD].choices
     if BINARIZATION in left:
-        values[BINARIZATION] = binarization(values[LIKELIHOOD], usual, kind(source))
+        support = getattr(likelihoods[values[LIKELIHOOD]], "support", None)
+        values[BINARIZATION] = binarization(support, usual, kind(source))
     if LIKELIHOOD in left and usual:
         values[LIKELIHOOD] = usual[1]
     elif LIKELIHOOD in left:
         values[LIKELIHOOD] = likelihood(values[BINARIZATION], source)
     if INPUTS in left:
-        support = LIKELIHOODS[values[LIKELIHOOD]].support  # type: ignore[attr-defined]
+        support = likelihoods[values[LIKELIHOOD]].support
         values[INPUTS] = "standardized" if support in ("real", "levels") else "raw"
     if VALIDATION_SIZE in left:
         n = len(source.train_images)
         usual_size = MOST_VALIDATION if n >= LEAST_PARTS * MOST_VALIDATION else max(1, n // 10)
         values[VALIDATION_SIZE] = source.validation_size or usual_size
-    refuse_combination(make_config(values))
-    return values
+    config = overridden(config, values)
+    refuse_combination(config)
+    return config
 
 
-def binarization(likelihood: str, usual: tuple[str, str] | None, kind: str) -> str:
-    """Binary images and likelihoods of other values need none."""
-    chosen: Any = LIKELIHOODS.get(likelihood)
-    binary = chosen is not None and chosen.support == "binary"
-    if usual and (binary or likelihood == AUTO):
+def binarization(support: str | None, usual: tuple[str, str] | None, kind: str) -> str:
+    """Binary images and likelihoods of other values need none.
+
+    `support`: of the likelihood; None: it is left to the data too.
+    """
+    binary = support == "binary"
+    if usual and (binary or support is None):
         return usual[0]
     return "dynamic" if binary and kind != "binary" else "none"
 

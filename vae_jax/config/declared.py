@@ -4,9 +4,16 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from vae_jax.checks import Check, plain, written
 from vae_jax.errors import UserError
-from vae_jax.keys import Values, chosen_names, name_of
+from vae_jax.sections.checks import Check, name_in, names_in, plain, written
+from vae_jax.sections.declare import (
+    NO_USER_SECTIONS,
+    UserSections,
+    Values,
+    chosen_names,
+    members_of,
+    name_of,
+)
 
 
 class Reader(NamedTuple):
@@ -29,68 +36,86 @@ class Key(NamedTuple):
     by_data: Any = None  # the value that leaves the choice to the data; None: there is none
 
 
-def keys_of(sections: Mapping[str, type]) -> dict[str, Key]:
+def keys_of(
+    sections: Mapping[str, type], of_user: UserSections = NO_USER_SECTIONS
+) -> dict[str, Key]:
     """Every key of the sections and of their members, in the order of declaration.
+
+    Args:
+      of_user: user-defined members, which the families have too.
 
     Raises:
       TypeError: two members declare a key with different defaults, or one static and one traced.
     """
-    found: dict[str, Key] = {}
+    keys: dict[str, Key] = {}
 
-    def declare(cls: type, at: str, when: tuple[tuple[str, str], ...]) -> None:
+    def declare(cls: type, prefix: str, when: tuple[tuple[str, str], ...]) -> None:
         for f in dataclasses.fields(cls):
             meta = f.metadata
             if meta["check"] is None:
                 continue
-            name, by_data = name_of(f, at), meta["by_data"]
-            choices = dict(meta["members"] or meta["choices"])
+            name, by_data = name_of(f, prefix), meta["by_data"]
+            members = members_of(f, name, of_user)
+            choices = dict(members or meta["choices"])
             if choices and by_data is not None:
                 choices[by_data] = "by what the images are"
+            words = (word for word in (by_data, meta["none"]) if word is not None)
             key = Key(
-                meta["default"] if by_data is None else by_data,
+                next(words, meta["default"]),
                 not meta["static"] and not meta["members"],
                 choices,
                 bool(meta["members"]),
                 (),
                 by_data,
             )
-            old = found.get(name, key)
+            old = keys.get(name, key)
             if old[:2] != key[:2]:
-                raise TypeError(f"{name} is declared twice, and not alike")
-            check = meta["check"] if by_data is None else or_by_data(by_data, meta["check"])
-            own = Reader(when, check, meta["doc"], tuple(key.choices))
-            readers = (*old.readers, own)
-            found[name] = old._replace(choices={**old.choices, **key.choices}, readers=readers)
-            for member, own in meta["members"].items():
-                declare(own, name.rpartition(".")[0], (*when, (name, member)))
-
-    for at, cls in sections.items():
-        declare(cls, at, ())
-    return found
-
-
-def families_of(sections: Mapping[str, type]) -> dict[str, dict[str, type]]:
-    """{family key: its members}; the dicts themselves, to which members may be added."""
-    found: dict[str, dict[str, type]] = {}
-
-    def visit(cls: type, at: str) -> None:
-        for f in dataclasses.fields(cls):
-            members = f.metadata["members"]
+                raise TypeError(f"{name} is declared twice, in two ways")
+            check = meta["check"]
             if members:
-                name = name_of(f, at)
-                found[name] = members
+                check = names_in(members) if meta["several"] else name_in(members)
+            if by_data is not None:
+                check = or_by_data(by_data, check)
+            readers = (*old.readers, Reader(when, check, meta["doc"], tuple(key.choices)))
+            keys[name] = old._replace(choices={**old.choices, **key.choices}, readers=readers)
+            for member, section in members.items():
+                declare(section, name.rpartition(".")[0], (*when, (name, member)))
+
+    for name, cls in sections.items():
+        declare(cls, name, ())
+    return keys
+
+
+class Family(NamedTuple):
+    """What a family key can choose."""
+
+    members: dict[str, type]
+    interface: type  # the Protocol of its members
+
+
+def families_of(
+    sections: Mapping[str, type], of_user: UserSections = NO_USER_SECTIONS
+) -> dict[str, Family]:
+    """{family key: its family}; of_user: as in `keys_of`."""
+    families: dict[str, Family] = {}
+
+    def visit(cls: type, prefix: str) -> None:
+        for f in dataclasses.fields(cls):
+            name = name_of(f, prefix)
+            if members := members_of(f, name, of_user):
+                families[name] = Family(members, f.metadata["interface"])
                 for member in members.values():
                     visit(member, name.rpartition(".")[0])
 
-    for at, cls in sections.items():
-        visit(cls, at)
-    return found
+    for name, cls in sections.items():
+        visit(cls, name)
+    return families
 
 
 def or_by_data(by_data: Any, check: Check) -> Check:
     """The check, which takes the value `by_data` too."""
 
-    def either(key, value):
+    def either(key: str, value: Any) -> Any:
         same = type(value) is type(by_data) and value == by_data
         return value if same else check(key, value)
 

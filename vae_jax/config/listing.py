@@ -2,10 +2,9 @@
 
 import inspect
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from vae_jax.config.adopt import OWN_KEYS
 from vae_jax.config.declared import Key
 from vae_jax.config.schema import KEYS
 
@@ -38,23 +37,23 @@ def described(member: Any) -> str:
     return text.split("\n")[0].rstrip(".")
 
 
-def families() -> dict[str, Key]:
+def families(keys: Mapping[str, Key] = KEYS) -> dict[str, Key]:
     """The keys with a fixed set of names."""
-    return {name: key for name, key in KEYS.items() if key.choices}
+    return {name: key for name, key in keys.items() if key.choices}
 
 
-def listing() -> str:
+def listing(keys: Mapping[str, Key] = KEYS) -> str:
     """Every key with a fixed set of names, its default, and a line on each name.
 
     The keys that can have the same names stand together.
     """
     lines = ["Each key is shown with its default; the names below it are what it can be."]
     together: dict[str, list[str]] = {}
-    for name, key in families().items():
+    for name, key in families(keys).items():
         together.setdefault(repr(key.choices), []).append(name)
     for names in together.values():
-        key = KEYS[names[0]]
-        lines += ["", *(f"--config.{name}={shown(KEYS[name].default)}" for name in names)]
+        key = keys[names[0]]
+        lines += ["", *(f"--config.{name}={shown(keys[name].default)}" for name in names)]
         width = max(map(len, key.choices))
         lines += [
             f"  {n:<{width}}  {described(member)}".rstrip()
@@ -68,15 +67,16 @@ def shown(default: Any) -> str:
     return ",".join(default) if isinstance(default, tuple) else str(default)
 
 
-def own_listing() -> list[str]:
-    """A line for each key that only user-defined members read."""
+def own_listing(keys: Mapping[str, Key]) -> list[str]:
+    """A line for each of the keys that only user-defined members read."""
     return [
-        f"--config.{name}={quoted(default)}  {comment(name, KEYS[name])}"
-        for name, default in OWN_KEYS.items()
+        f"--config.{name}={quoted(key.default)}  {comment(name, keys)}"
+        for name, key in keys.items()
+        if name not in KEYS
     ]
 
 
-def readers_of(name: str, key: Key) -> str:
+def readers_of(key: Key, keys: Mapping[str, Key] = KEYS) -> str:
     """The members that read a key: "adam, adamw: "; "" if all members of the family read it."""
     if any(not reader.when for reader in key.readers):
         return ""
@@ -84,7 +84,7 @@ def readers_of(name: str, key: Key) -> str:
     names = [f"{member} {family.split('.', 1)[1]}" if several_families(key) else member
              for family, member in last]  # fmt: skip
     everyone = {family for family, _ in last}
-    if len(everyone) == 1 and len(set(names)) == len(KEYS[last[0][0]].choices):
+    if len(everyone) == 1 and len(set(names)) == len(keys[last[0][0]].choices):
         return ""  # all members of the family do
     return ", ".join(dict.fromkeys(names)) + ": "
 
@@ -93,11 +93,12 @@ def several_families(key: Key) -> bool:
     return len({reader.when[-1][0] for reader in key.readers}) > 1
 
 
-def comment(name: str, key: Key) -> str:
+def comment(name: str, keys: Mapping[str, Key] = KEYS) -> str:
     """What a key means, which members read it, and which names it allows."""
+    key = keys[name]
     docs = dict.fromkeys(reader.doc for reader in key.readers)
     names = f": {', '.join(key.choices)}" if key.choices else ""
-    return readers_of(name, key) + "; ".join(docs) + names
+    return readers_of(key, keys) + "; ".join(docs) + names
 
 
 def default_lines() -> Iterator[str]:
@@ -108,17 +109,17 @@ def default_lines() -> Iterator[str]:
         section = name.rpartition(".")[0]
         parts = section.split(".")
         for i in range(1, len(parts) + 1):
-            at = ".".join(parts[:i])
-            if at not in made:
+            prefix = ".".join(parts[:i])
+            if prefix not in made:
                 if i == 1:
                     yield ""
-                made.add(at)
-                yield f"    config.{at} = ConfigDict()"
-        line, said = f"    config.{name} = {quoted(key.default)}", comment(name, key)
+                made.add(prefix)
+                yield f"    config.{prefix} = ConfigDict()"
+        line, said = f"    config.{name} = {quoted(key.default)}", comment(name)
         if len(line) + len(said) + 4 <= WIDTH:
             yield f"{line}  # {said}"
         else:
-            if not readers_of(name, key) and said[1:2].isalpha():
+            if not readers_of(key) and said[1:2].isalpha():
                 said = said[0].upper() + said[1:]
             yield from textwrap.wrap(
                 said, WIDTH, initial_indent="    # ", subsequent_indent="    # "

@@ -1,20 +1,34 @@
 """The sections of a config, and every key that they declare."""
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from functools import lru_cache
 from typing import Any
 
-from vae_jax.checks import flag, whole, written
-from vae_jax.config.declared import keys_of
+from vae_jax.config.code import Members
+from vae_jax.config.declared import Key, keys_of
 from vae_jax.data import DatasetSpec
 from vae_jax.errors import UserError
 from vae_jax.evaluation.metrics import Evaluation
-from vae_jax.keys import Values, host, section
+from vae_jax.figures.style import DPI, FORMATS
 from vae_jax.models import ModelSpec
 from vae_jax.objectives import Objective
+from vae_jax.sections.checks import flag, names_in, whole, written, wrong
+from vae_jax.sections.declare import UserSections, Values, families, host, section
 from vae_jax.training.optimizer import Optimizer
 from vae_jax.training.search import Search
 from vae_jax.training.spec import Training
+from vae_jax.views.figures import FIGURES
+from vae_jax.views.interface import FigureSection
+from vae_jax.words import to_install
+
+
+def formats(key: str, value: Any) -> tuple[str, ...]:
+    """One or more formats of figures; one may stand alone, as a name."""
+    names = names_in(FORMATS)(key, (value,) if isinstance(value, str) else value)
+    if not names:
+        raise wrong(key, value, f"at least one of {', '.join(FORMATS)}")
+    return tuple(dict.fromkeys(names))
 
 
 @section
@@ -35,11 +49,16 @@ class Log:
     keep_checkpoints: int = host(
         2, whole(1), "newest checkpoints to keep; each holds every lane's best"
     )
-    html: bool = host(False, flag, "also write the report page (pip install -e '.[pages]')")
-    tensorboard: bool = host(
-        False, flag, "also write event files (pip install -e '.[tensorboard]')"
+    figures: tuple[FigureSection, ...] = families(
+        FIGURES, (), "what is drawn; (): all that fit", interface=FigureSection
     )
-    wandb: bool = host(False, flag, "also log to Weights & Biases (pip install -e '.[wandb]')")
+    figure_format: tuple[str, ...] = host(
+        ("png",), formats, "of the files of figures, one or several", choices=FORMATS
+    )
+    figure_dpi: int = host(DPI, whole(20, 1_200), "pixels of an inch of a figure's images")
+    html: bool = host(False, flag, f"also write the report page ({to_install('pages')})")
+    tensorboard: bool = host(False, flag, f"also write event files ({to_install('tensorboard')})")
+    wandb: bool = host(False, flag, f"also log to Weights & Biases ({to_install('wandb')})")
 
 
 SECTIONS: dict[str, Any] = {
@@ -55,10 +74,6 @@ SECTIONS: dict[str, Any] = {
 }
 KEYS = keys_of(SECTIONS)
 DATA_PATH = "dataset.path"
-# The keys that say where the images are from.
-SOURCE_KEYS = ["dataset.name", DATA_PATH, "dataset.image_size", "dataset.tfds_name"]
-# The numbers that may differ between the lanes of one program.
-LANE_KEYS = {name for name, key in KEYS.items() if key.is_traced}
 
 
 def defaults() -> Values:
@@ -66,7 +81,31 @@ def defaults() -> Values:
     return {name: key.default for name, key in KEYS.items()}
 
 
-def nearest(key: str, known) -> str:
+def sections_of(members: Members) -> UserSections:
+    """{(family key, name): section} of user-defined members."""
+    return {chosen: member.cls for chosen, member in members.items()}
+
+
+def keys_with(members: Members) -> Mapping[str, Key]:
+    """KEYS, with what user-defined members add: themselves as choices, and their own keys.
+
+    Raises:
+      TypeError: as in `keys_of`.
+    """
+    return keys_with_sections(tuple(sections_of(members).items())) if members else KEYS
+
+
+@lru_cache(maxsize=32)
+def keys_with_sections(of_user: tuple[tuple[tuple[str, str], type], ...]) -> Mapping[str, Key]:
+    return KEYS | keys_of(SECTIONS, dict(of_user))
+
+
+def lane_keys(keys: Mapping[str, Key]) -> set[str]:
+    """The numbers that may differ between the lanes of one program."""
+    return {name for name, key in keys.items() if key.is_traced}
+
+
+def nearest(key: str, known: Collection[str]) -> str:
     """The known key most similar to `key`."""
     return difflib.get_close_matches(key, list(known), n=1, cutoff=0.0)[0]
 
@@ -99,9 +138,11 @@ def nest(values: Values) -> dict[str, Any]:
         for name in path:
             inner = inner.setdefault(name, {})
             if not isinstance(inner, dict):
-                raise UserError(f"{written(key)} is no config key: {name!r} is one, and no section")
+                raise UserError(
+                    f"{written(key)} is not a config key: {name!r} is a key, not a section"
+                )
         if isinstance(inner.get(last), dict):
-            raise UserError(f"{written(key)} is no config key, but a section of keys")
+            raise UserError(f"{written(key)} is not a config key, but a section of keys")
         inner[last] = value
     return nested
 

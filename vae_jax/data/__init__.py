@@ -1,24 +1,26 @@
 """Datasets as arrays. To add one, write a section whose load() returns a Source, and list it.
 
-The section may have an attribute `usual`: the binarisation and the likelihood that are used unless
-the config names others. Without it, they are chosen by what the images are.
+interface.py says what the section has.
 """
 
 import os
+from collections.abc import Iterator
 from typing import Any, ClassVar
 
-from vae_jax.checks import WIDEST, name_in, path, seed, several, text, whole
 from vae_jax.data import arrays, image_files, mnist, sprites, tfds
+from vae_jax.data.augmentation import AUGMENTATIONS
 from vae_jax.data.binarization import BINARIZATIONS
+from vae_jax.data.interface import Augmentation, DatasetSection
 from vae_jax.data.source import Source
 from vae_jax.errors import UserError
-from vae_jax.keys import family, host, section
+from vae_jax.sections.checks import WIDEST, name_in, path, seed, several, text, whole
+from vae_jax.sections.declare import families, family, host, section
 
 BINARIZED = ("dynamic", "bernoulli")
 
 
 @section
-class Arrays:
+class Arrays(DatasetSection):
     """Your own images: a folder of image files, or an .npz file."""
 
     path: str = host("", path, "the .npz file, or a folder of image files")
@@ -36,13 +38,13 @@ class Arrays:
             )
         return arrays.load(self.path)
 
-    def needs(self, config):
+    def needs(self, config: Any) -> Iterator[str]:
         if len(self.image_size) not in (0, 2):
             yield f"dataset.image_size = {self.image_size} should be (height, width), or ()"
 
 
 @section
-class MNIST:
+class MNIST(DatasetSection):
     """The original MNIST, in the package."""
 
     usual: ClassVar = BINARIZED
@@ -52,7 +54,7 @@ class MNIST:
 
 
 @section
-class Sprites:
+class Sprites(DatasetSection):
     """Rendered shapes, with the factors that they are made from."""
 
     usual: ClassVar = BINARIZED
@@ -62,7 +64,7 @@ class Sprites:
 
 
 @section
-class TFDS:
+class TFDS(DatasetSection):
     """A dataset of tensorflow-datasets."""
 
     tfds_name: str = host("", text, 'its name there, such as "fashion_mnist"')
@@ -72,14 +74,21 @@ class TFDS:
         return tfds.load(self.tfds_name, self.path)
 
 
-DATASETS = {"arrays": Arrays, "mnist": MNIST, "sprites": Sprites, "tfds": TFDS}
+DATASETS: dict[str, type[DatasetSection]] = {
+    "arrays": Arrays,
+    "mnist": MNIST,
+    "sprites": Sprites,
+    "tfds": TFDS,
+}
 
 
 @section
 class DatasetSpec:
     """The config's section `dataset`."""
 
-    source: Any = family(DATASETS, "mnist", "where the images are from", key="name")
+    source: DatasetSection = family(
+        DATASETS, "mnist", "where the images are from", key="name", interface=DatasetSection
+    )
     validation_size: int = host(
         5_000,
         whole(1),
@@ -94,20 +103,22 @@ class DatasetSpec:
         by_data="auto",
     )
     binarization_seed: int = host(0, seed, "the seed of all that is sampled once")
+    augmentations: tuple[Augmentation, ...] = families(
+        AUGMENTATIONS,
+        (),
+        "changes of the training images, drawn anew for each minibatch; (): none",
+        key="augmentation",
+        interface=Augmentation,
+    )
     num_labels: int = host(
         0,
         whole(0),
         "known training labels, equally many of each class; 0: all; for models that infer labels",
     )
 
-    def needs(self, config):
+    def needs(self, config: Any) -> Iterator[str]:
         if self.num_labels and not config.model.abilities.infers_labels:
             yield (
                 f"dataset.num_labels = {self.num_labels} is for a model that infers labels, and "
                 f"{config.model.named()} does not; it should be 0"
             )
-
-
-def usual(source: Any) -> tuple[str, str] | None:
-    """The usual binarisation and likelihood of a dataset's section; None if it has none."""
-    return getattr(source, "usual", None)

@@ -1,13 +1,16 @@
 """The user's own images, from an .npz file."""
 
 import difflib
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from vae_jax.data.labels import as_labels
 from vae_jax.data.source import Source, Unreadable, as_array, checked_source
 from vae_jax.errors import UserError
+from vae_jax.words import reason
 
 REQUIRED = ("train_images", "test_images")
 OPTIONAL = ("train_labels", "test_labels")
@@ -34,15 +37,18 @@ def load(path: str) -> Source:
     if path.endswith(".npy"):
         raise UserError(f"{path} holds one array; {TO_NPZ.format(path=path)}")
     if not path:
-        raise UserError("dataset.path is empty; dataset.name = 'arrays' needs the path of an .npz")
+        raise UserError(
+            "dataset.path is empty; dataset.name = 'arrays' needs the path of a folder of image "
+            "files, or of an .npz"
+        )
     if not Path(path).is_file():  # a pipe would never end
         what = "is no file" if Path(path).exists() else "does not exist"
         raise Unreadable(
-            f"{path} can't be read as an .npz: it {what}; --config.dataset.path says where it is"
+            f"{path} {what}; --config.dataset.path should be a folder of image files, or an .npz"
         )
-    found, names = read(path)
+    arrays, names = read(path)
     ours = (*REQUIRED, *OPTIONAL)
-    absent = [name for name in ours if name not in found]
+    absent = [name for name in ours if name not in arrays]
     for name in absent:
         likely = difflib.get_close_matches(name, set(names) - set(ours), n=1, cutoff=LIKELY)
         if name in REQUIRED or likely:
@@ -53,10 +59,10 @@ def load(path: str) -> Source:
             )
     others = [name for name in names if name not in ours]
     source = checked_source(
-        found["train_images"],
-        found.get("train_labels"),
-        found["test_images"],
-        found.get("test_labels"),
+        arrays["train_images"],
+        arrays.get("train_labels"),
+        arrays["test_images"],
+        arrays.get("test_labels"),
         name=path,
     )
     notes = (f"left out: the arrays {', '.join(others)}",) if others else ()
@@ -65,11 +71,13 @@ def load(path: str) -> Source:
 
 def name_of(path: Path) -> str:
     """What the dataset of a file is called: as the run, if these are the arrays given to it."""
-    at = path.absolute()
-    return at.parent.name if at.name == GIVEN and at.parent.name else at.name
+    path = path.absolute()
+    return path.parent.name if path.name == GIVEN and path.parent.name else path.name
 
 
-def checked_split(images, labels=None, test_images=None, test_labels=None) -> dict[str, np.ndarray]:
+def checked_split(
+    images: Any, labels: Any = None, test_images: Any = None, test_labels: Any = None
+) -> dict[str, np.ndarray]:
     """The arrays of an .npz as `load` reads it, from arrays in memory.
 
     Without test images, the last tenth of the images is the test set.
@@ -106,7 +114,18 @@ def checked_split(images, labels=None, test_images=None, test_labels=None) -> di
     return {name: array for name, array in given.items() if array is not None}
 
 
-def read(path: str) -> tuple[dict[str, np.ndarray], list[str]]:
+def begins_as_zip(path: str) -> bool:
+    """Whether the file begins as an .npz does, damaged or not."""
+    try:
+        with open(path, "rb") as file:
+            return file.read(2) == b"PK"
+    except OSError:
+        return True  # what is wrong is another thing
+
+
+def read(
+    path: str, ours: Sequence[str] = (*REQUIRED, *OPTIONAL)
+) -> tuple[dict[str, np.ndarray], list[str]]:
     """The arrays of an .npz that have one of our names, and all names in it.
 
     Raises:
@@ -114,12 +133,16 @@ def read(path: str) -> tuple[dict[str, np.ndarray], list[str]]:
     """
     try:
         with open(path, "rb") as file, np.load(file, allow_pickle=False) as npz:
-            found = {name: npz[name] for name in (*REQUIRED, *OPTIONAL) if name in npz.files}
+            arrays = {name: npz[name] for name in ours if name in npz.files}
             names = list(npz.files)
-        for name, array in found.items():
+        for name, array in arrays.items():
             if not isinstance(array, np.ndarray):
                 raise TypeError(f"{name} in it is no array")
     except Exception as error:  # numpy, zipfile and zlib raise many kinds for a damaged file
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise Unreadable(f"{path} can't be read as an .npz ({reason})") from error
-    return found, names
+        if not begins_as_zip(path):  # numpy takes it for pickled objects
+            raise Unreadable(
+                f"{path} can't be read as an .npz: it is none; image files are read by the path of "
+                "their folder"
+            ) from error
+        raise Unreadable(f"{path} can't be read as an .npz ({reason(error)})") from error
+    return arrays, names

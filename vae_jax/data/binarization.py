@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Float, Int, Key
 
 from vae_jax import threefry
 
@@ -23,6 +23,17 @@ def scale(images: Array) -> Float[Array, "b d"]:
     return images.astype(jnp.float32) / 255 if images.dtype == jnp.uint8 else images
 
 
+scale_on_device = jax.jit(scale)
+
+
+def scaled(images: np.ndarray) -> np.ndarray:
+    """Images on the host, scaled as `scale` does, with the bits that a model sees.
+
+    numpy's division has other bits.
+    """
+    return np.asarray(scale_on_device(images)) if images.dtype == np.uint8 else images
+
+
 def sample(key: Key[Array, ""], grey_bd: Float[Array, "b d"]) -> Float[Array, "b d"]:
     """Samples 0. or 1.: 1. with probability grey value (Salakhutdinov and Murray 2008).
 
@@ -36,21 +47,21 @@ def sample(key: Key[Array, ""], grey_bd: Float[Array, "b d"]) -> Float[Array, "b
 
 
 @jax.jit
-def sample_block(key: Key[Array, ""], images: Array) -> Array:
-    """Samples the pixels of stored images [b, d]: uint8 0 or 255."""
-    return 255 * sample(key, scale(images)).astype(jnp.uint8)
+def sample_block(key: Key[Array, ""], start: Int[Array, ""], images: Array) -> Array:
+    """Samples the pixels of stored images [b, d], the first of them `start`: uint8 0 or 255."""
+    return 255 * sample(jax.random.fold_in(key, start), scale(images)).astype(jnp.uint8)
 
 
 def sampled_once(key: Key[Array, ""], images: np.ndarray) -> np.ndarray:
     """Samples the pixels of images [n, d]: uint8 0 or 255. Depends on (key, images) alone."""
     blocks = [
-        np.asarray(sample_block(jax.random.fold_in(key, start), images[start : start + BLOCK]))
+        np.asarray(sample_block(key, np.uint32(start), images[start : start + BLOCK]))
         for start in range(0, len(images), BLOCK)
     ]
     return np.concatenate(blocks)
 
 
-def thresholded(images: np.ndarray) -> np.ndarray:
+def threshold(images: np.ndarray) -> np.ndarray:
     """Thresholds images to uint8: 255 where the grey value is above one half, else 0."""
     half = 127 if images.dtype == np.uint8 else 0.5
     return np.where(images > half, 255, 0).astype(np.uint8)

@@ -5,12 +5,15 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
+from jaxtyping import Array, Int, Key, UInt32
 
-from vae_jax.data.binarization import BLOCK, sampled_once, thresholded
+from vae_jax.data.binarization import BLOCK, sampled_once, threshold
 from vae_jax.data.source import Source, checksum, is_binary
-from vae_jax.data.units import Units, recorded, units_of
+from vae_jax.data.units import Units, from_record, units_of
 from vae_jax.errors import UserError
 from vae_jax.words import as_name
+
+TRAIN, VALIDATION, TEST = SETS = range(3)
 
 
 class Split(NamedTuple):
@@ -71,6 +74,58 @@ def dataset(
         of a class.
     """
     in_unit = all(in_range(images) for images in (source.train_images, source.test_images))
+    refuse_unfit(source, validation_size, binarization, in_unit=in_unit)
+    num_train = len(source.train_images) - validation_size
+    image_shape = source.train_images.shape[1:]
+    size = math.prod(image_shape)
+    train = source.train_images[:num_train].reshape(-1, size)
+    validation = source.train_images[num_train:].reshape(-1, size)
+    test = source.test_images.reshape(-1, size)
+
+    def binarize(images: np.ndarray, set_number: int) -> np.ndarray:
+        return binarized_once(images, binarization, binarization_seed, set_number)
+
+    validation, test = binarize(validation, VALIDATION), binarize(test, TEST)
+    if binarization != "dynamic":
+        train = binarize(train, TRAIN)
+    labels, validation_labels = split_rows(source.train_labels, num_train)
+    factors, validation_factors = split_rows(source.train_factors, num_train)
+    num_classes = 0 if source.train_labels is None else int(source.train_labels.max()) + 1
+    if num_labels:
+        labels = hide_some(labels, num_labels, binarization_seed, source.name)
+    units = source.units or units_of(source.train_images, source.test_images)
+    identity = {
+        "name": source.name,
+        "train_size": num_train,
+        "validation_size": validation_size,
+        "test_size": len(test),
+        "binarization": binarization,
+        "binarization_seed": binarization_seed,
+        "checksum": checksum(source),
+        "image_shape": list(image_shape),
+        "num_classes": num_classes,
+        "units": units._asdict(),
+        **({"class_names": list(source.class_names)} if source.class_names else {}),
+        **({"num_labels": num_labels} if num_labels else {}),
+    }
+    return Dataset(
+        train=Split(train, labels, factors),
+        validation=Split(validation, validation_labels, validation_factors),
+        test=Split(test, source.test_labels, source.test_factors),
+        image_shape=image_shape,
+        dynamic=binarization == "dynamic",
+        binary=binarization != "none" or all(map(is_binary, (train, validation, test))),
+        identity=identity,
+        in_unit=in_unit,
+        num_classes=num_classes,
+        class_names=source.class_names,
+        units=units,
+        notes=tuple(map(as_name, source.notes)),
+    )
+
+
+def refuse_unfit(source: Source, validation_size: int, binarization: str, *, in_unit: bool) -> None:
+    """Raises UserError if the source can't be binarised or split so, as `dataset` says."""
     if binarization != "none" and not in_unit:
         raise UserError(
             f"dataset.binarization = {binarization!r} is for data in 0 to 1, and those of "
@@ -81,67 +136,29 @@ def dataset(
             f"dataset.validation_size = {validation_size} should be 0: {source.name} has a "
             f"validation set of its own, of {source.validation_size:,} images"
         )
-    num_train = len(source.train_images) - validation_size
-    if validation_size < 1 or num_train < 1:
+    if not 1 <= validation_size < len(source.train_images):
         raise UserError(
             f"dataset.validation_size = {validation_size} should be at least 1 and leave training "
             f"images of the {len(source.train_images)} there are"
         )
-    image_shape = source.train_images.shape[1:]
-    size = math.prod(image_shape)
-    train = source.train_images[:num_train].reshape(-1, size)
-    validation = source.train_images[num_train:].reshape(-1, size)
-    test = source.test_images.reshape(-1, size)
 
-    keys = jax.random.split(jax.random.key(binarization_seed), 3)
-    if binarization == "dynamic":
-        validation, test = sampled_once(keys[1], validation), sampled_once(keys[2], test)
-    elif binarization == "static":
-        train, validation, test = (
-            sampled_once(key, images)
-            for key, images in zip(keys, (train, validation, test), strict=True)
-        )
-    elif binarization == "threshold":
-        train, validation, test = map(thresholded, (train, validation, test))
 
-    def part(array, rows):
-        return None if array is None else array[rows]
+def split_rows(array: np.ndarray | None, n: int) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """The first n rows, and the others; None of an array that is not there."""
+    return (None, None) if array is None else (array[:n], array[n:])
 
-    head, tail = slice(None, num_train), slice(num_train, None)
-    labels = part(source.train_labels, head)
-    num_classes = 0 if source.train_labels is None else int(source.train_labels.max()) + 1
-    if num_labels:
-        labels = some_hidden(labels, num_labels, binarization_seed, source.name)
-    units = source.units or units_of(source.train_images, source.test_images)
-    return Dataset(
-        train=Split(train, labels, part(source.train_factors, head)),
-        validation=Split(
-            validation, part(source.train_labels, tail), part(source.train_factors, tail)
-        ),
-        test=Split(test, source.test_labels, source.test_factors),
-        image_shape=image_shape,
-        dynamic=binarization == "dynamic",
-        binary=binarization != "none" or all(map(is_binary, (train, validation, test))),
-        identity={
-            "name": source.name,
-            "train_size": num_train,
-            "validation_size": validation_size,
-            "test_size": len(test),
-            "binarization": binarization,
-            "binarization_seed": binarization_seed,
-            "checksum": checksum(source),
-            "image_shape": list(image_shape),
-            "num_classes": num_classes,
-            "units": units._asdict(),
-            **({"class_names": list(source.class_names)} if source.class_names else {}),
-            **({"num_labels": num_labels} if num_labels else {}),
-        },
-        in_unit=in_unit,
-        num_classes=num_classes,
-        class_names=source.class_names,
-        units=units,
-        notes=tuple(map(as_name, source.notes)),
-    )
+
+@jax.jit
+def set_key(seed: UInt32[Array, ""], set_number: Int[Array, ""]) -> Key[Array, ""]:
+    """The key of the noise of a set. One program: eager operations on keys would be five."""
+    return jax.random.split(jax.random.key(seed), len(SETS))[set_number]
+
+
+def binarized_once(images: np.ndarray, binarization: str, seed: int, set_number: int) -> np.ndarray:
+    """The images [n, d] of a set that is binarised once; its noise depends on (seed, set) alone."""
+    if binarization in ("dynamic", "static"):
+        return sampled_once(set_key(np.uint32(seed), np.int32(set_number)), images)
+    return threshold(images) if binarization == "threshold" else images
 
 
 def without_images(identity: dict[str, Any]) -> Dataset:
@@ -166,7 +183,7 @@ def without_images(identity: dict[str, Any]) -> Dataset:
         identity=identity,
         num_classes=num_classes,
         class_names=tuple(map(str, identity.get("class_names", ()))),
-        units=recorded(identity.get("units")),
+        units=from_record(identity.get("units")),
     )
 
 
@@ -224,7 +241,7 @@ def in_range(images: np.ndarray) -> bool:
     return images.dtype == np.uint8 or bool(images.min() >= 0 and images.max() <= 1)
 
 
-def some_hidden(labels: np.ndarray | None, num_labels: int, seed: int, name: str) -> np.ndarray:
+def hide_some(labels: np.ndarray | None, num_labels: int, seed: int, name: str) -> np.ndarray:
     """The labels, all but `num_labels` set to -1; the seed picks equally many of each class."""
     if labels is None or labels.max() < 0:
         raise UserError(f"dataset.num_labels = {num_labels} needs labels, and {name} has none")

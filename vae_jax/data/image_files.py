@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from vae_jax.data.pixels import Scale, endings, pixels, refuse_too_large, surveyed
+from vae_jax.data.pixels import Scale, endings, pixels, refuse_too_large, survey_of
 from vae_jax.data.source import Source, Unreadable, checked_source
 from vae_jax.data.units import BLOCK
 from vae_jax.errors import UserError
@@ -53,13 +53,13 @@ def load(path: str, size: Sequence[int] = ()) -> Source:
     parts, sets, used = parts_of(folder)
     train, validation, _ = parts
     files = [file for part in parts for file in part.files]
-    survey = surveyed(sorted(files))
+    survey = survey_of(sorted(files))
     refuse_too_large(files, survey, size)
     images, transparent = read(files, size, survey.scale)
     num_train = len(train.files) + len(validation.files)
     classes = [[class_of(file, part.top) for file in part.files] for part in parts]
     labels = [np.array([*classes[0], *classes[1]]), np.array(classes[2])]
-    labelled = all(all(own) for own in classes)
+    labelled = all(all(names) for names in classes)
     source = checked_source(
         images[:num_train],
         labels[0] if labelled else None,
@@ -92,8 +92,12 @@ class FolderImages(NamedTuple):
     files: list[Path]  # the path of each
 
 
-def read_folder(path: Path, size: Sequence[int] = ()) -> FolderImages:
+def read_folder(
+    path: Path, size: Sequence[int] = (), how: str = "size=(height, width)"
+) -> FolderImages:
     """All image files of a folder, read as `load` reads them; of its sets, one after another.
+
+    `how`: as in `read`.
 
     Raises:
       UserError: as `load`; it is no folder.
@@ -101,11 +105,11 @@ def read_folder(path: Path, size: Sequence[int] = ()) -> FolderImages:
     if not path.is_dir():
         raise Unreadable(f"{path} is no folder; give the path of a folder of image files")
     sets = set_folders(path)
-    parts = [files_in(own) for own in sets.values()] or [files_in(path)]
+    parts = [files_in(folder) for folder in sets.values()] or [files_in(path)]
     files = [file for part in parts for file in part.files]
-    survey = surveyed(files)
+    survey = survey_of(files)
     refuse_too_large(files, survey, size)
-    images, _ = read(files, size, survey.scale, "size=(height, width)")
+    images, _ = read(files, size, survey.scale, how)
     labels = [class_of(file, part.top) for part in parts for file in part.files]
     images = images[..., 0] if images.shape[-1] == 1 else images
     return FolderImages(images, np.array(labels) if all(labels) else None, files)
@@ -117,21 +121,19 @@ def parts_of(folder: Path) -> tuple[tuple[Part, Part, Part], str, set[Path]]:
     Raises:
       UserError: a set is there twice, or has no images.
     """
-    found = set_folders(folder)
-    if len(found) > 1:
-        there = {name: files_in(own) for name, own in found.items()}
-        here = {name: own.name for name, own in found.items()}
-        if "test" not in there:
-            there["test"] = there.pop("validation")
-            here["test"] = here.pop("validation")
+    folders = set_folders(folder)
+    if len(folders) > 1:
+        if "test" not in folders:
+            folders["test"] = folders.pop("validation")
+        by_set = {name: files_in(subfolder) for name, subfolder in folders.items()}
         sets = "sets: " + ", ".join(
-            f"{here[name]} ({count(len(part.files), 'image')}{ROLES[name]})"
-            for name, part in there.items()
+            f"{part.top.name} ({count(len(part.files), 'image')}{ROLES[name]})"
+            for name, part in by_set.items()
         )
         empty = Part(folder, [])
-        parts = there["train"], there.get("validation", empty), there["test"]
+        parts = by_set["train"], by_set.get("validation", empty), by_set["test"]
         return parts, sets, {file for part in parts for file in part.files}
-    whole = found.get("train", folder)
+    whole = folders.get("train", folder)
     files = files_in(whole).files
     if len(files) < 2:
         raise UserError(f"{folder} has {len(files)} image files; it should have at least 2")
@@ -149,22 +151,25 @@ def set_folders(folder: Path) -> dict[str, Path]:
       UserError: a set is there twice; the folder can't be read.
     """
     try:
-        inside = sorted(own for own in folder.iterdir() if own.is_dir() and not is_hidden(own.name))
+        subfolders = sorted(
+            path for path in folder.iterdir() if path.is_dir() and not is_hidden(path.name)
+        )
     except OSError as error:
         raise Unreadable(f"{folder} can't be read ({error.strerror})") from error
-    found = {
-        name: [own for own in inside if own.name.lower() in names] for name, names in SETS.items()
+    by_set = {
+        name: [path for path in subfolders if path.name.lower() in names]
+        for name, names in SETS.items()
     }
-    if found["train"] and (found["validation"] or found["test"]):
-        for own in found.values():
-            if len(own) > 1:
+    if by_set["train"] and (by_set["validation"] or by_set["test"]):
+        for paths in by_set.values():
+            if len(paths) > 1:
                 raise UserError(
-                    f"{folder} has {own[0].name} and {own[1].name}, which name one set; make them "
-                    "one folder"
+                    f"{folder} has {paths[0].name} and {paths[1].name}, which name one set; make "
+                    "them one folder"
                 )
-        return {name: own[0] for name, own in found.items() if own}
-    alone = len(inside) == 1 and inside == found["train"]  # a training set, without another
-    return {"train": inside[0]} if alone else {}
+        return {name: paths[0] for name, paths in by_set.items() if paths}
+    alone = len(subfolders) == 1 and subfolders == by_set["train"]  # without another set
+    return {"train": subfolders[0]} if alone else {}
 
 
 def is_hidden(name: str) -> bool:
@@ -173,7 +178,7 @@ def is_hidden(name: str) -> bool:
 
 
 def visible(folder: Path) -> list[Path]:
-    """Its files, at any depth, without the hidden ones, in alphabetical order."""
+    """The files of a folder at any depth, without hidden ones, in alphabetical order."""
     return sorted(
         file
         for file in folder.rglob("*")
@@ -182,11 +187,12 @@ def visible(folder: Path) -> list[Path]:
 
 
 def is_image(file: Path) -> bool:
+    """Whether a file has the ending of an image that can be read."""
     return file.suffix.lower() in endings()
 
 
 def files_in(folder: Path) -> Part:
-    """Its image files.
+    """The image files of a folder.
 
     Raises:
       UserError: there are none.
@@ -194,8 +200,8 @@ def files_in(folder: Path) -> Part:
     files = visible(folder)
     images = [file for file in files if is_image(file)]
     if not images:
-        there = f"; it has {listed(files)}" if files else ""
-        raise UserError(f"{folder} has no image files, such as .png or .jpg{there}")
+        others = f"; it has {listed(files)}" if files else ""
+        raise UserError(f"{folder} has no image files, such as .png or .jpg{others}")
     return Part(folder, images)
 
 
@@ -229,8 +235,8 @@ def no_labels(parts: Sequence[Part], classes: Sequence[list[str]]) -> str:
     """Why there are no labels, where some files have a class and some have none."""
     pairs = [
         pair
-        for part, own in zip(parts, classes, strict=True)
-        for pair in zip(part.files, own, strict=True)
+        for part, names in zip(parts, classes, strict=True)
+        for pair in zip(part.files, names, strict=True)
     ]
     beside = [file for file, name in pairs if not name]
     if len(beside) == len(pairs):
@@ -252,7 +258,7 @@ def read(
     first, _ = pixels(files[0], size, scale)
     images = np.empty((len(files), *first.shape), first.dtype)
     transparent = 0
-    for own, file in zip(images, files, strict=True):
+    for row, file in zip(images, files, strict=True):
         image, is_transparent = pixels(file, size, scale)
         transparent += is_transparent
         if image.shape != first.shape:
@@ -261,7 +267,7 @@ def read(
                 f"{files[0]} has {one} pixels and {file} has {other}; give one size, to which all "
                 f"are cut: {how}"
             )
-        own[:] = image
+        row[:] = image
     scale.refuse_dark(images)
     return (images[..., :1] if is_grey(images) else images), transparent
 

@@ -13,7 +13,7 @@ from PIL import Image, ImageOps
 from vae_jax.data.source import Unreadable
 from vae_jax.errors import UserError
 from vae_jax.memory import host_memory
-from vae_jax.words import count
+from vae_jax.words import count, reason
 
 # Pillow's formats of images of pixels.
 FORMATS = {
@@ -54,6 +54,8 @@ class Scale(NamedTuple):
 
 
 class Survey(NamedTuple):
+    """What the files of a folder have in common."""
+
     looks: list[Look]
     scale: Scale
     notes: list[str]  # sentences on the scale
@@ -71,7 +73,7 @@ def endings() -> set[str]:
 
 
 @contextlib.contextmanager
-def opened(file: Path) -> Iterator[Image.Image]:
+def open_image(file: Path) -> Iterator[Image.Image]:
     """The image of a file.
 
     Raises:
@@ -90,14 +92,14 @@ def opened(file: Path) -> Iterator[Image.Image]:
     except UserError:
         raise
     except Exception as error:  # Pillow raises many kinds for a damaged file
-        reason = " ".join(str(error).split()) or type(error).__name__
         raise Unreadable(
-            f"{file} can't be read as an image ({reason}); mend or remove it"
+            f"{file} can't be read as an image ({reason(error)}); mend or remove it"
         ) from error
 
 
 def look_at(file: Path) -> Look:
-    with opened(file) as image:
+    """What a file says of its image, which is not decoded."""
+    with open_image(file) as image:
         mode = image.mode
         depth = "whole" if mode.startswith("I") else "floats" if mode == "F" else "8 bits"
         cut = depth == "8 bits" and any(
@@ -107,7 +109,7 @@ def look_at(file: Path) -> Look:
         return Look(depth, cut, pages, image.height, image.width)
 
 
-def surveyed(files: list[Path]) -> Survey:
+def survey_of(files: list[Path]) -> Survey:
     """What all files have in common.
 
     Raises:
@@ -117,9 +119,9 @@ def surveyed(files: list[Path]) -> Survey:
     first = looks[0].depth
     for file, look in zip(files, looks, strict=True):
         if look.depth != first:
+            one, other = depth_name(first), depth_name(look.depth)
             raise UserError(
-                f"{files[0]} holds {named(first)} a pixel and {file} {named(look.depth)}; give all "
-                "files one depth"
+                f"{files[0]} holds {one} a pixel and {file} {other}; give all files one depth"
             )
     many = [file for file, look in zip(files, looks, strict=True) if look.pages > 1]
     left_out = (
@@ -138,7 +140,8 @@ def surveyed(files: list[Path]) -> Survey:
     return Survey(looks, scale, notes, left_out)
 
 
-def named(depth: str) -> str:
+def depth_name(depth: str) -> str:
+    """A depth in words."""
     return {"whole": "whole numbers of more than 8 bits"}.get(depth, depth)
 
 
@@ -146,7 +149,7 @@ def scale_of_whole(files: list[Path]) -> tuple[Scale, str]:
     """The scale that holds the whole numbers of all files, and a sentence about it."""
     low, high = 0, 0
     for file in files:
-        with opened(file) as image:
+        with open_image(file) as image:
             values = np.asarray(image)
         if values.min() < 0:
             raise UserError(
@@ -166,11 +169,11 @@ def refuse_too_large(files: list[Path], survey: Survey, size: Sequence[int]) -> 
     """Raises UserError if the images need more memory than the machine has."""
     height, width = size or survey.looks[0][3:5]
     channels = 3 if survey.scale.depth == "8 bits" else 4  # bytes a pixel
-    needed, there = len(files) * height * width * channels, host_memory()
-    if COPIES * needed > there:
+    needed, memory = len(files) * height * width * channels, host_memory()
+    if COPIES * needed > memory:
         raise UserError(
             f"{count(len(files), 'image')} of {height} x {width} pixels take {needed / 1e9:,.0f} "
-            f"GB, and {COPIES} times that with copies; this machine has {there / 1e9:,.0f} GB: "
+            f"GB, and {COPIES} times that with copies; this machine has {memory / 1e9:,.0f} GB: "
             "make dataset.image_size smaller, or give fewer images"
         )
 
@@ -183,7 +186,7 @@ def pixels(file: Path, size: Sequence[int], scale: Scale) -> tuple[np.ndarray, b
     Raises:
       Unreadable: the file is no image, or is damaged.
     """
-    with opened(file) as image:
+    with open_image(file) as image:
         upright = ImageOps.exif_transpose(image)
         transparent = False
         if scale.depth == "whole":
@@ -193,8 +196,8 @@ def pixels(file: Path, size: Sequence[int], scale: Scale) -> tuple[np.ndarray, b
         if size:
             height, width = size
             upright = ImageOps.fit(upright, (width, height), Image.Resampling.BOX)
-        found = np.asarray(upright)
-    return (found if found.ndim == 3 else found[..., None]), transparent
+        image_hwc = np.atleast_3d(np.asarray(upright))
+    return image_hwc, transparent
 
 
 def on_ground(image: Image.Image) -> tuple[Image.Image, bool]:

@@ -6,9 +6,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from vae_jax.data.labels import UNKNOWN, Labels, checked_labels, numbered
+from vae_jax.data.labels import UNKNOWN, Labels, checked_labels, number_classes
 from vae_jax.data.units import Units, has_two_values, in_units, units_of
 from vae_jax.errors import UserError
+from vae_jax.words import reason
 
 COLOURS = (1, 3, 4)  # usual numbers of channels
 
@@ -54,11 +55,11 @@ def checksum(source: Source) -> str:
     digest = hashlib.sha256()
     values = np.array([*source.class_values, UNKNOWN], np.int64)
 
-    def given(labels):
+    def as_given(labels: np.ndarray | None) -> np.ndarray | None:
         return labels if labels is None or not source.class_values else values[labels]
 
     arrays = source._replace(
-        train_labels=given(source.train_labels), test_labels=given(source.test_labels)
+        train_labels=as_given(source.train_labels), test_labels=as_given(source.test_labels)
     )
     for array in arrays[1:7]:
         if array is not None:
@@ -76,8 +77,7 @@ def as_array(given: Any, where: str) -> np.ndarray:
     try:
         return np.asarray(given)
     except (TypeError, ValueError) as error:
-        reason = " ".join(str(error).split())
-        raise UserError(f"{where} can't be made an array ({reason})") from error
+        raise UserError(f"{where} can't be made an array ({reason(error)})") from error
 
 
 def checked_images(images: np.ndarray, where: str) -> np.ndarray:
@@ -154,7 +154,7 @@ def checked_source(
         tuple(class_names),
     )
     if not class_names:
-        labels = numbered(labels.train, labels.test, name)
+        labels = number_classes(labels.train, labels.test, name)
     return Source(
         name,
         in_units(train_images, units, f"{name}: train_images"),

@@ -53,8 +53,8 @@ def render(factors: np.ndarray) -> np.ndarray:
         a = cos * right[:, None, :] + sin * down[:, :, None]
         b = cos * down[:, :, None] - sin * right[:, None, :]
         for number, inside in enumerate(SHAPES):
-            own = shape == number
-            images[start : start + BLOCK][own, :, :, 0] = 255 * inside(a[own], b[own])
+            chosen = shape == number
+            images[start : start + BLOCK][chosen, :, :, 0] = 255 * inside(a[chosen], b[chosen])
     return images
 
 

@@ -1,9 +1,13 @@
 """Image datasets of tensorflow-datasets, prepared as ArrayRecord; no TensorFlow needed."""
 
+from typing import Any
+
 import numpy as np
 
 from vae_jax.data.source import Source, checked_source
 from vae_jax.errors import UserError
+
+SPLITS = ("train", "test")
 
 
 def load(name: str, data_dir: str) -> Source:
@@ -22,6 +26,25 @@ def load(name: str, data_dir: str) -> Source:
             f"dataset.tfds_name = {name!r} is a dataset of a community, whose code is not run "
             "here; it should be a name of tensorflow-datasets itself, such as 'fashion_mnist'"
         )
+    builder = open_builder(name, data_dir)
+    (train_images, train_labels), (test_images, test_labels) = (
+        read_split(builder, name, split) for split in SPLITS
+    )
+    features = builder.info.features
+    names = getattr(features["label"], "names", None) or () if "label" in features else ()
+    source = checked_source(
+        train_images, train_labels, test_images, test_labels, name, tuple(names)
+    )
+    others = sorted(set(builder.info.splits) - set(SPLITS))
+    return source._replace(notes=(f"left out: the splits {', '.join(others)}",) if others else ())
+
+
+def open_builder(name: str, data_dir: str) -> Any:
+    """The builder of a dataset that is prepared.
+
+    Raises:
+      UserError: as `load`.
+    """
     import tensorflow_datasets
 
     try:
@@ -43,31 +66,32 @@ def load(name: str, data_dir: str) -> Source:
             f"needs TensorFlow): tfds build {name} --file_format=array_record"
             + (f" --data_dir={data_dir}" if data_dir else "")
         )
-    missing = {"train", "test"} - set(builder.info.splits)
+    missing = set(SPLITS) - set(builder.info.splits)
     if missing:
         raise UserError(
             f"tfds dataset {name!r} has the splits {', '.join(builder.info.splits)}; "
             f"it should have train and test"
         )
-    images, labels = {}, {}
-    for split in ("train", "test"):
-        try:
-            examples = list(builder.as_data_source(split))
-            images[split] = np.stack([example["image"] for example in examples])
-        except NotImplementedError as error:
-            raise UserError(
-                f"tfds dataset {name!r} is prepared, but not for reading at random; prepare it "
-                f"again: tfds build {name} --file_format=array_record --overwrite"
-            ) from error
-        except ValueError as error:
-            raise UserError(
-                f"tfds dataset {name!r} has images of several sizes ({error}); all should have one"
-            ) from error
-        has_labels = "label" in features
-        labels[split] = np.array([e["label"] for e in examples]) if has_labels else None
-    names = getattr(features["label"], "names", None) or () if "label" in features else ()
-    source = checked_source(
-        images["train"], labels["train"], images["test"], labels["test"], name, tuple(names)
-    )
-    others = sorted(set(builder.info.splits) - {"train", "test"})
-    return source._replace(notes=(f"left out: the splits {', '.join(others)}",) if others else ())
+    return builder
+
+
+def read_split(builder: Any, name: str, split: str) -> tuple[np.ndarray, np.ndarray | None]:
+    """The images of a split, and its labels if it has any.
+
+    Raises:
+      UserError: it is prepared in another form, or the images have several sizes.
+    """
+    try:
+        examples = list(builder.as_data_source(split))
+        images = np.stack([example["image"] for example in examples])
+    except NotImplementedError as error:
+        raise UserError(
+            f"tfds dataset {name!r} is prepared, but not for reading at random; prepare it "
+            f"again: tfds build {name} --file_format=array_record --overwrite"
+        ) from error
+    except ValueError as error:
+        raise UserError(
+            f"tfds dataset {name!r} has images of several sizes ({error}); all should have one"
+        ) from error
+    has_labels = "label" in builder.info.features
+    return images, np.array([e["label"] for e in examples]) if has_labels else None

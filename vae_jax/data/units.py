@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from vae_jax.errors import UserError
+from vae_jax.words import page
 
 BLOCK = 500  # images
 DARK = 32  # uint8 images whose greatest value is below are taken for those of another scale
@@ -78,18 +79,18 @@ def has_two_values(images: np.ndarray, one: float) -> bool:
     return all(((block == 0) | (block == one)).all() for block in blocks)  # of grey, the first says
 
 
-def recorded(units: Any) -> Units | None:
+def from_record(units: Any) -> Units | None:
     """The units as a run folder holds them; None: an earlier version, which does not."""
     if units is None:
         return None
     try:
-        found = Units(**units)
+        entry = Units(**units)
         return Units(
-            str(found.dtype),
-            float(found.low),
-            float(found.high),
-            float(found.darkest),
-            bool(found.binary),
+            str(entry.dtype),
+            float(entry.low),
+            float(entry.high),
+            float(entry.darkest),
+            bool(entry.binary),
         )
     except (TypeError, ValueError) as error:
         raise UserError(f"the run folder's entry `units` is damaged ({error})") from error
@@ -111,7 +112,7 @@ def in_units(images: np.ndarray, units: Units, where: str, support: str = "real"
         span = "" if images.dtype == bool else f", {low:.4g} to {high:.4g}"
         raise UserError(
             f"{where} are {numbers}{span}, and the model was trained on {units}; "
-            f"{RIGHT[units.kind]}"
+            f"{RIGHT[units.kind]}: {page('troubles#other-units')}"
         )
     if images.dtype == bool:
         return np.where(images, 255, 0).astype(np.uint8)

@@ -9,6 +9,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, get_abstract_mesh
 from jax.sharding import PartitionSpec as P
+from jaxtyping import Array, Int
 
 from vae_jax.devices.pool import usable_devices
 
@@ -55,7 +56,9 @@ def layout(lanes: int, data_devices: int = 1, at_once: int = 0) -> Layout:
     )
 
 
-def map_lanes(layout: Layout, function: Callable, per_lane: tuple, shared: tuple) -> Any:
+def map_lanes(
+    layout: Layout, function: Callable[..., Any], per_lane: tuple[Any, ...], shared: tuple[Any, ...]
+) -> Any:
     """`function(*lane, *shared)` of every lane; call it inside a jit.
 
     The arrays of `per_lane`, and the results, have a leading axis of `layout.padded` lanes.
@@ -63,9 +66,11 @@ def map_lanes(layout: Layout, function: Callable, per_lane: tuple, shared: tuple
 
     traced_once = jax.jit(function, inline=True)
 
-    def on_a_device(index, per_lane, shared):
-        def one(at):
-            index, lane = at
+    def on_a_device(
+        index: Int[Array, " lanes"], per_lane: tuple[Any, ...], shared: tuple[Any, ...]
+    ) -> Any:
+        def one(index_and_lane: tuple[Int[Array, ""], tuple[Any, ...]]) -> Any:
+            index, lane = index_and_lane
             # A branch that XLA compiles by itself: so a lane has the same bits whatever the number
             # of lanes. It is not taken for padding. The barrier hides that it may be constant.
             nothing = jax.eval_shape(traced_once, *lane, *shared)
@@ -99,10 +104,10 @@ def share_batch(x: jax.Array) -> jax.Array:
     return jax.lax.with_sharding_constraint(x, NamedSharding(get_abstract_mesh(), P("data")))
 
 
-def _on_devices(sharding: NamedSharding, leaf: Any) -> jax.Array:
+def _on_devices(sharding: NamedSharding, leaf: Any, rows: Any = ...) -> jax.Array:
     if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
-        return jax.random.wrap_key_data(_on_devices(sharding, jax.random.key_data(leaf)))
-    array = np.asarray(leaf)
+        return jax.random.wrap_key_data(_on_devices(sharding, jax.random.key_data(leaf), rows))
+    array = np.asarray(leaf)[rows]  # on the host: on a device, each operation is a program
     return jax.make_array_from_callback(array.shape, sharding, lambda index: array[index])
 
 
@@ -110,7 +115,7 @@ def shard_lanes(layout: Layout, tree: Any) -> Any:
     """Host arrays with a leading axis of lanes, spread over the devices and padded."""
     sharding = NamedSharding(layout.mesh, P("lanes"))
     rows = np.minimum(np.arange(layout.padded), layout.lanes - 1)
-    return jax.tree.map(lambda leaf: _on_devices(sharding, leaf[rows]), tree)
+    return jax.tree.map(lambda leaf: _on_devices(sharding, leaf, rows), tree)
 
 
 def as_sharded(layout: Layout, tree: Any) -> Any:

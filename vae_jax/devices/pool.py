@@ -31,8 +31,8 @@ def cores() -> int:
 
 def keep_threads_free(devices: int) -> None:
     """Makes the pool SPARE_THREADS larger than the number of CPU devices, before jax creates it."""
-    told = os.environ.get("PJRT_NPROC") or os.environ.get("NPROC") or ""
-    threads = int(told) if told.isdecimal() else cores()
+    setting = os.environ.get("PJRT_NPROC") or os.environ.get("NPROC") or ""
+    threads = int(setting) if setting.isdecimal() else cores()
     os.environ["PJRT_NPROC"] = str(max(threads, devices + SPARE_THREADS))
 
 
@@ -51,11 +51,11 @@ def compute_in_batches() -> None:
 def pool_threads() -> int | None:
     """The number of threads of the pool; None where the system does not tell."""
     jax.devices()  # the pool is there
-    found = 0
+    threads = 0
     for name in Path("/proc/self/task").glob("*/comm"):
         with contextlib.suppress(OSError):  # a thread that has just ended
-            found += name.read_text().startswith(THREAD)
-    return found or None
+            threads += name.read_text().startswith(THREAD)
+    return threads or None
 
 
 def usable_devices() -> int:

@@ -30,13 +30,13 @@ def initialize(processes: Processes) -> None:
     Raises:
       UserError: only some of the three flags are given, or of the environment's settings.
     """
-    coordinator, number, own = processes
-    if coordinator is not None and number is not None and own is not None:
-        if not 0 <= own < number:
+    coordinator, number, index = processes
+    if coordinator is not None and number is not None and index is not None:
+        if not 0 <= index < number:
             raise UserError(
-                f"--process_id={own} should be at least 0 and below --num_processes={number}"
+                f"--process_id={index} should be at least 0 and below --num_processes={number}"
             )
-        _join(coordinator, number, own)
+        _join(coordinator, number, index)
     elif any(value is not None for value in processes):
         raise UserError(
             "one run over several processes needs --coordinator=HOST:PORT, --num_processes and "
@@ -64,19 +64,21 @@ def slurm_tasks(environment: Mapping[str, str]) -> int:
             f"SLURM_STEP_NUM_TASKS={given} says that {given} processes share this run, but "
             f"{', '.join(missing)} is not set; start it with srun, or unset SLURM_STEP_NUM_TASKS"
         )
-    own = whole_number("SLURM_PROCID", environment["SLURM_PROCID"])
-    if own >= tasks:
-        raise UserError(f"SLURM_PROCID={own} should be below SLURM_STEP_NUM_TASKS={tasks}")
+    index = whole_number("SLURM_PROCID", environment["SLURM_PROCID"])
+    if index >= tasks:
+        raise UserError(f"SLURM_PROCID={index} should be below SLURM_STEP_NUM_TASKS={tasks}")
     return tasks
 
 
 def whole_number(name: str, given: str) -> int:
+    """The whole number that a variable of the environment holds."""
     if not given.isdecimal():
         raise UserError(f"{name}={given} in the environment should be a whole number")
     return int(given)
 
 
-def _join(*processes) -> None:
+def _join(*processes: Any) -> None:
+    """Joins the other processes; `processes`: address, number and index, or what SLURM tells."""
     # On a CPU, two concurrent computations may receive each other's messages.
     jax.config.update("jax_cpu_enable_async_dispatch", False)
     jax.distributed.initialize(*processes)

@@ -73,10 +73,10 @@ def refuse_without_devices() -> None:
         jax.device_put(0).block_until_ready()
     except Exception as error:  # AssertionError, RuntimeError, ...: by version and platform
         reason = (str(error).strip().splitlines() or ["no such device"])[0]
-        told = [f"{name}={os.environ[name]}" for name in DEVICE_CHOICES if name in os.environ]
+        settings = [f"{name}={os.environ[name]}" for name in DEVICE_CHOICES if name in os.environ]
         raise UserError(
-            f"jax cannot compute with {' '.join(told) or 'the devices of this machine'} "
-            f"({reason}); {'unset it' if told else 'JAX_PLATFORMS=cpu runs on the CPU'}"
+            f"jax cannot compute with {' '.join(settings) or 'the devices of this machine'} "
+            f"({reason}); {'unset it' if settings else 'JAX_PLATFORMS=cpu runs on the CPU'}"
         ) from error
 
 
@@ -90,13 +90,13 @@ def use_cores() -> None:
     The devices share one pool of threads, so a lane that runs alone uses all of it. Of no effect
     if jax has computed before.
     """
-    told = re.search(r"host_platform_device_count=(\d+)", os.environ.get("XLA_FLAGS", ""))
-    if told is None and "JAX_NUM_CPU_DEVICES" not in os.environ:
+    setting = re.search(r"host_platform_device_count=(\d+)", os.environ.get("XLA_FLAGS", ""))
+    if setting is None and "JAX_NUM_CPU_DEVICES" not in os.environ:
         try:
             jax.config.update("jax_num_cpu_devices", cores())
         except RuntimeError:  # jax has computed
             return
-    devices = int(told[1]) if told else jax.config.jax_num_cpu_devices  # type: ignore[attr-defined]
+    devices = int(setting[1]) if setting else jax.config.jax_num_cpu_devices  # type: ignore[attr-defined]
     if devices > 1:
         keep_threads_free(devices)
         compute_in_batches()
@@ -130,12 +130,12 @@ def use_cache(wanted: bool = True) -> None:
 
 def cache_folder() -> Path | None:
     """The folder of compiled programs; None if it can't be written, or there is no home folder."""
-    told = os.environ.get("JAX_COMPILATION_CACHE_DIR")
-    if told and "://" in told:  # a bucket
-        return Path(told)
+    setting = os.environ.get("JAX_COMPILATION_CACHE_DIR")
+    if setting and "://" in setting:  # a bucket
+        return Path(setting)
     try:  # without HOME and an entry of the user, Path.home() raises RuntimeError
         home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-        folder = Path(told) if told else home / "vae_jax"
+        folder = Path(setting) if setting else home / "vae_jax"
         folder.mkdir(parents=True, exist_ok=True)
     except (OSError, RuntimeError):
         return None

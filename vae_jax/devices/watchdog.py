@@ -84,7 +84,7 @@ class Watch(threading.Thread):
         super().__init__(name="watchdog", daemon=True)
         self.reader = reader
         self.signals = 0
-        self.told = 0.0  # when the first signal came
+        self.first_signal = 0.0  # when it came
         self.due: dict[Compilation, float] = {}  # at how many seconds the next line is due
 
     def run(self) -> None:
@@ -107,7 +107,7 @@ class Watch(threading.Thread):
         numbers = os.read(self.reader, 64)
         for number in numbers:
             if number in (signal.SIGINT, signal.SIGTERM):
-                self.told = self.told or time.monotonic()
+                self.first_signal = self.first_signal or time.monotonic()
                 self.signals += 1
         return bool(numbers)
 
@@ -121,13 +121,13 @@ class Watch(threading.Thread):
 
     def end_if_stuck(self) -> None:
         """Ends the process if a signal has to wait because the main thread compiles."""
-        own = _under_way.get(threading.main_thread().ident)
-        if not (own and self.signals):
+        compilation = _under_way.get(threading.main_thread().ident)
+        if not (compilation and self.signals):
             return
-        waited = time.monotonic() - max(self.told, own.began)
+        waited = time.monotonic() - max(self.first_signal, compilation.began)
         if self.signals > 1 or waited > GRACE_SECONDS:
             say(
-                f"stopped while compiling {own.name}; "
+                f"stopped while compiling {compilation.name}; "
                 "the same command goes on from the last checkpoint"
             )
             leave()

@@ -5,7 +5,7 @@ References: Hoffman and Johnson 2016, ELBO surgery; Chen, Li, Grosse and Duvenau
 
 import math
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -34,11 +34,12 @@ class Surgery(NamedTuple):
     dimension_wise_kl_se: float
 
 
+Logs = tuple[Float[Array, " m"], Float[Array, "m l"]]  # of the joint density, and by unit
+
+
 @jax.jit
-def log_aggregate(
-    q: Gaussian, z_ml: Float[Array, "m l"]
-) -> tuple[Float[Array, " m"], Float[Array, "m l"]]:
-    """log q(z) and log q(z_l) of samples z, over the n examples [n, l] of q, in blocks of them."""
+def log_aggregate(q: Gaussian, z_ml: Float[Array, "m l"]) -> Logs:
+    """Computes log q(z) and log q(z_l) of samples z, over q's n examples [n, l] in blocks."""
     n = len(q.mean)
     blocks = -(-n // BLOCK)
     pad = blocks * BLOCK - n
@@ -47,7 +48,7 @@ def log_aggregate(
     )
     is_one = (jnp.arange(blocks * BLOCK) < n).reshape(blocks, BLOCK)
 
-    def add(carry, block):
+    def add(carry: Logs, block: Any) -> tuple[Logs, None]:
         (mean_bl, log_scale_bl), is_one_b = block
         shape = (len(z_ml), *mean_bl.shape)
         each = Gaussian(
@@ -55,11 +56,11 @@ def log_aggregate(
         )
         log_q_mbl = gaussian.log_prob(each, jnp.broadcast_to(z_ml[:, None], shape))
         log_q_mbl = jnp.where(is_one_b[None, :, None], log_q_mbl, -jnp.inf)
-        own = (
+        logs = (
             jax.nn.logsumexp(jnp.sum(log_q_mbl, axis=-1), axis=1),
             jax.nn.logsumexp(log_q_mbl, axis=1),
         )
-        return jax.tree.map(jnp.logaddexp, carry, own), None
+        return jax.tree.map(jnp.logaddexp, carry, logs), None
 
     nothing = (jnp.full(len(z_ml), -jnp.inf), jnp.full(z_ml.shape, -jnp.inf))
     (log_joint_m, log_units_ml), _ = jax.lax.scan(add, nothing, (blocked, is_one))
@@ -73,17 +74,17 @@ def surgery_samples(
     """The three parts of `Surgery`, of each sample z ~ q(z | x_i), i at random."""
     row_key, z_key = jax.random.split(key)
     rows_m = jax.random.randint(row_key, (num_samples,), 0, len(q.mean))
-    own = Gaussian(q.mean[rows_m], q.log_scale[rows_m])
-    z_ml = gaussian.sample(z_key, own)
+    q_m = Gaussian(q.mean[rows_m], q.log_scale[rows_m])
+    z_ml = gaussian.sample(z_key, q_m)
     log_joint_m, log_units_ml = jax.lax.map(
         lambda z_l: jax.tree.map(lambda leaf: leaf[0], log_aggregate(q, z_l[None])),
         z_ml,
         batch_size=min(SAMPLES, num_samples),
     )
-    log_own_m = jnp.sum(gaussian.log_prob(own, z_ml), axis=-1)
+    log_q_m = jnp.sum(gaussian.log_prob(q_m, z_ml), axis=-1)
     log_prior_m = -0.5 * jnp.sum(jnp.square(z_ml) + gaussian.LOG_2PI, axis=-1)
     apart_m = jnp.sum(log_units_ml, axis=-1)
-    return log_own_m - log_joint_m, log_joint_m - apart_m, apart_m - log_prior_m
+    return log_q_m - log_joint_m, log_joint_m - apart_m, apart_m - log_prior_m
 
 
 def surgery(key: Key[Array, ""], q: Gaussian, num_samples: int) -> Surgery:
@@ -94,7 +95,7 @@ def surgery(key: Key[Array, ""], q: Gaussian, num_samples: int) -> Surgery:
 
 
 class Moments(NamedTuple):
-    """Of q(z) = (1/n) sum_j q(z | x_j), each q(z | x_j) a diagonal Gaussian."""
+    """The moments of q(z) = (1/n) sum_j q(z | x_j), each q(z | x_j) a diagonal Gaussian."""
 
     mean_l: Float[Array, " l"]
     of_means_ll: Float[Array, "l l"]  # the covariance of the posterior means, divided by n

@@ -4,6 +4,9 @@ Chains go from the prior p(z) to the posterior p(z | x) by way of p(z) p(x | z)^
 to 1, each step a Hamiltonian Monte Carlo move. If the model generated x, its z is an exact sample
 of the posterior: chains that run backwards from it bound log p(x) from above.
 
+Of several Gaussian layers, the chains move the noise of p, which is N(0, 1) in every layer, and z
+follows: a lower layer's own scales may differ by orders of magnitude, and a move has one step size.
+
 References: Neal 2001, Annealed importance sampling; Wu, Burda, Salakhutdinov and Grosse 2017, On
 the quantitative analysis of decoder-based generative models; Grosse, Ghahramani and Adams 2015,
 Sandwiching the marginal likelihood using bidirectional Monte Carlo.
@@ -19,17 +22,21 @@ from jaxtyping import Array, Float, Key
 from vae_jax.errors import UserError
 from vae_jax.models.model import (
     Model,
+    Trace,
     Variables,
+    from_noise,
     given,
     joined,
     latents,
     layer_sizes,
     log_prior,
+    noise,
     parted,
     prior_samples,
     sample_prior,
 )
 from vae_jax.objectives.importance import log_mean_exp
+from vae_jax.words import to_install
 
 TARGET = 0.65  # acceptance of the moves
 PILOT_CHAINS = 4
@@ -67,7 +74,7 @@ def inverse_temperatures(n: int) -> Float[np.ndarray, " n+1"]:
 
 
 def hamiltonian_kernel() -> Any:
-    """blackjax's HMC module.
+    """Imports blackjax's HMC module.
 
     Raises:
       UserError: it is not installed.
@@ -76,12 +83,16 @@ def hamiltonian_kernel() -> Any:
         from blackjax.mcmc import hmc
     except ImportError as error:
         raise UserError(
-            "annealed importance sampling needs blackjax: pip install -e '.[evaluation]'"
+            f"annealed importance sampling needs blackjax: {to_install('evaluation')}"
         ) from error
     return hmc
 
 
-def moved(
+# The chains, their log weights, and the step size.
+Carry = tuple[Float[Array, "k l"], Float[Array, " k"], Float[Array, ""]]
+
+
+def move_chains(
     model: Model,
     variables: Variables,
     key: Key[Array, ""],
@@ -93,7 +104,7 @@ def moved(
     *,
     backwards: bool = False,
 ) -> tuple[Float[Array, " k"], Float[Array, " t"], Float[Array, ""]]:
-    """log weights of the chains that start at z, the step sizes they took, and their acceptance.
+    """The log weights of chains that start at z, their step sizes, and their acceptance.
 
     Without `step_sizes`, they are adapted to TARGET in the run; its weights are then no estimate.
     """
@@ -101,14 +112,23 @@ def moved(
     kernel, unit = hmc.build_kernel(), jnp.ones(z_kl.shape[1])
     sizes = layer_sizes(model, variables, label_b)
 
-    def trace_of(z_l):
-        return model.trace(variables, given(parted(z_l[None, None], sizes)), None, label_b)
+    taking = from_noise if moves_noise(model, variables, label_b) else given
 
-    def log_likelihood(z_l):
+    def trace_of(z_l: Float[Array, " l"]) -> Trace:
+        return model.trace(variables, taking(parted(z_l[None, None], sizes)), None, label_b)
+
+    def log_likelihood(z_l: Float[Array, " l"]) -> Float[Array, ""]:
         return trace_of(z_l).x.log_prob(x_bd[None])[0, 0]
 
-    def move(key, z_l, beta, step_size):
-        def log_density(z_l):
+    def move(
+        key: Key[Array, ""],
+        z_l: Float[Array, " l"],
+        beta: Float[Array, ""],
+        step_size: Float[Array, ""],
+    ) -> tuple[Float[Array, " l"], Float[Array, ""]]:
+        def log_density(z_l: Float[Array, " l"]) -> Float[Array, ""]:
+            if taking is from_noise:
+                return -0.5 * jnp.sum(jnp.square(z_l)) + beta * log_likelihood(z_l)
             return log_prior(trace_of(z_l))[0, 0] + beta * log_likelihood(z_l)
 
         state, info = kernel(
@@ -116,10 +136,10 @@ def moved(
         )
         return state.position, info.acceptance_rate
 
-    def step(carry, at):
-        z_kl, log_w_k, own_size = carry
-        index, low, high, given_size = at
-        step_size = own_size if step_sizes is None else given_size
+    def step(carry: Carry, move_inputs: Any) -> tuple[Carry, Any]:
+        z_kl, log_w_k, adapted_size = carry
+        index, low, high, given_size = move_inputs
+        step_size = adapted_size if step_sizes is None else given_size
         before_k = jax.vmap(log_likelihood)(z_kl)
         keys_k = jax.random.split(jax.random.fold_in(key, index), len(z_kl))
         z_kl, accepted_k = jax.vmap(move, (0, 0, None, None))(keys_k, z_kl, high, step_size)
@@ -134,8 +154,8 @@ def moved(
         )
 
     betas = jnp.asarray(inverse_temperatures(spec.temperatures))
-    told = jnp.zeros(spec.temperatures) if step_sizes is None else step_sizes
-    schedule = (jnp.arange(spec.temperatures), betas[:-1], betas[1:], told)
+    given_sizes_t = jnp.zeros(spec.temperatures) if step_sizes is None else step_sizes
+    schedule = (jnp.arange(spec.temperatures), betas[:-1], betas[1:], given_sizes_t)
     start = (z_kl, jnp.zeros(len(z_kl)), jnp.float32(0.3))
     (_, log_w_k, _), (taken, accepted) = jax.lax.scan(step, start, schedule, reverse=backwards)
     return log_w_k, taken, jnp.mean(accepted)
@@ -152,16 +172,31 @@ def forwards(
     """The estimate of one example [1], and the step sizes that a pilot run found for it."""
     pilot_key, pilot_start, start, key = jax.random.split(key, 4)
     pilot_kl = starts(model, variables, pilot_start, PILOT_CHAINS, label_b)
-    _, step_sizes, _ = moved(model, variables, pilot_key, x_bd, pilot_kl, spec, None, label_b)
+    _, step_sizes, _ = move_chains(model, variables, pilot_key, x_bd, pilot_kl, spec, None, label_b)
     z_kl = starts(model, variables, start, spec.chains, label_b)
-    log_w_k, _, accepted = moved(model, variables, key, x_bd, z_kl, spec, step_sizes, label_b)
+    log_w_k, _, accepted = move_chains(model, variables, key, x_bd, z_kl, spec, step_sizes, label_b)
     weights_k = jax.nn.softmax(log_w_k)
-    found = Annealed(
+    estimate = Annealed(
         log_likelihood=log_mean_exp(log_w_k)[None],
         effective_sample_size=1 / jnp.sum(jnp.square(weights_k))[None],
         acceptance=accepted[None],
     )
-    return found, step_sizes
+    return estimate, step_sizes
+
+
+def moves_noise(model: Model, variables: Variables, label_b: Any) -> bool:
+    """Whether the chains move the noise of p in place of z; only shapes are evaluated."""
+
+    def noise_of(variables: Variables) -> Any:
+        return noise(sample_prior(model, variables, jax.random.key(0), 1, label_b))
+
+    return model.num_layers > 1 and jax.eval_shape(noise_of, variables) is not None
+
+
+def moved_of(trace: Trace) -> Float[Array, "k b l"]:
+    """What the chains move: z, or the noise of p."""
+    e = noise(trace) if len(trace.layers) > 1 else None
+    return joined(latents(trace) if e is None else e)
 
 
 def starts(
@@ -169,7 +204,7 @@ def starts(
 ) -> Float[Array, "k l"]:
     """k samples of the prior, of one example."""
     trace = model.trace(variables, prior_samples(model, key, k), None, label_b)
-    return joined(latents(trace))[:, 0]
+    return moved_of(trace)[:, 0]
 
 
 def annealed_importance_sampling(
@@ -194,10 +229,10 @@ def bracket(
     """Generates one x and bounds it: E[lower] <= log p(x) <= E[upper]."""
     z_key, x_key, forward_key, backward_key = jax.random.split(key, 4)
     trace = sample_prior(model, variables, z_key, 1, label_b)
-    x_bd, z_bl = trace.x.sample(x_key)[0], joined(latents(trace))[0]
-    found, step_sizes = forwards(model, variables, forward_key, x_bd, spec, label_b)
+    x_bd, z_bl = trace.x.sample(x_key)[0], moved_of(trace)[0]
+    estimate, step_sizes = forwards(model, variables, forward_key, x_bd, spec, label_b)
     z_kl = jnp.broadcast_to(z_bl, (spec.chains, z_bl.shape[1]))
-    log_w_k, _, _ = moved(
+    log_w_k, _, _ = move_chains(
         model, variables, backward_key, x_bd, z_kl, spec, step_sizes, label_b, backwards=True
     )
-    return Bracket(found.log_likelihood, -log_mean_exp(log_w_k)[None], x_bd)
+    return Bracket(estimate.log_likelihood, -log_mean_exp(log_w_k)[None], x_bd)

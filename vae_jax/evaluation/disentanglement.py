@@ -23,7 +23,7 @@ def varying(factors_nf: Int[np.ndarray, "n f"]) -> Int[np.ndarray, "n v"]:
 
 
 def standardised(values_nc: Float[np.ndarray, "n c"]) -> Float[np.ndarray, "n c"]:
-    """Each column with mean 0 and variance 1, or 0 where it does not vary."""
+    """Scales each column to mean 0 and variance 1; one that does not vary becomes 0."""
     spread_c = values_nc.std(axis=0)
     return (values_nc - values_nc.mean(axis=0)) / np.where(spread_c > 0, spread_c, 1.0)
 
@@ -56,10 +56,10 @@ def information(a_n: Int[np.ndarray, " n"], b_n: Int[np.ndarray, " n"]) -> float
     pairs = len(np.unique(a_n * (b_n.max() + 1) + b_n))
     degrees = (values_a - 1) * (values_b - 1)
     chance = (degrees + 4 * np.sqrt(2 * degrees)) / (2 * len(a_n))
-    found = mutual_information(a_n, b_n)
-    if found <= chance + 1e-9:
+    estimate = mutual_information(a_n, b_n)
+    if estimate <= chance + 1e-9:
         return 0.0
-    return found - (pairs - values_a - values_b + 1) / (2 * len(a_n))
+    return estimate - (pairs - values_a - values_b + 1) / (2 * len(a_n))
 
 
 def information_matrix(
@@ -71,7 +71,7 @@ def information_matrix(
 
 
 def largest_gap(score_lf: Float[np.ndarray, "l f"]) -> Float[np.ndarray, " f"]:
-    """For each factor, the largest score of a code minus the second largest."""
+    """The largest score of a code minus the second largest, for each factor."""
     sorted_lf = np.sort(score_lf, axis=0)
     return sorted_lf[-1] - (sorted_lf[-2] if len(sorted_lf) > 1 else 0.0)
 

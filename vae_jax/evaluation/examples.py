@@ -39,18 +39,26 @@ def measure_lanes(
     settings, model_spec, variables and keys have a leading axis of lanes.
     """
 
-    def lane(settings, model_spec, variables, key, images, label_b, index_b):
+    def lane(
+        settings: Any,
+        model_spec: ModelSpec,
+        variables: Variables,
+        key: Key[Array, ""],
+        images: Shaped[Array, "b d"],
+        label_b: Int[Array, " b"] | None,
+        index_b: Int[Array, " b"],
+    ) -> Any:
         model = make_model(model_spec)
 
-        def one(example):
+        def one(example: Any) -> Any:
             image_d, label, index = example
-            own = jax.random.fold_in(key, index)
+            example_key = jax.random.fold_in(key, index)
             x_bd, label_b = (
                 binarization.scale(image_d[None]),
                 None if label is None else label[None],
             )
-            found = measure(settings, model, variables, own, x_bd, label_b)
-            return jax.tree.map(lambda leaf_b: leaf_b[0], found)
+            values = measure(settings, model, variables, example_key, x_bd, label_b)
+            return jax.tree.map(lambda leaf_b: leaf_b[0], values)
 
         examples = (images, label_b, index_b)
         if at_once == 0:
@@ -90,6 +98,7 @@ def measure_batches(
         )  # fmt: skip
 
 
+@partial(jax.jit, static_argnums=1)
 def joined(batches: list[Any], n: int) -> Any:
     """The results of n images, [padded lanes, n, ...]."""
     return jax.tree.map(lambda *parts: jnp.concatenate(parts, axis=1)[:, :n], *batches)

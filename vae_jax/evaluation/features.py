@@ -5,7 +5,6 @@ autoencoder. Features have no unit: distances in different spaces cannot be comp
 """
 
 import hashlib
-import os
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -18,7 +17,8 @@ import optax
 from jaxtyping import Array, Float, Int, Key, Shaped
 
 from vae_jax.data import binarization
-from vae_jax.errors import UserError, naming
+from vae_jax.errors import UserError
+from vae_jax.files import replacing
 from vae_jax.models.model import Params
 from vae_jax.networks import MLP
 from vae_jax.networks.network import Decoder, Encoder
@@ -53,7 +53,7 @@ class FeatureSpace(NamedTuple):
 
 
 def networks(spec: FeatureSpec) -> tuple[Encoder, Decoder]:
-    """x [b, d] -> features [b, f], and features -> class logits or a reconstruction [b, ., 1]."""
+    """x [b, d] to features [b, f], and these to class logits or a reconstruction [b, ., 1]."""
     size = SIZES[spec.kind]
     encoder = HIDDEN.encoder(spec.image_shape, (("features", size),))
     if spec.kind == "classifier":
@@ -105,7 +105,7 @@ def trained(
     params = {"encoder": encoder.init(encoder_key), "decoder": decoder.init(decoder_key)}
     adam = optax.adam(optax.cosine_decay_schedule(LEARNING_RATE, steps))
 
-    def step(i, state):
+    def step(i: Int[Array, ""], state: tuple[Params, Any]) -> tuple[Params, Any]:
         params, opt_state = state
         rows_key, pixels_key = jax.random.split(jax.random.fold_in(steps_key, i))
         rows_b = jax.random.randint(rows_key, (batch_size,), 0, len(images))
@@ -183,7 +183,7 @@ def accuracy(
 
 
 def named(params: Any, prefix: str = "") -> Iterator[tuple[str, np.ndarray]]:
-    """Every array with its name, such as "encoder/hidden_0/kernel", sorted by name."""
+    """Lists every array with its name, such as "encoder/hidden_0/kernel", sorted by name."""
     for name, child in sorted(params.items()):
         if isinstance(child, dict):
             yield from named(child, f"{prefix}{name}/")
@@ -204,7 +204,7 @@ def nested(arrays: dict[str, np.ndarray]) -> Params:
 
 
 def checksum(space: FeatureSpace) -> str:
-    """16 hexadecimal digits of a sha256; compare scores only from spaces with equal ones."""
+    """The checksum, 16 hexadecimal digits; only scores from spaces with equal ones compare."""
     return checksum_of(space.spec, dict(named(space.params)))
 
 
@@ -220,12 +220,9 @@ def checksum_of(spec: FeatureSpec, arrays: dict[str, np.ndarray]) -> str:
 def save(path: Path | str, space: FeatureSpace) -> None:
     """Writes an .npz file, completely or not at all."""
     path = Path(path)
-    temporary = path.with_name(f".{path.name}.tmp")
     arrays = {"checksum": checksum(space), **space.spec._asdict(), **dict(named(space.params))}
-    with naming(path):
-        with open(temporary, "wb") as file:
-            np.savez(file, **arrays)
-        os.replace(temporary, path)
+    with replacing(path) as file:
+        np.savez(file, **arrays)
 
 
 def load(path: Path | str, image_shape: tuple[int, int, int]) -> FeatureSpace:
@@ -238,13 +235,13 @@ def load(path: Path | str, image_shape: tuple[int, int, int]) -> FeatureSpace:
         with open(path, "rb") as file, np.load(file, allow_pickle=False) as npz:
             arrays = dict(npz)
         shape, num_classes = arrays.pop("image_shape").tolist(), arrays.pop("num_classes").item()
-        spec, told = FeatureSpec(tuple(shape), num_classes), str(arrays.pop("checksum"))
+        spec, saved = FeatureSpec(tuple(shape), num_classes), str(arrays.pop("checksum"))
     except Exception as error:  # zipfile and numpy raise many types for a damaged file
         what = getattr(error, "strerror", None) or "it is no whole .npz of one"
         raise UserError(f"{path} can't be read as a feature space ({what})") from error
-    if told != checksum_of(spec, arrays):
+    if saved != checksum_of(spec, arrays):
         raise UserError(
-            f"{path} is damaged, or of another version of vae_jax: its checksum is not {told}; "
+            f"{path} is damaged, or of another version of vae_jax: its checksum is not {saved}; "
             "without it a feature space is trained anew"
         )
     if spec.image_shape != tuple(image_shape):

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Float, Int, Key
 
 from vae_jax.evaluation.importance_sampling import importance_sampling
 from vae_jax.models.model import (
@@ -37,20 +37,12 @@ class Search(NamedTuple):
 
 
 class Gaps(NamedTuple):
-    """Of an example [1], in nats."""
+    """Bounds on log p(x) of one example [1], and an estimate of it, in nats."""
 
     elbo: Float[Array, "*b"]  # of the encoder's q(z | x)
     optimized_elbo: Float[Array, "*b"]  # of q*, with the same noise
     log_likelihood: Float[Array, "*b"]  # by importance sampling from q*
     effective_sample_size: Float[Array, "*b"]  # of its weights
-
-    @property
-    def approximation(self) -> Float[Array, "*b"]:
-        return self.log_likelihood - self.optimized_elbo
-
-    @property
-    def amortization(self) -> Float[Array, "*b"]:
-        return self.optimized_elbo - self.elbo
 
 
 def elbo(
@@ -85,13 +77,13 @@ def optimized_posterior(
     search: Search,
     label_b: Any = None,
 ) -> Any:
-    """q*: maximises the ELBO of this x alone, starting from the encoder's parameters."""
+    """Finds q*, which maximises the ELBO of this x alone, starting at the encoder's q(z | x)."""
     optimizer = optax.adam(optax.cosine_decay_schedule(LEARNING_RATE, search.steps))
 
-    def loss(q, key):
+    def loss(q: Any, key: Key[Array, ""]) -> Float[Array, ""]:
         return -jnp.sum(elbo(model, variables, key, x_bd, q, search.samples, label_b))
 
-    def step(i, carry):
+    def step(i: Int[Array, ""], carry: tuple[Any, Any]) -> tuple[Any, Any]:
         q, state = carry
         updates, state = optimizer.update(jax.grad(loss)(q, jax.random.fold_in(key, i)), state)
         return optax.apply_updates(q, updates), state
@@ -116,19 +108,19 @@ def gaps(
     search_key, elbo_key, key = jax.random.split(key, 3)
     best = optimized_posterior(model, variables, search_key, x_bd, search, label_b)
 
-    def measured(q) -> Float[Array, " b"]:
-        def block(i):
-            own = jax.random.fold_in(elbo_key, i)
-            return elbo(model, variables, own, x_bd, q, BLOCK, label_b)
+    def measure(q: Any) -> Float[Array, " b"]:
+        def block(i: Int[Array, ""]) -> Float[Array, " b"]:
+            block_key = jax.random.fold_in(elbo_key, i)
+            return elbo(model, variables, block_key, x_bd, q, BLOCK, label_b)
 
         return jnp.mean(jax.lax.map(block, jnp.arange(ELBO_SAMPLES // BLOCK)), axis=0)
 
-    found = importance_sampling(
+    estimate = importance_sampling(
         model, variables, key, x_bd, search.num_importance_samples, label_b, q=best
     )
     return Gaps(
-        elbo=measured(posterior(model, variables, x_bd, label_b)),
-        optimized_elbo=measured(best),
-        log_likelihood=found.log_likelihood,
-        effective_sample_size=found.effective_sample_size,
+        elbo=measure(posterior(model, variables, x_bd, label_b)),
+        optimized_elbo=measure(best),
+        log_likelihood=estimate.log_likelihood,
+        effective_sample_size=estimate.effective_sample_size,
     )

@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Key
+from scipy import stats
 
 from vae_jax.models.model import Model, Params, Variables
 from vae_jax.objectives import Objective, loss
@@ -48,7 +49,7 @@ class BiasTest(NamedTuple):
 
 
 def parts_of(params: Params) -> Parts:
-    """The params by PARTS."""
+    """Sorts the params by PARTS."""
     return {
         part: {name: params[name] for name in names if name in params}
         for part, names in PARTS.items()
@@ -56,9 +57,9 @@ def parts_of(params: Params) -> Parts:
 
 
 def directions(key: Key[Array, ""], parts: Parts, r: int) -> Parts:
-    """r random unit vectors [r, ...] in the space of each part's params."""
+    """Draws r random unit vectors [r, ...] in the space of each part's params."""
 
-    def of(key, tree):
+    def directions_of(key: Key[Array, ""], tree: Any) -> Any:
         leaves, structure = jax.tree.flatten(tree)
         keys = jax.random.split(key, len(leaves))
         vectors = [
@@ -69,10 +70,12 @@ def directions(key: Key[Array, ""], parts: Parts, r: int) -> Parts:
         return jax.tree.unflatten(structure, units)
 
     keys = jax.random.split(key, len(parts))
-    return {name: of(k, tree) for k, (name, tree) in zip(keys, parts.items(), strict=True)}
+    return {
+        name: directions_of(k, tree) for k, (name, tree) in zip(keys, parts.items(), strict=True)
+    }
 
 
-def projected(gradient: Any, directions: Any) -> Float[Array, " r"]:
+def project(gradient: Any, directions: Any) -> Float[Array, " r"]:
     """The gradient's length along each direction."""
     pairs = zip(jax.tree.leaves(directions), jax.tree.leaves(gradient), strict=True)
     return jnp.stack([v.reshape(len(v), -1) @ g.ravel() for v, g in pairs]).sum(axis=0)
@@ -88,14 +91,14 @@ def moments(
     like = jax.eval_shape(sample, jax.ShapeDtypeStruct((), keys_n.dtype))
     zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), like)
 
-    def add(carry, at):
+    def add(carry: tuple[Parts, Parts], count_and_key: Any) -> tuple[tuple[Parts, Parts], Any]:
         mean, squares = carry
-        count, key = at
+        count, key = count_and_key
         gradient = sample(key)
         away = jax.tree.map(jnp.subtract, gradient, mean)
         mean = jax.tree.map(lambda m, a: m + a / count, mean, away)
         squares = jax.tree.map(lambda s, a, g, m: s + a * (g - m), squares, away, gradient, mean)
-        along = {part: projected(own, directions[part]) for part, own in gradient.items()}
+        along = {part: project(leaves, directions[part]) for part, leaves in gradient.items()}
         return (mean, squares), along
 
     n = len(keys_n)
@@ -146,20 +149,19 @@ def gradient_quality(
     at the end of any warm-up.
     """
 
-    def sample(key):
-        def loss_of(params):
-            own = variables | {"params": params}
-            found = loss(objective, model, own, key, x_bd, label_b, END, regularized=False)
-            return found.value
+    def sample(key: Key[Array, ""]) -> Parts:
+        def loss_of(params: Params) -> Float[Array, ""]:
+            changed = variables | {"params": params}
+            return loss(objective, model, changed, key, x_bd, label_b, END, regularized=False).value
 
         value, gradient = jax.value_and_grad(loss_of)(variables["params"])
         return parts_of(gradient) | {"loss": value}
 
-    found = moments(sample, keys_n, directions | {"loss": jnp.ones(1)})
-    bound = -found.pop("loss").mean
+    by_part = moments(sample, keys_n, directions | {"loss": jnp.ones(1)})
+    bound = -by_part.pop("loss").mean
     return bound, {
-        part: Quality(total_variance(own), signal_to_noise(own), own.projection_nr)
-        for part, own in found.items()
+        part: Quality(total_variance(of), signal_to_noise(of), of.projection_nr)
+        for part, of in by_part.items()
     }
 
 
@@ -174,26 +176,9 @@ def bias_test(
     at most probability a, even if the directions are dependent. A bias d is found if n |d|^2 is a
     few times the sum of the two total variances, whatever the number of params.
     """
-    own, other = np.asarray(projection_nr, np.float64), np.asarray(reference_nr, np.float64)
-    difference_r = own.mean(axis=0) - other.mean(axis=0)
-    squares = [x.var(axis=0, ddof=1) / len(x) for x in (own, other)]
-    total_r = squares[0] + squares[1]
-    safe_r = np.where(total_r > 0, total_r, 1.0)
-    # Of two constants: equal, or as different as can be.
-    constant_r = np.where(difference_r == 0, 0.0, np.inf)
-    t_r = np.where(total_r > 0, np.abs(difference_r) / np.sqrt(safe_r), constant_r)
-    shares = [s / safe_r for s in squares]
-    freedom_r = 1 / np.maximum(
-        shares[0] ** 2 / (len(own) - 1) + shares[1] ** 2 / (len(other) - 1),
-        1 / (len(own) + len(other) - 2),
-    )
-    p_r = student_tails(t_r, freedom_r)
+    samples = [np.asarray(x, np.float64) for x in (projection_nr, reference_nr)]
+    moments_of = [(x.mean(axis=0), x.std(axis=0, ddof=1), len(x)) for x in samples]
+    t_r, p_r = stats.ttest_ind_from_stats(*moments_of[0], *moments_of[1], equal_var=False)
+    # Equal constants give 0 / 0.
+    t_r, p_r = np.nan_to_num(np.abs(t_r), nan=0.0, posinf=np.inf), np.nan_to_num(p_r, nan=1.0)
     return BiasTest(float(t_r.max()), float(min(1.0, len(p_r) * p_r.min())))
-
-
-def student_tails(t_r: np.ndarray, freedom_r: np.ndarray) -> np.ndarray:
-    """P(|T| >= t) of Student's t: the regularised incomplete beta at v / (v + t^2)."""
-    at_r = freedom_r / (freedom_r + np.square(t_r))
-    halves = np.full(len(t_r), 0.5, np.float32)
-    betainc = jax.scipy.special.betainc
-    return np.asarray(betainc(jnp.float32(freedom_r / 2), halves, jnp.float32(at_r)), np.float64)

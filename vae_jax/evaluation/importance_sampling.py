@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Float, Int, Key
 
 from vae_jax.models.model import (
     Model,
@@ -40,7 +40,7 @@ def curve_samples(num_samples: int) -> tuple[int, ...]:
 
 
 class Sums(NamedTuple):
-    """Of the weights so far, relative to the largest of them."""
+    """Sums over the weights so far, relative to the largest of them."""
 
     largest: Float[Array, " b"]  # log w
     total: Float[Array, " b"]
@@ -57,24 +57,27 @@ def importance_sampling(
     *,
     q: Any = None,
 ) -> ImportanceSampling:
-    """Of `num_samples` samples w = p(x, z) / q(z | x), z ~ q(z | x); `q`: another one than that.
+    """log p(x) by the mean of `num_samples` weights w = p(x, z) / q(z | x), z ~ q(z | x).
 
-    Memory is that of BLOCK samples, whatever their number.
+    `q`: a distribution of z in place of the encoder's q(z | x). Memory is that of BLOCK samples,
+    whatever their number.
     """
     points = curve_samples(num_samples)
 
-    def log_weights(block) -> Float[Array, "k b"]:
-        own = jax.random.fold_in(key, block)
+    def log_weights(block: Int[Array, ""] | int) -> Float[Array, "k b"]:
+        block_key = jax.random.fold_in(key, block)
         if q is None:
             # The encoder's part does not depend on the block: XLA computes it once.
-            trace = model.trace(variables, posterior_samples(model, own, BLOCK), x_bd, label_b)
+            trace = model.trace(
+                variables, posterior_samples(model, block_key, BLOCK), x_bd, label_b
+            )
         else:
-            trace = model.trace(variables, samples_of(q, own, BLOCK), None, label_b)
+            trace = model.trace(variables, samples_of(q, block_key, BLOCK), None, label_b)
         is_one_k = block * BLOCK + jnp.arange(BLOCK) < num_samples
         log_w_kb = log_joint(trace, x_bd) - log_posterior(trace)
         return jnp.where(is_one_k[:, None], log_w_kb, -jnp.inf)
 
-    def add(sums: Sums, log_w_kb):
+    def add(sums: Sums, log_w_kb: Float[Array, "k b"]) -> tuple[Sums, Float[Array, " b"]]:
         # Before the first weight that is not 0, any finite number will do.
         largest = jnp.maximum(sums.largest, jnp.max(log_w_kb, axis=0))
         w_kb = jnp.exp(log_w_kb - largest[None])

@@ -15,6 +15,7 @@ from jaxtyping import Float, Int
 from vae_jax.errors import UserError
 from vae_jax.evaluation.disentanglement import standardised, varying
 from vae_jax.evaluation.latents import ACTIVE, activity
+from vae_jax.words import to_install
 
 NEIGHBOURS = 5
 ROWS = 5_000  # the most rows of codes and factors: half to fit, half to score
@@ -54,9 +55,7 @@ def scikit_learn() -> Any:
         import sklearn.pipeline
         import sklearn.preprocessing
     except ImportError as error:
-        raise UserError(
-            "probes of codes need scikit-learn: pip install -e '.[evaluation]'"
-        ) from error
+        raise UserError(f"probes of codes need scikit-learn: {to_install('evaluation')}") from error
     return sklearn
 
 
@@ -187,8 +186,8 @@ def explicitness(
             continue
         classifier = sklearn.linear_model.LogisticRegression(C=WEAK, max_iter=ITERATIONS)
         classifier.fit(data.codes_hl, learn)
-        at = np.searchsorted(classifier.classes_, values)
-        probability_tv = classifier.predict_proba(data.codes_tl)[:, at]
+        columns = np.searchsorted(classifier.classes_, values)
+        probability_tv = classifier.predict_proba(data.codes_tl)[:, columns]
         areas = [
             sklearn.metrics.roc_auc_score(test == value, probability_t)
             for value, probability_t in zip(values, probability_tv.T, strict=True)

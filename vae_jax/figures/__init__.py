@@ -1,1 +1,1 @@
-"""Plots of given arrays and records; nothing is recomputed. Each function writes one PNG."""
+"""Plots of given arrays and records; nothing is recomputed. Each function writes one figure."""

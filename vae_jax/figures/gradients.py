@@ -2,10 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from vae_jax.figures import style
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 STYLES = ("-", "--", ":", "-.")
 MARKERS = ("o", "s", "^", "D", "v")
@@ -31,10 +35,9 @@ def gradients(
       signal_to_noise: the same.
       floor: the signal-to-noise ratio of pure noise.
     """
-    parts, places = list(variance), range(len(steps))
+    parts = list(variance)
     fig = style.figure(10.5, 0.8 + 3.2 * len(parts), title)
     grid = fig.subplots(len(parts), 2, squeeze=False)
-    bounds = list(dict.fromkeys(bound for bound, _ in estimators))
     for part, row in zip(parts, grid, strict=True):
         for axes, name, value_es in zip(
             row,
@@ -42,23 +45,10 @@ def gradients(
             (variance[part], signal_to_noise[part]),
             strict=True,
         ):
-            for i, ((bound, gradient), value_s) in enumerate(
-                zip(estimators, value_es, strict=True)
-            ):
-                axes.plot(
-                    places,
-                    # A logarithmic axis cannot show 0.
-                    np.where(value_s > 0, value_s, np.nan),
-                    color=style.COLOURS[i % len(style.COLOURS)],
-                    linestyle=STYLES[bounds.index(bound) % len(STYLES)],
-                    marker=MARKERS[i % len(MARKERS)],
-                    markersize=4,
-                    linewidth=1.4,
-                    label=f"{bound}, {gradient}" if axes is grid[0, 0] else None,
-                )
+            draw_estimators(axes, estimators, value_es, labelled=axes is grid[0, 0])
             style.logarithmic(axes.yaxis)
             axes.tick_params(which="both", labelsize=8)
-            axes.set_xticks(places, [f"{step:,}" for step in steps])
+            axes.set_xticks(range(len(steps)), [f"{step:,}" for step in steps])
             axes.set_xlabel("training step (not to scale)")
             axes.set_ylabel(name)
             axes.set_title(part, fontsize=9)
@@ -71,3 +61,25 @@ def gradients(
         )
     fig.legend(loc="outside right center", fontsize=7, frameon=False, handlelength=4)
     style.save(fig, path)
+
+
+def draw_estimators(
+    axes: "Axes",
+    estimators: Sequence[tuple[str, str]],
+    value_es: np.ndarray,
+    *,
+    labelled: bool,
+) -> None:
+    """Draws a line for each estimator, of its values [estimator, step]."""
+    bounds = list(dict.fromkeys(bound for bound, _ in estimators))
+    for i, ((bound, gradient), value_s) in enumerate(zip(estimators, value_es, strict=True)):
+        axes.plot(
+            range(len(value_s)),
+            np.where(value_s > 0, value_s, np.nan),  # a logarithmic axis cannot show 0
+            color=style.COLOURS[i % len(style.COLOURS)],
+            linestyle=STYLES[bounds.index(bound) % len(STYLES)],
+            marker=MARKERS[i % len(MARKERS)],
+            markersize=4,
+            linewidth=1.4,
+            label=f"{bound}, {gradient}" if labelled else None,
+        )

@@ -3,10 +3,18 @@
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from vae_jax.figures import style
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from matplotlib.text import Annotation
+
+MANY_UNITS = 500
 
 
 def principal_components(codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -21,9 +29,24 @@ def principal_plane(codes: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarr
     of the variance that each explains [2]."""
     mean = codes.mean(axis=0)
     centred = codes - mean
+    if centred.shape[1] > MANY_UNITS and len(centred) > 2:
+        return mean, *two_directions(centred)
     variances, directions_ll = np.linalg.eigh(centred.T @ centred)  # the smallest variance first
     explained = variances[::-1][:2] / max(variances.sum(), 1e-30)
     return mean, directions_ll[:, ::-1][:, :2], explained
+
+
+def two_directions(centred: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The first two principal directions [l, 2] of centred codes [n, l], and what they explain [2].
+
+    By Lanczos's method, for many units: an eigendecomposition takes l^3 operations.
+    """
+    from scipy.sparse.linalg import svds
+
+    start = np.ones(min(centred.shape))
+    _, scales, rows = svds(centred.astype(np.float64), k=2, v0=start)  # the smaller one first
+    explained = np.square(scales[::-1]) / max(np.square(centred).sum(dtype=np.float64), 1e-30)
+    return rows[::-1].T, explained
 
 
 def spread(codes: np.ndarray) -> np.ndarray:
@@ -34,22 +57,22 @@ def spread(codes: np.ndarray) -> np.ndarray:
 
 def apart(centres: np.ndarray, sizes: np.ndarray, rounds: int = 500) -> np.ndarray:
     """Centres [n, 2] of boxes with these sizes [n, 2], moved until no box lies on another."""
-    moved = np.array(centres, float)
+    places = np.array(centres, float)
     for _ in range(rounds):
         still = True
-        for i in range(len(moved)):
+        for i in range(len(places)):
             for j in range(i):
-                between = moved[i] - moved[j]
+                between = places[i] - places[j]
                 overlap = (sizes[i] + sizes[j]) / 2 - np.abs(between)
                 if (overlap > 1e-6).all():
                     still = False
                     axis = int(np.argmin(overlap))
                     step = (overlap[axis] / 2 + 1e-3) * (1 if between[axis] >= 0 else -1)
-                    moved[i, axis] += step
-                    moved[j, axis] -= step
+                    places[i, axis] += step
+                    places[j, axis] -= step
         if still:
             break
-    return moved
+    return places
 
 
 @style.own_style
@@ -68,15 +91,8 @@ def latent_space(
       class_names: the names of the labels 0, 1, ...; (): the numbers are shown.
       limit: both axes go from -limit to limit, for two units; None: as far as the codes do.
     """
-    names = ["latent unit 0", "latent unit 1"]
-    if codes.shape[1] == 1:
-        codes, names = spread(codes), ["latent unit 0", "(only spread)"]
-    elif codes.shape[1] != 2:
-        codes, explained = principal_components(codes)
-        names = [
-            f"principal component {i} ({100 * e:.0f}% of the variance of the posterior means)"
-            for i, e in enumerate(explained)
-        ]
+    num_units = codes.shape[1]
+    codes, names = in_plane(codes)
     fig = style.figure(6.4, 6, title)
     axes = fig.subplots()
     size = style.dot_size(len(codes))
@@ -91,12 +107,7 @@ def latent_space(
         )
         if label is not None and len(classes) <= 20:
             # The label at the class's median, so that classes are not told apart by colour alone.
-            tags.append(axes.annotate(
-                str(name), np.median(chosen, axis=0), textcoords="data", ha="center", va="center",
-                weight="bold", fontsize=8,
-                bbox={"boxstyle": "round,pad=0.15", "fc": "white", "ec": colour, "alpha": 0.85},
-                arrowprops={"arrowstyle": "-", "color": colour, "linewidth": 0.8},
-            ))  # fmt: skip
+            tags.append(tag(axes, str(name), np.median(chosen, axis=0), colour))
     if 1 < len(classes) <= 20:
         fig.legend(
             title="label",
@@ -106,24 +117,48 @@ def latent_space(
         )
     axes.set_xlabel(names[0])
     axes.set_ylabel(names[1])
-    if limit is not None and names[0] == "latent unit 0" and names[1] == "latent unit 1":
+    if limit is not None and num_units == 2:
         axes.set(xlim=(-limit, limit), ylim=(-limit, limit), aspect="equal")
-    elif names[1] != "(only spread)":
+    elif num_units != 1:
         axes.set_aspect("equal", adjustable="datalim")
     move_apart(fig, axes, tags)
     style.save(fig, path)
 
 
-def move_apart(fig, axes, tags: list) -> None:
+def in_plane(codes: np.ndarray) -> tuple[np.ndarray, list[str]]:
+    """The codes [n, l] as points [n, 2], and the names of the two axes."""
+    if codes.shape[1] == 2:
+        return codes, ["latent unit 0", "latent unit 1"]
+    if codes.shape[1] == 1:
+        return spread(codes), ["latent unit 0", "(only spread)"]
+    points, explained = principal_components(codes)
+    return points, [
+        f"principal component {i} ({100 * e:.0f}% of the variance of the posterior means)"
+        for i, e in enumerate(explained)
+    ]
+
+
+def tag(axes: "Axes", text: str, point: np.ndarray, colour: str) -> "Annotation":
+    """Draws the label of a class."""
+    return axes.annotate(
+        text, (point[0], point[1]), textcoords="data", ha="center", va="center", weight="bold",
+        fontsize=8,
+        bbox={"boxstyle": "round,pad=0.15", "fc": "white", "ec": colour, "alpha": 0.85},
+        arrowprops={"arrowstyle": "-", "color": colour, "linewidth": 0.8},
+    )  # fmt: skip
+
+
+def move_apart(fig: "Figure", axes: "Axes", tags: "Sequence[Annotation]") -> None:
     """Moves labels so that none lies on another; a line leads to the place that each is for."""
     if len(tags) < 2:
         return
     fig.draw_without_rendering()  # only now are sizes and places in pixels known
-    boxes = [tag.get_bbox_patch().get_window_extent() for tag in tags]
-    places = np.array([[(b.x0 + b.x1) / 2, (b.y0 + b.y1) / 2] for b in boxes])
-    moved = apart(places, np.array([[b.width + 2, b.height + 2] for b in boxes]))
-    for tag, place in zip(tags, axes.transData.inverted().transform(moved), strict=True):
-        tag.set_position(place)
+    patches = [patch for label in tags if (patch := label.get_bbox_patch()) is not None]
+    boxes = [patch.get_window_extent() for patch in patches]
+    centres = np.array([[(b.x0 + b.x1) / 2, (b.y0 + b.y1) / 2] for b in boxes])
+    places = apart(centres, np.array([[b.width + 2, b.height + 2] for b in boxes]))
+    for label, place in zip(tags, axes.transData.inverted().transform(places), strict=True):
+        label.set_position(place)
 
 
 @style.own_style

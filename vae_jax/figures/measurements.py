@@ -59,9 +59,9 @@ def latent_units(
     """
     fig = style.figure(7, 3.4, title)
     order = np.argsort(-activity_l, kind="stable")
-    places = np.arange(len(order))
+    xs = np.arange(len(order))
     axes = fig.subplots(1, 1 if kl_l is None else 2, squeeze=False)[0]
-    axes[0].bar(places, np.maximum(activity_l[order], 1e-8), color=style.COLOURS[0])
+    axes[0].bar(xs, np.maximum(activity_l[order], 1e-8), color=style.COLOURS[0])
     axes[0].axhline(
         active, color=style.COLOURS[6], linestyle="--", label=f"active above {active:g}"
     )
@@ -69,12 +69,12 @@ def latent_units(
     axes[0].set_ylabel("variance of the posterior mean")
     axes[0].legend(fontsize=7, frameon=False)
     if kl_l is not None:
-        axes[1].bar(places, kl_l[order], color=style.COLOURS[2])
+        axes[1].bar(xs, kl_l[order], color=style.COLOURS[2])
         axes[1].set_ylabel("KL(q(z | x) || p(z)), nats")
     for one in axes:
         one.set_xlabel("latent unit, the most active first")
         if len(order) <= 20:
-            one.set_xticks(places, [str(unit) for unit in order], fontsize=7, rotation=90)
+            one.set_xticks(xs, [str(unit) for unit in order], fontsize=7, rotation=90)
     style.save(fig, path)
 
 

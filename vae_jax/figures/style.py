@@ -6,12 +6,15 @@ import io
 import math
 import os
 import textwrap
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ParamSpec
+from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec
+
+from vae_jax.files import replacing
 
 if TYPE_CHECKING:
+    from matplotlib.axis import XAxis, YAxis
     from matplotlib.figure import Figure
 
 Given = ParamSpec("Given")
@@ -42,12 +45,14 @@ def own_style(function: Callable[Given, None]) -> Callable[Given, None]:
         with matplotlib.rc_context():
             matplotlib.rcdefaults()
             matplotlib.rcParams["text.parse_math"] = False
+            matplotlib.rcParams["pdf.fonttype"] = 42  # letters that other programs can edit
+            matplotlib.rcParams["svg.hashsalt"] = "vae_jax"  # equal figures give equal files
             function(*arguments, **named)
 
     return with_own_style
 
 
-def logarithmic(axis) -> None:
+def logarithmic(axis: "XAxis | YAxis") -> None:
     """Makes an axis logarithmic, with plain numbers at its ticks: matplotlib's are mathematics."""
     from matplotlib.ticker import LogFormatter
 
@@ -86,7 +91,41 @@ def cut(text: str, longest: int) -> str:
     return f"{text[:half]}...{text[-half:]}"
 
 
+FORMATS = {
+    "png": "pixels, log.figure_dpi an inch",
+    "pdf": "lines and letters, for papers and talks",
+    "svg": "lines and letters, for web pages and drawing programs",
+}
+# What a file says of its making, left out: so equal figures give equal files.
+UNSAID = {"png": {"Software": None}, "pdf": {"CreationDate": None}, "svg": {"Date": None}}
+DPI = 110
+
+
+class Files(NamedTuple):
+    """How figures are written: a file for each of the formats, with so many pixels an inch."""
+
+    formats: Sequence[str] = ("png",)
+    dpi: int = DPI
+
+
+AS_USUAL = Files()
+FILES: ContextVar[Files] = ContextVar("FILES", default=AS_USUAL)
 SHOWN: ContextVar[dict[str, Any] | None] = ContextVar("SHOWN", default=None)
+
+
+@contextlib.contextmanager
+def written(files: Files) -> Iterator[None]:
+    """In this context, figures are written so."""
+    token = FILES.set(files)
+    try:
+        yield
+    finally:
+        FILES.reset(token)
+
+
+def paths(path: Path) -> list[Path]:
+    """The files of a figure, of which `path` would be the PNG."""
+    return [path.with_suffix(f".{name}") for name in FILES.get().formats]
 
 
 @contextlib.contextmanager
@@ -100,41 +139,55 @@ def shown() -> Iterator[dict[str, Any]]:
         SHOWN.reset(token)
 
 
-def png(fig: "Figure") -> bytes:
+def png(fig: "Figure", dpi: int) -> bytes:
     """The figure as a PNG."""
-    written = io.BytesIO()
-    fig.savefig(written, format="png", dpi=110)
-    return written.getvalue()
+    buffer = io.BytesIO()
+    fig.savefig(buffer, format="png", dpi=dpi)
+    return buffer.getvalue()
 
 
 def save(fig: "Figure", path: Path) -> None:
-    """Makes the folder, writes a PNG under a temporary name, and renames it."""
-    figures = SHOWN.get()
+    """Makes the folder, and writes the files of `paths`, each under a temporary name, renamed."""
+    figures, dpi = SHOWN.get(), FILES.get().dpi
     if figures is not None:
-        fig._repr_png_ = functools.partial(png, fig)  # type: ignore[attr-defined]  # for notebooks
+        fig._repr_png_ = functools.partial(png, fig, dpi)  # type: ignore[attr-defined]  # notebooks
         figures[path.stem] = fig
         return
     path.parent.mkdir(exist_ok=True)
-    temporary = path.with_name(f".{path.name}.tmp")
-    # Without the Software entry, equal figures give equal files.
-    fig.savefig(temporary, format="png", dpi=110, metadata={"Software": None})
-    os.replace(temporary, path)
+    for file in paths(path):
+        kind = file.suffix[1:]
+        with replacing(file) as written:
+            fig.savefig(written, format=kind, dpi=dpi, metadata=UNSAID[kind])
+
+
+@own_style
+def save_all(figures: Mapping[str, "Figure"], folder: Path) -> None:
+    """Writes figures, by name, into the folder."""
+    for name, fig in figures.items():
+        save(fig, folder / f"{name}.png")
 
 
 def panels(rows: Iterable[dict[str, Any]]) -> dict[str, str]:
-    """{column to plot: its name}; the bound is named "ELBO" if it is the ELBO itself.
+    """{column to plot: its name}, of those that have values.
 
     Where validation is of an objective that is not the bound, that is the first column.
     """
     rows = list(rows)
-    is_elbo = all(row["bound"] == row["elbo"] for row in rows)
-    own = any("objective" in row for row in rows)
-    first = {"objective": "objective"} if own else {"bound": "ELBO" if is_elbo else "bound"}
-    return {
-        **first,
-        "reconstruction": "reconstruction",
-        "kl": "KL",
-    }
+    has_objective = any("objective" in row for row in rows)
+    first = {"objective": "objective"} if has_objective else {"bound": bound_name(rows)}
+    names = {**first, "reconstruction": "reconstruction", "kl": "KL"}
+    if first == {"bound": "reconstruction"}:
+        del names["bound"]
+    known = {n: name for n, name in names.items() if any(row.get(n) is not None for row in rows)}
+    return known or names  # of lanes that all diverged
+
+
+def bound_name(rows: Sequence[dict[str, Any]]) -> str:
+    """What is compared: the ELBO, the reconstruction where there is no bound, or another bound."""
+    for term, name in (("elbo", "ELBO"), ("reconstruction", "reconstruction")):
+        if all(row["bound"] == row.get(term) for row in rows):
+            return name
+    return "bound"
 
 
 def elbo_lines(
@@ -148,13 +201,13 @@ def elbo_lines(
     References: Alemi et al. (2018), "Fixing a broken ELBO", section 3.
     """
     step = round_step((right - left + high - low) / 6)
-    found = []
+    lines = []
     for i in range(math.ceil((left + low) / step), math.floor((right + high) / step) + 1):
         total = i * step
         start, end = max(left, total - high), min(right, total - low)
         if end > start:
-            found.append((total, (start, end), (total - start, total - end)))
-    return found
+            lines.append((total, (start, end), (total - start, total - end)))
+    return lines
 
 
 def free_place(
@@ -174,7 +227,7 @@ def free_place(
     """
     left, right, low, high = plane
     wide, tall = label[0] / 2 * (right - left), label[1] / 2 * (high - low)
-    places = [
+    points = [
         (
             rates[0] + t * (rates[1] - rates[0]),
             distortions[0] + t * (distortions[1] - distortions[0]),
@@ -183,13 +236,13 @@ def free_place(
     ]
     inside = [
         (x, y)
-        for x, y in places
+        for x, y in points
         if left + wide <= x <= right - wide and low + tall <= y <= high - tall
     ]
 
-    def room(at: tuple[float, float]) -> float:
-        own = [math.hypot((at[0] - x) / wide, (at[1] - y) / tall) for x, y in taken]
-        return min(own, default=math.inf)
+    def room(point: tuple[float, float]) -> float:
+        distances = [math.hypot((point[0] - x) / wide, (point[1] - y) / tall) for x, y in taken]
+        return min(distances, default=math.inf)
 
     return max(inside, key=room, default=None)
 

@@ -1,14 +1,17 @@
 """Plots of what a sweep found: metrics against the swept values."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from vae_jax.figures import style
 
-PANELS = {"elbo": "ELBO", "reconstruction": "reconstruction", "kl": "KL"}
+if TYPE_CHECKING:
+    from matplotlib.axis import XAxis, YAxis
+
 MOST_LINES = 10
 
 
@@ -27,7 +30,7 @@ def text(value: Any) -> str:
     return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
-def place(axis, values: Sequence[Any]) -> tuple[list[float], bool]:
+def place(axis: "XAxis | YAxis", values: Sequence[Any]) -> tuple[list[float], bool]:
     """The place of each value on an axis, and whether the values are numbers.
 
     Numbers are placed by their value, anything else side by side.
@@ -50,10 +53,15 @@ def place(axis, values: Sequence[Any]) -> tuple[list[float], bool]:
     return [float(distinct.index(repr(v))) for v in values], False
 
 
+def as_number(value: float | None) -> float:
+    """The value; NaN for None, which is not drawn."""
+    return math.nan if value is None else value
+
+
 def far_apart(values: list[float], logarithmic: bool) -> bool:
     """Whether the labels of the values, in increasing order, fit without touching."""
-    at = np.log(values) if logarithmic else np.array(values)
-    return len(at) < 2 or float(np.min(np.diff(at))) >= (at[-1] - at[0]) / 8
+    x = np.log(values) if logarithmic else np.array(values)
+    return len(x) < 2 or float(np.min(np.diff(x))) >= (x[-1] - x[0]) / 8
 
 
 def independent(points: list[Point], key: str) -> list[str]:
@@ -62,8 +70,8 @@ def independent(points: list[Point], key: str) -> list[str]:
     seen: dict[tuple[str, str], set[str]] = {}
     for point in points:
         for other in others:
-            at = seen.setdefault((repr(point.values[key]), other), set())
-            at.add(repr(point.values[other]))
+            values = seen.setdefault((repr(point.values[key]), other), set())
+            values.add(repr(point.values[other]))
     return [o for o in others if any(len(v) > 1 for (_, other), v in seen.items() if other == o)]
 
 
@@ -77,14 +85,15 @@ def against_key(path: Path, points: list[Point], key: str, *, title: str, prefix
     scattered = len(lines) > MOST_LINES  # as for a random search
     fig = style.figure(11, 3.8, title)
     panels = style.panels([p.mean for p in points])
-    for axes, (metric, name) in zip(fig.subplots(1, len(panels)), panels.items(), strict=True):
-        at, numeric = place(axes.xaxis, [p.values[key] for p in points])
-        where = {id(p): x for p, x in zip(points, at, strict=True)}
+    all_axes = fig.subplots(1, len(panels), squeeze=False)[0]
+    for axes, (metric, name) in zip(all_axes, panels.items(), strict=True):
+        xs, numeric = place(axes.xaxis, [p.values[key] for p in points])
+        where = {id(p): x for p, x in zip(points, xs, strict=True)}
         for i, (label, line) in enumerate(lines.items()):
             line = sorted(line, key=lambda p: where[id(p)])
             axes.errorbar(
                 [where[id(p)] for p in line],
-                [p.mean[metric] for p in line],
+                [as_number(p.mean[metric]) for p in line],
                 yerr=[p.se[metric] or 0 for p in line],
                 color=style.COLOURS[0 if scattered else i % len(style.COLOURS)],
                 marker="o",
@@ -92,7 +101,7 @@ def against_key(path: Path, points: list[Point], key: str, *, title: str, prefix
                 capsize=3,
                 linewidth=1.2,
                 linestyle="-" if numeric and not scattered else "none",
-                label=", ".join(label) if metric == "bound" and not scattered else None,
+                label=", ".join(label) if axes is all_axes[0] and not scattered else None,
             )
         axes.set_xlabel(key)
         axes.set_ylabel(f"{prefix if metric != 'kl' else ''}{name} (nats per example)")
@@ -128,7 +137,7 @@ def heat_map(path: Path, points: list[Point], *, title: str, prefix: str) -> Non
     axes.set_yticks(range(len(rows)), [text(v) for v in rows])
     axes.set_xlabel(column_key)
     axes.set_ylabel(row_key)
-    name = style.panels([p.mean for p in points])["bound"]
+    name = style.bound_name([p.mean for p in points])
     fig.colorbar(image, label=f"{prefix}{name} (nats per example)")
     style.save(fig, path)
 
@@ -141,7 +150,7 @@ def curves(path: Path, settings: dict[str, list[list[dict]]], *, title: str, pre
     """
     fig = style.figure(11, 3.8, title)
     panels = style.panels([row for lanes in settings.values() for lane in lanes for row in lane])
-    all_axes = fig.subplots(1, len(panels))
+    all_axes = fig.subplots(1, len(panels), squeeze=False)[0]
     for axes, (metric, name) in zip(all_axes, panels.items(), strict=True):
         for i, (label, lanes) in enumerate(settings.items()):
             by_epoch: dict[float, list[float]] = {}

@@ -1,5 +1,6 @@
 """Plots the training of a run."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ def training_curves(path: Path, rows: list[dict[str, Any]], *, title: str, prefi
     fig = style.figure(11, 3.6, title)
     lanes = sorted({(row["lane"], row["seed"]) for row in rows})
     panels = style.panels(rows)
-    all_axes = fig.subplots(1, len(panels))
+    all_axes = fig.subplots(1, len(panels), squeeze=False)[0]
     for axes, (metric, name) in zip(all_axes, panels.items(), strict=True):
         for lane, seed in lanes:
             for split, width in (("train", 0.8), ("validation", 1.8)):
@@ -44,4 +45,29 @@ def training_curves(path: Path, rows: list[dict[str, Any]], *, title: str, prefi
             axes.set_ylim(min(settled) - margin, max(settled) + margin)
     if 0 < len(lanes) <= 10:
         fig.legend(loc="outside right center", fontsize=7, frameon=False)
+    style.save(fig, path)
+
+
+@style.own_style
+def kl_by_layer(
+    path: Path, epochs: Sequence[float], kls: Mapping[str, Sequence[float]], *, title: str
+) -> None:
+    """The KL of each layer against epochs, stacked: the sum is the KL of the model.
+
+    kls: {name of a layer: its KL at each epoch, nats}, the top layer first.
+    """
+    fig = style.figure(7, 3.6, title)
+    axes = fig.subplots()
+    colours = [style.COLOURS[i % len(style.COLOURS)] for i in range(len(kls))]
+    # The top layer is drawn at the top, as it is in the list of names.
+    names = list(kls)[::-1]
+    axes.stackplot(
+        epochs, [kls[name] for name in names], labels=names, colors=colours[::-1], alpha=0.85
+    )
+    axes.set_xlabel("epoch")
+    axes.set_ylabel("KL of the validation set (nats per example)")
+    axes.set_xlim(min(epochs), max(epochs))
+    axes.set_ylim(0)
+    axes.grid(alpha=0.3)
+    axes.legend(reverse=True, loc="center left", bbox_to_anchor=(1, 0.5), fontsize=7, frameon=False)
     style.save(fig, path)

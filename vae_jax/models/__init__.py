@@ -1,38 +1,72 @@
 """Models. To add one, write its section, in a file of its own, and list it here.
 
-A section has `abilities` and `model(spec) -> Model` (both types: models/model.py).
+interface.py says what it has.
 """
 
+from collections.abc import Iterator
 from typing import Any
 
+import jax
 import numpy as np
 
-from vae_jax.checks import WIDEST, flag, whole
 from vae_jax.data.units import DARK
-from vae_jax.keys import Facts, choice, choices_of, fact, family, host, resolve, section, static
+from vae_jax.models.hierarchy import Hierarchy, Ladder
 from vae_jax.models.inputs import INPUTS
+from vae_jax.models.interface import ModelSection
 from vae_jax.models.m2 import M2
-from vae_jax.models.model import Abilities, Model
-from vae_jax.models.support import DISCRETE, of_model, said_problems, sampled_problems
+from vae_jax.models.model import Abilities, Model, layer_sizes
+from vae_jax.models.support import DISCRETE, of_model, pair_of, said_problems, sampled_problems
+from vae_jax.models.top_down import TopDown
 from vae_jax.models.two_layers import TwoLayers
 from vae_jax.models.vae import VAE
-from vae_jax.networks import NETWORKS
+from vae_jax.networks import DECODERS, ENCODERS
+from vae_jax.networks.interface import DecoderNetwork, EncoderNetwork
+from vae_jax.probability.interface import Likelihood
 from vae_jax.probability.likelihoods import LIKELIHOODS
+from vae_jax.sections.checks import WIDEST, flag, no_effect, whole
+from vae_jax.sections.declare import (
+    Facts,
+    changed,
+    choice,
+    choices_of,
+    fact,
+    family,
+    host,
+    name_among,
+    resolve,
+    section,
+    static,
+)
 
-MODELS = {"m2": M2, "two_layers": TwoLayers, "vae": VAE}
+MODELS: dict[str, type[ModelSection]] = {
+    "hierarchy": Hierarchy,
+    "ladder": Ladder,
+    "m2": M2,
+    "top_down": TopDown,
+    "two_layers": TwoLayers,
+    "vae": VAE,
+}
 
 
 @section
 class ModelSpec:
     """The config's section `model`."""
 
-    kind: Any = family(MODELS, "vae", "the model", key="name")
+    kind: ModelSection = family(MODELS, "vae", "the model", key="name", interface=ModelSection)
     latent_size: int = static(20, whole(1, WIDEST), "dimensions of z")
-    encoder: Any = family(
-        NETWORKS, "mlp", "the network from x to the parameters of q(z | x)", key="encoder.name"
+    encoder: EncoderNetwork = family(
+        ENCODERS,
+        "mlp",
+        "the network from x to the parameters of q(z | x)",
+        key="encoder.name",
+        interface=EncoderNetwork,
     )
-    decoder: Any = family(
-        NETWORKS, "mlp", "the network from z to the parameters of p(x | z)", key="decoder.name"
+    decoder: DecoderNetwork = family(
+        DECODERS,
+        "mlp",
+        "the network from z to the parameters of p(x | z)",
+        key="decoder.name",
+        interface=DecoderNetwork,
     )
     inputs: str = choice(
         INPUTS,
@@ -47,8 +81,12 @@ class ModelSpec:
         "start it at the training set's pixel means; always so of real numbers and levels",
         key="decoder.output_bias_from_data",
     )
-    likelihood: Any = family(
-        LIKELIHOODS, "bernoulli", "p(x | z); auto: by what the images are", by_data="auto"
+    likelihood: Likelihood = family(
+        LIKELIHOODS,
+        "bernoulli",
+        "p(x | z); auto: by what the images are",
+        by_data="auto",
+        interface=Likelihood,
     )
     image_shape: Any = fact(lambda facts: facts.image_shape)
     num_classes: Any = fact(lambda facts: facts.num_classes)
@@ -60,7 +98,7 @@ class ModelSpec:
 
     @property
     def has_scale(self) -> bool:
-        """Whether x has a scale of its own: real numbers, and levels."""
+        """Whether x has a scale of its own, as real numbers and levels have."""
         return self.likelihood.support in ("real", "levels")
 
     def named(self) -> str:
@@ -70,18 +108,37 @@ class ModelSpec:
 
     @property
     def likelihood_name(self) -> str:
-        return next(n for n, own in LIKELIHOODS.items() if type(self.likelihood) is own)
+        return name_among(LIKELIHOODS, self.likelihood)
 
-    def has_discrete_z(self, data) -> bool:
+    def has_discrete_z(self, data: Any) -> bool:
         """Whether z is discrete. A model of one's own that does not say so is sampled."""
-        shape, n = data.image_shape, len(data.train.images)
-        facts = Facts(shape, data.num_classes, n, steps_per_epoch=1, total_steps=1)
+        facts = facts_of_data(data)
         return of_model(self.kind, lambda: make_model(resolve(self, facts))) == DISCRETE
 
-    def needs(self, config):
+    def is_autoregressive(self, image_shape: tuple[int, int, int]) -> bool:
+        """Whether the values of p(x | z) depend on those before them."""
+        p = self.likelihood.params_per_dim
+        decoder = self.decoder.decoder(image_shape, p, self.latent_size)
+        return getattr(decoder, "given", None) is not None  # a user's own pair has none
+
+    def num_units(self, data: Any) -> int:
+        """The dimensions of z of all layers; only shapes are evaluated."""
+        if pair_of(self.kind):
+            return self.latent_size
+        model = make_model(resolve(self, facts_of_data(data)))
+        label = np.zeros(1, np.int32) if self.abilities.reads_labels else None
+        variables = jax.eval_shape(lambda: model.init(jax.random.key(0)))
+        return sum(layer_sizes(model, variables, label))
+
+    def needs(self, config: Any) -> Iterator[str]:
         yield from said_problems(self)
 
-    def needs_of_data(self, config, data):
+    def idle(self, config: Any) -> Iterator[tuple[str, str]]:
+        if not self.kind.reads_networks:
+            for key, value in changed(self, "model", ("latent_size", "encoder", "decoder")):
+                yield no_effect(key, value, "model.name", repr(self.name))
+
+    def needs_of_data(self, config: Any, data: Any) -> Iterator[str]:
         yield from sampled_problems(self)
         head, support = f"model.likelihood = {self.likelihood_name!r}", self.likelihood.support
         images = data.train.images
@@ -112,7 +169,7 @@ class ModelSpec:
         if self.abilities.reads_labels:
             yield from self.label_problems(data)
 
-    def label_problems(self, data):
+    def label_problems(self, data: Any) -> Iterator[str]:
         """What is wrong with the labels, for a model that reads them."""
         reader = self.named()
         train, test = data.train.labels, data.test.labels
@@ -120,8 +177,8 @@ class ModelSpec:
             yield f"{reader} needs labels, and the data have none"
             return
         least = -1 if self.abilities.infers_labels else 0  # -1: a label that is not known
-        others = [own for own in (data.validation.labels, test) if own is not None]
-        if train.min() < least or any(np.any(own < 0) for own in others):
+        others = [labels for labels in (data.validation.labels, test) if labels is not None]
+        if train.min() < least or any(np.any(labels < 0) for labels in others):
             yield f"{reader} needs labels from 0 upwards, and the data have others"
         known = np.unique(train[train >= 0])
         every = np.unique(np.concatenate([train, *others]))
@@ -140,7 +197,13 @@ class ModelSpec:
 
     @property
     def name(self) -> str:
-        return next(name for name, kind in MODELS.items() if type(self.kind) is kind)
+        return name_among(MODELS, self.kind)
+
+
+def facts_of_data(data: Any) -> Facts:
+    """What a model needs to know of the data; of no run."""
+    n = len(data.train.images)
+    return Facts(data.image_shape, data.num_classes, n, steps_per_epoch=1, total_steps=1)
 
 
 def make_model(spec: ModelSpec) -> Model:

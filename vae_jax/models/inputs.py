@@ -6,9 +6,11 @@ It is kept in the variables, under "stats".
 from typing import Any
 
 import jax.numpy as jnp
+from jaxtyping import Array, Float
 
 from vae_jax.models.model import Params, Start
 from vae_jax.networks.network import refuse_other_images
+from vae_jax.probability.interface import Likelihood
 
 INPUTS = {
     "raw": "x as it is",
@@ -24,12 +26,18 @@ def init_stats(spec: Any, start: Start) -> Params:
         zeros = jnp.zeros(height * width * channels)
         centre_d = zeros if start.centre_d is None else jnp.asarray(start.centre_d)
         stats["inputs"] = {"mean": centre_d, "scale": jnp.float32(start.scale)}
-    if hasattr(spec.likelihood, "init_stats"):
-        stats["likelihood"] = spec.likelihood.init_stats(start.scale)
+    of_likelihood = spec.likelihood.init_stats(start.scale)
+    if of_likelihood is not None:
+        stats["likelihood"] = of_likelihood
     return stats
 
 
-def seen(stats: Params, x_bd):
+def output_bias(likelihood: Likelihood, start: Start) -> Float[Array, "d p"] | None:
+    """The decoder's output bias before the first step; None: it starts at 0."""
+    return None if start.mean_d is None else likelihood.initial_bias(start.mean_d, start.scale)
+
+
+def seen(stats: Params, x_bd: Float[Array, "b d"]) -> Float[Array, "b d"]:
     """x [b, d] as the encoder sees it."""
     if "inputs" not in stats:
         return x_bd
@@ -42,8 +50,9 @@ def likelihood_params(variables: dict[str, Params]) -> Params:
     return variables["params"]["likelihood"] | variables["stats"].get("likelihood", {})
 
 
-def updated_stats(spec: Any, stats: Params, p: Any, x_bd) -> Params:
+def updated_stats(spec: Any, stats: Params, p: Any, x_bd: Float[Array, "b d"] | None) -> Params:
     """The stats after a minibatch x [b, d], whose p(x | z) is p; x None: unchanged."""
     if x_bd is None or "likelihood" not in stats:
         return stats
+    p = p.given(x_bd[None]) if hasattr(p, "given") else p  # of each value, given those before it
     return stats | {"likelihood": spec.likelihood.update(stats["likelihood"], p, x_bd)}

@@ -1,12 +1,12 @@
 """The interface of a model, and what can be computed from a trace of it.
 
-A model has one or more layers of latents. For each layer, the function `take` chooses z: samples
-from q(z | x) or from p(z), means, or given values. The model calls it as
+A model has one or more layers of latents. For each layer, `take` chooses z: samples from q(z | x)
+or from p(z), means, or given values. The model calls it as
 
     take(i, q, p) -> z [k, b, l], its log density [k, b] or None
 
 i: the layer, 0 at the top; q: q(z | x, ...), None without x; p: p(z | the layers above), None if
-the layers above have no z yet.
+the layers above have no z yet. A `Take` also serves a model that scans over equal layers.
 """
 
 import functools
@@ -19,13 +19,33 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
+from vae_jax.errors import UserError
+from vae_jax.probability.distributions import DiagonalGaussian, StandardNormal
 from vae_jax.probability.divergences import kl_divergence
 
 Params = dict[str, Any]
 # "params": trained; "stats": updated without a gradient; "players": what an objective trains beside
 # the model.
 Variables = dict[str, Params]
-Take = Callable[[int, Any, Any], tuple[Array, Array | None]]
+
+
+class Take(NamedTuple):
+    """How z is chosen: choose(own, q, p) -> z, log density; `own`: what a layer has for itself.
+
+    Data rather than a function of the layer, so that layers can be scanned over.
+    """
+
+    choose: Callable[[Any, Any, Any], tuple[Array, Array | None]]
+    own: tuple[Any, ...] | None = None  # of each layer, the top first; None: nothing
+
+    def __call__(self, i: int, q: Any, p: Any) -> tuple[Array, Array | None]:
+        return self.choose(None if self.own is None else self.own[i], q, p)
+
+    def stacked(self, start: int, stop: int) -> Any:
+        """`own` of the layers from `start` to `stop`, with a leading axis of layers."""
+        if self.own is None:
+            return None
+        return jax.tree.map(lambda *leaves: jnp.stack(leaves), *self.own[start:stop])
 
 
 class Start(NamedTuple):
@@ -53,6 +73,8 @@ class Abilities(NamedTuple):
     infers_labels: bool  # has a q(y | x)
     examples: int  # the number of training images that its initial params take
     losses: tuple[str, ...] = ()  # the names in Trace.losses
+    num_groups: int = 0  # of layers, by their names; 0: each layer is one
+    is_point: bool = False  # q(z | x) is a point: it has no density, and there is no bound
 
 
 class Layer(NamedTuple):
@@ -87,6 +109,7 @@ class Model(NamedTuple):
     init: Callable[..., Variables]
     trace: Callable[..., Trace]
     num_layers: int = 1
+    layer_names: tuple[str, ...] = ()  # of several layers, the top first; equal names: one sum
 
 
 # ---- functions for `take` ------------------------------------------------------------------------
@@ -96,42 +119,47 @@ def posterior_samples(model: Model, key: Key[Array, ""], k: int) -> Take:
     """k samples from the q of every layer."""
     # From the bottom up, which is the order of inference.
     keys = [key] if model.num_layers == 1 else list(jax.random.split(key, model.num_layers))[::-1]
-    return lambda i, q, p: q.sample(keys[i], k)
+    return Take(lambda own, q, p: q.sample(own, k), tuple(keys))
 
 
 def prior_samples(model: Model, key: Key[Array, ""], k: int) -> Take:
     """k samples from the p of every layer, for each example."""
     keys = [key] if model.num_layers == 1 else list(jax.random.split(key, model.num_layers))
-    return lambda i, q, p: p.sample(keys[i], k)
+    return Take(lambda own, q, p: p.sample(own, k), tuple(keys))
 
 
 def cooled_samples(model: Model, key: Key[Array, ""], k: int, temperature: Any) -> Take:
-    """The same, with the distance from the mean of p multiplied by `temperature` [layers].
+    """`prior_samples` with the distance from the mean of p multiplied by `temperature` [layers].
 
-    Of a Gaussian, this is a sample with its scale multiplied. No log density.
+    Of a Gaussian, this is a sample with its scale multiplied. There is no log density.
     """
     take = prior_samples(model, key, k)
+    assert take.own is not None
 
-    def cooled(i, q, p):
+    def cooled(own: Any, q: Any, p: Any) -> tuple[Array, None]:
+        key, heat = own
         mean_kbl = p.mean()
-        return mean_kbl + temperature[i] * (take(i, q, p)[0] - mean_kbl), None
+        return mean_kbl + heat * (take.choose(key, q, p)[0] - mean_kbl), None
 
-    return cooled
+    return Take(cooled, tuple((key, temperature[i]) for i, key in enumerate(take.own)))
 
 
 def samples_of(q: Any, key: Key[Array, ""], k: int) -> Take:
     """k samples from this q instead of the model's own; for a model with one layer."""
-    return lambda i, _, p: q.sample(key, k)
+    return Take(lambda own, _, p: q.sample(own, k), (key,))
 
 
-def posterior_means(i: int, q: Any, p: Any):
-    """The mean of the q of every layer."""
-    return q.mean(), None
+posterior_means = Take(lambda own, q, p: (q.mean(), None))  # the mean of the q of every layer
 
 
 def given(z: Sequence[Float[Array, "k b l"]]) -> Take:
     """These z, from the top to the bottom; with log q(z | x) if x is given."""
-    return lambda i, q, p: (z[i], None if q is None else q.log_prob(z[i]))
+    return Take(lambda own, q, p: (own, None if q is None else q.log_prob(own)), tuple(z))
+
+
+def from_noise(e: Sequence[Float[Array, "k b l"]]) -> Take:
+    """z = mean + scale * e of the p of every layer, from the top to the bottom."""
+    return Take(lambda own, q, p: (p.of_noise(own), None), tuple(e))
 
 
 # ---- what a trace gives --------------------------------------------------------------------------
@@ -140,6 +168,16 @@ def given(z: Sequence[Float[Array, "k b l"]]) -> Take:
 def latents(trace: Trace) -> tuple[Float[Array, "k b l"], ...]:
     """z of every layer, from the top to the bottom."""
     return tuple(layer.z_kbl for layer in trace.layers)
+
+
+def noise(trace: Trace) -> tuple[Float[Array, "k b l"], ...] | None:
+    """(z - mean) / scale under the p of every layer, from the top to the bottom; under p, N(0, 1).
+
+    A unit of one layer can be moved in it: the layers below follow. None: p has no such form.
+    """
+    if not all(isinstance(layer.p, (DiagonalGaussian, StandardNormal)) for layer in trace.layers):
+        return None
+    return tuple(layer.p.noise_of(layer.z_kbl) for layer in trace.layers)
 
 
 def joined(z: Sequence[Float[Array, "k b l"]]) -> Float[Array, "k b l"]:
@@ -164,7 +202,11 @@ def log_prior(trace: Trace) -> Float[Array, "k b"]:
 def log_posterior(trace: Trace) -> Float[Array, "k b"]:
     """log q(z | x), nats."""
     found = [layer.log_q_kb for layer in trace.layers if layer.log_q_kb is not None]
-    assert len(found) == len(trace.layers), "the density of these latents was not taken"
+    if len(found) < len(trace.layers):
+        raise UserError(
+            "q(z | x) has no density here: it is a point, or z was given without x; there is no "
+            "bound on log p(x)"
+        )
     return sum_up(found)
 
 
@@ -189,6 +231,51 @@ def kl_by_unit(trace: Trace) -> Float[Array, "b l"] | None:
     return joined(found)
 
 
+def kl_of_units(trace: Trace) -> Float[Array, "b l"] | None:
+    """The part of each latent unit in KL(q(z | x) || p(z)), estimated without bias, nats.
+
+    Of a sampled trace. The closed form of a layer given the samples above it, where there is one;
+    else log q - log p of each unit: these sum to the KL too, but where q goes from the bottom to
+    the top (`BottomUp`), a unit's mean may be below 0. None: a layer is no diagonal Gaussian.
+    """
+    found = []
+    for layer in trace.layers:
+        kl_kbl = kl_divergence(layer.q, layer.p)
+        if kl_kbl is None:
+            if not isinstance(layer.q, DiagonalGaussian):
+                return None
+            if not isinstance(layer.p, (DiagonalGaussian, StandardNormal)):
+                return None
+            # log N(z) of a unit is -(log 2 pi + noise^2) / 2 - log scale.
+            noises = [0.5 * jnp.square(own.noise_of(layer.z_kbl)) for own in (layer.p, layer.q)]
+            scale_of_p = layer.p.log_scale_kbl if isinstance(layer.p, DiagonalGaussian) else 0.0
+            kl_kbl = noises[0] - noises[1] + scale_of_p - layer.q.log_scale_kbl
+        found.append(jnp.mean(kl_kbl, axis=0))
+    return joined(found)
+
+
+def kl_by_layer(
+    trace: Trace, names: Sequence[str], *, analytic: bool
+) -> dict[str, Float[Array, " b"]]:
+    """The KL of each layer, nats; layers of one name are summed.
+
+    Analytic: KL(q || p) of the layer, in closed form, given the samples above it, averaged over
+    them. Else: the mean of log q - log p over the samples.
+    """
+    kls: dict[str, Float[Array, " b"]] = {}
+    for name, layer in zip(names, trace.layers, strict=True):
+        if analytic:
+            kl_kbl = kl_divergence(layer.q, layer.p)
+            assert kl_kbl is not None, "this KL has no closed form: take kl='sampled'"
+            kl_kb = jnp.sum(kl_kbl, axis=-1)
+        else:
+            assert layer.log_q_kb is not None, "the density of these latents was not taken"
+            kl_kb = layer.log_q_kb - layer.p.log_prob(layer.z_kbl)
+        kl_b = jnp.mean(kl_kb, axis=0)
+        kls[name] = kls[name] + kl_b if name in kls else kl_b
+    return kls
+
+
 def posterior_mean(
     model: Model, variables: Variables, x_bd: Float[Array, "b d"], label_b: Any = None
 ) -> Float[Array, "b l"]:
@@ -196,11 +283,42 @@ def posterior_mean(
     return joined(latents(model.trace(variables, posterior_means, x_bd, label_b)))[0]
 
 
+def posterior_sample(
+    model: Model, variables: Variables, key: Key[Array, ""], x_bd: Float[Array, "b d"], label_b: Any
+) -> Float[Array, "b l"]:
+    """A sample of q(z | x) of all layers concatenated, the bottom layer first."""
+    take = posterior_samples(model, key, 1)
+    return joined(latents(model.trace(variables, take, x_bd, label_b)))[0]
+
+
+def names_of_layers(model: Model) -> tuple[str, ...]:
+    """The name of each layer, the top first; of a model that gives none, its number."""
+    return model.layer_names or tuple(map(str, range(model.num_layers)))
+
+
+def picture(p: Any, key: Key[Array, "*n"]) -> Float[Array, "*batch d"]:
+    """What is shown of p(x | z): E[x | z]; of an autoregressive one, where that has no value, the
+    mean of each value given a sample's values before it.
+
+    `key`: of the sample; one for all, or one for each [n].
+    """
+    own = getattr(p, "picture", None)  # a user's own distribution may have none
+    return p.mean() if own is None else own(key)
+
+
 def reconstruct(
-    model: Model, variables: Variables, x_bd: Float[Array, "b d"], label_b: Any = None
+    model: Model,
+    variables: Variables,
+    x_bd: Float[Array, "b d"],
+    label_b: Any = None,
+    key: Key[Array, ""] | None = None,
 ) -> Float[Array, "b d"]:
-    """E[x | z] at z = the posterior mean."""
-    return model.trace(variables, posterior_means, x_bd, label_b).x.mean()[0]
+    """E[x | z] at z = the posterior mean, or what is shown in its place (`picture`).
+
+    `key`: of that; None: key 0. All images have the same noise.
+    """
+    key = jax.random.key(0) if key is None else key
+    return picture(model.trace(variables, posterior_means, x_bd, label_b).x, key)[0]
 
 
 def sample_prior(
@@ -216,18 +334,16 @@ def sample_prior(
     `temperature`: as in `cooled_samples`; None: 1.
     """
 
-    def take(k):
+    def take(k: int) -> Take:
         if temperature is None:
             return prior_samples(model, key, k)
         return cooled_samples(model, key, k, temperature)
 
     if label_n is not None:
         return model.trace(variables, take(1), None, label_n)
-    trace = model.trace(variables, take(n))
-    return trace._replace(
-        layers=tuple(layer._replace(z_kbl=layer.z_kbl.swapaxes(0, 1)) for layer in trace.layers),
-        x=jax.tree.map(lambda leaf: leaf.swapaxes(0, 1), trace.x),
-    )
+    # Without labels, a trace is of a batch of one. Its x is not used, so XLA leaves it out.
+    z = latents(model.trace(variables, take(n)))
+    return model.trace(variables, given([own.swapaxes(0, 1) for own in z]))
 
 
 def generate(
@@ -238,26 +354,32 @@ def generate(
     label_n: Int[Array, " n"] | None = None,
     temperature: Any = None,
 ) -> Float[Array, "n d"]:
-    """E[x | z] for n samples z from the prior; `temperature` as in `sample_prior`."""
-    return sample_prior(model, variables, key, n, label_n, temperature).x.mean()[0]
+    """E[x | z] for n samples z from the prior, or what is shown in its place (`picture`).
+
+    `temperature`: as in `sample_prior`.
+    """
+    keys_n = jax.random.split(jax.random.fold_in(key, 0), n)
+    return picture(sample_prior(model, variables, key, n, label_n, temperature).x, keys_n)[0]
 
 
 def descend(
-    model: Model, variables: Variables, z: Float[Array, "n l"], sizes, layer: int, label_n=None
+    model: Model,
+    variables: Variables,
+    z: Float[Array, "n l"],
+    sizes: Sequence[int],
+    layer: Int[Array, ""] | int,
+    label_n: Int[Array, " n"] | None = None,
 ) -> Float[Array, "n l"]:
     """z with every layer below `layer` at the mean of p(z | the layers above)."""
-    own = parted(z[None], sizes)
-
-    def take(i, q, p):
-        return (own[i] if i <= layer else p.mean()), None
-
+    kept = tuple((z_kbl, i <= layer) for i, z_kbl in enumerate(parted(z[None], sizes)))
+    take = Take(lambda own, q, p: (jnp.where(own[1], own[0], p.mean()), None), kept)
     return joined(latents(model.trace(variables, take, None, label_n)))[0]
 
 
 def layer_sizes(model: Model, variables: Variables, label_b: Any = None) -> tuple[int, ...]:
     """The number of latent units of each layer, top first; only shapes are evaluated."""
 
-    def z(variables):
+    def z(variables: Variables) -> tuple[Array, ...]:
         return latents(sample_prior(model, variables, jax.random.key(0), 1, label_b))
 
     return tuple(leaf.shape[-1] for leaf in jax.eval_shape(z, variables))

@@ -14,24 +14,30 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Key
 
 from vae_jax.models.model import Model, latents, sample_prior
 from vae_jax.probability.distributions import DiagonalGaussian, FullGaussian, StandardNormal
 from vae_jax.probability.posteriors import POSTERIORS
 from vae_jax.probability.priors import PRIORS, Shape
+from vae_jax.words import page
 
 REAL, DISCRETE = SUPPORTS = ("real", "discrete")
 SAMPLES, EXAMPLES, UNITS = 64, 2, 4  # of z, to tell what it is
 SAME = 0.1  # more samples of a unit that are like another: it has no density
 OURS: list[Any] = [*POSTERIORS.values(), *PRIORS.values()]
 DENSITIES = {DiagonalGaussian, FullGaussian, StandardNormal}
-DENSITIES |= {own.distribution_type for own in OURS}
+DENSITIES |= {part.distribution_type for part in OURS}
 
 
 def said(part: Any) -> str | None:
     """What a prior, a posterior or a model says of its z; None: nothing."""
+    if part.support is not None:
+        return part.support
+    if getattr(part, "is_point", False):  # whose samples are all the same
+        return REAL
     is_ours = getattr(part, "distribution_type", None) in DENSITIES
-    return getattr(part, "support", REAL if is_ours else None)
+    return REAL if is_ours else None
 
 
 def by_samples(sample: Callable[[], Sequence[Any]]) -> str:
@@ -54,7 +60,7 @@ def by_samples(sample: Callable[[], Sequence[Any]]) -> str:
 def of_posterior(posterior: Any) -> str:
     """What z is under q(z | x)."""
 
-    def sample():
+    def sample() -> list[Array]:
         key, z_key = jax.random.split(jax.random.key(0))
         # Not 0, where a mean that is always the same would look like any other.
         outputs = {
@@ -71,7 +77,7 @@ def of_posterior(posterior: Any) -> str:
 def of_prior(prior: Any) -> str:
     """What z is under p(z)."""
 
-    def sample():
+    def sample() -> list[Array]:
         key, z_key = jax.random.split(jax.random.key(0))
         params = prior.init(key, UNITS, 0, None)
         p = prior.distribution(params, None, None, Shape(EXAMPLES, UNITS))
@@ -86,12 +92,12 @@ def of_model(kind: Any, make: Callable[[], Model]) -> str:
     if parts:
         return of_posterior(parts[0])
 
-    def sample():
+    def sample() -> list[Array]:
         model, key = make(), jax.random.key(0)
         labels = jnp.zeros(SAMPLES, int) if kind.abilities.reads_labels else None
 
         @jax.jit
-        def sampled(key, z_key):
+        def sampled(key: Key[Array, ""], z_key: Key[Array, ""]) -> tuple[Array, ...]:
             return latents(sample_prior(model, model.init(key), z_key, SAMPLES, labels))
 
         return [z_kbl.reshape(SAMPLES, -1) for z_kbl in sampled(*jax.random.split(key))]
@@ -125,10 +131,13 @@ def sampled_problems(spec: Any) -> Iterator[str]:
         yield from pair_problems(spec, of_posterior(parts[0]), of_prior(parts[1]))
 
 
-def pair_problems(spec: Any, posterior: str | None = None, prior: str | None = None):
+def pair_problems(
+    spec: Any, posterior: str | None = None, prior: str | None = None
+) -> Iterator[str]:
+    """What is wrong with q(z | x) and p(z) that say these of z; None: they say nothing."""
     if posterior and prior and posterior != prior:
         what = {REAL: "a density of real numbers", DISCRETE: "a probability of discrete values"}
         yield (
             f"q(z | x) is {what[posterior]} and p(z) is {what[prior]}, so KL(q(z | x) || p(z)) has "
-            f"no meaning; these are {spec.named()}: take two of one kind (docs/own_parts.md)"
+            f"no meaning; these are {spec.named()}; take two of one kind: {page('own_parts')}"
         )

@@ -3,31 +3,31 @@
 References: Burda, Grosse and Salakhutdinov 2015, section 5.1.
 """
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import jax
 from jaxtyping import Array, Float, Int, Key
 
-from vae_jax.checks import WIDEST, several, whole
-from vae_jax.keys import choice, section, static
-from vae_jax.models.inputs import init_stats, likelihood_params, seen, updated_stats
+from vae_jax.models.inputs import init_stats, output_bias, seen, updated_stats
+from vae_jax.models.interface import ModelSection
+from vae_jax.models.layers import (
+    BottomUp,
+    abilities_of_layers,
+    gaussian_heads,
+    p_below,
+    p_of_x,
+    q_above,
+)
 from vae_jax.models.model import NO_START, Abilities, Layer, Model, Start, Take, Trace, Variables
 from vae_jax.networks import MLP
 from vae_jax.networks.network import ACTIVATIONS
-from vae_jax.probability import gaussian
-from vae_jax.probability.distributions import DiagonalGaussian, StandardNormal, diagonal_of
-
-
-class BottomUp(DiagonalGaussian):
-    """q(h1 | x), which is not conditioned on h2.
-
-    Under q, h1 and h2 depend on each other. So the mean of KL(q(h1 | x) || p(h1 | h2)) is not a
-    part of the model's KL, which has no closed form.
-    """
+from vae_jax.probability.distributions import StandardNormal, diagonal_of
+from vae_jax.sections.checks import WIDEST, several, whole
+from vae_jax.sections.declare import choice, section, static
 
 
 @section
-class TwoLayers:
+class TwoLayers(ModelSection):
     """p(h2) p(h1 | h2) p(x | h1), q(h1 | x) q(h2 | h1); h1 has latent_size units (Burda 2015)."""
 
     top_size: int = static(10, whole(1), "dimensions of the upper layer", key="top.latent_size")
@@ -44,19 +44,9 @@ class TwoLayers:
 
     @property
     def abilities(self) -> Abilities:
-        return Abilities(
-            num_layers=2,
-            posterior_type=None,
-            prior_type=None,
-            has_density=True,
-            has_closed_form=False,
-            can_be_masked=False,
-            reads_labels=False,
-            infers_labels=False,
-            examples=0,
-        )
+        return abilities_of_layers(2, has_closed_form=False)
 
-    def model(self, spec) -> Model:
+    def model(self, spec: Any) -> Model:
         bottom_size, top_size, likelihood = spec.latent_size, self.top_size, spec.likelihood
         network = MLP(self.top_widths, self.top_activation)
         encoder = spec.encoder.encoder(spec.image_shape, gaussian_heads(bottom_size))
@@ -66,32 +56,14 @@ class TwoLayers:
 
         def init(key: Key[Array, ""], start: Start = NO_START) -> Variables:
             keys = jax.random.split(key, 4)
-            output_bias = (
-                None if start.mean_d is None else likelihood.initial_bias(start.mean_d, start.scale)
-            )
             params = {
                 "encoder": encoder.init(keys[0]),
-                "decoder": decoder.init(keys[1], output_bias),
+                "decoder": decoder.init(keys[1], output_bias(likelihood, start)),
                 "likelihood": likelihood.init(start.scale),
                 "posterior": top_encoder.init(keys[2]),
                 "prior": top_decoder.init(keys[3]),
             }
             return {"params": params, "stats": init_stats(spec, start)}
-
-        def q_top(params, h1_kbl) -> DiagonalGaussian:
-            outputs = top_encoder.apply(params["posterior"], h1_kbl.reshape(-1, bottom_size))
-            shape = (*h1_kbl.shape[:2], top_size)
-            return DiagonalGaussian(
-                outputs["mean"].reshape(shape),
-                gaussian.clipped(outputs["log_scale"]).reshape(shape),
-            )
-
-        def p_bottom(params, h2_kbl) -> DiagonalGaussian:
-            raw = top_decoder.apply(params["prior"], h2_kbl.reshape(-1, top_size))
-            shape = (*h2_kbl.shape[:2], bottom_size)
-            return DiagonalGaussian(
-                raw[..., 0].reshape(shape), gaussian.clipped(raw[..., 1]).reshape(shape)
-            )
 
         def trace(
             variables: Variables,
@@ -103,23 +75,17 @@ class TwoLayers:
             p2 = StandardNormal(None, 1, top_size)
             if x_bd is None:
                 h2_kbl, log_h2_kb = take(0, None, p2)
-                p1 = p_bottom(params, h2_kbl)
+                p1 = p_below(top_decoder, params["prior"], h2_kbl)
                 h1_kbl, log_h1_kb = take(1, None, p1)
                 q1 = q2 = None
             else:
                 q1 = BottomUp(*diagonal_of(encoder.apply(params["encoder"], seen(stats, x_bd))))
                 h1_kbl, log_h1_kb = take(1, q1, None)
-                q2 = q_top(params, h1_kbl)
+                q2 = q_above(top_encoder, params["posterior"], h1_kbl)
                 h2_kbl, log_h2_kb = take(0, q2, p2)
-                p1 = p_bottom(params, h2_kbl)
-            raw = decoder.apply(params["decoder"], h1_kbl.reshape(-1, bottom_size))
-            raw = raw.reshape(*h1_kbl.shape[:2], *raw.shape[1:])
-            x = likelihood.distribution(likelihood_params(variables), raw)
+                p1 = p_below(top_decoder, params["prior"], h2_kbl)
+            x = p_of_x(spec, decoder, variables, h1_kbl)
             layers = (Layer(h2_kbl, log_h2_kb, q2, p2), Layer(h1_kbl, log_h1_kb, q1, p1))
             return Trace(layers, x, stats=updated_stats(spec, stats, x, x_bd))
 
-        return Model(init, trace, num_layers=2)
-
-
-def gaussian_heads(size: int) -> tuple[tuple[str, int], ...]:
-    return (("mean", size), ("log_scale", size))
+        return Model(init, trace, num_layers=2, layer_names=("0", "1"))

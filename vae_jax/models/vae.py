@@ -10,45 +10,49 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key
 
-from vae_jax.checks import flag
-from vae_jax.keys import family, section, static
-from vae_jax.models.inputs import init_stats, likelihood_params, seen, updated_stats
+from vae_jax.models.autoregressive import decoded
+from vae_jax.models.inputs import init_stats, output_bias, seen, updated_stats
+from vae_jax.models.interface import ModelSection
 from vae_jax.models.model import NO_START, Abilities, Layer, Model, Start, Take, Trace, Variables
 from vae_jax.probability import gaussian
 from vae_jax.probability.distributions import DiagonalGaussian
 from vae_jax.probability.divergences import KL_DIVERGENCES
+from vae_jax.probability.interface import Posterior, Prior
 from vae_jax.probability.posteriors import POSTERIORS
 from vae_jax.probability.priors import PRIORS, Shape
+from vae_jax.sections.checks import flag
+from vae_jax.sections.declare import family, section, static
 
 
-def prior_key():
-    return family(PRIORS, "standard_normal", "p(z)")
+def prior_key() -> Any:
+    return family(PRIORS, "standard_normal", "p(z)", interface=Prior)
 
 
-def posterior_key():
-    return family(POSTERIORS, "diagonal", "q(z | x)")
+def posterior_key() -> Any:
+    return family(POSTERIORS, "diagonal", "q(z | x)", interface=Posterior)
 
 
 def one_layer_abilities(
-    prior, posterior, *, reads_labels: bool = False, infers_labels: bool = False
+    prior: Prior, posterior: Posterior, *, reads_labels: bool = False, infers_labels: bool = False
 ) -> Abilities:
     """The abilities of a model with one layer of latents."""
-    is_diagonal = posterior.distribution_type is DiagonalGaussian
+    can_be_masked = posterior.distribution_type is DiagonalGaussian or posterior.is_point
     return Abilities(
         num_layers=1,
         posterior_type=posterior.distribution_type,
         prior_type=prior.distribution_type,
         has_density=posterior.has_density,
         has_closed_form=(posterior.distribution_type, prior.distribution_type) in KL_DIVERGENCES,
-        can_be_masked=is_diagonal and prior.can_be_masked and not infers_labels,
+        can_be_masked=can_be_masked and prior.can_be_masked and not infers_labels,
         reads_labels=reads_labels,
         infers_labels=infers_labels,
         examples=prior.examples,
+        is_point=posterior.is_point,
     )
 
 
 @section
-class VAE:
+class VAE(ModelSection):
     """p(z) p(x | z) and q(z | x); conditional: p(z | y) p(x | z, y) and q(z | x, y).
 
     References: Kingma and Welling 2014; conditional: Sohn, Lee and Yan 2015.
@@ -57,19 +61,19 @@ class VAE:
     conditional: bool = static(
         False, flag, "whether encoder, decoder and prior are given the label"
     )
-    prior: Any = prior_key()
-    posterior: Any = posterior_key()
+    prior: Prior = prior_key()
+    posterior: Posterior = posterior_key()
 
     @property
     def abilities(self) -> Abilities:
         return one_layer_abilities(self.prior, self.posterior, reads_labels=self.conditional)
 
-    def model(self, spec) -> Model:
+    def model(self, spec: Any) -> Model:
         num_classes = spec.num_classes if self.conditional else 0
         return vae(spec, self.prior, self.posterior, num_classes)
 
 
-def vae(spec, prior, posterior, num_classes: int) -> Model:
+def vae(spec: Any, prior: Prior, posterior: Posterior, num_classes: int) -> Model:
     """The model. Building it is cheap: nothing is computed until a function is called.
 
     A latent unit whose `spec.latent_mask` is 0 is padding: its q(z | x) is the standard normal, its
@@ -84,7 +88,7 @@ def vae(spec, prior, posterior, num_classes: int) -> Model:
         spec.image_shape, likelihood.params_per_dim, spec.latent_size, num_classes
     )
 
-    def context(label_b, k: int = 1) -> Float[Array, "n c"] | None:
+    def context(label_b: Int[Array, " b"] | None, k: int = 1) -> Float[Array, "n c"] | None:
         """The one-hot labels of k samples for each example, [k b, c]; None without classes."""
         if not num_classes:
             return None
@@ -94,33 +98,33 @@ def vae(spec, prior, posterior, num_classes: int) -> Model:
 
     def init(key: Key[Array, ""], start: Start = NO_START) -> Variables:
         encoder_key, decoder_key, prior_key = jax.random.split(key, 3)
-        output_bias = (
-            None if start.mean_d is None else likelihood.initial_bias(start.mean_d, start.scale)
-        )
         params = {
             "encoder": encoder.init(encoder_key, mask_l),
-            "decoder": decoder.init(decoder_key, output_bias, mask_l),
+            "decoder": decoder.init(decoder_key, output_bias(likelihood, start), mask_l),
             "likelihood": likelihood.init(start.scale),
             "prior": prior.init(prior_key, spec.latent_size, num_classes, start.examples_nd),
             "posterior": posterior.init(jax.random.fold_in(prior_key, 0), spec.latent_size),
         }
         return {"params": params, "stats": init_stats(spec, start)}
 
-    def encode(variables, x_bd: Float[Array, "b d"], label_b=None):
+    def encode(
+        variables: Variables, x_bd: Float[Array, "b d"], label_b: Int[Array, " b"] | None = None
+    ) -> Any:
         params, x_bd = variables["params"], seen(variables["stats"], x_bd)
         outputs = encoder.apply(params["encoder"], x_bd, context(label_b))
         outputs = {head: gaussian.masked(output, mask_l) for head, output in outputs.items()}
         return posterior.distribution(params["posterior"], outputs, mask_l)
 
-    def decode(variables, z_kbl: Float[Array, "k b l"], label_b, p):
+    def decode(
+        variables: Variables, z_kbl: Float[Array, "k b l"], label_b: Int[Array, " b"] | None, p: Any
+    ) -> Any:
         # One batch axis: with two, XLA transposes the activations for the gradients of the weights.
         flat = gaussian.masked(z_kbl.reshape(-1, spec.latent_size), mask_l)
         if mask_l is not None and isinstance(p, DiagonalGaussian):  # 0 is the mean of all others
             mean_kbl = jnp.broadcast_to(jax.lax.stop_gradient(p.mean()), z_kbl.shape)
             flat += gaussian.masked(mean_kbl.reshape(flat.shape), 1 - mask_l)
-        raw = decoder.apply(variables["params"]["decoder"], flat, context(label_b, len(z_kbl)))
-        raw = raw.reshape(*z_kbl.shape[:2], *raw.shape[1:])
-        return likelihood.distribution(likelihood_params(variables), raw)
+        of_label = context(label_b, len(z_kbl))
+        return decoded(spec, decoder, variables, flat, of_label, z_kbl.shape[:2])
 
     def trace(
         variables: Variables,

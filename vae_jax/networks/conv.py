@@ -5,19 +5,19 @@ stage. In the encoder it halves the map's size, rounded up; in the decoder it do
 the encoder's size at that stage.
 """
 
-from typing import Any
-
 import flax.linen as nn
 import jax.numpy as jnp
+from jaxtyping import Array, Float
 
-from vae_jax.keys import choice, section
 from vae_jax.networks.convolution import Convolution, Upsampling
+from vae_jax.networks.interface import ImageShape, Network, Outputs
 from vae_jax.networks.network import (
     ACTIVATIONS,
     NORMS,
     Decoder,
     Encoder,
     Heads,
+    Map,
     activation_key,
     decoder_of,
     encoder_of,
@@ -26,6 +26,7 @@ from vae_jax.networks.network import (
     linear_heads,
     widths_key,
 )
+from vae_jax.sections.declare import choice, section
 
 # Lecun's variance: with stride 2, a quarter of a transposed kernel's rows reach any one pixel.
 upsampling_init = nn.initializers.variance_scaling(4.0, "fan_in", "truncated_normal")
@@ -37,12 +38,12 @@ class ConvEncoder(nn.Module):
     The context is added as channels that are constant over the image.
     """
 
-    network: Any  # one of the sections below
-    image_shape: tuple[int, int, int]
+    network: "Conv"
+    image_shape: ImageShape
     heads: Heads
 
     @nn.compact
-    def __call__(self, x_bd, context):
+    def __call__(self, x_bd: Float[Array, "b d"], context: Float[Array, "b c"]) -> Outputs:
         b, (height, width, _) = len(x_bd), self.image_shape
         channels = jnp.broadcast_to(context[:, None, None], (b, height, width, context.shape[-1]))
         h = jnp.concatenate([x_bd.reshape(b, *self.image_shape), channels], axis=-1)
@@ -52,7 +53,7 @@ class ConvEncoder(nn.Module):
         return linear_heads(self.heads, h.reshape(b, -1))
 
 
-def map_sizes(image_shape: tuple[int, int, int], stages: int) -> list[tuple[int, int]]:
+def map_sizes(image_shape: ImageShape, stages: int) -> list[tuple[int, int]]:
     """The maps' (height, width) from the smallest to the image's, each about twice the last."""
     height, width, _ = image_shape
     return [(-(-height // 2**i), -(-width // 2**i)) for i in range(stages, -1, -1)]
@@ -67,12 +68,12 @@ class ConvDecoder(nn.Module):
     al. 2016, Deconvolution and Checkerboard Artifacts).
     """
 
-    network: Any  # one of the sections below
-    image_shape: tuple[int, int, int]
+    network: "Conv"
+    image_shape: ImageShape
     output_channels: int
 
     @nn.compact
-    def __call__(self, z):
+    def __call__(self, z: Float[Array, "n l"]) -> Map:
         widths, activation = self.network.widths, ACTIVATIONS[self.network.activation]
         smallest, *larger = map_sizes(self.image_shape, len(widths))
         channels = widths[0] if widths else self.image_shape[-1]
@@ -89,10 +90,7 @@ class ConvDecoder(nn.Module):
 
 
 def encoder(
-    network,
-    image_shape: tuple[int, int, int],
-    heads: Heads,
-    context_size: int = 0,
+    network: "Conv", image_shape: ImageShape, heads: Heads, context_size: int = 0
 ) -> Encoder:
     """An encoder from flattened images, widths from the image up; `widths=()` makes it linear."""
     module = ConvEncoder(network, image_shape, heads)
@@ -100,8 +98,8 @@ def encoder(
 
 
 def decoder(
-    network,
-    image_shape: tuple[int, int, int],
+    network: "Conv",
+    image_shape: ImageShape,
     params_per_dim: int,
     latent_size: int,
     context_size: int = 0,
@@ -115,7 +113,7 @@ def decoder(
 
 
 @section
-class Conv:
+class Conv(Network):
     """For each width a convolution of stride 2 and the activation."""
 
     widths: tuple[int, ...] = widths_key()
@@ -123,7 +121,7 @@ class Conv:
 
     encoder, decoder = encoder, decoder
 
-    def block(self, h, stage: int):
+    def block(self, h: Map, stage: int) -> Map:
         """What a stage does between convolution and activation: h [b, height, width, channels].
 
         To be called inside a compact module.
@@ -132,7 +130,7 @@ class Conv:
 
 
 @section
-class ResNet:
+class ResNet(Conv):
     """As conv, with a residual block before each activation.
 
     It is h + W activation(norm(V activation(norm(h)))); V and W are 3 x 3 convolutions.
@@ -140,13 +138,10 @@ class ResNet:
     References: He et al. 2016, Identity Mappings in Deep Residual Networks.
     """
 
-    widths: tuple[int, ...] = widths_key()
-    activation: str = activation_key()
     norm: str = choice(NORMS, "none", "of the features, before each activation of a block")
 
-    encoder, decoder = encoder, decoder
-
-    def block(self, h, stage: int):
+    def block(self, h: Map, stage: int) -> Map:
+        """The residual block, h [b, height, width, channels]."""
         branch = h
         for i in range(2):
             branch = NORMS[self.norm](branch, f"block_{stage}_norm_{i}")

@@ -5,7 +5,11 @@ takes seconds: 15 s a step for 64 to 32 channels at 28 x 28, batch 128, two core
 0.1 s. Under vmap over lanes, they become grouped convolutions; these become batched products.
 """
 
+from functools import partial
+from typing import Any
+
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
@@ -25,18 +29,19 @@ def convolve(
     sides = [same_padding(size, k, stride) for size in (height, width)]
     rows, columns = -(-height // stride), -(-width // stride)
 
-    def shifted(x, i, j):
+    def shift(x: Array, i: int, j: int) -> Array:
         return x[:, i : i + stride * rows : stride, j : j + stride * columns : stride]
 
     taps = [(i, j) for i in range(k) for j in range(k)]
     if features >= channels:  # gather, then multiply: the smaller of the two intermediates
         x = jnp.pad(x, ((0, 0), *sides, (0, 0)))
-        patches = jnp.concatenate([shifted(x, i, j) for i, j in taps], axis=-1)
+        patches = jnp.concatenate([shift(x, i, j) for i, j in taps], axis=-1)
         return patches @ kernel.reshape(-1, features)
     flat = kernel.transpose(2, 0, 1, 3).reshape(channels, -1)
     y = (x.reshape(-1, channels) @ flat).reshape(b, height, width, k, k, features)
     y = jnp.pad(y, ((0, 0), *sides, (0, 0), (0, 0), (0, 0)))
-    return sum(shifted(y[:, :, :, i, j], i, j) for i, j in taps)
+    total: Any = sum(shift(y[:, :, :, i, j], i, j) for i, j in taps)
+    return total
 
 
 def upsample(
@@ -62,6 +67,45 @@ def upsample(
     return y[:, 1:-1, 1:-1]
 
 
+Padding = tuple[tuple[int, int], tuple[int, int]]  # above and below, left and right
+
+
+def by_columns(
+    x: Float[Array, "b h w c"], kernel: Float[Array, "r k c o"], padding: Padding
+) -> Float[Array, "b h w o"]:
+    """`windowed` as a product for each row of the kernel, with its columns gathered."""
+    rows, columns, _, features = kernel.shape
+    height, width = x.shape[1:3]
+    x = jnp.pad(x, ((0, 0), *padding, (0, 0)))
+    patches = jnp.concatenate([x[:, :, j : j + width] for j in range(columns)], axis=-1)
+    of_rows = [patches[:, i : i + height] @ kernel[i].reshape(-1, features) for i in range(rows)]
+    return sum(of_rows[1:], start=of_rows[0])
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(2,))
+def windowed(
+    x: Float[Array, "b h w c"], kernel: Float[Array, "r k c o"], padding: Padding
+) -> Float[Array, "b h w o"]:
+    """The convolution by a kernel of any height and width, with this padding of zeros.
+
+    Where a gradient is taken, it is `by_columns`. Elsewhere it is XLA's convolution: on a CPU, half
+    the time and 0.4 of the memory.
+    """
+    dimensions = ("NHWC", "HWIO", "NHWC")
+    return jax.lax.conv_general_dilated(x, kernel, (1, 1), padding, dimension_numbers=dimensions)
+
+
+def windowed_forwards(x: Any, kernel: Any, padding: Padding) -> Any:
+    return jax.vjp(lambda x, kernel: by_columns(x, kernel, padding), x, kernel)
+
+
+def windowed_backwards(padding: Padding, back: Any, gradient: Any) -> Any:
+    return back(gradient)
+
+
+windowed.defvjp(windowed_forwards, windowed_backwards)
+
+
 class Convolution(nn.Module):
     """`convolve` with a k x k kernel and a bias."""
 
@@ -71,7 +115,7 @@ class Convolution(nn.Module):
     kernel_init: nn.initializers.Initializer
 
     @nn.compact
-    def __call__(self, x):
+    def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h2 w2 o"]:
         shape = (self.k, self.k, x.shape[-1], self.features)
         kernel = self.param("kernel", self.kernel_init, shape)
         bias = self.param("bias", nn.initializers.zeros, (self.features,))
@@ -85,7 +129,7 @@ class Upsampling(nn.Module):
     kernel_init: nn.initializers.Initializer
 
     @nn.compact
-    def __call__(self, x):
+    def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h2 w2 o"]:
         kernel = self.param("kernel", self.kernel_init, (4, 4, x.shape[-1], self.features))
         bias = self.param("bias", nn.initializers.zeros, (self.features,))
         return upsample(x, kernel) + bias[None, None, None]

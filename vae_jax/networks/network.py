@@ -1,55 +1,24 @@
-"""The interface of networks, as pairs of pure functions, and the keys that they share.
-
-A network's section has
-
-    encoder(image_shape, heads, context_size=0) -> Encoder
-    decoder(image_shape, params_per_dim, latent_size, context_size=0) -> Decoder
-
-image_shape is (height, width, channels); the context is an additional input of both, such as
-one-hot labels.
-"""
+"""What networks share: keys, initial weights and layers; interface.py says what a network is."""
 
 import itertools
 import math
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax.typing import DTypeLike
+from jaxtyping import Array, Float, Key
 
-from vae_jax.checks import WIDEST, several, whole
-from vae_jax.keys import choice, static
+from vae_jax.networks.interface import Context, Decoder, Encoder, Heads, Mask, Outputs, Params
+from vae_jax.sections.checks import WIDEST, several, whole
+from vae_jax.sections.declare import choice, static
 
-Heads = tuple[tuple[str, int], ...]  # the names of an encoder's outputs, and their sizes
+Layer = dict[str, Array]  # the params of one: {"kernel": ..., "bias": ...}
+Map = Float[Array, "b height width c"]  # features of an image
 
-
-class Encoder(NamedTuple):
-    """Maps flattened images to the parameters of q(z | x).
-
-    init:  (key, mask_l=None) -> params.
-    apply: (params, x [b, d], context [b, c] = None) -> {head: [b, size]}.
-
-    `mask_l` is 0 for padded latent units, whose weights are set to 0; None: no padding. With it,
-    every head has len(mask_l) outputs.
-    """
-
-    init: Callable
-    apply: Callable
-
-
-class Decoder(NamedTuple):
-    """Maps latent units to the `params_per_dim` = p parameters of each p(x_d | z).
-
-    init:  (key, output_bias [d, p] = None: zeros, mask_l=None) -> params; mask_l as in Encoder.
-    apply: (params, z [n, l], context [n, c] = None) -> [n, d, p].
-    """
-
-    init: Callable
-    apply: Callable
-
-
-ACTIVATIONS = {
+ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
     "elu": nn.elu,
     "gelu": nn.gelu,
     "leaky_relu": nn.leaky_relu,
@@ -60,7 +29,7 @@ ACTIVATIONS = {
 }
 
 
-def no_norm(h, name):
+def no_norm(h: Map, name: str) -> Map:
     """No normalisation."""
     return h
 
@@ -74,7 +43,7 @@ def number_of_groups(channels: int) -> int:
     return max((g for g in range(1, 9) if channels % g == 0 and channels >= 4 * g), default=1)
 
 
-def group_norm(h, name):
+def group_norm(h: Map, name: str) -> Map:
     """GroupNorm (Wu and He 2018): mean 0 and variance 1 over each group of channels, all pixels."""
     # Two passes for the variance: E[h^2] - E[h]^2 cancels where the mean is large.
     return nn.GroupNorm(
@@ -82,13 +51,14 @@ def group_norm(h, name):
     )(h)
 
 
-def widths_key():
+def widths_key() -> Any:
     """The key of the sizes of its layers."""
     doc = "hidden units, or channels of a convolution, from the network's input on; (): none"
     return static((400,), several(whole(1, WIDEST)), doc)
 
 
-def activation_key():
+def activation_key() -> Any:
+    """The key of the nonlinearity."""
     return choice(ACTIVATIONS, "relu", "the nonlinearity")
 
 
@@ -98,7 +68,9 @@ NORMS = {"none": no_norm, "group": group_norm}
 hidden_init = nn.initializers.lecun_normal()
 
 
-def latent_columns_init(key, shape, dtype=jnp.float32):
+def latent_columns_init(
+    key: Key[Array, ""], shape: Sequence[int], dtype: DTypeLike = jnp.float32
+) -> Float[Array, "hidden l"]:
     """Weights [hidden, l] of variance 1 / hidden; column j depends on (key, j) alone."""
     hidden, latent_size = shape
     keys_l = jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.arange(latent_size))
@@ -106,7 +78,9 @@ def latent_columns_init(key, shape, dtype=jnp.float32):
     return columns.T / jnp.sqrt(hidden).astype(dtype)
 
 
-def latent_rows_init(key, shape, dtype=jnp.float32):
+def latent_rows_init(
+    key: Key[Array, ""], shape: Sequence[int], dtype: DTypeLike = jnp.float32
+) -> Float[Array, "l hidden"]:
     """Weights [l, hidden] of variance 1 / l; row j, up to that scale, depends on (key, j) alone."""
     latent_size, hidden = shape
     return latent_columns_init(key, (hidden, latent_size), dtype).T * jnp.sqrt(
@@ -114,12 +88,12 @@ def latent_rows_init(key, shape, dtype=jnp.float32):
     ).astype(dtype)
 
 
-def mask_columns(layer, mask_l):
+def mask_columns(layer: Layer, mask_l: Float[Array, " l"]) -> Layer:
     """The params of a dense layer to the latent units, 0 for padding."""
     return {"kernel": layer["kernel"] * mask_l[None], "bias": layer["bias"] * mask_l}
 
 
-def mask_rows(layer, mask_l):
+def mask_rows(layer: Layer, mask_l: Float[Array, " l"]) -> Layer:
     """The params of a dense layer from the latent units, 0 for padding.
 
     The rows that stay have the scale that `latent_rows_init` gives to as many units alone.
@@ -134,12 +108,12 @@ class Head(nn.Module):
     size: int
 
     @nn.compact
-    def __call__(self, features: int):
+    def __call__(self, features: int) -> tuple[Float[Array, "f l"], Float[Array, " l"]]:
         kernel = self.param("kernel", latent_columns_init, (features, self.size))
         return kernel, self.param("bias", nn.initializers.zeros, (self.size,))
 
 
-def linear_heads(heads: Heads, h_bf):
+def linear_heads(heads: Heads, h_bf: Float[Array, "b f"]) -> Outputs:
     """The last layer of every encoder: {head: [b, size]}, linear in the features h [b, f].
 
     All heads share one matrix product: one product per head would be thin and slow.
@@ -153,7 +127,7 @@ def linear_heads(heads: Heads, h_bf):
     return dict(zip(names, jnp.split(joint, ends[:-1], axis=-1), strict=True))
 
 
-def context_of(context, rows: int, context_size: int):
+def context_of(context: Context, rows: int, context_size: int) -> Float[Array, "n c"]:
     """The context [rows, context_size]; none at all is one of no columns."""
     context = jnp.zeros((rows, 0)) if context is None else context
     if context.shape != (rows, context_size):
@@ -178,7 +152,7 @@ def encoder_of(
 ) -> Encoder:
     """The Encoder of a Flax module (x [b, d], context [b, c]) -> {head: [b, size]}."""
 
-    def init(key, mask_l=None):
+    def init(key: Key[Array, ""], mask_l: Mask = None) -> Params:
         x_bd, context = jnp.zeros((1, math.prod(image_shape))), jnp.zeros((1, context_size))
         params = module.init(key, x_bd, context)["params"]
         if mask_l is None:
@@ -187,12 +161,32 @@ def encoder_of(
             raise ValueError(f"heads {heads} cannot be masked by {len(mask_l)} latent units")
         return params | {head: mask_columns(params[head], mask_l) for head, _ in heads}
 
-    def apply(params, x_bd, context=None):
+    def apply(params: Params, x_bd: Float[Array, "b d"], context: Context = None) -> Outputs:
         refuse_other_images(x_bd, math.prod(image_shape))
         context = context_of(context, len(x_bd), context_size)
-        return module.apply({"params": params}, x_bd, context)
+        outputs: Any = module.apply({"params": params}, x_bd, context)
+        return outputs
 
     return Encoder(init, apply)
+
+
+def started(
+    params: Any, first_layers: tuple[str, ...], context_size: int, output_bias: Any, mask_l: Any
+) -> Any:
+    """A decoder's first params with the bias of its layer "output", and without padded units.
+
+    Args:
+      first_layers: the dense layers that see context and z.
+    """
+    if mask_l is not None:
+        mask = jnp.concatenate([jnp.ones(context_size), mask_l])
+        params |= {layer: mask_rows(params[layer], mask) for layer in first_layers}
+    if output_bias is not None:
+        # A bias for every [d, p]; or one for every [channel, p]: then the mean over the pixels.
+        size = len(params["output"]["bias"])
+        bias = jnp.mean(jnp.reshape(output_bias, (-1, size)), axis=0)
+        params |= {"output": {**params["output"], "bias": bias}}
+    return params
 
 
 def decoder_of(
@@ -209,19 +203,17 @@ def decoder_of(
     latent unit moves no row of their weights. The last layer's name is "output".
     """
 
-    def init(key, output_bias=None, mask_l=None):
+    def init(
+        key: Key[Array, ""],
+        output_bias: Float[Array, "d p"] | None = None,
+        mask_l: Mask = None,
+    ) -> Params:
         params = module.init(key, jnp.zeros((1, context_size + latent_size)))["params"]
-        if mask_l is not None:
-            mask = jnp.concatenate([jnp.ones(context_size), mask_l])
-            params |= {layer: mask_rows(params[layer], mask) for layer in first_layers}
-        if output_bias is not None:
-            # A bias for every [d, p]; or one for every [channel, p]: then the mean over the pixels.
-            size = len(params["output"]["bias"])
-            bias = jnp.mean(jnp.reshape(output_bias, (-1, size)), axis=0)
-            params |= {"output": {**params["output"], "bias": bias}}
-        return params
+        return started(params, first_layers, context_size, output_bias, mask_l)
 
-    def apply(params, z_nl, context=None):
+    def apply(
+        params: Params, z_nl: Float[Array, "n l"], context: Context = None
+    ) -> Float[Array, "n d p"]:
         context = context_of(context, len(z_nl), context_size)
         inputs = jnp.concatenate([context, z_nl], axis=-1)
         outputs: Any = module.apply({"params": params}, inputs)

@@ -1,6 +1,7 @@
 """Training objectives. To add a bound, write its section and list it here or in BOUNDS."""
 
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -8,24 +9,37 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Key
 
-from vae_jax.checks import no_effect, number, whole
-from vae_jax.keys import choices_of, family, in_steps, section, static, steps_of_a_part, traced
 from vae_jax.models.model import Model, Variables
-from vae_jax.objectives.corruption import CORRUPTIONS, NoCorruption, corrupted
-from vae_jax.objectives.elbo import Elbo
+from vae_jax.objectives.corruption import CORRUPTIONS, NoCorruption, corrupt
+from vae_jax.objectives.elbo import Elbo, with_layers
 from vae_jax.objectives.importance import BOUNDS
+from vae_jax.objectives.interface import Bound, Corruption, Regularizer
 from vae_jax.objectives.m2 import M2Bound
 from vae_jax.objectives.objective import Loss, Player, Weights, ramp
+from vae_jax.objectives.rae import RAE
 from vae_jax.objectives.regularizers import REGULARIZERS, NoRegularizer
+from vae_jax.sections.checks import no_effect, number, whole
+from vae_jax.sections.declare import (
+    choices_of,
+    family,
+    in_steps,
+    name_among,
+    section,
+    static,
+    steps_of_a_part,
+    traced,
+)
 
-OBJECTIVES = {"elbo": Elbo, **BOUNDS, "m2": M2Bound}
+OBJECTIVES: dict[str, type[Bound]] = {"elbo": Elbo, **BOUNDS, "m2": M2Bound, "rae": RAE}
 
 
 @section
 class Objective:
     """The config's section `objective`."""
 
-    bound: Any = family(OBJECTIVES, "elbo", "the bound on log p(x), in nats", key="name")
+    bound: Bound = family(
+        OBJECTIVES, "elbo", "the bound on log p(x), in nats", key="name", interface=Bound
+    )
     num_samples: int = static(1, whole(1), "samples of q(z | x) for each example")
     beta: float = traced(1.0, number(0), "weight of the KL; 1 makes the objective the bound itself")
     warmup_steps: float = traced(
@@ -36,63 +50,93 @@ class Objective:
         to=in_steps,
     )
     warmup_cycle: float = traced(
-        1,
+        math.inf,
         whole(1),
         "equal parts of the run; beta restarts from 0 in each",
         key="warmup_cycles",
         to=steps_of_a_part,
+        none=1,
     )
-    corruption: Any = family(
-        CORRUPTIONS, "none", "noise on the encoder's input; the likelihood is of the clean x"
+    corruption: Corruption = family(
+        CORRUPTIONS,
+        "none",
+        "noise on the encoder's input; the likelihood is of the clean x",
+        interface=Corruption,
     )
-    regularizer: Any = family(REGULARIZERS, "none", "term added to the loss of a minibatch")
+    regularizer: Regularizer = family(
+        REGULARIZERS, "none", "term added to the loss of a minibatch", interface=Regularizer
+    )
 
     @property
     def is_unit_by_unit(self) -> bool:
-        """Whether no part of it mixes latent units: then a masked unit has no effect."""
+        """Whether no part of the objective mixes latent units: then a masked unit has no effect."""
         return self.bound.is_unit_by_unit and isinstance(self.regularizer, NoRegularizer)
 
     def regularizer_named(self) -> str:
         """The chosen regulariser, in the syntax of the config."""
-        name = next(n for n, own in REGULARIZERS.items() if type(self.regularizer) is own)
-        return f"objective.regularizer = {name!r}"
+        return f"objective.regularizer = {name_among(REGULARIZERS, self.regularizer)!r}"
+
+    def needs(self, config: Any) -> Iterator[str]:
+        is_point = config.model.abilities.is_point
+        name = name_among(OBJECTIVES, self.bound)
+        if is_point and not self.bound.compared:
+            yield (
+                f"objective.name = {name!r} needs a density of q(z | x), and "
+                f"{config.model.named()} has none; it should be "
+                f"{' or '.join(repr(own) for own in without_density())}"
+            )
+        if self.bound.compared and self.bound.compared not in self.bound.terms:
+            yield (
+                f"objective.name = {name!r} is compared by {self.bound.compared!r}, which should "
+                f"be one of its terms: {', '.join(self.bound.terms)}"
+            )
+        numbers = {
+            "objective.num_samples": (self.num_samples, 1),
+            "evaluation.num_samples": (config.evaluation.num_samples, 0),
+        }
+        for key, (samples, usual) in numbers.items():
+            if is_point and samples > 1:
+                yield (
+                    f"{key} = {samples} are samples of q(z | x), and that of "
+                    f"{config.model.named()} is a point; it should be {usual}"
+                )
 
     def players(self, latent_size: int) -> dict[str, Player]:
         """{name: player}: the networks that are trained beside the model."""
-        named = getattr(self.regularizer, "players", None)
-        return named(latent_size) if named else {}
+        return self.regularizer.players(latent_size)
 
-    def idle(self, config):
-        if self.warmup_cycle > 1 and not self.warmup_steps:
+    def idle(self, config: Any) -> Iterator[tuple[str, str]]:
+        if math.isfinite(self.warmup_cycle) and not self.warmup_steps:
             yield no_effect("objective.warmup_cycles", self.warmup_cycle, "objective.warmup_epochs")
         if self.warmup_steps and not self.beta:
             yield no_effect("objective.warmup_epochs", self.warmup_steps, "objective.beta")
         chosen = choices_of(self, "objective")
-        for key, part in (("objective.regularizer", self.regularizer),
-                          ("objective.corruption", self.corruption)):  # fmt: skip
-            if strength(part) == 0:
-                by = "regularizer_weight" if part is self.regularizer else "corruption_amount"
+        for key, strength, by in (
+            ("regularizer", self.regularizer.weight, "regularizer_weight"),
+            ("corruption", self.corruption.amount, "corruption_amount"),
+        ):
+            if strength == 0:
+                key = f"objective.{key}"
                 yield no_effect(key, chosen[key], f"objective.{by}")
 
 
-def strength(part: Any) -> Any:
-    """The weight of a regulariser, or the amount of a corruption; 1 for one that has none."""
-    names = (name for name in ("weight", "scale", "chance") if hasattr(part, name))
-    return getattr(part, next(names, ""), 1)
+def without_density() -> list[str]:
+    """The names of the objectives for a q(z | x) without a density."""
+    return [name for name, bound in OBJECTIVES.items() if bound().compared]
 
 
-def weights_at(objective: Objective, step: Any) -> Weights:
-    """beta * min(1, (step mod warmup_cycle) / warmup_steps).
+def weights_at(objective: Objective, step: Any, xp: Any = jnp) -> Weights:
+    """beta * min(1, (step mod warmup_cycle) / warmup_steps); xp: as in `ramp`.
 
     References: Bowman et al. 2016; Sonderby et al. 2016 (linear KL warm-up); Fu et al. 2019
     (cyclical).
     """
-    step = jnp.asarray(step, jnp.float32)
+    step = xp.asarray(step, xp.float32)
     # No infinity is multiplied by 0, which jax_debug_nans would find.
-    endless = jnp.isinf(objective.warmup_cycle)
-    cycle = jnp.where(endless, 1.0, objective.warmup_cycle)
-    in_cycle = step - jnp.where(endless, 0.0, jnp.floor(step / cycle) * cycle)
-    beta = objective.beta * ramp(in_cycle, objective.warmup_steps)
+    endless = xp.isinf(objective.warmup_cycle)
+    cycle = xp.where(endless, xp.float32(1), objective.warmup_cycle)
+    in_cycle = step - xp.where(endless, xp.float32(0), xp.floor(step / cycle) * cycle)
+    beta = objective.beta * ramp(in_cycle, objective.warmup_steps, xp)
     return Weights(objective.num_samples, beta, step)
 
 
@@ -108,27 +152,22 @@ def validation_score(
       means: each term's mean over the split; "loss" is that of single examples at the end.
       kl_u: the mean KL of each latent unit; None if the bound does not tell it.
     """
-    weights = weights_at(objective, total_steps - 1)
-    if hasattr(objective.bound, "validation_score"):
-        return objective.bound.validation_score(means, kl_u, weights)
-    return means["bound"] if weights.beta == 1 else -means["loss"]
+    weights = weights_at(objective, total_steps - 1, np)
+    return objective.bound.validation_score(means, kl_u, weights)
 
 
 def is_the_bound(objective: Objective, total_steps: int) -> bool:
     """Whether the objective is the bound itself at the end of the run."""
-    bound = objective.bound
-    constrained = getattr(bound, "free_bits", 0) > 0 or getattr(bound, "capacity", 0) > 0
-    return bool(weights_at(objective, total_steps - 1).beta == 1) and not constrained
+    is_weighted = weights_at(objective, total_steps - 1, np).beta != 1
+    return not is_weighted and not objective.bound.is_constrained
 
 
 def annealed_step(objective: Objective, total_steps: int) -> float:
     """The step from which on the objective is as at its end; at most `total_steps`."""
     cycle = float(objective.warmup_cycle)
     last_cycle = (math.ceil(total_steps / cycle) - 1) * cycle if math.isfinite(cycle) else 0.0
-    ends = [last_cycle + objective.warmup_steps] if objective.warmup_steps > 0 else [0.0]
-    if getattr(objective.bound, "capacity", 0) > 0:
-        ends.append(objective.bound.capacity_steps)
-    return min(float(max(ends)), total_steps)
+    warm = last_cycle + objective.warmup_steps if objective.warmup_steps > 0 else 0.0
+    return min(float(max(warm, objective.bound.annealed_steps)), total_steps)
 
 
 def loss(
@@ -151,14 +190,20 @@ def loss(
     weights = weights_at(objective, step)
     if not isinstance(objective.corruption, NoCorruption):
         key, corruption_key = jax.random.split(key)
-        model = corrupted(model, corruption_key, objective.corruption)
-    regularizer = objective.regularizer
-    if isinstance(regularizer, NoRegularizer) or not regularized:
-        return objective.bound.loss(model, variables, key, x_bd, label_b, weights)
-    key, regularizer_key = jax.random.split(key)
-    found = objective.bound.loss(model, variables, key, x_bd, label_b, weights)
-    added, of_players = regularizer(regularizer_key, model, variables, found.trace, x_bd, label_b)
-    value = found.value + regularizer.weight * added
+        model = corrupt(model, corruption_key, objective.corruption)
+    bound, regularizer = objective.bound, objective.regularizer
+    is_plain = isinstance(regularizer, NoRegularizer) or not regularized
+    if not is_plain:
+        key, regularizer_key = jax.random.split(key)
+    bound_loss = bound.loss(model, variables, key, x_bd, label_b, weights)
+    terms = with_layers(model, bound_loss.terms, bound_loss.trace, analytic=bound.kl == "analytic")
+    bound_loss = bound_loss._replace(terms=terms)
+    if is_plain:
+        return bound_loss
+    added, of_players = regularizer(
+        regularizer_key, model, variables, bound_loss.trace, x_bd, label_b
+    )
+    value = bound_loss.value + regularizer.weight * added
     if of_players is not None:
         value += of_players - jax.lax.stop_gradient(of_players)  # adds a gradient, not a value
-    return found._replace(value=value)
+    return bound_loss._replace(value=value)

@@ -1,5 +1,6 @@
 """The evidence lower bound."""
 
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import jax
@@ -7,21 +8,24 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Key
 
-from vae_jax.checks import no_effect, number, whole
-from vae_jax.keys import choice, in_steps, section, static, traced
 from vae_jax.models.model import (
     Model,
     Trace,
     Variables,
     given,
+    kl_by_layer,
     kl_by_unit,
     latents,
     log_posterior,
     log_prior,
     posterior_samples,
 )
-from vae_jax.objectives.objective import TERMS, Loss, Scalar, Terms, Weights, ramp
+from vae_jax.objectives.interface import Bound
+from vae_jax.objectives.objective import KL_OF_LAYER, TERMS, Loss, Scalar, Terms, Weights, ramp
+from vae_jax.sections.checks import no_effect, number, several, whole
+from vae_jax.sections.declare import as_numbers, choice, in_steps, section, static, traced
 
+MOST_UNITS = 10_000  # whose KL is kept by unit, for each example of the validation set
 KLS = {"analytic": "in closed form", "sampled": "estimated with the samples of the reconstruction"}
 GRADIENTS = {
     "reparameterized": "through the samples z(q, noise) (Kingma and Welling 2014)",
@@ -29,11 +33,12 @@ GRADIENTS = {
 }
 
 
-def kl_key():
+def kl_key() -> Any:
+    """The key of how the KL is computed."""
     return choice(KLS, "analytic", "how the KL is computed")
 
 
-def kl_needs(kl: str, config):
+def kl_needs(kl: str, config: Any) -> Iterator[str]:
     """What is wrong with the choice of a KL in closed form."""
     if kl == "analytic" and not config.model.abilities.has_closed_form:
         yield (
@@ -58,7 +63,12 @@ def elbo_terms(
     References: Kingma and Welling 2014, equations 2, 3, 7 and 10.
     """
     take = posterior_samples(model, key, num_samples)
-    return elbo_of(model.trace(variables, take, x_bd, label_b), x_bd)
+    return terms_of_samples(model, model.trace(variables, take, x_bd, label_b), x_bd)
+
+
+def terms_of_samples(model: Model, trace: Trace, x_bd: Float[Array, "b d"]) -> Terms:
+    """The terms of `elbo_terms`, of a trace with samples of the posterior; also by layer."""
+    return with_layers(model, elbo_of(trace, x_bd), trace, analytic=kl_by_unit(trace) is not None)
 
 
 def elbo_of(trace: Trace, x_bd: Float[Array, "b d"]) -> Terms:
@@ -85,6 +95,14 @@ def terms_of(reconstruction_b: Float[Array, " b"], kl_b: Float[Array, " b"], tra
     return Terms(elbo_b, parts | trace.losses)
 
 
+def with_layers(model: Model, terms: Terms, trace: Trace, *, analytic: bool) -> Terms:
+    """The terms, and those of the KL of each layer, where the model has several."""
+    kls = kl_by_layer(trace, model.layer_names, analytic=analytic) if model.layer_names else {}
+    return terms._replace(
+        parts=terms.parts | {f"{KL_OF_LAYER}{name}": kl_b for name, kl_b in kls.items()}
+    )
+
+
 def free(kl_bu: Float[Array, "b u"], free_bits: Scalar, group: int) -> Float[Array, ""]:
     """sum_groups max(free_bits, mean_b KL of the group): no gradient below free_bits.
 
@@ -95,12 +113,91 @@ def free(kl_bu: Float[Array, "b u"], free_bits: Scalar, group: int) -> Float[Arr
     return jnp.sum(jnp.maximum(kl_g, free_bits))
 
 
+def parts_of(
+    bound: Any,
+    model: Model,
+    variables: Variables,
+    key: Key[Array, ""],
+    x_bd: Float[Array, "b d"],
+    label_b: Any,
+    k: int,
+) -> tuple[Terms, Trace]:
+    """The terms of an ELBO by k samples, and their trace.
+
+    `bound.kl` and, of a sampled KL, `bound.gradient` say how the KL is computed.
+    """
+    trace = model.trace(variables, posterior_samples(model, key, k), x_bd, label_b)
+    reconstruction_b = reconstruction(trace, x_bd)
+    if bound.kl == "analytic":
+        kl_bu = kl_by_unit(trace)
+        assert kl_bu is not None, "this KL has no closed form: take kl='sampled'"
+    elif bound.gradient == "sticking_the_landing":
+        fixed = jax.lax.stop_gradient(variables)
+        again = model.trace(fixed, given(latents(trace)), x_bd, label_b)
+        kl_bu = sampled_kl(trace, log_posterior(again))
+    else:
+        kl_bu = sampled_kl(trace, log_posterior(trace))
+    terms = terms_of(reconstruction_b, jnp.sum(kl_bu, axis=-1), trace)
+    return terms._replace(kl_bu=kl_bu), trace
+
+
+def loss_of(terms: Terms, trace: Trace, beta: Any, cost: Any) -> Loss:
+    """-mean_b reconstruction + beta times the cost of the KL + the model's own losses."""
+    value = jnp.mean(-terms.parts["reconstruction"]) + beta * cost
+    for loss_b in trace.losses.values():
+        value += jnp.mean(loss_b)
+    return Loss(value, terms, trace)
+
+
+def score_of(means: Mapping[str, float], cost: float) -> float:
+    """-`loss_of` of a whole split, whose mean terms these are, nats."""
+    of_losses = (
+        name
+        for name in means
+        if name not in (*TERMS, "loss", "bound") and not name.startswith(KL_OF_LAYER)
+    )
+    others = sum(means[name] for name in of_losses)
+    return means["bound"] - (cost - means["kl"]) - others
+
+
+# The methods of an objective that is the ELBO with another cost of the KL. Its section has
+#
+#     kl: str = kl_key()
+#     cost(kl, step)    the cost of the mean KL of a minibatch or a split, nats, before beta
+
+
+def cost_loss(
+    bound: Any,
+    model: Model,
+    variables: Variables,
+    key: Key[Array, ""],
+    x_bd: Float[Array, "b d"],
+    label_b: Any,
+    weights: Weights,
+) -> Loss:
+    """loss = -mean_b reconstruction + beta cost(mean_b KL)."""
+    terms, trace = parts_of(bound, model, variables, key, x_bd, label_b, weights.num_samples)
+    cost = bound.cost(jnp.mean(terms.parts["kl"]), weights.step)
+    return loss_of(terms, trace, weights.beta, cost)
+
+
+def cost_score(bound: Any, means: Mapping[str, float], kl_u: Any, weights: Weights) -> float:
+    """-loss of a whole split, nats."""
+    return score_of(means, float(weights.beta * np.float32(bound.cost(means["kl"], weights.step))))
+
+
+def cost_needs(bound: Any, config: Any) -> Iterator[str]:
+    """What is wrong with the choice of its KL."""
+    yield from kl_needs(bound.kl, config)
+
+
 @section
-class Elbo:
+class Elbo(Bound):
     """E_q[log p(x | z)] - KL(q(z | x) || p(z)) (Kingma and Welling 2014).
 
     loss = -mean_b reconstruction + beta |KL - capacity|, where KL is the mean over the batch, with
-    free bits. The terms are those of the bound without beta, free bits or capacity.
+    free bits. The terms are those of the bound without beta, free bits or capacity. Of a model with
+    several layers, each can have a beta, a warm-up and free bits of its own.
 
     With the gradient "sticking_the_landing", log q(z | x) has a gradient only through z. The mean
     of the estimator is unchanged; its variance is 0 where q(z | x) is the true posterior.
@@ -122,39 +219,87 @@ class Elbo:
         to=in_steps,
     )
 
+    # Infinite where lanes beside this one have numbers and this one has none.
+    layer_free_bits: Any = traced(
+        (),
+        several(number(0)),
+        "nats of each layer's KL that cost nothing, the top first; (): 0",
+        to=as_numbers,
+    )
+    layer_beta: Any = traced(
+        (),
+        several(number(0)),
+        "weight of each layer's KL, times beta, the top first; (): 1",
+        to=as_numbers,
+    )
+    layer_warmup: Any = traced(
+        (),
+        several(number(0)),
+        "epochs over which that weight rises linearly from 0; (): 0",
+        key="layer_warmup_epochs",
+        to=in_steps,
+    )
+
     infers_labels, terms = False, TERMS
 
     @property
-    def is_unit_by_unit(self) -> bool:
-        return self.free_bits == 0 and self.free_bits_group <= 1
+    def by_layer(self) -> tuple[Any, ...]:
+        """The three settings that have a number for each layer."""
+        return self.layer_free_bits, self.layer_beta, self.layer_warmup
 
-    def loss(self, model: Model, variables, key, x_bd, label_b, weights: Weights) -> Loss:
-        take = posterior_samples(model, key, weights.num_samples)
-        trace = model.trace(variables, take, x_bd, label_b)
-        reconstruction_b = reconstruction(trace, x_bd)
-        if self.kl == "analytic":
-            kl_bu = kl_by_unit(trace)
-            assert kl_bu is not None, "this KL has no closed form: take kl='sampled'"
-        elif self.gradient == "sticking_the_landing":
-            fixed = jax.lax.stop_gradient(variables)
-            again = model.trace(fixed, given(latents(trace)), x_bd, label_b)
-            kl_bu = sampled_kl(trace, log_posterior(again))
-        else:
-            kl_bu = sampled_kl(trace, log_posterior(trace))
-        terms = terms_of(reconstruction_b, jnp.sum(kl_bu, axis=-1), trace)
+    @property
+    def is_layered(self) -> bool:
+        return any(np.shape(numbers)[-1] for numbers in self.by_layer)
+
+    @property
+    def is_unit_by_unit(self) -> bool:
+        return self.free_bits == 0 and self.free_bits_group <= 1 and not self.is_layered
+
+    @property
+    def is_constrained(self) -> bool:
+        return self.free_bits > 0 or self.capacity > 0 or self.is_layered
+
+    @property
+    def annealed_steps(self) -> Scalar:
+        warm = [float(steps) for steps in self.layer_warmup if np.isfinite(steps)]
+        return max(self.capacity_steps if self.capacity > 0 else 0.0, *warm, 0.0)
+
+    def layered_cost(self, kl_g: Any, step: Any, xp: Any) -> Any:
+        """sum_g beta_g max(free_bits_g, KL_g), of the mean KL of each layer, the top first."""
+        free_g, beta_g, warm_g = (
+            xp.where(xp.isinf(xp.asarray(numbers)), default, xp.asarray(numbers))
+            if len(numbers)
+            else xp.float32(default)
+            for numbers, default in zip(self.by_layer, (0, 1, 0), strict=True)
+        )
+        return xp.sum(beta_g * ramp(step, warm_g, xp) * xp.maximum(kl_g, free_g))
+
+    def loss(
+        self,
+        model: Model,
+        variables: Variables,
+        key: Key[Array, ""],
+        x_bd: Float[Array, "b d"],
+        label_b: Any,
+        weights: Weights,
+    ) -> Loss:
+        terms, trace = parts_of(self, model, variables, key, x_bd, label_b, weights.num_samples)
+        kl_bu = terms.kl_bu
+        assert kl_bu is not None
         kl = jnp.where(
             self.free_bits > 0,
             free(kl_bu, self.free_bits, self.free_bits_group),
             jnp.mean(terms.parts["kl"]),
         )
+        if self.is_layered:
+            kls = kl_by_layer(trace, model.layer_names, analytic=self.kl == "analytic")
+            kl_g = jnp.stack([jnp.mean(kl_b) for kl_b in kls.values()])
+            kl = self.layered_cost(kl_g, weights.step, jnp)
         capacity = self.capacity * ramp(weights.step, self.capacity_steps)
         away = jnp.where(capacity > 0, jnp.abs(kl - capacity), kl)
-        value = jnp.mean(-reconstruction_b) + weights.beta * away
-        for own_b in trace.losses.values():
-            value += jnp.mean(own_b)
-        return Loss(value, terms._replace(kl_bu=kl_bu), trace)
+        return loss_of(terms, trace, weights.beta, away)
 
-    def validation_score(self, means: dict[str, float], kl_u: np.ndarray, weights: Weights):
+    def validation_score(self, means: Mapping[str, float], kl_u: Any, weights: Weights) -> float:
         """-loss of a whole split, whose mean terms these are, nats.
 
         free_bits and the capacity are of the mean KL of the split, as they are of a batch's.
@@ -163,12 +308,14 @@ class Elbo:
         if self.free_bits > 0:
             kl_g = kl_u.reshape(-1, self.free_bits_group or len(kl_u)).sum(axis=-1)
             kl = np.maximum(kl_g, self.free_bits).sum()
-        capacity = float(self.capacity * ramp(weights.step, self.capacity_steps))
+        if self.is_layered:
+            kls = [mean for name, mean in means.items() if name.startswith(KL_OF_LAYER)]
+            kl = self.layered_cost(np.array(kls), weights.step, np)
+        capacity = float(self.capacity * ramp(weights.step, self.capacity_steps, np))
         away = abs(kl - capacity) if capacity > 0 else kl
-        others = sum(means[name] for name in means if name not in (*TERMS, "loss", "bound"))
-        return means["bound"] - (float(weights.beta) * away - means["kl"]) - others
+        return score_of(means, float(weights.beta) * away)
 
-    def needs(self, config):
+    def needs(self, config: Any) -> Iterator[str]:
         yield from kl_needs(self.kl, config)
         if self.gradient == "sticking_the_landing":
             if self.kl != "sampled":
@@ -188,8 +335,39 @@ class Elbo:
                 f"objective.free_bits_group = {group} should divide model.latent_size = "
                 f"{config.model.latent_size}"
             )
+        abilities = config.model.abilities
+        layers = abilities.num_groups or abilities.num_layers
+        for name, numbers in self.named_by_layer().items():
+            if len(numbers) != layers or layers == 1:
+                number_of = f"{layers} numbers, the top layer's first, or ()"
+                yield (
+                    f"{name} = {numbers} has {len(numbers)}, and {config.model.named()} has "
+                    f"{layers} layer{'s' * (layers > 1)}; it should be "
+                    f"{number_of if layers > 1 else '()'}"
+                )
+            for other in ("free_bits", "capacity"):
+                if getattr(self, other):
+                    yield (
+                        f"{name} is the cost of each layer's KL, and objective.{other} = "
+                        f"{getattr(self, other)} that of the KL of all; one of the two should be "
+                        "left out"
+                    )
 
-    def idle(self, config):
+    def needs_of_data(self, config: Any, data: Any) -> Iterator[str]:
+        by_unit = self.free_bits and self.free_bits_group and self.kl == "analytic"
+        if by_unit and (units := config.model.num_units(data)) > MOST_UNITS:
+            yield (
+                f"objective.free_bits by unit is for at most {MOST_UNITS:,} latent units, and this "
+                f"model has {units:,}; take objective.layer_free_bits"
+            )
+
+    def named_by_layer(self) -> dict[str, Any]:
+        """{key: its numbers}: those of `by_layer` that are set."""
+        names = ("layer_free_bits", "layer_beta", "layer_warmup_epochs")
+        both = zip(names, self.by_layer, strict=True)
+        return {f"objective.{name}": numbers for name, numbers in both if len(numbers)}
+
+    def idle(self, config: Any) -> Iterator[tuple[str, str]]:
         if self.capacity_steps and not self.capacity:
             yield no_effect("objective.capacity_epochs", self.capacity_steps, "objective.capacity")
         if self.free_bits_group != 1 and not self.free_bits:
@@ -200,9 +378,11 @@ class Elbo:
             for name in ("free_bits", "capacity"):
                 if getattr(self, name):
                     yield no_effect(f"objective.{name}", getattr(self, name), "objective.beta")
+            for name, numbers in self.named_by_layer().items():
+                yield no_effect(name, numbers, "objective.beta")
 
 
-def density_needs(gradient: str, config):
+def density_needs(gradient: str, config: Any) -> Iterator[str]:
     """What is wrong with an estimator that needs log q(z | x) of a given z."""
     if not config.model.abilities.has_density:
         yield (

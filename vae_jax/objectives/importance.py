@@ -3,23 +3,17 @@
 log w_k = log p(x | z_k) + beta (log p(z_k) - log q(z_k | x)), z_k ~ q(z | x); a bound is a function
 of (log w_1, ..., log w_k). With beta = 1, its expectation is at most log p(x).
 
-To add one, write its section, with its own keys, and list it in BOUNDS. It has
-
-    value(log_w [k, b])     the bound of each example [b]
-    curvature(log_w [k, b]) its second derivative in each log w (doubly reparameterised gradients)
-    encoder_bound()         the bound that the encoder's params maximise; None: this one
+To add one, write its section, with its own keys, and list it in BOUNDS; interface.py says what it
+has.
 """
 
-import math
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Key
 
-from vae_jax.checks import no_effect, number, whole
-from vae_jax.keys import choice, section, static, traced
 from vae_jax.models.model import (
     Model,
     Trace,
@@ -27,41 +21,21 @@ from vae_jax.models.model import (
     given,
     latents,
     log_posterior,
-    log_prior,
     posterior_samples,
     sample_prior,
 )
 from vae_jax.objectives.elbo import density_needs
+from vae_jax.objectives.interface import SampleBound
+from vae_jax.objectives.log_weights import (
+    LogDensities,
+    LogWeights,
+    log_densities,
+    log_mean_exp,
+    spread,
+)
 from vae_jax.objectives.objective import TERMS, Loss, Terms, Weights
-
-LogWeights = Float[Array, "k b"]
-
-
-def log_mean_exp(log_w: Float[Array, "k *shape"]) -> Float[Array, "*shape"]:
-    """log (1/k) sum_k exp(log w_k)."""
-    return jax.nn.logsumexp(log_w, axis=0) - math.log(len(log_w))
-
-
-def spread(log_w: Float[Array, "k *shape"]) -> Float[Array, "k *shape"]:
-    """w (1 - w) of the normalised weights: the second derivatives of `log_mean_exp`."""
-    weights = jax.nn.softmax(log_w, axis=0)
-    return weights * (1 - weights)
-
-
-class LogDensities(NamedTuple):
-    """The parts of the log importance weights of a set of samples."""
-
-    log_likelihood_kb: LogWeights
-    log_prior_kb: LogWeights
-    log_q_kb: LogWeights
-
-    def log_weight(self, beta) -> LogWeights:
-        return self.log_likelihood_kb + beta * (self.log_prior_kb - self.log_q_kb)
-
-
-def log_densities(trace: Trace, x_bd, log_q_kb: LogWeights) -> LogDensities:
-    """The log densities of the trace's z; log q(z | x) is the argument."""
-    return LogDensities(trace.x.log_prob(x_bd[None]), log_prior(trace), log_q_kb)
+from vae_jax.sections.checks import no_effect, number, whole
+from vae_jax.sections.declare import choice, choices_of, section, static, traced
 
 
 class Minibatch(NamedTuple):
@@ -72,6 +46,9 @@ class Minibatch(NamedTuple):
     label_b: Array | None
     weights: Weights
 
+
+# What it gives: the loss, whose gradient is the estimate; the log densities; the trace.
+Estimate = tuple[Float[Array, ""], LogDensities, Trace]
 
 fixed = jax.lax.stop_gradient
 
@@ -88,14 +65,16 @@ def slopes(value: Callable, log_w_kb: LogWeights) -> LogWeights:
     return fixed(jax.grad(lambda log_w: jnp.sum(value(log_w)))(fixed(log_w_kb)))
 
 
-def reparameterized(bound, model: Model, variables: Variables, batch: Minibatch):
+def reparameterized(
+    bound: SampleBound, model: Model, variables: Variables, batch: Minibatch
+) -> Estimate:
     """The gradient of the bound through the samples z(q, noise) (Burda et al. 2015, 13)."""
     _, x_bd, label_b, weights = batch
     take = posterior_samples(model, batch.key, weights.num_samples)
     trace = model.trace(variables, take, x_bd, label_b)
     parts = log_densities(trace, x_bd, log_posterior(trace))
-    own = bound.encoder_bound()
-    if own is None:
+    encoder_bound = bound.encoder_bound()
+    if encoder_bound is None:
         total = jnp.sum(bound.value(parts.log_weight(weights.beta)))
     else:
         # p(x, z) maximises one bound with q held constant, q the other with p held constant.
@@ -103,12 +82,16 @@ def reparameterized(bound, model: Model, variables: Variables, batch: Minibatch)
         of_model = model.trace(variables, given(fixed(z)), None, label_b)
         of_encoder = model.trace(fixed(variables), given(z), None, label_b)
         log_w_kb = log_densities(of_model, x_bd, fixed(log_q_kb)).log_weight(weights.beta)
-        own_log_w_kb = log_densities(of_encoder, x_bd, log_q_kb).log_weight(weights.beta)
-        total = with_gradient_of(jnp.sum(bound.value(log_w_kb)), jnp.sum(own.value(own_log_w_kb)))
+        encoder_log_w_kb = log_densities(of_encoder, x_bd, log_q_kb).log_weight(weights.beta)
+        total = with_gradient_of(
+            jnp.sum(bound.value(log_w_kb)), jnp.sum(encoder_bound.value(encoder_log_w_kb))
+        )
     return -total / len(x_bd), parts, trace
 
 
-def doubly_reparameterized(bound, model: Model, variables: Variables, batch: Minibatch):
+def doubly_reparameterized(
+    bound: SampleBound, model: Model, variables: Variables, batch: Minibatch
+) -> Estimate:
     """The encoder's gradient, with its score term reparameterised a second time.
 
     With a_k and h_k the bound's first and second derivatives in log w_k, the path through z_k has
@@ -127,13 +110,17 @@ def doubly_reparameterized(bound, model: Model, variables: Variables, batch: Min
     of_model = model.trace(variables, given(fixed(z)), None, label_b)
     parts = log_densities(of_model, x_bd, fixed(log_posterior(of_z)))
     log_w_kb = parts.log_weight(weights.beta)
-    own = bound.encoder_bound() or bound
-    counts_kb = slopes(own.value, log_w_kb) - weights.beta * fixed(own.curvature(log_w_kb))
+    encoder_bound = bound.encoder_bound() or bound
+    counts_kb = slopes(encoder_bound.value, log_w_kb) - weights.beta * fixed(
+        encoder_bound.curvature(log_w_kb)
+    )
     total = with_gradient_of(jnp.sum(bound.value(log_w_kb)), jnp.sum(counts_kb * path))
     return -total / len(x_bd), parts, trace
 
 
-def wake(bound, model: Model, variables: Variables, batch: Minibatch):
+def wake(
+    bound: SampleBound, model: Model, variables: Variables, batch: Minibatch
+) -> tuple[Float[Array, ""], LogWeights, LogWeights, LogDensities, Trace]:
     """The bound with z held constant: p(x, z) maximises it, and q(z | x) has no gradient from it.
 
     (Except with a VampPrior, whose p(z) is the encoder's output for its pseudo-inputs.)
@@ -149,18 +136,20 @@ def wake(bound, model: Model, variables: Variables, batch: Minibatch):
     return loss, log_w_kb, log_q_kb, parts, trace
 
 
-def wake_wake(bound, model: Model, variables: Variables, batch: Minibatch):
+def wake_wake(bound: SampleBound, model: Model, variables: Variables, batch: Minibatch) -> Estimate:
     """Reweighted wake-sleep, wake phase for q: it maximises sum_k w_k log q(z_k | x).
 
     References: Bornschein and Bengio 2015, equations 5 and 8.
     """
     loss, log_w_kb, log_q_kb, parts, trace = wake(bound, model, variables, batch)
     weights_kb = jax.nn.softmax(fixed(log_w_kb), axis=0)
-    own = -jnp.sum(weights_kb * log_q_kb) / len(batch.x_bd)
-    return with_gradient_of(loss, own), parts, trace
+    encoder_loss = -jnp.sum(weights_kb * log_q_kb) / len(batch.x_bd)
+    return with_gradient_of(loss, encoder_loss), parts, trace
 
 
-def wake_sleep(bound, model: Model, variables: Variables, batch: Minibatch):
+def wake_sleep(
+    bound: SampleBound, model: Model, variables: Variables, batch: Minibatch
+) -> Estimate:
     """Reweighted wake-sleep, sleep phase for q: it maximises log q(z | x), x and z ~ p(x, z).
 
     References: Bornschein and Bengio 2015, equations 5 and 9; Hinton et al. 1995.
@@ -171,12 +160,12 @@ def wake_sleep(bound, model: Model, variables: Variables, batch: Minibatch):
     asleep = sample_prior(model, fixed(variables), prior_key, n, label_b)
     generated_bd = fixed(asleep.x.sample(x_key)[0])
     z = fixed(latents(asleep))
-    own = -jnp.mean(log_posterior(model.trace(variables, given(z), generated_bd, label_b)))
-    return with_gradient_of(loss, own), parts, trace
+    encoder_loss = -jnp.mean(log_posterior(model.trace(variables, given(z), generated_bd, label_b)))
+    return with_gradient_of(loss, encoder_loss), parts, trace
 
 
-# (bound, model, variables, minibatch) -> loss, LogDensities, Trace.
-ESTIMATORS: dict[str, Callable] = {
+# Each: (bound, model, variables, minibatch) -> Estimate.
+ESTIMATORS: dict[str, Callable[..., Estimate]] = {
     "doubly_reparameterized": doubly_reparameterized,
     "reparameterized": reparameterized,
     "wake_sleep": wake_sleep,
@@ -185,11 +174,20 @@ ESTIMATORS: dict[str, Callable] = {
 OF_ANY_BOUND = {name: ESTIMATORS[name] for name in ("doubly_reparameterized", "reparameterized")}
 
 
-def gradient_key(estimators=OF_ANY_BOUND):
+def gradient_key(estimators: Mapping[str, Callable] = OF_ANY_BOUND) -> Any:
+    """The key of the gradient estimator, one of these."""
     return choice(estimators, "reparameterized", "the gradient estimator")
 
 
-def importance_loss(bound, model: Model, variables, key, x_bd, label_b, weights: Weights) -> Loss:
+def importance_loss(
+    bound: Any,
+    model: Model,
+    variables: Variables,
+    key: Key[Array, ""],
+    x_bd: Float[Array, "b d"],
+    label_b: Any,
+    weights: Weights,
+) -> Loss:
     """loss = -mean_b bound, with the gradient estimator that the bound names.
 
     In the Terms, the score is the bound at beta = 1; elbo, reconstruction and kl are means over the
@@ -197,8 +195,8 @@ def importance_loss(bound, model: Model, variables, key, x_bd, label_b, weights:
     """
     batch = Minibatch(key, x_bd, label_b, weights)
     value, parts, trace = ESTIMATORS[bound.gradient](bound, model, variables, batch)
-    for own_b in trace.losses.values():
-        value += jnp.mean(own_b)
+    for loss_b in trace.losses.values():
+        value += jnp.mean(loss_b)
     log_w_kb = parts.log_weight(1.0)
     named = {
         "elbo": jnp.mean(log_w_kb, axis=0),
@@ -208,32 +206,45 @@ def importance_loss(bound, model: Model, variables, key, x_bd, label_b, weights:
     return Loss(value, Terms(bound.value(log_w_kb), named | trace.losses), trace)
 
 
-def gradient_needs(bound, config):
+def gradient_needs(bound: Any, config: Any) -> Iterator[str]:
     """What is wrong with the gradient estimator."""
     if bound.gradient != "reparameterized":
         yield from density_needs(bound.gradient, config)
 
 
-def one_sample_idle(key: str, value: float, default: float, config):
+def sleep_needs(bound: Any, config: Any, data: Any) -> Iterator[str]:
+    """What is wrong with a sleep phase, which samples x in every step."""
+    if bound.gradient == "wake_sleep" and config.model.is_autoregressive(data.image_shape):
+        yield (
+            "objective.gradient = 'wake_sleep' samples an image for each example in every step, "
+            f"and model.decoder.name = {choices_of(config.model, 'model')['model.decoder.name']!r} "
+            "samples one value after another; take 'wake_wake', or another decoder"
+        )
+
+
+def one_sample_idle(
+    key: str, value: float, default: float, config: Any
+) -> Iterator[tuple[str, str]]:
     """A number of a bound that is the same for every value of it where there is one sample."""
     counts = config.objective.num_samples, config.evaluation.num_samples or 1
     if value != default and counts == (1, 1):
         yield no_effect(key, value, "objective.num_samples", "1")
 
 
-def no_other_bound(bound):
+def no_other_bound(bound: Any) -> None:
     """The encoder_bound of most bounds: None."""
     return None
 
 
 @section
-class IWAE:
+class IWAE(SampleBound):
     """log (1/k) sum_k w_k (Burda, Grosse and Salakhutdinov 2015, equation 8)."""
 
     gradient: str = gradient_key(ESTIMATORS)
 
     infers_labels, is_unit_by_unit, terms = False, True, TERMS
     loss, needs, encoder_bound = importance_loss, gradient_needs, no_other_bound
+    needs_of_data = sleep_needs
 
     def value(self, log_w_kb: LogWeights) -> Float[Array, " b"]:
         return log_mean_exp(log_w_kb)
@@ -242,11 +253,12 @@ class IWAE:
         return spread(log_w_kb)
 
 
-def groups_key():
+def groups_key() -> Any:
+    """The key of the number of groups of the samples."""
     return static(1, whole(1), "groups into which the samples are split")
 
 
-def groups_needs(bound, config):
+def groups_needs(bound: Any, config: Any) -> Iterator[str]:
     """What is wrong with the number of groups."""
     yield from gradient_needs(bound, config)
     for key, samples in (
@@ -258,7 +270,7 @@ def groups_needs(bound, config):
 
 
 @section
-class MIWAE:
+class MIWAE(SampleBound):
     """The mean over m groups of log (m/k) sum w_k, the sum over the k/m samples of a group.
 
     References: Rainforth et al. 2018, equation 9.
@@ -283,7 +295,7 @@ class MIWAE:
 
 
 @section
-class PIWAE:
+class PIWAE(SampleBound):
     """The IWAE bound for the decoder and prior, the MIWAE bound for the encoder.
 
     References: Rainforth et al. 2018, section 4.
@@ -306,7 +318,7 @@ class PIWAE:
 
 
 @section
-class CIWAE:
+class CIWAE(SampleBound):
     """c mean_k log w_k + (1 - c) log (1/k) sum_k w_k, c = elbo_weight.
 
     References: Rainforth et al. 2018, equation 10.
@@ -327,7 +339,7 @@ class CIWAE:
     def curvature(self, log_w_kb: LogWeights) -> LogWeights:
         return (1 - self.elbo_weight) * spread(log_w_kb)
 
-    def idle(self, config):
+    def idle(self, config: Any) -> Iterator[tuple[str, str]]:
         yield from one_sample_idle("objective.elbo_weight", self.elbo_weight, 0.5, config)
 
 
@@ -337,7 +349,7 @@ SMALL = 5e-3
 
 
 @section
-class Renyi:
+class Renyi(SampleBound):
     """(1/t) log (1/k) sum_k w_k^t, t = 1 - alpha; the mean of log w at alpha = 1.
 
     References: Li and Turner 2016, equation 9.
@@ -362,8 +374,14 @@ class Renyi:
     def curvature(self, log_w_kb: LogWeights) -> LogWeights:
         return (1 - self.alpha) * spread((1 - self.alpha) * log_w_kb)
 
-    def idle(self, config):
+    def idle(self, config: Any) -> Iterator[tuple[str, str]]:
         yield from one_sample_idle("objective.alpha", self.alpha, 0.5, config)
 
 
-BOUNDS = {"ciwae": CIWAE, "iwae": IWAE, "miwae": MIWAE, "piwae": PIWAE, "renyi": Renyi}
+BOUNDS: dict[str, type[SampleBound]] = {
+    "ciwae": CIWAE,
+    "iwae": IWAE,
+    "miwae": MIWAE,
+    "piwae": PIWAE,
+    "renyi": Renyi,
+}

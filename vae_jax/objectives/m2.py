@@ -1,19 +1,30 @@
 """The semi-supervised bound, for examples with and without a label."""
 
 import math
+from collections.abc import Iterator
+from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float, Int, Key
 
-from vae_jax.checks import number
-from vae_jax.keys import section, traced
-from vae_jax.models.model import Model, kl_by_unit, log_posterior, posterior_samples
+from vae_jax.models.model import (
+    Model,
+    Trace,
+    Variables,
+    kl_by_unit,
+    log_posterior,
+    posterior_samples,
+)
 from vae_jax.objectives.elbo import kl_key, kl_needs, reconstruction, sampled_kl, terms_of
+from vae_jax.objectives.interface import Bound
 from vae_jax.objectives.objective import TERMS, Loss, Weights
+from vae_jax.sections.checks import number
+from vae_jax.sections.declare import section, traced
 
 
 @section
-class M2Bound:
+class M2Bound(Bound):
     """The bound on log p(x, y) of a labelled example, and on log p(x) of an unlabelled one.
 
     L(y) = E_q[log p(x | y, z)] - KL(q(z | x, y) || p(z)) + log p(y), with p(y) uniform, for a
@@ -31,10 +42,18 @@ class M2Bound:
     infers_labels = is_unit_by_unit = True
     terms = TERMS
 
-    def loss(self, model: Model, variables, key, x_bd, label_b, weights: Weights) -> Loss:
+    def loss(
+        self,
+        model: Model,
+        variables: Variables,
+        key: Key[Array, ""],
+        x_bd: Float[Array, "b d"],
+        label_b: Any,
+        weights: Weights,
+    ) -> Loss:
         take = posterior_samples(model, key, weights.num_samples)
 
-        def of_class(y):
+        def of_class(y: Int[Array, ""]) -> tuple[Float[Array, " b"], Float[Array, " b"], Trace]:
             trace = model.trace(variables, take, x_bd, jnp.full(len(x_bd), y))
             if self.kl == "analytic":
                 kl_bu = kl_by_unit(trace)
@@ -67,7 +86,7 @@ class M2Bound:
         value += self.classification_weight * wrong
         return Loss(value, terms_of(reconstruction_b, kl_z_b + kl_y_b, trace), trace)
 
-    def needs(self, config):
+    def needs(self, config: Any) -> Iterator[str]:
         yield from kl_needs(self.kl, config)
         if not config.model.abilities.infers_labels:
             yield (

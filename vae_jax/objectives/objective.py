@@ -1,10 +1,4 @@
-"""The interface of objectives.
-
-The section of a bound has the attributes infers_labels, is_unit_by_unit (True if no part of it
-mixes latent units) and terms (their names), and the method
-
-    loss(model, variables, key, x [b, d], y [b] or None, weights: Weights) -> Loss
-"""
+"""What an objective gives: its loss, its terms, its players. interface.py: what it is."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -18,6 +12,7 @@ Scalar = Float[Array, ""] | float
 
 
 TERMS = ("elbo", "reconstruction", "kl")  # the terms of most bounds
+KL_OF_LAYER = "kl_layer_"  # and the layer's name: its part of the KL, of a model with several
 
 
 class Terms(NamedTuple):
@@ -26,7 +21,7 @@ class Terms(NamedTuple):
     Records, tables and curves use these names.
     """
 
-    score: Float[Array, " b"]  # validation picks the best params by it: higher is better; nats
+    bound: Float[Array, " b"]  # on log p(x), nats; or what the objective is compared by
     parts: dict[str, Float[Array, " b"]]
     kl_bu: Float[Array, "b u"] | None = None  # the KL of each unit, where a bound tells it
 
@@ -56,8 +51,11 @@ class Player(NamedTuple):
     b2: Scalar
 
 
-def ramp(step: Scalar, over: Scalar):
-    """min(1, step / over): the fraction of a linear rise over `over` steps; 1 if over is 0."""
+def ramp(step: Scalar, over: Scalar, xp: Any = jnp) -> Any:
+    """min(1, step / over): the fraction of a linear rise over `over` steps; 1 if over is 0.
+
+    xp: numpy on the host, where jax would compile each operation.
+    """
     # If over is 0, the ratio at step 0 is 1 / 1.
-    step = jnp.asarray(step, jnp.float32)
-    return jnp.minimum(1.0, jnp.maximum(step, jnp.float32(over == 0)) / jnp.maximum(over, 1))
+    step = xp.asarray(step, xp.float32)
+    return xp.minimum(1.0, xp.maximum(step, xp.float32(over == 0)) / xp.maximum(over, 1))

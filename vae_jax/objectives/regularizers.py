@@ -1,21 +1,16 @@
 """Terms added to the loss, computed from a whole minibatch; in nats unless stated otherwise.
 
-To add one, write its section, with a `weight`, and list it below. It is called as
-
-    regularizer(key, model, variables, trace, x, y) -> Added
-
-and may have players(latent_size), which are trained with the loss `Added.of_players`.
+To add one, write its section and list it below; interface.py says what it has.
 """
 
 import math
-from typing import Any, NamedTuple
+from collections.abc import Iterator
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
-from vae_jax.checks import WIDEST, number, several, whole
-from vae_jax.keys import fact, section, static, traced
 from vae_jax.models.model import (
     Model,
     Trace,
@@ -27,17 +22,13 @@ from vae_jax.models.model import (
 )
 from vae_jax.networks import MLP
 from vae_jax.networks.network import Decoder
+from vae_jax.objectives.interface import Added, Regularizer
 from vae_jax.objectives.objective import Player
 from vae_jax.probability import gaussian
 from vae_jax.probability.distributions import DiagonalGaussian
 from vae_jax.probability.gaussian import Gaussian
-
-
-class Added(NamedTuple):
-    """What a regulariser adds to the loss."""
-
-    value: Float[Array, ""]  # before its weight
-    of_players: Any = None  # the loss of its players; None: no players
+from vae_jax.sections.checks import WIDEST, number, several, whole
+from vae_jax.sections.declare import fact, section, static, traced
 
 
 def log_density_matrix(q: Gaussian, z_bl: Float[Array, "b l"]) -> Float[Array, "b b l"]:
@@ -91,18 +82,19 @@ def first_z(trace: Trace) -> Float[Array, "b l"]:
     return joined(latents(trace))[0]
 
 
-def own_gaussian(trace: Trace) -> Gaussian:
-    """q(z | x), a diagonal Gaussian [b, l]."""
+def gaussian_posterior(trace: Trace) -> Gaussian:
+    """The diagonal Gaussian q(z | x) of a model with one layer, [b, l]."""
     (layer,) = trace.layers
     return Gaussian(layer.q.mean_kbl[0], layer.q.log_scale_kbl[0])
 
 
-def weight_key():
+def weight_key() -> Any:
+    """The key of a regulariser's weight in the loss."""
     return traced(0.0, number(0), "weight of the regulariser in the loss", key="regularizer_weight")
 
 
-def batch_needs(regularizer, config):
-    """What is wrong with the choice of a regulariser."""
+def batch_needs(regularizer: Any, config: Any) -> Iterator[str]:
+    """What is wrong with the choice of a regulariser of a minibatch."""
     if config.model.abilities.infers_labels:
         yield (
             f"{config.objective.regularizer_named()} is for models that do not infer labels, and "
@@ -115,8 +107,8 @@ def batch_needs(regularizer, config):
         )
 
 
-def one_layer_needs(regularizer, config):
-    """The same, and that it is for models with one layer of latents."""
+def one_layer_needs(regularizer: Any, config: Any) -> Iterator[str]:
+    """What is wrong with the choice of a regulariser for models with one layer of latents."""
     yield from batch_needs(regularizer, config)
     if config.model.abilities.num_layers > 1:
         yield (
@@ -125,8 +117,8 @@ def one_layer_needs(regularizer, config):
         )
 
 
-def diagonal_needs(regularizer, config):
-    """The same, and that it is for a diagonal Gaussian q(z | x)."""
+def diagonal_needs(regularizer: Any, config: Any) -> Iterator[str]:
+    """What is wrong with the choice of a regulariser for a diagonal Gaussian q(z | x)."""
     yield from one_layer_needs(regularizer, config)
     if config.model.abilities.posterior_type is not DiagonalGaussian:
         yield (
@@ -136,38 +128,54 @@ def diagonal_needs(regularizer, config):
 
 
 @section
-class NoRegularizer:
+class NoRegularizer(Regularizer):
     """No regulariser."""
+
+    weight: ClassVar = 1.0
+
+    def __call__(
+        self,
+        key: Key[Array, ""],
+        model: Model,
+        variables: Variables,
+        trace: Trace,
+        x_bd: Float[Array, "b d"],
+        label_b: Any,
+    ) -> Added:
+        return Added(jnp.float32(0))
 
 
 @section
-class TotalCorrelationWeighted:
+class TotalCorrelationWeighted(Regularizer):
     """KL(q(z) || prod_l q(z_l)) by minibatch-weighted sampling (Chen et al. 2018)."""
 
     weight: float = weight_key()
     train_size: Any = fact(lambda facts: facts.train_size)
 
     needs = diagonal_needs
+    log_weights: ClassVar = staticmethod(weighted_log_weights)
 
-    def __call__(self, key, model, variables, trace: Trace, x_bd, label_b) -> Added:
+    def __call__(
+        self,
+        key: Key[Array, ""],
+        model: Model,
+        variables: Variables,
+        trace: Trace,
+        x_bd: Float[Array, "b d"],
+        label_b: Any,
+    ) -> Added:
         z_bl = first_z(trace)
-        weights = weighted_log_weights(len(z_bl), self.train_size)
-        return Added(total_correlation(log_density_matrix(own_gaussian(trace), z_bl), weights))
+        weights = self.log_weights(len(z_bl), self.train_size)
+        return Added(
+            total_correlation(log_density_matrix(gaussian_posterior(trace), z_bl), weights)
+        )
 
 
 @section
-class TotalCorrelationStratified:
+class TotalCorrelationStratified(TotalCorrelationWeighted):
     """KL(q(z) || prod_l q(z_l)) by minibatch-stratified sampling (Chen et al. 2018)."""
 
-    weight: float = weight_key()
-    train_size: Any = fact(lambda facts: facts.train_size)
-
-    needs = diagonal_needs
-
-    def __call__(self, key, model, variables, trace: Trace, x_bd, label_b) -> Added:
-        z_bl = first_z(trace)
-        weights = stratified_log_weights(len(z_bl), self.train_size)
-        return Added(total_correlation(log_density_matrix(own_gaussian(trace), z_bl), weights))
+    log_weights: ClassVar = staticmethod(stratified_log_weights)
 
 
 def kernel(a_nl: Float[Array, "n l"], b_ml: Float[Array, "m l"]) -> Float[Array, "n m"]:
@@ -186,7 +194,7 @@ def squared_mmd(a_nl: Float[Array, "n l"], b_ml: Float[Array, "m l"]) -> Float[A
     References: Gretton et al. 2012, equation 3; the kernel: Tolstikhin et al. 2018.
     """
 
-    def within(samples):
+    def within(samples: Float[Array, "n l"]) -> Float[Array, ""]:
         n = len(samples)
         return (jnp.sum(kernel(samples, samples)) - n) / max(n * (n - 1), 1)  # k(a, a) = 1
 
@@ -194,7 +202,7 @@ def squared_mmd(a_nl: Float[Array, "n l"], b_ml: Float[Array, "m l"]) -> Float[A
 
 
 @section
-class MMD:
+class MMD(Regularizer):
     """The squared maximum mean discrepancy of q(z) and p(z), not in nats (InfoVAE); trains q only.
 
     References: Zhao, Song and Ermon 2017, section 4.
@@ -205,7 +213,13 @@ class MMD:
     needs = batch_needs
 
     def __call__(
-        self, key, model: Model, variables: Variables, trace: Trace, x_bd, label_b
+        self,
+        key: Key[Array, ""],
+        model: Model,
+        variables: Variables,
+        trace: Trace,
+        x_bd: Float[Array, "b d"],
+        label_b: Any,
     ) -> Added:
         z_bl = first_z(trace)
         prior = sample_prior(model, variables, key, len(z_bl), label_b)
@@ -213,7 +227,7 @@ class MMD:
 
 
 def covariance(mean_bl: Float[Array, "b l"]) -> Float[Array, "l l"]:
-    """The covariance over the batch."""
+    """The covariance of the means over the batch."""
     centred = mean_bl - jnp.mean(mean_bl, axis=0, keepdims=True)
     return centred.T @ centred / len(mean_bl)
 
@@ -225,12 +239,13 @@ def off_identity(covariance_ll: Float[Array, "l l"], diagonal_weight: float) -> 
     return off + diagonal_weight * jnp.sum(jnp.square(diagonal - 1))
 
 
-def diagonal_weight_key():
+def diagonal_weight_key() -> Any:
+    """The key of the weight of the variances."""
     return traced(1.0, number(0), "weight of the variances relative to the covariances")
 
 
 @section
-class DipI:
+class DipI(Regularizer):
     """Distance of the posterior means' covariance from the identity (Kumar et al. 2018, eq. 6)."""
 
     weight: float = weight_key()
@@ -238,7 +253,15 @@ class DipI:
 
     needs = batch_needs
 
-    def __call__(self, key, model, variables, trace: Trace, x_bd, label_b) -> Added:
+    def __call__(
+        self,
+        key: Key[Array, ""],
+        model: Model,
+        variables: Variables,
+        trace: Trace,
+        x_bd: Float[Array, "b d"],
+        label_b: Any,
+    ) -> Added:
         if len(trace.layers) == 1:  # a second trace would cost the encoder's gradient again
             mean_bl = trace.layers[0].q.mean()[0]
         else:
@@ -247,7 +270,7 @@ class DipI:
 
 
 @section
-class DipII:
+class DipII(Regularizer):
     """Distance of the covariance of z (of the means, plus the mean variance) from the identity.
 
     References: Kumar et al. 2018, equation 7.
@@ -258,21 +281,29 @@ class DipII:
 
     needs = diagonal_needs
 
-    def __call__(self, key, model, variables, trace: Trace, x_bd, label_b) -> Added:
-        q = own_gaussian(trace)
+    def __call__(
+        self,
+        key: Key[Array, ""],
+        model: Model,
+        variables: Variables,
+        trace: Trace,
+        x_bd: Float[Array, "b d"],
+        label_b: Any,
+    ) -> Added:
+        q = gaussian_posterior(trace)
         variance_l = jnp.mean(jnp.exp(2 * q.log_scale), axis=0)
         covariance_ll = covariance(q.mean) + jnp.diag(variance_l)
         return Added(off_identity(covariance_ll, self.diagonal_weight))
 
 
-def shuffled(key: Key[Array, ""], z_bl: Float[Array, "b l"]) -> Float[Array, "b l"]:
+def shuffle(key: Key[Array, ""], z_bl: Float[Array, "b l"]) -> Float[Array, "b l"]:
     """Permutes each latent unit over the batch independently: samples of prod_l q(z_l)."""
     keys_l = jax.random.split(key, z_bl.shape[1])
     return jax.vmap(jax.random.permutation, in_axes=(0, 1), out_axes=1)(keys_l, z_bl)
 
 
 @section
-class TotalCorrelationAdversarial:
+class TotalCorrelationAdversarial(Regularizer):
     """E_q[log q(z) / prod_l q(z_l)], the log ratio given by a discriminator (FactorVAE).
 
     References: Kim and Mnih 2018, equation 3.
@@ -319,7 +350,15 @@ class TotalCorrelationAdversarial:
         network = self.discriminator(z_bl.shape[1])
         return network.apply(variables["players"]["discriminator"], z_bl)[:, 0, 0]
 
-    def __call__(self, key, model, variables, trace: Trace, x_bd, label_b) -> Added:
+    def __call__(
+        self,
+        key: Key[Array, ""],
+        model: Model,
+        variables: Variables,
+        trace: Trace,
+        x_bd: Float[Array, "b d"],
+        label_b: Any,
+    ) -> Added:
         z_bl = first_z(trace)
         value = jnp.mean(self.log_ratio(jax.lax.stop_gradient(variables), z_bl))
         return Added(value, self.own_loss(jax.random.fold_in(key, 0), variables, z_bl))
@@ -327,17 +366,17 @@ class TotalCorrelationAdversarial:
     def own_loss(
         self, key: Key[Array, ""], variables: Variables, z_bl: Float[Array, "b l"]
     ) -> Float[Array, ""]:
-        """The cross entropy of classifying z against `shuffled` z; it trains the discriminator.
+        """The cross entropy of classifying z against `shuffle` z; it trains the discriminator.
 
         References: Kim and Mnih 2018, algorithm 2, with one batch for both.
         """
         z_bl = jax.lax.stop_gradient(z_bl)
         together = self.log_ratio(variables, z_bl)
-        apart = self.log_ratio(variables, shuffled(key, z_bl))
+        apart = self.log_ratio(variables, shuffle(key, z_bl))
         return 0.5 * jnp.mean(jax.nn.softplus(-together) + jax.nn.softplus(apart))
 
 
-REGULARIZERS = {
+REGULARIZERS: dict[str, type[Regularizer]] = {
     "none": NoRegularizer,
     "dip_i": DipI,
     "dip_ii": DipII,

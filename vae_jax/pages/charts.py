@@ -12,6 +12,7 @@ import base64
 import html
 import io
 from collections.abc import Mapping, Sequence
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -20,25 +21,40 @@ from vae_jax.errors import UserError
 from vae_jax.figures.images import tiled as grid
 from vae_jax.figures.latent_space import spread
 from vae_jax.figures.style import COLOURS, GREY
+from vae_jax.words import to_install
 
 HOVERED = 48  # pixels of the largest side of an image that hovering shows
 NUMBERS = "0,0.[000000]"  # -13,260; 0.05
 MOST_NAMED = 20  # classes in a legend, bars with the number of their unit
 # Of widgets, whose insides a page's own style does not reach but by these variables. A page without
-# them is light.
+# them is light. The arrows are in one grey, which is seen on white and on black.
 WIDGETS = """
 .bk-input, .bk-btn, .bk-tab, .choices__inner, .choices__input, .choices__list--dropdown,
 .choices__list--dropdown .choices__item {
   color: var(--text, #1c1c1c); background-color: var(--page, #ffffff);
   border-color: var(--edge, #8a8a8a) }
+select:not([multiple]).bk-input { background-image: url('data:image/svg+xml;utf8,<svg \
+viewBox="0 0 25 20" xmlns="http://www.w3.org/2000/svg"><path d="M 0,0 25,0 12.5,20 Z" \
+fill="%23767676"/></svg>') }
+.bk-spin-btn { --color: #767676 }
+.noUi-target { background: var(--soft, #fafafa) !important; box-shadow: none !important;
+  border-color: var(--edge, #8a8a8a) !important }
+.noUi-connect { background: var(--line, #dddddd) !important }
+.noUi-handle { background: var(--page, #ffffff) !important; box-shadow: none !important;
+  border-color: var(--text, #1c1c1c) !important }
 .bk-btn.bk-active, .bk-tab.bk-active, .choices__list--dropdown .is-highlighted {
   color: var(--text, #1c1c1c) !important; background-color: var(--soft, #e6e6e6) !important }
+.bk-btn.bk-active, .bk-tab.bk-active {
+  font-weight: bold; box-shadow: inset 0 -3px var(--text, #1c1c1c) !important }
 .bk-header { border-color: var(--line, #dddddd) !important }
 """
+# Of bokeh, which is imported when a page is made.
+Plot = Any
+Widget = Any
 IMAGE = '<img src="{}" width="72" style="image-rendering:pixelated">'
 
 
-def bokeh():
+def bokeh() -> ModuleType:
     """The package's modules. Raises UserError if it is not installed."""
     try:
         import bokeh.embed
@@ -47,11 +63,11 @@ def bokeh():
         import bokeh.plotting
         import bokeh.resources
     except ImportError as error:
-        raise UserError("a page needs bokeh: pip install -e '.[pages]'") from error
+        raise UserError(f"a page needs bokeh: {to_install('pages')}") from error
     return bokeh
 
 
-def figure(title: str, x: str, y: str, **more: Any):
+def figure(title: str, x: str, y: str, **more: Any) -> Plot:
     """An empty chart in our colours, which fit a light and a dark page."""
     fig = bokeh().plotting.figure(
         title=title,
@@ -78,7 +94,7 @@ def figure(title: str, x: str, y: str, **more: Any):
     return fig
 
 
-def chooser(first: str, metrics: Sequence[str]):
+def chooser(first: str, metrics: Sequence[str]) -> Widget:
     """A choice of metric."""
     return bokeh().models.Select(
         title="metric",
@@ -89,7 +105,7 @@ def chooser(first: str, metrics: Sequence[str]):
     )
 
 
-def chooser_of_many(title: str, names: Mapping[str, str]):
+def chooser_of_many(title: str, names: Mapping[str, str]) -> Widget:
     """A choice of several of {value: name}; its value is a list of the values."""
     # Its script (choices.js) puts the names into the page as HTML.
     options = [(value, html.escape(name)) for value, name in names.items()]
@@ -99,12 +115,13 @@ def chooser_of_many(title: str, names: Mapping[str, str]):
     )  # fmt: skip
 
 
-def plain_text(text: str):
+def plain_text(text: str) -> Any:
     """The text as it is, where bokeh would take what is between $$ and $$ as mathematics."""
     return bokeh().models.PlainText(text=text)
 
 
 def colour(i: int) -> str:
+    """The i-th colour of a chart; they begin anew after the last."""
     return COLOURS[i % len(COLOURS)]
 
 
@@ -117,10 +134,10 @@ def address(image: np.ndarray, most: int) -> str:
     from PIL import Image
 
     levels = np.clip(255 * np.asarray(image, np.float32) + 0.5, 0, 255).astype(np.uint8)
-    own = Image.fromarray(levels[..., :3] if levels.shape[-1] >= 3 else levels[..., 0])
-    own.thumbnail((most, most))
+    picture = Image.fromarray(levels[..., :3] if levels.shape[-1] >= 3 else levels[..., 0])
+    picture.thumbnail((most, most))
     buffer = io.BytesIO()
-    own.save(buffer, format="WEBP", lossless=own.mode == "L", quality=80)
+    picture.save(buffer, format="WEBP", lossless=picture.mode == "L", quality=80)
     return "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
@@ -131,23 +148,25 @@ def tiled(images: np.ndarray, columns: int) -> np.ndarray:
     return grid(np.concatenate([images, grey]).reshape(-1, columns, *shape), shade=0.5)
 
 
-def mark_ticks(axis, labels: Mapping[float, str]) -> None:
-    """Ticks at these places alone, with these texts."""
+def mark_ticks(axis: Any, labels: Mapping[float, str]) -> None:
+    """Gives an axis of a chart ticks at these values alone, with these texts."""
     axis.ticker = bokeh().models.FixedTicker(ticks=list(labels))
-    axis.major_label_overrides = {at: plain_text(text) for at, text in labels.items()}
+    axis.major_label_overrides = {value: plain_text(text) for value, text in labels.items()}
 
 
-def scatter_by_class(fig, points: np.ndarray, names: Sequence[str] | None, size: int, **more: Any):
-    """Draws points [n, 2] coloured by name, with a legend below; a click on a name hides its own.
+def scatter_by_class(
+    fig: Plot, points: np.ndarray, names: Sequence[str] | None, size: int, **more: Any
+) -> None:
+    """Draws points [n, 2] coloured by name; in the legend below, a click on a name hides them.
 
     more: columns of the sources, [n] each.
     """
-    own_names = [""] * len(points) if names is None else list(names)
-    kinds = sorted(set(own_names), key=lambda name: (not name.isdigit(), len(name), name))
+    name_of_point = [""] * len(points) if names is None else list(names)
+    kinds = sorted(set(name_of_point), key=lambda name: (not name.isdigit(), len(name), name))
     for i, name in enumerate(kinds):
-        own = [j for j, other in enumerate(own_names) if other == name]
-        columns = {key: [column[j] for j in own] for key, column in more.items()}
-        source = {"x": points[own, 0], "y": points[own, 1], "name": [name] * len(own), **columns}
+        rows = [j for j, other in enumerate(name_of_point) if other == name]
+        columns = {key: [column[j] for j in rows] for key, column in more.items()}
+        source = {"x": points[rows, 0], "y": points[rows, 1], "name": [name] * len(rows), **columns}
         legend = {} if names is None else {"legend_label": name}
         fig.scatter(
             "x", "y", size=size, alpha=0.75, color=colour(i), line_color=None,
@@ -159,7 +178,7 @@ def scatter_by_class(fig, points: np.ndarray, names: Sequence[str] | None, size:
         fig.legend.visible = False
 
 
-def legend_below(fig, names: Sequence[str]) -> None:
+def legend_below(fig: Plot, names: Sequence[str]) -> None:
     """Moves the legend below the chart, in as many columns as a phone has room for."""
     fig.legend.click_policy = "hide"
     fig.legend.label_text_color = GREY
@@ -174,7 +193,7 @@ def legend_below(fig, names: Sequence[str]) -> None:
 
 def latent_space(
     codes: np.ndarray, images: np.ndarray, labels: Sequence[str] | None, axes: Sequence[str]
-):
+) -> Plot:
     """Codes [n, 2] (or [n, 1]), coloured by label; hovering shows the image. axes: their names.
 
     A unit of one axis is as long as that of the other.
@@ -194,7 +213,7 @@ def latent_space(
     return fig
 
 
-def latent_units(kl_l: np.ndarray):
+def latent_units(kl_l: np.ndarray) -> Plot:
     """The mean KL of each latent unit, largest first, nats."""
     order = np.argsort(-kl_l, kind="stable")
     source = bokeh().models.ColumnDataSource(

@@ -6,10 +6,23 @@ import numpy as np
 
 from vae_jax.api.trained import Trained
 from vae_jax.figures.latent_space import principal_plane
-from vae_jax.pages.charts import GREY, WIDGETS, bokeh, colour, figure, scatter_by_class, tiled
-from vae_jax.pages.picture import INK, Picture, rasterised
+from vae_jax.pages.charts import (
+    GREY,
+    WIDGETS,
+    Plot,
+    Widget,
+    bokeh,
+    colour,
+    figure,
+    scatter_by_class,
+    tiled,
+)
+from vae_jax.pages.picture import INK, Picture, rasterise
+from vae_jax.views.points import by_kl
+from vae_jax.words import aligned
 
 MOST_UNITS = 20  # with a slider
+MOST_SHOWN, MOST_NUMBERS = 500, 200  # units whose q(z | x) is drawn; numbers of z that are written
 MOST_POINTS = 2_000  # codes of test images on the plane
 NEIGHBOURS = 6
 SAMPLES, PER_ROW = 16, 8  # of the prior
@@ -17,6 +30,7 @@ HOTTEST = 1.5  # temperature
 REACH = 4.0  # of a slider, in standard deviations of the prior
 DEVIATIONS = 2  # from the mean of q(z | x) to the edge of its ellipse
 CANVAS = 280  # pixels of a drawing
+ELLIPSE = ("x", "y", "width", "height", "angle")
 
 
 MARKS = (("white", 7), ("black", 3))  # black with a white edge: seen on every ground
@@ -34,33 +48,28 @@ class Explorer:
         models = bokeh().models
         self.trained = trained
         self.size = trained.latent_size
-        there = trained.data is not None  # else they are not where they were
-        self.test: Any = trained.run.data.test.images if there else None
-        self.labels: Any = trained.run.data.test.labels if there else None
-        self.order = np.arange(self.size)
+        has_images = trained.data is not None  # else they are not where they were
+        self.test: Any = trained.run.data.test.images if has_images else None
+        self.labels: Any = trained.run.data.test.labels if has_images else None
         self.codes = np.zeros((1, self.size), np.float32)
+        kl_l = None
         if self.test is not None:
             self.codes, kl_l = trained.codes(*self.images(slice(MOST_POINTS)))
-            if kl_l is not None:
-                self.order = np.argsort(-kl_l)
+        self.order = by_kl(kl_l, self.size)
         self.z = np.zeros(self.size, np.float32)
         self.moving = False
         self.origin, self.directions = np.zeros(self.size), np.eye(self.size, 2)
         if self.size > 2 and len(self.codes) > 2:
             self.origin, self.directions, _ = principal_plane(self.codes)
         self.cross = models.ColumnDataSource({"x": [], "y": []})
-        self.ellipse = models.ColumnDataSource(
-            {name: [] for name in ("x", "y", "width", "height", "angle")}
-        )
-        self.text = models.PreText(
-            text="", sizing_mode="stretch_width",
-            styles={"white-space": "pre-wrap", "overflow-wrap": "anywhere"},
-        )  # fmt: skip
+        self.ellipse = models.ColumnDataSource({name: [] for name in ELLIPSE})
+        wrapped_text = {"white-space": "pre-wrap", "overflow-wrap": "anywhere"}
+        self.text = models.PreText(text="", sizing_mode="stretch_width", styles=wrapped_text)
         classes = list(trained.class_names) or ["0"]
         self.label = models.Select(title="class", value=classes[0], options=classes, width=110)
         self.label.visible = trained.reads_labels
         self.label.on_change("value", lambda attr, old, new: self.decode())
-        self.decoded = self.picture("E[x | z]", 240)
+        self.decoded = self.picture("image of z", 240)
         self.plane = self.plane_of_codes()
         self.sliders = self.sliders_of_units()
         self.layout = self.page()
@@ -71,7 +80,8 @@ class Explorer:
         if self.test is not None:
             self.pick(0)
 
-    def page(self):
+    def page(self) -> Widget:
+        """All that the page shows."""
         layouts, models = bokeh().layouts, bokeh().models
         copy = models.Button(label="copy z as Python", width=150)
         copy.js_on_click(
@@ -83,32 +93,35 @@ class Explorer:
         reset.on_click(lambda: self.move_to(np.zeros(self.size, np.float32)))
         # Beside the sliders, and in view also where there are more than the screen shows.
         stays = layouts.column(self.decoded.figure, self.label, styles=STAYS, css_classes=["stays"])
-        moved = layouts.column(
+        movers = layouts.column(
             layouts.row(copy, reset), self.text, *self.sliders, min_width=260, max_width=460,
             sizing_mode="stretch_width",
         )  # fmt: skip
-        parts = [
-            section("A point of the latent space", *([self.plane] * bool(self.plane)), stays, moved)
-        ]
+        plane = [] if self.plane is None else [self.plane]
+        parts = [section("A point of the latent space", *plane, stays, movers)]
         if self.test is not None:
             parts += [section("A test image and q(z | x)", *self.chosen_image())]
         others = [self.line()] if self.test is not None else []
-        parts += [wrapped(*others, self.samples(), self.drawing())]
+        parts += [wrap(*others, self.samples(), self.drawing())]
         return layouts.column(*parts, sizing_mode="stretch_width")
 
-    def picture(self, title: str, side: int = 220) -> "Picture":
+    def picture(self, title: str, side: int = 220) -> Picture:
+        """A chart for one image of the model."""
         return Picture(title, side, self.trained.image_shape)
 
-    def own_label(self, n: int = 1):
+    def chosen_class(self, n: int = 1) -> list[str] | None:
+        """The class that the page shows, n times; None: the model reads none."""
         return [self.label.value] * n if self.trained.reads_labels else None
 
     def decode(self) -> None:
         """Shows the image of z."""
-        self.decoded.show(self.trained.decode(self.z[None], self.own_label()))
-        at = self.on_plane(self.z)
-        self.cross.data = {"x": [float(at[0])], "y": [float(at[1])]}
-        numbers = ", ".join(f"{value:.4g}" for value in self.z)
-        self.text.text = f"z = [{numbers}]"
+        self.decoded.show(self.trained.decode(self.z[None], self.chosen_class()))
+        x, y = self.on_plane(self.z)
+        self.cross.data = {"x": [float(x)], "y": [float(y)]}
+        shown = self.z[:MOST_NUMBERS]
+        numbers = ", ".join(f"{value:.4g}" for value in shown)
+        rest = f", ...]  # {self.size:,} units" if len(shown) < self.size else "]"
+        self.text.text = f"z = [{numbers}{rest}"
 
     def on_plane(self, z: np.ndarray) -> np.ndarray:
         """The place [2] of z on the plane of codes."""
@@ -123,37 +136,37 @@ class Explorer:
         self.moving = False
         self.decode()
 
-    def sliders_of_units(self) -> list[Any]:
+    def sliders_of_units(self) -> list[Widget]:
         """One for each unit; if a unit is moved, the layers below it follow."""
         sliders, layers = [], self.trained.layers
         for unit in self.order[:MOST_UNITS]:
-            name = f"unit {unit}" if layers.max() == 0 else f"unit {unit}, {named(layers[unit])}"
+            layer = f", {layer_name(layers[unit])}" if layers.max() else ""
             slider = bokeh().models.Slider(
                 start=-REACH,
                 end=REACH,
                 step=0.05,
                 value=0.0,
-                title=name,
+                title=f"unit {unit}{layer}",
                 min_width=200,
                 sizing_mode="stretch_width",
             )
 
-            def moved(attr, old, new, unit=unit) -> None:
+            def move(attr: str, old: float, new: float, unit: int = unit) -> None:
                 if self.moving:
                     return
                 self.z[unit] = new
                 if layers[unit] < layers.max():
-                    label = self.own_label()
+                    label = self.chosen_class()
                     self.move_to(self.trained.descend(self.z[None], int(layers[unit]), label)[0])
                 else:
                     self.decode()
 
-            slider.on_change("value", moved)
+            slider.on_change("value", move)
             sliders.append(slider)
         return sliders
 
-    def plane_of_codes(self):
-        """The plane of two latent units (the pointer is z) or of two principal components.
+    def plane_of_codes(self) -> Plot | None:
+        """The plane of two latent units (the pointer is z) or of two principal components, if any.
 
         A cross is z, an ellipse q(z | x) of the test image.
         """
@@ -166,8 +179,8 @@ class Explorer:
         names = None
         if self.labels is not None:
             classes = self.trained.run.data.class_names
-            own = self.labels[: len(self.codes)]
-            names = [classes[i] if classes and i >= 0 else str(i) for i in own]
+            labels = self.labels[: len(self.codes)]
+            names = [classes[i] if classes and i >= 0 else str(i) for i in labels]
         scatter_by_class(fig, self.on_plane(self.codes), names, 4)
         points = list(fig.renderers)
         for ink, width in MARKS:
@@ -184,15 +197,15 @@ class Explorer:
         if self.size == 2:
             from bokeh.events import MouseMove, Tap
 
-            def pointed(event) -> None:
+            def point(event: Any) -> None:
                 if event.x is not None and event.y is not None:
                     self.move_to(np.array([event.x, event.y]))
 
-            fig.on_event(MouseMove, pointed)
-            fig.on_event(Tap, pointed)
+            fig.on_event(MouseMove, point)
+            fig.on_event(Tap, point)
         return fig
 
-    def chosen_image(self):
+    def chosen_image(self) -> list[Widget]:
         """A test image: q(z | x), the reconstruction, the terms of its ELBO, its neighbours."""
         layouts, models = bokeh().layouts, bokeh().models
         self.index = models.Spinner(
@@ -233,31 +246,37 @@ class Explorer:
     def pick(self, index: Any) -> None:
         """Shows a test image."""
         image, label = self.image(index)
-        found = self.trained.posterior(image, label)
-        self.mean = found["mean"]
+        values = self.trained.posterior(image, label)
+        self.mean = values["mean"]
         self.seen.show(self.trained.pictures(image))
         self.rebuilt.show(self.trained.reconstruct(image, label))
-        units, sd = np.arange(self.size), found["sd"]
+        sd = values["sd"]
+        units = np.sort(self.order[:MOST_SHOWN])
         self.posterior.data = {
             "unit": units,
-            "mean": self.mean,
-            "low": self.mean - sd,
-            "high": self.mean + sd,
+            "mean": self.mean[units],
+            "low": (self.mean - sd)[units],
+            "high": (self.mean + sd)[units],
         }
         names = {"elbo": "ELBO", "reconstruction": "reconstruction", "kl": "KL"}
-        lines = [f"{name:15} {found[key]:9.2f}" for key, name in names.items()]
-        at, turned = self.on_plane(self.mean), (self.directions.T * np.square(sd)) @ self.directions
-        shape = ellipse(turned) if self.size > 1 and np.isfinite(turned).all() else None
-        names_of = ("x", "y", "width", "height", "angle")
-        own = [] if shape is None else [(float(at[0]), float(at[1]), *shape)]
-        self.ellipse.data = {name: [row[i] for row in own] for i, name in enumerate(names_of)}
-        self.terms.text = "\n".join(["nats, one sample of z", *lines])
+        known = [(names[key], f"{values[key]:.2f}") for key in names if key in values]
+        self.show_ellipse(sd)
+        self.terms.text = "\n".join(["nats, one sample of z", *aligned(known, left={0})])
         distances = np.square(self.codes - self.mean[None]).sum(axis=1)
         closest = [i for i in np.argsort(distances) if i != int(index or 0)][:NEIGHBOURS]
         for picture, i in zip(self.near, closest, strict=False):
             picture.show(self.trained.pictures(self.test[i : i + 1]))
 
-    def line(self):
+    def show_ellipse(self, sd: np.ndarray) -> None:
+        """Shows q(z | x) on the plane, of the image whose posterior mean is shown."""
+        x, y = self.on_plane(self.mean)
+        covariance = (self.directions.T * np.square(sd)) @ self.directions
+        columns: list[list[float]] = [[] for _ in ELLIPSE]
+        if self.size > 1 and np.isfinite(covariance).all():
+            columns = [[value] for value in (float(x), float(y), *ellipse(covariance))]
+        self.ellipse.data = dict(zip(ELLIPSE, columns, strict=True))
+
+    def line(self) -> Widget:
         """The straight line between the codes of two test images."""
         layouts, models = bokeh().layouts, bokeh().models
         ends = [
@@ -267,10 +286,10 @@ class Explorer:
         along = models.Slider(start=0, end=1, step=0.02, value=0.5, title="along", width=220)
         self.between = self.picture("between", 200)
 
-        def walk(attr, old, new) -> None:
+        def walk(attr: str, old: Any, new: Any) -> None:
             codes = [self.trained.encode(*self.image(end.value))[0] for end in ends]
             z = (1 - along.value) * codes[0] + along.value * codes[1]
-            self.between.show(self.trained.decode(z[None], self.own_label()))
+            self.between.show(self.trained.decode(z[None], self.chosen_class()))
 
         for widget in (*ends, along):
             widget.on_change("value", walk)
@@ -279,25 +298,28 @@ class Explorer:
         ends_and_place = layouts.column(*ends, along)
         return section("Between two test images", ends_and_place, own_size(self.between))
 
-    def samples(self):
+    def samples(self) -> Widget:
         """Samples of the prior, with a temperature for each layer."""
         layouts, models = bokeh().layouts, bokeh().models
         blank = np.zeros((SAMPLES, *self.trained.image_shape))
         self.sampled = Picture("decoded samples of p(z)", 330, tiled(blank, PER_ROW).shape)
-        layers = range(self.trained.layers.max() + 1)
+        groups = self.trained.groups
+        names = list(dict.fromkeys(groups))
+        by_map = len(names) < len(groups)
         self.temperatures = [
             models.Slider(
                 start=0, end=HOTTEST, step=0.05, value=1, width=220,
-                title="temperature" + (f", {named(layer)}" if len(layers) > 1 else ""),
+                title="temperature"
+                + (f", {f'map {name}' if by_map else layer_name(i)}" if len(names) > 1 else ""),
             )
-            for layer in layers
+            for i, name in enumerate(names)
         ]  # fmt: skip
         others = models.Button(label="other samples", width=120)
         self.seed = 0
 
-        def draw(attr, old, new) -> None:
-            heat = [slider.value for slider in self.temperatures]
-            made = self.trained.generate(SAMPLES, self.seed, self.own_label(SAMPLES), heat)
+        def draw(attr: str, old: Any, new: Any) -> None:
+            heat = [self.temperatures[names.index(group)].value for group in groups]
+            made = self.trained.generate(SAMPLES, self.seed, self.chosen_class(SAMPLES), heat)
             self.sampled.show(tiled(self.trained.pictures(made), PER_ROW))
 
         def again() -> None:
@@ -312,7 +334,7 @@ class Explorer:
         controls = layouts.column(*self.temperatures, others)
         return section("Samples of the prior", own_size(self.sampled), controls)
 
-    def drawing(self):
+    def drawing(self) -> Widget:
         """A canvas: what is drawn with the mouse is encoded."""
         layouts, models = bokeh().layouts, bokeh().models
         self.strokes = models.ColumnDataSource({"xs": [], "ys": []})
@@ -336,30 +358,30 @@ class Explorer:
 
     def see(self, strokes: dict[str, Any]) -> None:
         """Encodes a drawing; its z is the one that is shown."""
-        image = rasterised(strokes["xs"], strokes["ys"], self.trained.image_shape)
+        image = rasterise(strokes["xs"], strokes["ys"], self.trained.image_shape)
         if self.trained.run.data.binary:
             image = (image > 0.5).astype(np.float32)
         self.drawn.show(image[None])
-        label = self.own_label()
+        label = self.chosen_class()
         self.redrawn.show(self.trained.reconstruct(image[None], label))
         self.move_to(self.trained.encode(image[None], label)[0])
 
 
-def wrapped(*parts: Any):
-    """Side by side, as far as the screen is wide."""
+def wrap(*parts: Widget) -> Widget:
+    """Parts side by side, as far as the screen is wide."""
     # The function layouts.row() would stretch what has a size of its own.
     return bokeh().models.Row(children=list(parts), sizing_mode="stretch_width", styles=WRAPPED)
 
 
-def own_size(picture: Picture):
+def own_size(picture: Picture) -> Widget:
     """A picture that a row does not stretch."""
     return bokeh().layouts.column(picture.figure)
 
 
-def section(title: str, *parts: Any):
+def section(title: str, *parts: Widget) -> Widget:
     """Parts side by side below a title, which is ours: it is HTML."""
     heading = bokeh().models.Div(text=f"<h2>{title}</h2>", styles={"font-size": "0.8rem"})
-    children = [heading, wrapped(*parts)]
+    children = [heading, wrap(*parts)]
     return bokeh().models.Column(children=children, sizing_mode="stretch_width", min_width=300)
 
 
@@ -373,5 +395,6 @@ def ellipse(covariance: np.ndarray) -> tuple[float, float, float]:
     return float(sides[0]), float(sides[1]), float(np.arctan2(*directions[::-1, 1]))
 
 
-def named(layer: int) -> str:
+def layer_name(layer: int) -> str:
+    """A layer of latents in words."""
     return "top layer" if layer == 0 else f"layer {layer} below"

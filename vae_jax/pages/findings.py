@@ -3,15 +3,14 @@
 Nothing is called the best where bounds can't be compared (`reports/columns.py`).
 """
 
-import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from vae_jax.figures.sweeps import text
-from vae_jax.reports.columns import Lane, best_rows, kinds, means, near_best
-from vae_jax.reports.export import Table
+from vae_jax.reports.columns import Lane, best_rows, has_bound, kinds, means, near_best
+from vae_jax.reports.paper_table import Table, by_error
 from vae_jax.reports.sweep_report import points, setting_of
 from vae_jax.runs.summary import all_columns
 from vae_jax.words import count
@@ -30,13 +29,15 @@ class Best(NamedTuple):
 
 
 def bound_column(table: Table) -> int | None:
-    """The first column of a bound."""
-    own = [j for j, column in enumerate(table.columns) if column.name in ("bound", "elbo")]
-    return own[0] if own else None
+    """The first column of a bound; where there is none, that of what is compared."""
+    lanes = [lane for group in table.groups for lane in group.lanes]
+    compared = {lane["bound_name"] for lane in lanes if not has_bound(lane)}
+    names = compared or {"bound", "elbo"}
+    return next((j for j, column in enumerate(table.columns) if column.name in names), None)
 
 
 def best_setting(table: Table) -> Best | None:
-    """None: there is one setting, or they can't be compared."""
+    """The best setting; None: there is one alone, or they can't be compared."""
     j = bound_column(table)
     groups = [group.lanes for group in table.groups]
     best = best_rows(groups, table.columns).get(j) if j is not None else None
@@ -45,69 +46,62 @@ def best_setting(table: Table) -> Best | None:
     near = near_best(groups, table.columns)[j] - {best}
     close = [setting_of(table.groups[i].labels, table.keys) for i in sorted(near)]
     more = [f"and {len(close) - 3} more"] if len(close) > 3 else []
-    heading = named(table.columns[j].heading)
+    heading = heading_name(table.columns[j].heading)
     return Best(best, heading, measured(table, j, best), "; ".join([*close[:3], *more]))
 
 
 def measured(table: Table, j: int, group: int) -> str:
-    """A mean with its standard error, rounded to the error's first digit."""
+    """A mean with its standard error, as many digits as the error says."""
     of = means(table.groups[group].lanes, table.columns)
-    return with_error(of.mean[j], of.se[j], all_columns()[table.columns[j].name].digits)
+    mean, digits = of.mean[j], all_columns()[table.columns[j].name].digits
+    return "-" if mean is None else by_error(mean, of.se[j], digits, "±", ",")
 
 
-def with_error(mean: float | None, se: float | None, digits: int) -> str:
-    if mean is None:
-        return "-"
-    if se is None or not math.isfinite(se):
-        return f"{mean:,.{digits}f}"
-    if se > 0:
-        digits = min(max(1, -math.floor(math.log10(se))), digits)
-    return f"{mean:,.{digits}f} ± {se:,.{digits}f}"
-
-
-def named(heading: str) -> str:
+def heading_name(heading: str) -> str:
+    """The heading of a column in words."""
     return heading.replace("elbo", "ELBO")
 
 
 def of_results(table: Table, best: Best | None) -> str:
-    """Such as "20 latent units and beta 1 are best: test ELBO -107.6 ± 0.1 nats"."""
+    """The best setting, as "20 latent units and beta 1 are best: test ELBO -107.6 ± 0.1 nats"."""
     j = bound_column(table)
     if best is not None:
         labels = table.groups[best.group].labels
         test = f"test {best.heading} {best.number} nats"
-        healthy = [own.labels for own in table.groups if means(own.lanes, []).lanes]
-        keys = [key for key in table.keys if len({repr(own[key]) for own in healthy}) > 1]
+        healthy = [group.labels for group in table.groups if means(group.lanes, []).lanes]
+        keys = [key for key in table.keys if len({repr(values[key]) for values in healthy}) > 1]
         if not 0 < len(keys) <= MOST_KEYS:
             return f"The best of {len(table.groups)} settings: {test}"
         verb = "are" if len(keys) > 1 or "model.latent_size" in keys else "is"
         return f"{in_words(labels, keys)} {verb} best: {test}"
     if j is not None and len(table.groups) == 1:
-        return f"Test {named(table.columns[j].heading)} {measured(table, j, 0)} nats"
+        return f"Test {heading_name(table.columns[j].heading)} {measured(table, j, 0)} nats"
     return f"Results of {count(len(table.groups), 'setting')}"
 
 
 def in_words(values: dict[str, Any], keys: Sequence[str]) -> str:
-    """Such as "20 latent units and beta 1"."""
+    """A setting in words, such as "20 latent units and beta 1"."""
     short = {key: key.rsplit(".", 1)[-1] for key in keys}
     names = list(short.values())
-    found = []
+    phrases = []
     for key in keys:
         if key == "model.latent_size":
-            found.append(f"{text(values[key])} latent unit{'' if values[key] == 1 else 's'}")
+            phrases.append(f"{text(values[key])} latent unit{'' if values[key] == 1 else 's'}")
         else:
             name = short[key].replace("_", " ") if names.count(short[key]) == 1 else key
-            found.append(f"{name} {text(values[key])}")
-    return " and ".join(found) if len(found) < 3 else f"{', '.join(found[:-1])} and {found[-1]}"
+            phrases.append(f"{name} {text(values[key])}")
+    *first, last = phrases
+    return f"{', '.join(first)} and {last}" if first else last
 
 
 def of_key(key: str, lanes: Sequence[Lane], keys: Sequence[str]) -> str:
     """The test set by a key, and its best value."""
     title = f"Test set by {key}"
-    found = points(list(lanes), list(keys))
-    known = [(p.mean["bound"], p.values[key]) for p in found if p.mean.get("bound") is not None]
+    settings = points(list(lanes), list(keys))
+    known = [(p.mean["bound"], p.values[key]) for p in settings if p.mean.get("bound") is not None]
     if len(kinds(lanes)) != 1 or len({lane["bound_name"] for lane in lanes}) != 1 or not known:
         return title
-    return f"{title}: best at {text(max(known, key=lambda own: own[0])[1])}"
+    return f"{title}: best at {text(max(known, key=lambda pair: pair[0])[1])}"
 
 
 def of_training(ranked: Sequence[Lane], last: float) -> str:
@@ -115,7 +109,7 @@ def of_training(ranked: Sequence[Lane], last: float) -> str:
     if not ranked or len(kinds(ranked)) != 1:
         return "Training curves"
     lane = ranked[0]
-    name = named(lane["bound_name"] or "elbo")
+    name = heading_name(lane["bound_name"] or "elbo")
     return (
         f"Training: the best lane has a validation {name} of {lane['validation_bound']:,.1f}, "
         f"at epoch {lane['best_epoch']:g} of {last:g}"
@@ -123,6 +117,7 @@ def of_training(ranked: Sequence[Lane], last: float) -> str:
 
 
 def of_rates(lanes: Sequence[Lane]) -> str:
+    """From which to which KL the lanes go."""
     rates = [lane["kl"] for lane in lanes if lane["kl"] is not None]
     if not rates:
         return "Rate and distortion"
@@ -130,6 +125,7 @@ def of_rates(lanes: Sequence[Lane]) -> str:
 
 
 def of_units(kl_l: np.ndarray) -> str:
+    """How many latent units are in use."""
     used = int((kl_l > USED).sum())
     which = f"{used} of {count(len(kl_l), 'latent unit')}"
     return f"{which} {'has' if used == 1 else 'have'} a mean KL above {USED:g} nats"

@@ -1,6 +1,6 @@
 """Images on the explorer's page."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -31,7 +31,7 @@ class Picture:
         fig.title.text_color, fig.title.text_font_size = GREY, "12px"
         fig.min_border = 2
         fig.axis.visible, fig.grid.visible, fig.toolbar_location = False, False, None
-        draw: Callable = fig.image_rgba if self.channels >= 3 else fig.image
+        draw: Callable[..., Any] = fig.image_rgba if self.channels >= 3 else fig.image
         more = {}
         if self.channels < 3:
             greys = bokeh().models.LinearColorMapper(palette=black_to_white(), low=0, high=1)
@@ -53,10 +53,13 @@ class Picture:
 
 
 def black_to_white() -> list[str]:
+    """The 256 greys."""
     return [f"#{i:02x}{i:02x}{i:02x}" for i in range(256)]
 
 
-def rasterised(xs: list, ys: list, shape: tuple[int, int, int]) -> np.ndarray:
+def rasterise(
+    xs: Sequence[Sequence[float]], ys: Sequence[Sequence[float]], shape: tuple[int, int, int]
+) -> np.ndarray:
     """Strokes with ends in 0 to 1, as an image [height, width, channels]: white on black."""
     from PIL import Image, ImageDraw, ImageFilter
 

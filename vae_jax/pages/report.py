@@ -8,23 +8,26 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from vae_jax import files
 from vae_jax.api.folders import load_lanes
 from vae_jax.api.trained import Trained
 from vae_jax.config.code import Untrusted
 from vae_jax.config.schema import defaults
 from vae_jax.errors import UserError, tell
 from vae_jax.figures.latent_space import principal_components
+from vae_jax.folders import folder
+from vae_jax.folders.kinds import Kind, kind_of, refuse_others, refuse_search
+from vae_jax.folders.schemas import Environment, Results, read_bytes, read_json
 from vae_jax.pages import charts, findings, sweep_charts
 from vae_jax.pages.curves import curves
 from vae_jax.pages.sheets import lane_sheet, plain, result_sheet, text_of
 from vae_jax.reports.columns import best_lanes, kinds, labelled, warnings
 from vae_jax.reports.sweep_report import in_order, points, setting_of
 from vae_jax.reports.table import folder_name
-from vae_jax.runs import folder
-from vae_jax.runs.schemas import Environment, Results, read_bytes, read_json
 from vae_jax.runs.summary import all_columns
-from vae_jax.sweeps.plan import PROGRAMS, is_sweep
-from vae_jax.sweeps.records import ERROR, pooled
+from vae_jax.sweeps.records import pooled
+from vae_jax.views import points as points_of_z
+from vae_jax.views.lane import TRAVERSAL
 from vae_jax.words import count
 
 PAGE = "report.html"
@@ -35,6 +38,7 @@ MOST_POINTS = 2_000  # of the latent space
 AGAIN_SECONDS = 10  # between two pages of a run in progress
 MOST_NAMES = 24  # of settings or lanes, in a legend
 SHOWN, PAIRS, TRAVERSED = 20, 10, 10  # samples; test images; latent units
+MEASURED = 500  # test images that say which units are traversed
 SHEET = 2_000  # pixels of the largest side of many images as one
 
 
@@ -58,14 +62,15 @@ def write_report(workdir: Path, *, follow: bool = False) -> Path:
     """
     charts.bokeh()
     folder.recorded_config(workdir)
-    folder.refuse_search(workdir)
+    refuse_search(workdir)
+    refuse_others(workdir)
     path = workdir / PAGE
     while True:
         finished = folder.is_finished(workdir)
         if not follow or folder.read_rows(workdir):
             content = page(workdir, refresh=AGAIN_SECONDS if follow else 0)
             # Letters that are no Unicode, such as of a file's name, are replaced.
-            folder.write_bytes(path, content.encode(errors="replace"))
+            files.write_bytes(path, content.encode(errors="replace"))
             if finished or not follow:
                 return path
         time.sleep(AGAIN_SECONDS)
@@ -78,30 +83,30 @@ def page(workdir: Path, refresh: int = 0) -> str:
     rows = folder.read_rows(workdir)
     if not rows:
         raise UserError(f"{workdir} has no metrics yet: nothing to show")
-    there = workdir / folder.RESULTS
-    found = read_json(there, Results) if there.exists() else None
-    lanes = labelled(found, folder.recorded_config(workdir)) if found else []
-    swept = found.get("swept", []) if found else []
-    finished = bool(found and found["finished"])
+    path = workdir / folder.RESULTS
+    results = read_json(path, Results) if path.exists() else None
+    lanes = labelled(results, folder.recorded_config(workdir)) if results else []
+    swept = results.get("swept", []) if results else []
+    finished = bool(results and results["finished"])
     names = lane_names(rows, lanes, swept)
     trained = shown_lanes(workdir, list(names)[:MOST_LANES])
-    prefix = "pseudo-" if found and found.get("pseudo_likelihood") else ""
-    made = chart_list(rows, lanes, swept, names, prefix)
-    made += latent_charts(trained[0] if trained else None)
+    prefix = "pseudo-" if results and results.get("pseudo_likelihood") else ""
+    sections = chart_list(rows, lanes, swept, names, prefix)
+    sections += latent_charts(trained[0] if trained else None)
     bokeh = charts.bokeh()
-    script, divs = bokeh.embed.components([own.chart for own in made])
+    script, divs = bokeh.embed.components([section.chart for section in sections])
     resources = bokeh.resources.Resources(mode="inline")
     scripts = resources.render_js() + resources.render_css()
     environment = jinja2.Environment(autoescape=True)
     environment.filters["parts"] = parts
     return environment.from_string(TEMPLATE.read_text()).render(
-        title=f"{folder_name(workdir)}: {'sweep' if is_sweep(workdir) else 'run'}",
-        state=state(workdir, rows, found),
+        title=f"{folder_name(workdir)}: {'sweep' if kind_of(workdir) is Kind.SWEEP else 'run'}",
+        state=state(workdir, rows, results),
         refresh=refresh if not finished else 0,
-        facts=facts(workdir, found),
-        results=result_sheet(workdir, lanes) if lanes else None,
-        lane_table=lane_sheet(found, lanes, swept) if found and lanes else None,
-        charts=[own._asdict() | {"div": div} for own, div in zip(made, divs, strict=True)],
+        facts=facts(workdir, results),
+        results=result_sheet(workdir) if lanes else None,
+        lane_table=lane_sheet(results, lanes, swept) if results and lanes else None,
+        charts=[s._asdict() | {"div": div} for s, div in zip(sections, divs, strict=True)],
         pictures=pictures_of_lanes(trained, names, MOST_BYTES - len(scripts) - len(script)),
         lanes=len(names),
         problems=problems(lanes, names),
@@ -116,30 +121,34 @@ def parts(name: str) -> list[str]:
     return [part for part in re.split(r"(?<=[._/])", name) if part]
 
 
-def state(workdir: Path, rows: list[dict[str, Any]], found: dict[str, Any] | None) -> str:
+def state(workdir: Path, rows: list[dict[str, Any]], results: dict[str, Any] | None) -> str:
     """How far the run is."""
-    if found and found["finished"]:
-        return f"finished; {found['wall_seconds']:.0f} s of work; run folder {workdir}"
+    if results and results["finished"]:
+        return f"finished; {results['wall_seconds']:.0f} s of work; run folder {workdir}"
     last = max(row["epoch"] for row in rows)
     if failed := len(errors(workdir)):
         return f"{count(failed, 'program')} failed; epoch {last:g} so far; run folder {workdir}"
     return f"in progress: epoch {last:g} so far; run folder {workdir}"
 
 
-def facts(workdir: Path, found: dict[str, Any] | None) -> list[tuple[str, str]]:
+def facts(workdir: Path, results: dict[str, Any] | None) -> list[tuple[str, str]]:
     """What was run: the config, as it differs from the default; the data; the machine."""
     values, usual = folder.recorded_config(workdir), defaults()
-    there = read_json(workdir / folder.ENVIRONMENT, Environment)
+    environment = read_json(workdir / folder.ENVIRONMENT, Environment)
     config = [(key, text_of(value)) for key, value in values.items() if value != usual.get(key)]
-    data = (found or {}).get("dataset") or there.get("dataset", {})
-    own = [
-        ("command", " ".join(there.get("command", []))),
+    data = (results or {}).get("dataset") or environment.get("dataset", {})
+    devices = ", ".join(environment.get("devices", []))
+    others = [
+        ("command", " ".join(environment.get("command", []))),
         ("data", ", ".join(f"{name} {text_of(value)}" for name, value in data.items())),
-        ("machine", f"{there.get('platform', '')}; {', '.join(there.get('devices', []))}"),
-        ("versions", ", ".join(f"{n} {v}" for n, v in there.get("packages", {}).items())),
-        ("commit", str(there.get("commit") or "not a clone")),
+        (
+            "machine",
+            f"{environment.get('platform', '')}; {devices}",
+        ),
+        ("versions", ", ".join(f"{n} {v}" for n, v in environment.get("packages", {}).items())),
+        ("commit", str(environment.get("commit") or "not a clone")),
     ]
-    return [*config, *own]
+    return [*config, *others]
 
 
 def lane_names(
@@ -165,7 +174,7 @@ def chart_list(
     prefix: str = "",
 ) -> list[Chart]:
     """What the records hold. prefix: "pseudo-" if it is no likelihood."""
-    found = [training(rows, lanes, swept, names)]
+    sections = [training(rows, lanes, swept, names)]
     healthy = [lane for lane in lanes if lane["status"] != "diverged"]
     keys = [key for key in swept if len({repr(lane[key]) for lane in healthy}) > 1]
     metrics = [
@@ -174,33 +183,34 @@ def chart_list(
         if healthy and all(isinstance(lane.get(name), (int, float)) for lane in healthy)
     ]
     if not metrics:
-        return found
+        return sections
     for i, key in enumerate(keys):
         caption = "one point for each setting: mean and standard error over seeds"
         caption = "; ".join([caption, *warnings(healthy)])
         chart, legend = sweep_charts.against_key(key, points(healthy, keys), metrics)
         title = findings.of_key(key, healthy, keys)
-        found.append(Chart(f"by-{i}", title, caption, chart, legend))
-    if keys and len(healthy) > 1 and "elbo" in metrics:
+        sections.append(Chart(f"by-{i}", title, caption, chart, legend))
+    with_elbo = [lane for lane in healthy if lane["elbo"] is not None]
+    if keys and len(with_elbo) > 1 and "elbo" in metrics:
         rows_of = [
-            {key: plain(lane[key]) for key in keys} | {"elbo": lane["elbo"]} for lane in healthy
+            {key: plain(lane[key]) for key in keys} | {"elbo": lane["elbo"]} for lane in with_elbo
         ]
         caption = "one line for each lane, coloured by its test ELBO"
         caption = "; ".join([caption, *warnings(healthy)])
-        title = f"Parallel coordinates of {count(len(healthy), 'lane')}"
+        title = f"Parallel coordinates of {count(len(with_elbo), 'lane')}"
         chart = sweep_charts.parallel(keys, rows_of, "elbo")
-        found.append(Chart("parallel", title, caption, chart))
-    if len(healthy) > 1:
+        sections.append(Chart("parallel", title, caption, chart))
+    if len(with_elbo) > 1:
         groups = (
-            {setting_of(values, keys): own for values, own in in_order(pooled(healthy, keys))}
+            {setting_of(values, keys): group for values, group in in_order(pooled(healthy, keys))}
             if keys
             else {f"seed {lane['seed']}": [lane] for lane in healthy}
         )
         caption = "one point for each lane, test set; the ELBO is the same along a dashed line"
         chart, legend = sweep_charts.rate_distortion(groups, names, prefix)
-        title = findings.of_rates(healthy)
-        found.append(Chart("rates", title, caption, chart, shown_legend(legend)))
-    return found
+        title = findings.of_rates(with_elbo)
+        sections.append(Chart("rates", title, caption, chart, shown_legend(legend)))
+    return sections
 
 
 def training(
@@ -223,8 +233,8 @@ def training(
     legend = [(first[lane], colours[lane]) for lane in sorted(first)]
     if keys:
         legend = []
-        for i, (values, own) in enumerate(pooled(lanes, keys)):
-            colours |= {lane["lane"]: charts.colour(i) for lane in own}
+        for i, (values, group) in enumerate(pooled(lanes, keys)):
+            colours |= {lane["lane"]: charts.colour(i) for lane in group}
             legend.append((setting_of(values, keys), charts.colour(i)))
     chart = curves(rows, first, colours, best)
     title = findings.of_training(ranked, max(row["epoch"] for row in rows))
@@ -232,6 +242,7 @@ def training(
 
 
 def shown_legend(legend: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    """The legend, where it has several names and not too many; else none."""
     return legend if 1 < len(legend) <= MOST_NAMES else []
 
 
@@ -243,7 +254,7 @@ def shown_lanes(workdir: Path, numbers: list[int]) -> list[Trained]:
         if isinstance(error, Untrusted):
             tell(f"the page shows no images: {error}")
         return []
-    return [own for own in trained if own.data is not None]
+    return [lane for lane in trained if lane.data is not None]
 
 
 def latent_charts(trained: Trained | None) -> list[Chart]:
@@ -252,24 +263,25 @@ def latent_charts(trained: Trained | None) -> list[Chart]:
         return []
     images, labels = shown_images(trained, MOST_POINTS)
     codes, kl_l = trained.codes(images, labels)
-    name = f"lane {trained.lane}, {len(images):,} test images"
+    caption = f"lane {trained.lane}, {len(images):,} test images"
     plane, axes, more = codes, ("latent unit 0", "latent unit 1"), ""
     if codes.shape[1] > 2:
         plane = principal_components(codes)[0]
         axes = ("principal component 0", "principal component 1")
         more = f", the first two principal components of {codes.shape[1]} units"
-    own = trained.run.data.test.labels
-    known = None if own is None else label_names(trained, own[: len(images)])
-    space = charts.latent_space(plane, trained.pictures(images), known, axes)
+    numbers = trained.run.data.test.labels
+    names = None if numbers is None else label_names(trained, numbers[: len(images)])
+    space = charts.latent_space(plane, trained.pictures(images), names, axes)
     title = "Latent space of the best lane"
-    found = [Chart("latent-space", title, f"{name}{more}; hover to see an image", space)]
+    sections = [Chart("latent-space", title, f"{caption}{more}; hover to see an image", space)]
     if kl_l is not None:
         chart = charts.latent_units(kl_l)
-        found.append(Chart("latent-units", findings.of_units(kl_l), name, chart))
-    return found
+        sections.append(Chart("latent-units", findings.of_units(kl_l), caption, chart))
+    return sections
 
 
 def label_names(trained: Trained, labels: np.ndarray) -> list[str]:
+    """The names of labels; the numbers where they have none."""
     names = trained.run.data.class_names
     return [names[label] if names and label >= 0 else str(label) for label in labels]
 
@@ -286,48 +298,48 @@ def pictures_of_lanes(
     trained: list[Trained], names: dict[int, str], most_bytes: int
 ) -> list[dict[str, Any]]:
     """The images of each lane, until they are `most_bytes`; those of the first in any case."""
-    found: list[dict[str, Any]] = []
+    lanes: list[dict[str, Any]] = []
     size = 0
-    for own in trained:
-        pictures = pictures_of(own)
+    for lane in trained:
+        pictures = pictures_of(lane)
         size += sum(len(picture["address"]) for picture in pictures)
-        if found and size > most_bytes:
+        if lanes and size > most_bytes:
             break
-        found.append({"name": names[own.lane], "pictures": pictures})
-    return found
+        lanes.append({"name": names[lane.lane], "pictures": pictures})
+    return lanes
 
 
 def pictures_of(trained: Trained) -> list[dict[str, Any]]:
+    """The images of a lane: reconstructions, samples, and traversals if it has latent units."""
     images, labels = shown_images(trained, PAIRS)
     names = trained.class_names
     y = [names[i % len(names)] for i in range(SHOWN)] if trained.reads_labels else None
     rebuilt = trained.pictures(trained.reconstruct(images, labels))
     samples = trained.pictures(trained.generate(SHOWN, labels=y))
     pairs = np.concatenate([trained.pictures(images), rebuilt])
-    parts = [
-        ("test images and their reconstructions", pairs, len(images)),
-        ("samples of the prior, decoded", samples, PAIRS),
+    parts: list[tuple[str, np.ndarray, int, list[str]]] = [
+        ("test images and their reconstructions", pairs, len(images), []),
+        ("samples of the prior, decoded", samples, PAIRS, []),
     ]
     size = trained.latent_size
     if size:
-        steps = np.linspace(-3, 3, 11, dtype=np.float32)
-        codes, kl_l = trained.codes(images, labels)
-        order = np.argsort(-kl_l) if kl_l is not None else np.arange(size)
-        start = np.repeat(codes[:1], len(steps), axis=0)
-        rows = []
-        for unit in order[:TRAVERSED]:
-            moved = start.copy()
-            moved[:, unit] = steps
-            label = None if labels is None else labels[:1] * len(steps)
-            rows.append(trained.pictures(trained.decode(moved, label)))
-        name = "one unit at a time from -3 to 3, the largest mean KL first"
-        parts.append((name, np.concatenate(rows), len(steps)))
-    made = []
-    for name, own, columns in parts:
-        sheet = charts.tiled(own, columns)
-        width = min(1000, sheet.shape[1] * max(1, 56 // own.shape[2]))
-        made.append({"name": name, "address": charts.address(sheet, SHEET), "width": width})
-    return made
+        # A few images do not give the order that many do, and a page has many lanes.
+        _, kl_l = trained.codes(*shown_images(trained, MEASURED))
+        codes, _ = trained.codes(images[:1], None if labels is None else labels[:1])
+        units = points_of_z.by_kl(kl_l, size)[:TRAVERSED]
+        z = points_of_z.traversals(codes[0], units, TRAVERSAL).reshape(-1, size)
+        label = None if labels is None else labels[:1] * len(z)
+        rows = trained.pictures(trained.decode(z, label))
+        order = "" if kl_l is None else ", the largest mean KL first"
+        name = f"one unit at a time from -3 to 3{order}"
+        parts.append((name, rows, len(TRAVERSAL), [f"unit {unit}" for unit in units]))
+    pictures = []
+    for name, grid, columns, row_names in parts:
+        sheet = charts.tiled(grid, columns)
+        width = min(1000, sheet.shape[1] * max(1, 56 // grid.shape[2]))
+        picture = {"name": name, "address": charts.address(sheet, SHEET), "width": width}
+        pictures.append(picture | {"rows": row_names})
+    return pictures
 
 
 def problems(lanes: Sequence[dict[str, Any]], names: dict[int, str]) -> list[str]:
@@ -341,6 +353,6 @@ def problems(lanes: Sequence[dict[str, Any]], names: dict[int, str]) -> list[str
 
 def errors(workdir: Path) -> list[tuple[str, str]]:
     """The tracebacks of the programs that failed."""
-    paths = sorted((workdir / PROGRAMS).glob(f"*/{ERROR}"))
+    paths = sorted((workdir / folder.PROGRAMS).glob(f"*/{folder.ERROR}"))
     texts = [read_bytes(path).decode(errors="replace") for path in paths]
-    return [(f"program {at.parent.name} failed", t) for at, t in zip(paths, texts, strict=True)]
+    return [(f"program {p.parent.name} failed", t) for p, t in zip(paths, texts, strict=True)]

@@ -12,14 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from vae_jax.api.folders import load
+from vae_jax.api.frames import result_rows
 from vae_jax.errors import UserError
-from vae_jax.frames import result_rows
+from vae_jax.folders import folder
+from vae_jax.folders.kinds import Kind, kind_of
 from vae_jax.pages.charts import WIDGETS, bokeh
 from vae_jax.pages.explorer import Explorer
 from vae_jax.reports.columns import best_lanes
 from vae_jax.reports.table import folder_name
-from vae_jax.runs import folder
-from vae_jax.searches.plan import is_search
 
 TEMPLATE = Path(__file__).with_name("explorer.html")
 
@@ -60,7 +60,7 @@ def serve(workdir: Path, port: int, address: str = "localhost") -> None:
     print(f"http://{address}:{server.port}/{token}", flush=True)
     print("Ctrl-C stops it", file=sys.stderr, flush=True)
 
-    def stop(number, frame) -> None:
+    def stop(number: int, frame: Any) -> None:
         server.io_loop.add_callback_from_signal(server.io_loop.stop)
 
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -71,7 +71,7 @@ def serve(workdir: Path, port: int, address: str = "localhost") -> None:
 
 def lane_numbers(workdir: Path) -> list[int]:
     """The lanes, the best by validation first."""
-    if is_search(workdir) or not (workdir / folder.RESULTS).exists():
+    if kind_of(workdir) is Kind.SEARCH or not (workdir / folder.RESULTS).exists():
         return [load(workdir).lane]
     rows = result_rows(workdir)
     order = [row["lane"] for row in best_lanes(rows)]
@@ -85,14 +85,14 @@ def build(workdir: Path, lanes: list[int], document: Any) -> None:
         title="lane", value=str(lanes[0]), options=[str(lane) for lane in lanes], width=110,
         stylesheets=[WIDGETS],
     )  # fmt: skip
-    place = layouts.column(sizing_mode="stretch_width")
+    content = layouts.column(sizing_mode="stretch_width")
 
-    def show(attr, old, new) -> None:
-        place.children = [Explorer(load(workdir, int(new))).layout]
+    def show(attr: str, old: Any, new: str) -> None:
+        content.children = [Explorer(load(workdir, int(new))).layout]
 
     choice.on_change("value", show)
     show("value", None, choice.value)
-    document.add_root(layouts.column(choice, place, sizing_mode="stretch_width"))
+    document.add_root(layouts.column(choice, content, sizing_mode="stretch_width"))
     document.title = f"{folder_name(workdir)}: explorer"
     document.template = TEMPLATE.read_text()
     document.template_variables["heading"] = document.title

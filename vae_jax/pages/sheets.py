@@ -6,13 +6,15 @@ from typing import Any, NamedTuple
 from vae_jax.figures.sweeps import text
 from vae_jax.pages import findings
 from vae_jax.reports.columns import Lane, best_lanes, columns_of, kinds, means, value, warnings
-from vae_jax.reports.export import table_of
+from vae_jax.reports.paper_table import table_of
 from vae_jax.reports.table import kept, remarks
 from vae_jax.runs.summary import all_columns
 from vae_jax.words import count
 
 
 class Cell(NamedTuple):
+    """A cell of a table."""
+
     text: str
     order: float | None = None  # what it is sorted by; None: its text
 
@@ -27,7 +29,7 @@ class Sheet(NamedTuple):
     best: int | None = None
 
 
-def result_sheet(workdir: Path, lanes: list[Lane]) -> Sheet:
+def result_sheet(workdir: Path) -> Sheet:
     """The results by setting."""
     table = table_of(workdir)
     columns, digits = table.columns, all_columns()
@@ -38,21 +40,21 @@ def result_sheet(workdir: Path, lanes: list[Lane]) -> Sheet:
         for column, mean, se in zip(columns, of.mean, of.se, strict=True):
             cells.append(number(mean, digits[column.name].digits, se))
         rows.append([*cells, cell(of.lanes)])
-    found = findings.best_setting(table)
+    best = findings.best_setting(table)
     lines = [table.caption]
-    if found is not None:
-        lines.append(f"bold: the best {found.heading}")
-        if found.close:
-            lines.append(f"within the standard error of the best: {found.close}")
+    if best is not None:
+        lines.append(f"bold: the best {best.heading}")
+        if best.close:
+            lines.append(f"within the standard error of the best: {best.close}")
     head = [*table.keys, *table.headings, "seeds"]
-    best = None if found is None else found.group
-    return Sheet(findings.of_results(table, found), "; ".join(lines), head, rows, best)
+    bold = None if best is None else best.group
+    return Sheet(findings.of_results(table, best), "; ".join(lines), head, rows, bold)
 
 
-def lane_sheet(found: dict[str, Any], lanes: list[Lane], swept: list[str]) -> Sheet:
+def lane_sheet(results: dict[str, Any], lanes: list[Lane], swept: list[str]) -> Sheet:
     """The results of each lane."""
     columns, digits = columns_of(lanes), all_columns()
-    own = [
+    rows = [
         [cell(lane["lane"]), cell(lane["seed"]), *(cell(plain(lane[key])) for key in swept),
          cell(lane["status"]), cell(lane["best_epoch"]),
          number(lane["validation_bound"], 2),
@@ -63,20 +65,22 @@ def lane_sheet(found: dict[str, Any], lanes: list[Lane], swept: list[str]) -> Sh
     head = ["lane", "seed", *swept, "status", "best epoch", "validation", *headings]
     order = {lane["lane"]: i for i, lane in enumerate(lanes)}
     ranked = best_lanes(lanes)
-    top = order[ranked[0]["lane"]] if len(own) > 1 and len(kinds(ranked)) == 1 else None
+    top = order[ranked[0]["lane"]] if len(rows) > 1 and len(kinds(ranked)) == 1 else None
     bold = ["bold: the best by validation"] if top is not None else []
-    caption = "; ".join([kept(found), *bold, *warnings(lanes), *remarks(found)])
+    caption = "; ".join([kept(results), *bold, *warnings(lanes), *remarks(results)])
     title = f"All {len(lanes)} lanes" if len(lanes) > 1 else count(1, "lane")
-    return Sheet(title, caption, head, own, top)
+    return Sheet(title, caption, head, rows, top)
 
 
 def cell(value: Any) -> Cell:
+    """The cell of a value; a number is sorted by its size."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return Cell(text_of(value))
     return Cell(f"{value:.6g}", float(value))
 
 
 def number(value: float | None, digits: int, se: float | None = None) -> Cell:
+    """The cell of a number with so many digits, and of its standard error."""
     if value is None:
         return Cell("-")
     more = "" if se is None else f" ± {se:.{digits}f}"
@@ -84,8 +88,10 @@ def number(value: float | None, digits: int, se: float | None = None) -> Cell:
 
 
 def plain(value: Any) -> Any:
+    """A swept value as a number or a text."""
     return text(value) if isinstance(value, list | tuple | bool) else value
 
 
 def text_of(value: Any) -> str:
+    """A value as a text; a tuple without its brackets."""
     return ", ".join(map(str, value)) if isinstance(value, tuple | list) else str(value)

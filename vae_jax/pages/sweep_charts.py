@@ -10,6 +10,8 @@ from vae_jax.figures.sweeps import MOST_LINES, Point, far_apart, independent, te
 from vae_jax.pages.charts import (
     GREY,
     NUMBERS,
+    Plot,
+    Widget,
     bokeh,
     chooser,
     colour,
@@ -23,6 +25,7 @@ Legend = list[tuple[str, str]]  # names and their colours
 
 
 def numeric(values: Sequence[Any]) -> bool:
+    """Whether all values are numbers."""
     return all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in values)
 
 
@@ -31,7 +34,7 @@ def is_wide(values: Sequence[float]) -> bool:
     return min(values) > 0 and max(values) >= 8 * min(values)
 
 
-def against_key(key: str, points: Sequence[Point], metrics: Sequence[str]) -> tuple[Any, Legend]:
+def against_key(key: str, points: Sequence[Point], metrics: Sequence[str]) -> tuple[Widget, Legend]:
     """Each metric against a swept key, mean and standard error; the metric can be chosen.
 
     As in the figure: each setting of the other keys has a colour, and a line if `key` is a number.
@@ -44,9 +47,9 @@ def against_key(key: str, points: Sequence[Point], metrics: Sequence[str]) -> tu
     colours = {name: colour(0 if scattered else i) for i, name in enumerate(settings)}
     values = [point.values[key] for point in points]
     numbers = numeric(values)
-    places: list[Any] = values if numbers else [text(value) for value in values]
+    xs: list[Any] = values if numbers else [text(value) for value in values]
     data: dict[str, Any] = {
-        "x": places,
+        "x": xs,
         "label": [", ".join(f"{k} {text(v)}" for k, v in p.values.items()) for p in points],
         "colour": [colours[name] for name in names],
     }
@@ -56,16 +59,16 @@ def against_key(key: str, points: Sequence[Point], metrics: Sequence[str]) -> tu
         data |= {metric: mean, f"{metric}_low": mean - error, f"{metric}_high": mean + error}
     wide = numbers and is_wide(values)
     more: dict[str, Any] = {"x_axis_type": "log" if wide else "linear"}
-    fig = figure("", key, "", **(more if numbers else {"x_range": list(dict.fromkeys(places))}))
+    fig = figure("", key, "", **(more if numbers else {"x_range": list(dict.fromkeys(xs))}))
     if numbers and far_apart(sorted(set(values)), wide):
         mark_ticks(fig.xaxis, {value: text(value) for value in sorted(set(values))})
-    rows = {name: [i for i, own in enumerate(names) if own == name] for name in settings}
-    rows = {name: sorted(own, key=lambda i: values[i]) if numbers else own
-            for name, own in rows.items()}  # fmt: skip
-    lines = {"x": [[places[i] for i in own] for own in rows.values()],
+    rows = {name: [i for i, other in enumerate(names) if other == name] for name in settings}
+    if numbers:
+        rows = {name: sorted(line, key=lambda i: values[i]) for name, line in rows.items()}
+    lines = {"x": [[xs[i] for i in line] for line in rows.values()],
              "colour": [colours[name] for name in rows]}  # fmt: skip
     for metric in metrics:
-        lines[metric] = [[float(data[metric][i]) for i in own] for own in rows.values()]
+        lines[metric] = [[float(data[metric][i]) for i in line] for line in rows.values()]
     first = metrics[0]
     shown = {"y": data[first], "low": data[f"{first}_low"], "high": data[f"{first}_high"]}
     source = models.ColumnDataSource(data | shown)
@@ -93,33 +96,21 @@ def against_key(key: str, points: Sequence[Point], metrics: Sequence[str]) -> tu
     return bokeh().layouts.column(choice, fig, sizing_mode="stretch_width"), legend
 
 
-def parallel(keys: Sequence[str], rows: Sequence[dict[str, Any]], metric: str):
+def parallel(keys: Sequence[str], rows: Sequence[dict[str, Any]], metric: str) -> Plot:
     """Parallel coordinates: a line for each lane over swept keys and a metric, which colours it."""
     models = bokeh().models
     axes = [*keys, metric]
     heights, labels = {}, {}
     for axis in axes:
-        values = [row[axis] for row in rows]
-        if numeric(values):
-            low, high = min(values), max(values)
-            place = np.log if is_wide(values) else np.asarray
-            ends = place(np.array([low, high], float))
-            width = ends[1] - ends[0] or 1.0
-            heights[axis] = (place(np.array(values, float)) - ends[0]) / width
-            labels[axis] = (f"{low:.4g}", f"{high:.4g}")
-        else:
-            names = list(dict.fromkeys(map(str, values)))
-            places = {name: i / max(1, len(names) - 1) for i, name in enumerate(names)}
-            heights[axis] = np.array([places[str(value)] for value in values])
-            labels[axis] = (names[0], names[-1])
+        heights[axis], labels[axis] = on_axis([row[axis] for row in rows])
     order = np.argsort(heights[metric])
-    found = [float(rows[i][metric]) for i in order]
-    mapper = models.LinearColorMapper(palette=shades(), low=min(found), high=max(found))
+    results = [float(rows[i][metric]) for i in order]
+    mapper = models.LinearColorMapper(palette=shades(), low=min(results), high=max(results))
     source = models.ColumnDataSource(
         {
             "x": [list(range(len(axes)))] * len(rows),
             "y": [[heights[axis][i] for axis in axes] for i in order],
-            "metric": found,
+            "metric": results,
             "label": [", ".join(f"{axis} {shown(rows[i][axis])}" for axis in axes) for i in order],
         }
     )
@@ -144,6 +135,19 @@ def parallel(keys: Sequence[str], rows: Sequence[dict[str, Any]], metric: str):
     return fig
 
 
+def on_axis(values: Sequence[Any]) -> tuple[np.ndarray, tuple[str, str]]:
+    """The heights of values on an axis from 0 to 1, and what stands at its two ends."""
+    if numeric(values):
+        low, high = min(values), max(values)
+        place = np.log if is_wide(values) else np.asarray
+        ends = place(np.array([low, high], float))
+        width = ends[1] - ends[0] or 1.0
+        return (place(np.array(values, float)) - ends[0]) / width, (f"{low:.4g}", f"{high:.4g}")
+    names = list(dict.fromkeys(map(str, values)))
+    height_of = {name: i / max(1, len(names) - 1) for i, name in enumerate(names)}
+    return np.array([height_of[str(value)] for value in values]), (names[0], names[-1])
+
+
 def shades(n: int = 64) -> list[str]:
     """Colours from LOW to HIGH."""
     mixed = np.linspace(LOW, HIGH, n).round().astype(int)
@@ -151,12 +155,13 @@ def shades(n: int = 64) -> list[str]:
 
 
 def shown(value: Any) -> str:
+    """A value as hovering shows it."""
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def rate_distortion(
     groups: Mapping[str, Sequence[dict[str, Any]]], names: Mapping[int, str], prefix: str = ""
-) -> tuple[Any, Legend]:
+) -> tuple[Plot, Legend]:
     """One point for each lane: rate (KL) and distortion (negative reconstruction), nats.
 
     The ELBO is constant along each dashed line.
@@ -166,7 +171,7 @@ def rate_distortion(
       names: of the lanes.
       prefix: "pseudo-" if it is no likelihood.
     """
-    pairs = [(name, lane) for name, own in groups.items() for lane in own]
+    pairs = [(name, lane) for name, lanes in groups.items() for lane in lanes]
     pairs = [
         (name, lane)
         for name, lane in pairs
@@ -181,21 +186,7 @@ def rate_distortion(
         "", "rate: KL, nats", f"distortion: -{prefix}reconstruction, nats",
         x_range=(left, right), y_range=(low, high),
     )  # fmt: skip
-    lines = elbo_lines(left, right, low, high)
-    fig.multi_line(
-        [list(ends) for _, ends, _ in lines], [list(heights) for _, _, heights in lines],
-        line_color=GREY, line_dash="dashed", line_alpha=0.6,
-    )  # fmt: skip
-    taken = list(zip(x, y, strict=True))
-    for total, ends, heights in lines:
-        # As large a part of the plane as on a phone.
-        place = free_place(ends, heights, taken, (left, right, low, high), (0.36, 0.1))
-        if place is not None:
-            taken.append(place)
-            fig.text(
-                [place[0]], [place[1]], text=[f"{prefix}ELBO {-total:,g}"], text_color=GREY,
-                text_font_size="11px", text_align="center", text_baseline="bottom",
-            )  # fmt: skip
+    draw_elbo_lines(fig, list(zip(x, y, strict=True)), (left, right, low, high), prefix)
     source = bokeh().models.ColumnDataSource(
         {
             "x": x,
@@ -211,6 +202,33 @@ def rate_distortion(
     ]  # fmt: skip
     fig.add_tools(bokeh().models.HoverTool(renderers=[dots], tooltips=tooltips))
     return fig, list(colours.items())
+
+
+def draw_elbo_lines(
+    fig: Plot,
+    points: Sequence[tuple[float, float]],
+    plane: tuple[float, float, float, float],
+    prefix: str,
+) -> None:
+    """Draws lines of constant ELBO, and its values where there is room between the points.
+
+    plane: left, right, low and high edge.
+    """
+    lines = elbo_lines(*plane)
+    fig.multi_line(
+        [list(ends) for _, ends, _ in lines], [list(heights) for _, _, heights in lines],
+        line_color=GREY, line_dash="dashed", line_alpha=0.6,
+    )  # fmt: skip
+    taken = list(points)
+    for total, ends, heights in lines:
+        # As large a part of the plane as on a phone.
+        place = free_place(ends, heights, taken, plane, (0.36, 0.1))
+        if place is not None:
+            taken.append(place)
+            fig.text(
+                [place[0]], [place[1]], text=[f"{prefix}ELBO {-total:,g}"], text_color=GREY,
+                text_font_size="11px", text_align="center", text_baseline="bottom",
+            )  # fmt: skip
 
 
 def with_margin(values: Sequence[float]) -> tuple[float, float]:

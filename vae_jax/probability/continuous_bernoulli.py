@@ -6,8 +6,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
-from vae_jax.keys import section
-from vae_jax.probability.likelihood import bisect
+from vae_jax.probability.elementwise import bisect
+from vae_jax.probability.interface import Likelihood, Params, Raw, Scale
+from vae_jax.sections.declare import section
 
 
 def log_sinhc(a: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
@@ -37,6 +38,9 @@ class ContinuousBernoulli(NamedTuple):
     def mean(self) -> Float[Array, "*batch d"]:
         return mean_of(self.logits)
 
+    def picture(self, key: Key[Array, "*n"]) -> Float[Array, "*batch d"]:
+        return self.mean()
+
     def sample(self, key: Key[Array, ""]) -> Float[Array, "*batch d"]:
         """log(1 + u (e^eta - 1)) / eta, u uniform; for eta > 0, by symmetry, 1 - sample at -eta."""
         u = jax.random.uniform(key, self.logits.shape)
@@ -59,7 +63,7 @@ def mean_of(logits: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
 
 
 @section
-class ContinuousBernoulliLikelihood:
+class ContinuousBernoulliLikelihood(Likelihood):
     """sum_d x eta - log((e^eta - 1) / eta), eta = logits: a Bernoulli's form, over [0, 1].
 
     References: Loaiza-Ganem and Cunningham 2019.
@@ -68,15 +72,12 @@ class ContinuousBernoulliLikelihood:
     params_per_dim: ClassVar = 1
     support: ClassVar = "unit"
 
-    def init(self, scale=1.0):
-        return {}
-
-    def distribution(self, params, raw) -> ContinuousBernoulli:
+    def distribution(self, params: Params, raw: Raw) -> ContinuousBernoulli:
         return ContinuousBernoulli(raw[..., 0])
 
-    def initial_bias(self, mean_d: Float[Array, " d"], scale=1.0) -> Float[Array, "d 1"]:
-        """Of means clipped to 0.01 to 0.99.
+    def initial_bias(self, mean_d: Float[Array, " d"], scale: Scale = 1.0) -> Float[Array, "d 1"]:
+        """The logit of the mean, clipped to 0.01 to 0.99.
 
-        Beyond, its slope in eta, mean^2, is too small to train.
+        Beyond, the mean's slope in eta, mean^2, is too small to train.
         """
         return bisect(mean_of, jnp.clip(mean_d, 0.01, 0.99), -200.0, 200.0)[:, None]

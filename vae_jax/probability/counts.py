@@ -7,8 +7,9 @@ import jax.numpy as jnp
 from jax.scipy.special import betaln, gammaln
 from jaxtyping import Array, Float, Key
 
-from vae_jax.keys import section
-from vae_jax.probability.likelihood import inside, softplus
+from vae_jax.probability.elementwise import inside, softplus
+from vae_jax.probability.interface import Likelihood, Params, Raw, Scale
+from vae_jax.sections.declare import section
 
 # Means of counts from 3e-7 to 8e3: far beyond pixels, and no rate or product overflows.
 MIN_LOG_MEAN, MAX_LOG_MEAN = -15.0, 9.0
@@ -18,10 +19,12 @@ MIN_LOG_R, MAX_LOG_R = -7.0, 7.0
 
 
 def count_of(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """n of x = n / 255, as a float."""
     return jnp.round(255 * x)
 
 
 def log_mean_of(raw: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """The log mean of a count from the decoder's output, clipped."""
     return jnp.clip(raw, MIN_LOG_MEAN, MAX_LOG_MEAN)
 
 
@@ -38,24 +41,24 @@ class Poisson(NamedTuple):
     def mean(self) -> Float[Array, "*batch d"]:
         return jnp.exp(self.log_rate) / 255
 
+    def picture(self, key: Key[Array, "*n"]) -> Float[Array, "*batch d"]:
+        return self.mean()
+
     def sample(self, key: Key[Array, ""]) -> Float[Array, "*batch d"]:
         return jax.random.poisson(key, jnp.exp(self.log_rate)) / 255
 
 
 @section
-class PoissonLikelihood:
+class PoissonLikelihood(Likelihood):
     """sum_d n log rate - rate - log n!, n = 255 x."""
 
     params_per_dim: ClassVar = 1
     support: ClassVar = "counts"
 
-    def init(self, scale=1.0):
-        return {}
-
-    def distribution(self, params, raw) -> Poisson:
+    def distribution(self, params: Params, raw: Raw) -> Poisson:
         return Poisson(log_mean_of(raw[..., 0]))
 
-    def initial_bias(self, mean_d: Float[Array, " d"], scale=1.0) -> Float[Array, "d 1"]:
+    def initial_bias(self, mean_d: Float[Array, " d"], scale: Scale = 1.0) -> Float[Array, "d 1"]:
         return jnp.log(255 * inside(mean_d))[:, None]
 
 
@@ -80,6 +83,9 @@ class NegativeBinomial(NamedTuple):
     def mean(self) -> Float[Array, "*batch d"]:
         return jnp.exp(self.log_mean) / 255
 
+    def picture(self, key: Key[Array, "*n"]) -> Float[Array, "*batch d"]:
+        return self.mean()
+
     def sample(self, key: Key[Array, ""]) -> Float[Array, "*batch d"]:
         """A Poisson sample, with a gamma sample as its rate."""
         rate_key, count_key = jax.random.split(key)
@@ -89,19 +95,16 @@ class NegativeBinomial(NamedTuple):
 
 
 @section
-class NegativeBinomialLikelihood:
+class NegativeBinomialLikelihood(Likelihood):
     """sum_d log G(n + r) - log G(r) - log n! + r log(r / (r + m)) + n log(m / (r + m)), m: mean."""
 
     params_per_dim: ClassVar = 2
     support: ClassVar = "counts"
 
-    def init(self, scale=1.0):
-        return {}
-
-    def distribution(self, params, raw) -> NegativeBinomial:
+    def distribution(self, params: Params, raw: Raw) -> NegativeBinomial:
         log_r = jnp.clip(raw[..., 1], MIN_LOG_R, MAX_LOG_R)
         return NegativeBinomial(log_mean_of(raw[..., 0]), log_r)
 
-    def initial_bias(self, mean_d: Float[Array, " d"], scale=1.0) -> Float[Array, "d 2"]:
+    def initial_bias(self, mean_d: Float[Array, " d"], scale: Scale = 1.0) -> Float[Array, "d 2"]:
         log_mean = jnp.log(255 * inside(mean_d))
         return jnp.stack([log_mean, jnp.zeros_like(log_mean)], axis=-1)

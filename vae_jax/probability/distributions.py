@@ -1,16 +1,9 @@
-"""Distributions of latents, as pytrees of their parameters.
-
-Each has, for z [k, b, l]: k samples, batch, latent units:
-
-    sample(key, k)  -> z [k, b, l], its log density [k, b] in nats; differentiable
-    log_prob(z)     -> nats [k, b]; None if the density is known only for its own samples
-    mean()          -> E[z] [1, b, l]
-    scale()         -> the standard deviation of each unit [1, b, l]; of q(z | x) alone; None if
-                       it is not known
+"""Distributions of latents, as pytrees of their parameters; interface.py says what they have.
 
 A latent unit whose mask is 0 is padding: it adds nothing to a density.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -49,6 +42,14 @@ class DiagonalGaussian(NamedTuple):
         p = Gaussian(*(jnp.broadcast_to(leaf, shape) for leaf in self[:2]))
         return gaussian.sum_units(gaussian.log_prob(p, jnp.broadcast_to(z_kbl, shape)), self.mask_l)
 
+    def noise_of(self, z_kbl: Float[Array, "k b l"]) -> Float[Array, "k b l"]:
+        """(z - mean) / scale."""
+        return (z_kbl - self.mean_kbl) * jnp.exp(-self.log_scale_kbl)
+
+    def of_noise(self, noise_kbl: Float[Array, "k b l"]) -> Float[Array, "k b l"]:
+        """mean + scale * noise."""
+        return self.mean_kbl + self.scale() * noise_kbl
+
     def mean(self) -> Float[Array, "k b l"]:
         return self.mean_kbl
 
@@ -56,7 +57,9 @@ class DiagonalGaussian(NamedTuple):
         return jnp.exp(self.log_scale_kbl)
 
 
-def diagonal_of(outputs: dict[str, Array], mask_l=None) -> DiagonalGaussian:
+def diagonal_of(
+    outputs: Mapping[str, Float[Array, "b l"]], mask_l: Float[Array, " l"] | None = None
+) -> DiagonalGaussian:
     """The diagonal Gaussian of an encoder's outputs [b, l], mean and log scale."""
     log_scale_bl = gaussian.clipped(outputs["log_scale"])
     return DiagonalGaussian(outputs["mean"][None], log_scale_bl[None], mask_l)
@@ -77,6 +80,12 @@ class StandardNormal:
 
     def log_prob(self, z_kbl: Float[Array, "k b l"]) -> Float[Array, "k b"]:
         return gaussian.sum_units(-0.5 * (jnp.square(z_kbl) + gaussian.LOG_2PI), self.mask_l)
+
+    def noise_of(self, z_kbl: Float[Array, "k b l"]) -> Float[Array, "k b l"]:
+        return z_kbl
+
+    def of_noise(self, noise_kbl: Float[Array, "k b l"]) -> Float[Array, "k b l"]:
+        return noise_kbl
 
     def mean(self) -> Float[Array, "1 b l"]:
         return jnp.zeros((1, self.batch_size, self.latent_size))

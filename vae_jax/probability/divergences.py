@@ -1,7 +1,6 @@
 """KL(q || p) of each latent unit, for the pairs of distributions with a closed form."""
 
 from collections.abc import Callable
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -10,6 +9,7 @@ from jaxtyping import Array, Float
 from vae_jax.probability import gaussian
 from vae_jax.probability.distributions import DiagonalGaussian, FullGaussian, StandardNormal
 from vae_jax.probability.gaussian import Gaussian
+from vae_jax.probability.interface import LatentDistribution
 
 
 def diagonal_to_standard_normal(q: DiagonalGaussian, p: StandardNormal) -> Float[Array, "k b l"]:
@@ -20,10 +20,10 @@ def diagonal_to_standard_normal(q: DiagonalGaussian, p: StandardNormal) -> Float
 def diagonal_to_diagonal(q: DiagonalGaussian, p: DiagonalGaussian) -> Float[Array, "k b l"]:
     """The KL of each unit."""
     shape = jnp.broadcast_shapes(q.mean_kbl.shape, p.mean_kbl.shape)
-    own, other = jax.tree.map(
+    gaussians = jax.tree.map(
         lambda leaf: jnp.broadcast_to(leaf, shape), (Gaussian(*q[:2]), Gaussian(*p[:2]))
     )
-    return gaussian.masked(gaussian.kl_divergence(own, other), q.mask_l)
+    return gaussian.masked(gaussian.kl_divergence(*gaussians), q.mask_l)
 
 
 def full_to_standard_normal(q: FullGaussian, p: StandardNormal) -> Float[Array, "1 b l"]:
@@ -44,7 +44,7 @@ KL_DIVERGENCES: dict[tuple[type, type], Callable] = {
 }
 
 
-def kl_divergence(q: Any, p: Any) -> Float[Array, "k b l"] | None:
+def kl_divergence(q: LatentDistribution, p: LatentDistribution) -> Float[Array, "k b l"] | None:
     """KL(q || p) of each latent unit, nats; None if it has no closed form."""
     closed_form = KL_DIVERGENCES.get((type(q), type(p)))
     return None if closed_form is None else closed_form(q, p)

@@ -4,29 +4,37 @@ Each is initialised near the identity, so that a model with a flow starts like o
 """
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Float, Int, Key
 
-from vae_jax.checks import whole
-from vae_jax.keys import static
+from vae_jax.sections.checks import whole
+from vae_jax.sections.declare import static
 
 # A smooth bound on the log scales of each layer: a flow of a few layers can't overflow.
 MAX_LOG_SCALE = 2.0
 
 
-def flow_layers():
+def flow_layers() -> Any:
     """The key of the number of a flow's maps."""
     return static(4, whole(1), "maps, one after another", key="flow.layers")
 
 
-def flow_width():
+def flow_width() -> Any:
     """The key of the width of the networks in a flow."""
     return static(64, whole(1), "hidden units of each map's network", key="flow.width")
+
+
+Layer = dict[str, Array]  # {"kernel": [inputs, outputs], "bias": [outputs]}
+Network = dict[str, Layer]
+Networks = Sequence[Network]  # one for each map
+Context = Float[Array, "*batch c"] | None
+LogDet = Float[Array, "*batch"]
+Masks = Sequence[Any]  # of the kernels of three layers: arrays, or 1.0
 
 
 class FlowSpec(NamedTuple):
@@ -44,9 +52,9 @@ class Flow(NamedTuple):
     inverse: (params, z [..., l], context) -> u [..., l], log |det du/dz| [...].
     """
 
-    init: Callable
-    forward: Callable
-    inverse: Callable
+    init: Callable[[Key[Array, ""], int, int], Networks]
+    forward: Callable[[Networks, Array, Context], tuple[Array, LogDet]]
+    inverse: Callable[[Networks, Array, Context], tuple[Array, LogDet]]
 
 
 def bounded(raw: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
@@ -54,11 +62,11 @@ def bounded(raw: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     return MAX_LOG_SCALE * jnp.tanh(raw / MAX_LOG_SCALE)
 
 
-def network_init(key: Key[Array, ""], size: int, context_size: int, width: int) -> dict[str, Any]:
+def network_init(key: Key[Array, ""], size: int, context_size: int, width: int) -> Network:
     """A network with two hidden layers; per input, a shift and a log scale, both nearly 0."""
     keys = jax.random.split(key, 4)
 
-    def dense(key, inputs, outputs, scale):
+    def dense(key: Key[Array, ""], inputs: int, outputs: int, scale: float) -> Layer:
         kernel = scale * jax.random.normal(key, (inputs, outputs)) / np.sqrt(max(inputs, 1))
         return {"kernel": kernel, "bias": jnp.zeros(outputs)}
 
@@ -70,11 +78,13 @@ def network_init(key: Key[Array, ""], size: int, context_size: int, width: int) 
     }
 
 
-def network_apply(params, x, context, masks) -> tuple[Array, Array]:
+def network_apply(
+    params: Network, x: Float[Array, "*batch l"], context: Context, masks: Masks
+) -> tuple[Float[Array, "*batch l"], Float[Array, "*batch l"]]:
     """(shift, bounded log scale), [..., l] each; `masks` are those of the three layers' kernels."""
     first, second, last = masks
 
-    def affine(layer, h, mask):
+    def affine(layer: Layer, h: Array, mask: Any) -> Array:
         return h @ (layer["kernel"] * mask) + layer["bias"].reshape((1,) * (h.ndim - 1) + (-1,))
 
     h = affine(params["hidden_0"], x, first)
@@ -86,10 +96,10 @@ def network_apply(params, x, context, masks) -> tuple[Array, Array]:
     return shift, bounded(log_scale)
 
 
-def layers_init(spec: FlowSpec) -> Callable:
+def layers_init(spec: FlowSpec) -> Callable[[Key[Array, ""], int, int], Networks]:
     """The `init` of a flow with one network in each layer."""
 
-    def init(key, size, context_size):
+    def init(key: Key[Array, ""], size: int, context_size: int) -> Networks:
         keys = jax.random.split(key, spec.layers)
         return [network_init(k, size, context_size, spec.width) for k in keys]
 
@@ -110,30 +120,36 @@ def coupling(spec: FlowSpec) -> Flow:
     """
     plain_init = layers_init(spec)
 
-    def init(key, size, context_size):
+    def init(key: Key[Array, ""], size: int, context_size: int) -> Networks:
         if size < 2:
             raise ValueError("a coupling needs two halves: at least 2 latent units")
         return plain_init(key, size, context_size)
 
-    def moved(params, x, context, layer):
-        """The shift and log scale of the half that moves; 0 for the other."""
+    def shift_and_log_scale(
+        params: Network, x: Float[Array, "*batch l"], context: Context, layer: int
+    ) -> tuple[Float[Array, "*batch l"], Float[Array, "*batch l"]]:
+        """The shift and log scale of the half that a layer moves; 0 for the other half."""
         kept = (np.arange(x.shape[-1]) % 2 == layer % 2).astype(np.float32)
         kept = kept.reshape((1,) * (x.ndim - 1) + (-1,))
         shift, log_scale = network_apply(params, x * kept, context, UNMASKED)
         return shift * (1 - kept), log_scale * (1 - kept)
 
-    def forward(params, u, context):
+    def forward(
+        params: Networks, u: Float[Array, "*batch l"], context: Context
+    ) -> tuple[Float[Array, "*batch l"], LogDet]:
         log_det = jnp.zeros(u.shape[:-1])
-        for layer, own in enumerate(params):
-            shift, log_scale = moved(own, u, context, layer)
+        for layer, network in enumerate(params):
+            shift, log_scale = shift_and_log_scale(network, u, context, layer)
             u = u * jnp.exp(log_scale) + shift
             log_det += jnp.sum(log_scale, axis=-1)
         return u, log_det
 
-    def inverse(params, z, context):
+    def inverse(
+        params: Networks, z: Float[Array, "*batch l"], context: Context
+    ) -> tuple[Float[Array, "*batch l"], LogDet]:
         log_det = jnp.zeros(z.shape[:-1])
-        for layer, own in reversed(list(enumerate(params))):
-            shift, log_scale = moved(own, z, context, layer)
+        for layer, network in reversed(list(enumerate(params))):
+            shift, log_scale = shift_and_log_scale(network, z, context, layer)
             z = (z - shift) * jnp.exp(-log_scale)
             log_det -= jnp.sum(log_scale, axis=-1)
         return z, log_det
@@ -153,33 +169,42 @@ def autoregressive_masks(size: int, width: int) -> tuple[np.ndarray, np.ndarray,
     return tuple(mask.astype(np.float32) for mask in (first, second, last))  # type: ignore[return-value]
 
 
-def parallel(spec: FlowSpec, params, x, context):
+def parallel(
+    spec: FlowSpec, params: Networks, x: Float[Array, "*batch l"], context: Context
+) -> tuple[Float[Array, "*batch l"], LogDet]:
     """x_i exp(s_i(x_<i)) + t_i(x_<i) in each layer; each layer reverses the order of units."""
     masks = autoregressive_masks(x.shape[-1], spec.width)
     log_det = jnp.zeros(x.shape[:-1])
-    for own in params:
-        shift, log_scale = network_apply(own, x, context, masks)
+    for network in params:
+        shift, log_scale = network_apply(network, x, context, masks)
         x = (x * jnp.exp(log_scale) + shift)[..., ::-1]
         log_det += jnp.sum(log_scale, axis=-1)
     return x, log_det
 
 
-def sequential(spec: FlowSpec, params, y, context):
+def sequential(
+    spec: FlowSpec, params: Networks, y: Float[Array, "*batch l"], context: Context
+) -> tuple[Float[Array, "*batch l"], LogDet]:
     """The inverse of `parallel`, unit by unit: l passes through each layer's network."""
     size = y.shape[-1]
     masks = autoregressive_masks(size, spec.width)
     log_det = jnp.zeros(y.shape[:-1])
-    for own in reversed(params):
+    for network in reversed(params):
         y = y[..., ::-1]
 
-        def solve(x, i, own=own, y=y):
-            shift, log_scale = network_apply(own, x, context, masks)
-            solved = (y - shift) * jnp.exp(-log_scale)
-            here = jnp.arange(size).reshape((1,) * (y.ndim - 1) + (-1,)) == i
-            return jnp.where(here, solved, x), None
+        def solve(
+            x: Float[Array, "*batch l"],
+            i: Int[Array, ""],
+            network: Network = network,
+            y: Float[Array, "*batch l"] = y,
+        ) -> tuple[Float[Array, "*batch l"], None]:
+            shift, log_scale = network_apply(network, x, context, masks)
+            solution = (y - shift) * jnp.exp(-log_scale)
+            is_unit = jnp.arange(size).reshape((1,) * (y.ndim - 1) + (-1,)) == i
+            return jnp.where(is_unit, solution, x), None
 
         x, _ = jax.lax.scan(solve, jnp.zeros_like(y), jnp.arange(size))
-        _, log_scale = network_apply(own, x, context, masks)
+        _, log_scale = network_apply(network, x, context, masks)
         y = x
         log_det -= jnp.sum(log_scale, axis=-1)
     return y, log_det
@@ -193,8 +218,8 @@ def autoregressive(spec: FlowSpec) -> Flow:
     """
     return Flow(
         layers_init(spec),
-        forward=lambda params, u, context: sequential(spec, params, u, context),
-        inverse=lambda params, z, context: parallel(spec, params, z, context),
+        forward=functools.partial(sequential, spec),
+        inverse=functools.partial(parallel, spec),
     )
 
 
@@ -204,11 +229,8 @@ def inverse_autoregressive(spec: FlowSpec) -> Flow:
 
     References: Kingma et al. 2016, equations 9 and 10, with affine, not gated steps.
     """
-    return Flow(
-        layers_init(spec),
-        forward=lambda params, u, context: parallel(spec, params, u, context),
-        inverse=lambda params, z, context: sequential(spec, params, z, context),
-    )
+    init, forward, inverse = autoregressive(spec)
+    return Flow(init, forward=inverse, inverse=forward)
 
 
 def planar_forward(
@@ -224,8 +246,8 @@ def planar_forward(
     """
     b, size = u_kbl.shape[1:]
     log_det_kb = jnp.zeros(u_kbl.shape[:2])
-    for own in jnp.split(raw.reshape(b, layers, 2 * size + 1), layers, axis=1):
-        v_bl, w_bl, c_b = own[:, 0, :size], own[:, 0, size : 2 * size], own[:, 0, -1]
+    for layer in jnp.split(raw.reshape(b, layers, 2 * size + 1), layers, axis=1):
+        v_bl, w_bl, c_b = layer[:, 0, :size], layer[:, 0, size : 2 * size], layer[:, 0, -1]
         w_bl = 10.0 * jnp.tanh(w_bl / 10.0)
         along_b = jnp.sum(w_bl * v_bl, axis=-1)
         wanted_b = -1 + jax.nn.softplus(along_b + INVERSE_SOFTPLUS_1)

@@ -1,13 +1,15 @@
 """Likelihoods of whole numbers n from 0 to 255, given as x = n / 255."""
 
+from collections.abc import Sequence
 from typing import ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key
 
-from vae_jax.keys import section
-from vae_jax.probability.likelihood import bisect, inside, softplus
+from vae_jax.probability.elementwise import bisect, inside, softplus
+from vae_jax.probability.interface import Likelihood, Params, Raw, Scale
+from vae_jax.sections.declare import section
 
 LEVELS = 256
 MIXTURE_COMPONENTS = 5
@@ -40,30 +42,30 @@ class Categorical(NamedTuple):
             precision="highest",
         )
 
+    def picture(self, key: Key[Array, "*n"]) -> Float[Array, "*batch d"]:
+        return self.mean()
+
     def sample(self, key: Key[Array, ""]) -> Float[Array, "*batch d"]:
         return jax.random.categorical(key, self.logits).astype(jnp.float32) / 255
 
 
 @section
-class CategoricalLikelihood:
+class CategoricalLikelihood(Likelihood):
     """sum_d log softmax(logits)_n, n = 255 x."""
 
     params_per_dim: ClassVar = LEVELS
     support: ClassVar = "levels"
 
-    def init(self, scale=1.0):
-        return {}
-
-    def distribution(self, params, raw) -> Categorical:
+    def distribution(self, params: Params, raw: Raw) -> Categorical:
         return Categorical(raw)
 
-    def initial_bias(self, mean_d: Float[Array, " d"], scale=1.0) -> Float[Array, "d 256"]:
+    def initial_bias(self, mean_d: Float[Array, " d"], scale: Scale = 1.0) -> Float[Array, "d 256"]:
         """The logits of highest entropy with that mean: a slope times n / 255."""
 
-        def logits_of(slope_d):
+        def logits_of(slope_d: Float[Array, " d"]) -> Float[Array, "d 256"]:
             return slope_d[:, None] * jnp.linspace(0.0, 1.0, LEVELS)[None]
 
-        def mean_of(slope_d):
+        def mean_of(slope_d: Float[Array, " d"]) -> Float[Array, " d"]:
             return Categorical(logits_of(slope_d)).mean()
 
         return logits_of(bisect(mean_of, inside(mean_d), -1e3, 1e3))
@@ -110,12 +112,15 @@ class Logistics(NamedTuple):
     def mean(self) -> Float[Array, "*batch d"]:
         """sum_c w_c sum_(n = 1 to 255) P(level >= n) / 255."""
 
-        def add(n, total):
+        def add(n: Int[Array, ""], total: Array) -> Array:
             edge = (n - 0.5) / 255
             return total + jax.nn.sigmoid((self.loc - edge) * jnp.exp(-self.log_scale))
 
         means = jax.lax.fori_loop(1, LEVELS, add, jnp.zeros_like(self.loc)) / 255
         return jnp.sum(jnp.exp(self.log_weights) * means, axis=-1)
+
+    def picture(self, key: Key[Array, "*n"]) -> Float[Array, "*batch d"]:
+        return self.mean()
 
     def sample(self, key: Key[Array, ""]) -> Float[Array, "*batch d"]:
         """Samples a component, then its logistic distribution, and rounds to the nearest level."""
@@ -130,53 +135,56 @@ class Logistics(NamedTuple):
 
 
 @section
-class DiscretizedLogistic:
+class DiscretizedLogistic(Likelihood):
     """sum_d log (F(x + 1/510) - F(x - 1/510)), with the tails at 0 and 255 (Kingma et al. 2016)."""
 
     params_per_dim: ClassVar = 2
     support: ClassVar = "levels"
 
-    def init(self, scale=1.0):
-        return {}
-
-    def distribution(self, params, raw) -> Logistics:
+    def distribution(self, params: Params, raw: Raw) -> Logistics:
         log_scale = jnp.clip(raw[..., 1:], MIN_LOG_SCALE, MAX_LOG_SCALE)
         return Logistics(jnp.zeros_like(log_scale), raw[..., :1], log_scale)
 
-    def initial_bias(self, mean_d: Float[Array, " d"], scale=1.0) -> Float[Array, "d 2"]:
+    def initial_bias(self, mean_d: Float[Array, " d"], scale: Scale = 1.0) -> Float[Array, "d 2"]:
         return logistics_bias(self, mean_d, scale, jnp.zeros(1), [])
 
 
 @section
-class DiscretizedLogisticMixture:
+class DiscretizedLogisticMixture(Likelihood):
     """sum_d log sum_c w_c (F_c(x + 1/510) - F_c(x - 1/510)) of five (Salimans et al. 2017)."""
 
     params_per_dim: ClassVar = 3 * MIXTURE_COMPONENTS
     support: ClassVar = "levels"
 
-    def init(self, scale=1.0):
-        return {}
-
-    def distribution(self, params, raw) -> Logistics:
+    def distribution(self, params: Params, raw: Raw) -> Logistics:
         logits, loc, log_scale = jnp.split(raw, 3, axis=-1)
         log_scale = jnp.clip(log_scale, MIN_LOG_SCALE, MAX_LOG_SCALE)
         return Logistics(jax.nn.log_softmax(logits, axis=-1), loc, log_scale)
 
-    def initial_bias(self, mean_d: Float[Array, " d"], scale=1.0) -> Float[Array, "d 15"]:
+    def initial_bias(self, mean_d: Float[Array, " d"], scale: Scale = 1.0) -> Float[Array, "d 15"]:
         shape = (len(mean_d), MIXTURE_COMPONENTS)
         apart = jnp.linspace(-0.2, 0.2, MIXTURE_COMPONENTS)
         return logistics_bias(self, mean_d, scale, apart, [jnp.zeros(shape)])
 
 
-def logistics_bias(likelihood, mean_d, scale, apart_c, head) -> Array:
-    """Components of equal scale with offsets `apart_c`, shifted together to the given mean."""
+def logistics_bias(
+    likelihood: Likelihood,
+    mean_d: Float[Array, " d"],
+    scale: Scale,
+    apart_c: Float[Array, " c"],
+    head: Sequence[Float[Array, "d c"]],
+) -> Float[Array, "d p"]:
+    """Components of equal scale with offsets `apart_c`, shifted together to the given mean.
+
+    `head`: the outputs before the locations: the logits of a mixture.
+    """
     log_scale = jnp.log(scale * jnp.sqrt(3.0) / jnp.pi)  # a logistic's deviation is pi / sqrt(3)
 
-    def raw_of(centre_d):
+    def raw_of(centre_d: Float[Array, " d"]) -> Float[Array, "d p"]:
         loc = centre_d[:, None] + apart_c[None]
         return jnp.concatenate([*head, loc, jnp.full_like(loc, log_scale)], axis=-1)
 
-    def mean_of(centre_d):
+    def mean_of(centre_d: Float[Array, " d"]) -> Float[Array, " d"]:
         return likelihood.distribution({}, raw_of(centre_d)).mean()
 
     return raw_of(bisect(mean_of, inside(mean_d), -10.0, 10.0))

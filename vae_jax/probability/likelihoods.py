@@ -1,36 +1,39 @@
 """Likelihoods p(x | z) of the decoder's output. To add one, write its section and list it below."""
 
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
 from jax.scipy.special import betaln
 from jaxtyping import Array, Float, Key
 
-from vae_jax.checks import number
-from vae_jax.keys import section, traced
 from vae_jax.probability import gaussian
 from vae_jax.probability.continuous_bernoulli import ContinuousBernoulliLikelihood
 from vae_jax.probability.counts import NegativeBinomialLikelihood, PoissonLikelihood
+from vae_jax.probability.elementwise import inside, logit, softplus
 from vae_jax.probability.gaussian import Gaussian
+from vae_jax.probability.interface import Likelihood, Params, Raw, Scale
 from vae_jax.probability.levels import (
     CategoricalLikelihood,
     DiscretizedLogistic,
     DiscretizedLogisticMixture,
 )
-from vae_jax.probability.likelihood import inside, logit, softplus
+from vae_jax.sections.checks import number
+from vae_jax.sections.declare import section, traced
 
 # For x in 0 to 1, a learned scale is far from both limits, 1e-3 and 1e3.
 MAX_LOG_SCALE = 7.0
 
+P = TypeVar("P", bound=tuple[Array, ...])
 
-def broadcast(p, x: Float[Array, "*batch d"]):
+
+def broadcast(p: P, x: Float[Array, "*batch d"]) -> tuple[P, Float[Array, "*batch d"]]:
     """The parameters of p, and x, broadcast to one shape."""
     shape = jnp.broadcast_shapes(p[0].shape, x.shape)
-    return type(p)(*(jnp.broadcast_to(leaf, shape) for leaf in p)), jnp.broadcast_to(x, shape)
+    return jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, shape), (p, x))
 
 
-def scale_key():
+def scale_key() -> Any:
     """The key of a fixed scale."""
     right = number(0, open_low=True)
     return traced(1.0, right, "the scale, in units of x", key="likelihood_scale")
@@ -52,25 +55,32 @@ class Bernoulli(NamedTuple):
     def mean(self) -> Float[Array, "*batch d"]:
         return jax.nn.sigmoid(self.logits)
 
+    def picture(self, key: Key[Array, "*n"]) -> Float[Array, "*batch d"]:
+        return self.mean()
+
     def sample(self, key: Key[Array, ""]) -> Float[Array, "*batch d"]:
         return jax.random.bernoulli(key, self.mean()).astype(self.logits.dtype)
 
 
 @section
-class BernoulliLikelihood:
+class BernoulliLikelihood(Likelihood):
     """sum_d x log p + (1 - x) log(1 - p), p = sigmoid(logits): x * logits - softplus(logits)."""
 
     params_per_dim: ClassVar = 1
     support: ClassVar = "binary"
 
-    def init(self, scale=1.0):
-        return {}
-
-    def distribution(self, params, raw) -> Bernoulli:
+    def distribution(self, params: Params, raw: Raw) -> Bernoulli:
         return Bernoulli(raw[..., 0])
 
-    def initial_bias(self, mean_d: Float[Array, " d"], scale=1.0) -> Float[Array, "d 1"]:
+    def initial_bias(self, mean_d: Float[Array, " d"], scale: Scale = 1.0) -> Float[Array, "d 1"]:
         return logit(inside(mean_d))[:, None]
+
+
+def mean_as_bias(
+    likelihood: Likelihood, mean_d: Float[Array, " d"], scale: Scale = 1.0
+) -> Float[Array, "d 1"]:
+    """The first output bias, where the decoder's output is the mean."""
+    return mean_d[:, None]
 
 
 class Normal(NamedTuple):
@@ -87,12 +97,15 @@ class Normal(NamedTuple):
     def mean(self) -> Float[Array, "*batch d"]:
         return self.loc
 
+    def picture(self, key: Key[Array, "*n"]) -> Float[Array, "*batch d"]:
+        return self.mean()
+
     def sample(self, key: Key[Array, ""]) -> Float[Array, "*batch d"]:
         return gaussian.sample(key, Gaussian(*self))
 
 
 @section
-class GaussianLikelihood:
+class GaussianLikelihood(Likelihood):
     """sum_d log N(x; mean, scale^2), with the mean by the decoder and a fixed scale."""
 
     scale: float = scale_key()
@@ -100,18 +113,14 @@ class GaussianLikelihood:
     params_per_dim: ClassVar = 1
     support: ClassVar = "real"
 
-    def init(self, scale=1.0):
-        return {}
-
-    def distribution(self, params, raw) -> Normal:
+    def distribution(self, params: Params, raw: Raw) -> Normal:
         return Normal(raw[..., 0], jnp.broadcast_to(jnp.log(self.scale), raw.shape[:-1]))
 
-    def initial_bias(self, mean_d: Float[Array, " d"], scale=1.0) -> Float[Array, "d 1"]:
-        return mean_d[:, None]
+    initial_bias = mean_as_bias
 
 
 @section
-class GaussianSharedScale:
+class GaussianSharedScale(Likelihood):
     """sum_d log N(x; mean, scale^2), with one learned scale for all pixels.
 
     Its optimum is the root mean squared error of the means (Rybkin et al. 2021).
@@ -120,22 +129,21 @@ class GaussianSharedScale:
     params_per_dim: ClassVar = 1
     support: ClassVar = "real"
 
-    def init(self, scale=1.0):
+    def init(self, scale: Scale = 1.0) -> dict[str, Array]:
         return {"log_scale": jnp.log(jnp.float32(scale))}
 
-    def distribution(self, params, raw) -> Normal:
+    def distribution(self, params: Params, raw: Raw) -> Normal:
         log_scale = jnp.clip(params["log_scale"], -MAX_LOG_SCALE, MAX_LOG_SCALE)
         return Normal(raw[..., 0], jnp.broadcast_to(log_scale, raw.shape[:-1]))
 
-    def initial_bias(self, mean_d: Float[Array, " d"], scale=1.0) -> Float[Array, "d 1"]:
-        return mean_d[:, None]
+    initial_bias = mean_as_bias
 
 
 RATE = 0.1  # of the running mean of the squared error
 
 
 @section
-class GaussianOptimalScale:
+class GaussianOptimalScale(Likelihood):
     """sum_d log N(x; mean, scale^2), with the one scale for all pixels that fits best.
 
     It is the root mean squared error of the means: a running mean over minibatches, without a
@@ -147,42 +155,36 @@ class GaussianOptimalScale:
     params_per_dim: ClassVar = 1
     support: ClassVar = "real"
 
-    def init(self, scale=1.0):
-        return {}
-
-    def init_stats(self, scale=1.0):
+    def init_stats(self, scale: Scale = 1.0) -> dict[str, Array]:
         return {"mean_square": jnp.square(jnp.float32(scale))}
 
-    def update(self, stats, p: "Normal", x_bd: Float[Array, "b d"]):
+    def update(self, stats: Params, p: Normal, x_bd: Float[Array, "b d"]) -> dict[str, Array]:
         mean_square = jax.lax.stop_gradient(jnp.mean(jnp.square(p.loc - x_bd[None])))
         return {"mean_square": (1 - RATE) * stats["mean_square"] + RATE * mean_square}
 
-    def distribution(self, params, raw) -> Normal:
+    def distribution(self, params: Params, raw: Raw) -> Normal:
         log_scale = 0.5 * jnp.log(jnp.maximum(params["mean_square"], jnp.exp(-2 * MAX_LOG_SCALE)))
         return Normal(raw[..., 0], jnp.broadcast_to(log_scale, raw.shape[:-1]))
 
-    def initial_bias(self, mean_d: Float[Array, " d"], scale=1.0) -> Float[Array, "d 1"]:
-        return mean_d[:, None]
+    initial_bias = mean_as_bias
 
 
 @section
-class GaussianPixelScale:
+class GaussianPixelScale(Likelihood):
     """sum_d log N(x; mean, scale^2), with mean and scale by the decoder."""
 
     params_per_dim: ClassVar = 2
     support: ClassVar = "real"
 
-    def init(self, scale=1.0):
-        return {}
-
-    def distribution(self, params, raw) -> Normal:
+    def distribution(self, params: Params, raw: Raw) -> Normal:
         return Normal(raw[..., 0], jnp.clip(raw[..., 1], -MAX_LOG_SCALE, MAX_LOG_SCALE))
 
-    def initial_bias(self, mean_d: Float[Array, " d"], scale=1.0) -> Float[Array, "d 2"]:
+    def initial_bias(self, mean_d: Float[Array, " d"], scale: Scale = 1.0) -> Float[Array, "d 2"]:
         return beside_zero(mean_d) + jnp.array([[0.0, 1.0]]) * jnp.log(scale)
 
 
 def beside_zero(value_d: Float[Array, " d"]) -> Float[Array, "d 2"]:
+    """The values with 0 in a second column: the other parameter starts there."""
     return jnp.stack([value_d, jnp.zeros_like(value_d)], axis=-1)
 
 
@@ -202,12 +204,15 @@ class Laplace(NamedTuple):
     def mean(self) -> Float[Array, "*batch d"]:
         return self.loc
 
+    def picture(self, key: Key[Array, "*n"]) -> Float[Array, "*batch d"]:
+        return self.mean()
+
     def sample(self, key: Key[Array, ""]) -> Float[Array, "*batch d"]:
         return self.loc + jnp.exp(self.log_scale) * jax.random.laplace(key, self.loc.shape)
 
 
 @section
-class LaplaceLikelihood:
+class LaplaceLikelihood(Likelihood):
     """sum_d -|x - mean| / scale - log(2 scale)."""
 
     scale: float = scale_key()
@@ -215,14 +220,10 @@ class LaplaceLikelihood:
     params_per_dim: ClassVar = 1
     support: ClassVar = "real"
 
-    def init(self, scale=1.0):
-        return {}
-
-    def distribution(self, params, raw) -> Laplace:
+    def distribution(self, params: Params, raw: Raw) -> Laplace:
         return Laplace(raw[..., 0], jnp.broadcast_to(jnp.log(self.scale), raw.shape[:-1]))
 
-    def initial_bias(self, mean_d: Float[Array, " d"], scale=1.0) -> Float[Array, "d 1"]:
-        return mean_d[:, None]
+    initial_bias = mean_as_bias
 
 
 # Means of 5e-5 to 1 - 5e-5 and concentrations of 0.02 to 1,100, for which betaln keeps its digits.
@@ -257,32 +258,32 @@ class Beta(NamedTuple):
     def mean(self) -> Float[Array, "*batch d"]:
         return jax.nn.sigmoid(self.logit)
 
+    def picture(self, key: Key[Array, "*n"]) -> Float[Array, "*batch d"]:
+        return self.mean()
+
     def sample(self, key: Key[Array, ""]) -> Float[Array, "*batch d"]:
         return jax.random.beta(key, *self.shapes)
 
 
 @section
-class BetaLikelihood:
+class BetaLikelihood(Likelihood):
     """sum_d (a - 1) log x + (b - 1) log(1 - x) - log B(a, b)."""
 
     params_per_dim: ClassVar = 2
     support: ClassVar = "unit"
 
-    def init(self, scale=1.0):
-        return {}
-
-    def distribution(self, params, raw) -> Beta:
-        """With both parameters clipped, so that the density is finite."""
+    def distribution(self, params: Params, raw: Raw) -> Beta:
+        """p(x | z) with both parameters clipped, so that the density is finite."""
         return Beta(
             jnp.clip(raw[..., 0], -MAX_BETA_LOGIT, MAX_BETA_LOGIT),
             jnp.clip(raw[..., 1], MIN_LOG_CONCENTRATION, MAX_LOG_CONCENTRATION),
         )
 
-    def initial_bias(self, mean_d: Float[Array, " d"], scale=1.0) -> Float[Array, "d 2"]:
+    def initial_bias(self, mean_d: Float[Array, " d"], scale: Scale = 1.0) -> Float[Array, "d 2"]:
         return beside_zero(logit(inside(mean_d))) + jnp.array([[0.0, 1.0]])
 
 
-LIKELIHOODS = {
+LIKELIHOODS: dict[str, type[Likelihood]] = {
     "bernoulli": BernoulliLikelihood,
     "beta": BetaLikelihood,
     "categorical": CategoricalLikelihood,

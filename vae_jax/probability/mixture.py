@@ -40,11 +40,11 @@ def sample(key: Key[Array, ""], p: Mixture, n: int) -> Float[Array, "n *batch l"
     batch = p.log_weights.shape[:-1]
     choice = jax.random.categorical(choice_key, p.log_weights, shape=(n, *batch))
 
-    def chosen(leaf):
-        at = choice[..., None, None]
-        return jnp.take_along_axis(jnp.broadcast_to(leaf, (n, *leaf.shape)), at, axis=-2)[..., 0, :]
+    def choose(leaf: Float[Array, "*batch c l"]) -> Float[Array, "n *batch l"]:
+        leaf = jnp.broadcast_to(leaf, (n, *leaf.shape))
+        return jnp.take_along_axis(leaf, choice[..., None, None], axis=-2)[..., 0, :]
 
-    return gaussian.sample(noise_key, jax.tree.map(chosen, p.components))
+    return gaussian.sample(noise_key, jax.tree.map(choose, p.components))
 
 
 def reparameterize(key: Key[Array, ""], p: Mixture, n: int) -> Float[Array, "n *batch l"]:
@@ -61,14 +61,16 @@ def reparameterize(key: Key[Array, ""], p: Mixture, n: int) -> Float[Array, "n *
         jax.nn.log_softmax(p.log_weights, axis=-1), (n, *p.log_weights.shape)
     )
 
-    def unit(log_weights, at):
+    def unit(
+        log_weights: Float[Array, "n *batch c"], inputs: tuple[Float[Array, "n *batch"], Gaussian]
+    ) -> tuple[Float[Array, "n *batch c"], Float[Array, "n *batch"]]:
         """One unit of all samples [n, *batch]; log_weights of the components given those before."""
-        sampled, component = at  # [n, *batch]; Gaussian [*batch, c]
+        sampled, component = inputs  # [n, *batch]; [*batch, c]
         component = jax.tree.map(
             lambda leaf: jnp.broadcast_to(leaf[None], log_weights.shape), component
         )
 
-        def distribution(z):
+        def distribution(z: Float[Array, "n *batch"]) -> Float[Array, "n *batch"]:
             standardised = (z[..., None] - component.mean) * jnp.exp(-component.log_scale)
             weights = jax.nn.softmax(log_weights, axis=-1)
             return jnp.sum(weights * jax.scipy.stats.norm.cdf(standardised), axis=-1)
@@ -80,8 +82,8 @@ def reparameterize(key: Key[Array, ""], p: Mixture, n: int) -> Float[Array, "n *
         )
         # Far in a tail both the density and F underflow: the quotient is kept finite.
         density = jnp.exp(jnp.clip(jax.lax.stop_gradient(log_density), -60.0, 60.0))
-        moved = distribution(sampled)
-        z = sampled - (moved - jax.lax.stop_gradient(moved)) / density
+        quantile = distribution(sampled)
+        z = sampled - (quantile - jax.lax.stop_gradient(quantile)) / density
         at_z = jnp.broadcast_to(z[..., None], log_weights.shape)
         return log_weights + gaussian.log_prob(component, at_z), z
 

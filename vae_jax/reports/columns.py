@@ -57,7 +57,7 @@ def labelled(results: Mapping[str, Any], values: Mapping[str, Any] | None = None
 def kind_of_old(lane: Lane, results: Mapping[str, Any], values: Mapping[str, Any]) -> str:
     """`bound_of` of a lane of an earlier version."""
     name = str(lane.get("model.likelihood", values.get("model.likelihood", "")))
-    support = getattr(LIKELIHOODS.get(name), "support", None)
+    support: Any = LIKELIHOODS[name].support if name in LIKELIHOODS else None
     if results["pseudo_likelihood"] and support in ("binary", None):
         return PSEUDO
     return bound_of(support) if support else name
@@ -79,6 +79,8 @@ def comparable(lane: Lane) -> tuple[str, tuple[str, ...]]:
         of = lane["bound_of"]
     else:  # of an earlier version, and not `labelled`
         of = kind_of_old(lane, {"pseudo_likelihood": False}, {})
+    if not has_bound(lane):
+        of = f"{lane['bound_name']} of a {of}"
     data = tuple(
         f"{key} {value}"
         for key, value in lane.items()
@@ -89,10 +91,10 @@ def comparable(lane: Lane) -> tuple[str, tuple[str, ...]]:
 
 def kinds(lanes: Sequence[Lane]) -> dict[tuple[str, tuple[str, ...]], list[Lane]]:
     """The lanes whose bounds can be compared, in order of first appearance."""
-    found: dict[tuple[str, tuple[str, ...]], list[Lane]] = {}
+    groups: dict[tuple[str, tuple[str, ...]], list[Lane]] = {}
     for lane in lanes:
-        found.setdefault(comparable(lane), []).append(lane)
-    return found
+        groups.setdefault(comparable(lane), []).append(lane)
+    return groups
 
 
 def best_lanes(lanes: Sequence[Lane]) -> list[Lane]:
@@ -108,8 +110,8 @@ def best_lanes(lanes: Sequence[Lane]) -> list[Lane]:
     ]
     return [
         lane
-        for own in kinds(healthy).values()
-        for lane in sorted(own, key=lambda lane: -lane["validation_bound"])
+        for group in kinds(healthy).values()
+        for lane in sorted(group, key=lambda lane: -lane["validation_bound"])
     ]
 
 
@@ -123,20 +125,27 @@ def properties(name: str, lane: Lane) -> tuple[str | None, str | None, float | N
     )
 
 
+def has_bound(lane: Lane) -> bool:
+    """Whether there is a bound on log p(x). Else `bound_name` is the term that stands for it."""
+    return lane.get("bound_name") not in lane
+
+
 def columns_of(lanes: Sequence[Lane]) -> list[Shown]:
     """The columns that have values; the bound has none of its own where it is the ELBO.
 
     lanes: `labelled`.
     """
     several = {of: len({lane[of] for lane in lanes}) > 1 for of in ("bound_of", "bound_name")}
-    found = []
+    columns = []
     for name, column in all_columns().items():
-        own = [lane for lane in lanes if lane.get(name) is not None]
-        if name == "bound":
-            own = [lane for lane in own if lane["bound"] != lane["elbo"]]
-        if not own and column in ALWAYS and name not in ("bound", "bits_per_dim"):
-            own = list(lanes[:1])
-        for of, bound, images in dict.fromkeys(properties(name, lane) for lane in own):
+        holders = [lane for lane in lanes if lane.get(name) is not None]
+        if name == "bound":  # it has a column of its own name where it is a term
+            holders = [
+                lane for lane in holders if lane["bound"] != lane["elbo"] and has_bound(lane)
+            ]
+        if not holders and column in ALWAYS and name not in ("bound", "bits_per_dim"):
+            holders = [lane for lane in lanes[:1] if has_bound(lane)]
+        for of, bound, images in dict.fromkeys(properties(name, lane) for lane in holders):
             shown = {"bits_per_dim": "bits/dim", "bound": bound or "bound"}.get(name, name)
             if name == "bits_per_dim" and several["bound_name"]:
                 shown += f" of {bound or 'elbo'}"
@@ -146,8 +155,8 @@ def columns_of(lanes: Sequence[Lane]) -> list[Shown]:
                 shown = f"pseudo-{shown}"
             elif of and several["bound_of"]:
                 shown += f" ({of})"
-            found.append(Shown(name, shown, of, bound, images))
-    return found
+            columns.append(Shown(name, shown, of, bound, images))
+    return columns
 
 
 def value(lane: Lane, column: Shown) -> float | None:
@@ -156,7 +165,7 @@ def value(lane: Lane, column: Shown) -> float | None:
 
 
 class Means(NamedTuple):
-    """Of each column; None where the lanes have no number, or such as can't be averaged."""
+    """The mean of each column over the lanes; None where they have no numbers to average."""
 
     lanes: int  # that have not diverged
     mean: list[float | None]
@@ -181,14 +190,15 @@ HIGHEST, LOWEST = ("bound", "elbo"), ("nll", "ais_nll", "bits_per_dim")  # what 
 
 def best_rows(groups: Sequence[Sequence[Lane]], columns: Sequence[Shown]) -> dict[int, int]:
     """{column: the group with the best mean}, of columns with several that can be compared."""
-    found = {}
+    best = {}
     rows = [means(lanes, columns).mean for lanes in groups]
+    compared = {lane["bound_name"] for lanes in groups for lane in lanes if not has_bound(lane)}
     for j, column in enumerate(columns):
-        sign = 1 if column.name in HIGHEST else -1 if column.name in LOWEST else 0
-        own = {i: sign * mean for i, row in enumerate(rows) if (mean := row[j]) is not None}
-        if sign and len(own) > 1 and len(kinds([x for i in own for x in groups[i]])) == 1:
-            found[j] = max(own, key=lambda i: own[i])
-    return found
+        sign = 1 if column.name in (*HIGHEST, *compared) else -1 if column.name in LOWEST else 0
+        signed = {i: sign * mean for i, row in enumerate(rows) if (mean := row[j]) is not None}
+        if sign and len(signed) > 1 and len(kinds([x for i in signed for x in groups[i]])) == 1:
+            best[j] = max(signed, key=lambda i: signed[i])
+    return best
 
 
 def near_best(groups: Sequence[Sequence[Lane]], columns: Sequence[Shown]) -> dict[int, set[int]]:
@@ -217,9 +227,11 @@ def warnings(lanes: Sequence[Lane]) -> list[str]:
     of = dict.fromkeys(lane["bound_of"] or "unknown" for lane in lanes)
     if len(of) > 1:
         lines.append(f"bounds of a {' and of a '.join(of)} can't be compared")
+    if len({has_bound(lane) for lane in lanes}) > 1:
+        lines.append("a reconstruction is no bound on log p(x), and can't be compared with one")
     if len({comparable(lane)[1] for lane in lanes}) > 1:
         lines.append("bounds of several datasets can't be compared")
-    bounds = dict.fromkeys(lane["bound_name"] or "elbo" for lane in lanes)
+    bounds = dict.fromkeys(lane["bound_name"] or "elbo" for lane in lanes if has_bound(lane))
     if len(bounds) > 1:
         lines.append(f"the bounds differ ({', '.join(bounds)}): a tighter one ranks higher")
     return lines

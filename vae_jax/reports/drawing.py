@@ -7,22 +7,33 @@ from pathlib import Path
 from typing import Any
 
 from vae_jax.errors import tell
+from vae_jax.figures import style
+from vae_jax.sections.declare import Values
+from vae_jax.words import reason
 
 LONGEST = 150  # bytes of a file's name, without its ending; most file systems take 255
 
 
-def drawn(function: Callable[..., None], path: Path, *arguments: Any, **named: Any) -> list[Path]:
-    """Calls function(path, *arguments, **named); returns [path], or [] with a line on stderr."""
-    return [path] * attempted(f"figure {path}", function, path, *arguments, **named)
+def files_of(values: Values) -> style.Files:
+    """How the figures of a config are written."""
+    return style.Files(values["log.figure_format"], values["log.figure_dpi"])
 
 
-def attempted(what: str, function: Callable[..., None], *arguments: Any, **named: Any) -> bool:
+def draw_or_tell(
+    function: Callable[..., None], path: Path, *arguments: Any, **named: Any
+) -> list[Path]:
+    """Calls function(path, *arguments, **named); returns the figure's file, of several formats the
+    first; or [] with a line on stderr."""
+    file = style.paths(path)[0]
+    return [file] * attempt(f"figure {file}", function, path, *arguments, **named)
+
+
+def attempt(what: str, function: Callable[..., None], *arguments: Any, **named: Any) -> bool:
     """Calls the function; False if it raised, with a line on stderr that says `what` and why."""
     try:
         function(*arguments, **named)
     except Exception as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
-        tell(f"{what} could not be drawn: {reason}")
+        tell(f"{what} could not be drawn: {reason(error)}")
         return False
     return True
 
@@ -36,7 +47,7 @@ def writable(workdir: Path) -> bool:
 
 
 def file_name(stem: str) -> str:
-    """The name of a figure: without slashes, and cut where it is too long for a file system."""
+    """The name of a figure's PNG: without slashes, and cut if it is too long for a file system."""
     stem = stem.replace("/", "-").replace("\0", "-")
     if len(stem.encode()) > LONGEST:
         start = stem.encode()[:LONGEST].decode(errors="ignore")

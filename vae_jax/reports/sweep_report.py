@@ -7,6 +7,7 @@ from typing import Any
 
 from vae_jax.config.schema import nearest
 from vae_jax.errors import UserError
+from vae_jax.figures import style
 from vae_jax.figures.sweeps import (
     MOST_LINES,
     Point,
@@ -16,47 +17,57 @@ from vae_jax.figures.sweeps import (
     independent,
     text,
 )
+from vae_jax.folders import folder
+from vae_jax.folders.kinds import Kind, kind_of
+from vae_jax.folders.schemas import RunResults, SweepResults
 from vae_jax.reports.columns import Lane, best_lanes, columns_of, kinds, labelled, means, warnings
-from vae_jax.reports.drawing import drawn, file_name, writable
-from vae_jax.reports.run_figures import draw_rate_distortion, existing_figures
+from vae_jax.reports.drawing import draw_or_tell, file_name, files_of, writable
+from vae_jax.reports.run_figures import CHOSEN, draw_rate_distortion, existing_figures
 from vae_jax.reports.table import (
     cells,
     dataset_name,
     figure_lines,
     fitted,
+    is_of_others,
     kept,
+    measured_on,
     remarks,
     table,
 )
-from vae_jax.runs import folder
-from vae_jax.runs.schemas import RunResults, SweepResults
 from vae_jax.runs.summary import summary
-from vae_jax.sweeps.plan import is_sweep
+from vae_jax.sections.declare import Values
 from vae_jax.sweeps.records import pooled
+from vae_jax.words import page
 
-MOST_ROWS = 40
+MOST_ROWS, MOST_DIVERGED = 40, 10
 BEST = 5
 
 
-def report(workdir: Path, where: Sequence[str] = (), by: Sequence[str] = ()) -> None:
+def report(
+    workdir: Path,
+    where: Sequence[str] = (),
+    by: Sequence[str] = (),
+    drawn_as: Values | None = None,
+) -> None:
     """Prints and plots a run's or a sweep's results.
 
     Args:
       workdir: the run folder.
       where: "key=value" of swept keys; only lanes with these values are used.
       by: keys that separate settings; lanes are pooled over the others; none: all that differ.
+      drawn_as: a config that says how figures are written; None: the folder's.
 
     Raises:
       UserError: there are no results, a key was not swept, or no lane has such a value.
     """
     values = folder.recorded_config(workdir)  # raises if there is no run
-    is_single = not is_sweep(workdir)
+    is_single, named = kind_of(workdir) is not Kind.SWEEP, values.get(CHOSEN, ())
     results = folder.read_results(workdir, RunResults if is_single else SweepResults)
     if is_single:
         if where or by:
             raise UserError(f"{workdir} holds a single run: --where and --by are for sweeps")
         print(table(workdir, results))
-        print(figure_lines(existing_figures(workdir)))
+        print(figure_lines(existing_figures(workdir, named)))
         return
     lanes = selected(results | {"lanes": labelled(results, values)}, where)
     keys = [known(key, results["swept"]) for key in by] or [
@@ -64,7 +75,11 @@ def report(workdir: Path, where: Sequence[str] = (), by: Sequence[str] = ()) -> 
     ]
     print(sweep_table(workdir, results, lanes, keys, where), flush=True)
     if writable(workdir):
-        print(figure_lines(draw(workdir, results, lanes, keys, by, where)))
+        with style.written(files_of(drawn_as or values)):
+            paths = draw(workdir, results, lanes, keys, by, where)
+        # The figures of the best lane are in the folder too.
+        by_stem = {path.stem: path for path in (*existing_figures(workdir, named), *paths)}
+        print(figure_lines(list(by_stem.values())))
 
 
 def known(key: str, swept: list[str]) -> str:
@@ -91,8 +106,8 @@ def selected(results: dict[str, Any], where: Sequence[str]) -> list[dict[str, An
         known(key, results["swept"])
         chosen = [lane for lane in lanes if is_meant(lane[key], value)]
         if not chosen:
-            there = dict.fromkeys(shown(lane[key]) for lane in lanes)
-            raise UserError(f"no lane has {condition}; values of {key}: {', '.join(there)}")
+            known_values = dict.fromkeys(shown(lane[key]) for lane in lanes)
+            raise UserError(f"no lane has {condition}; values of {key}: {', '.join(known_values)}")
         lanes = chosen
     return lanes
 
@@ -116,12 +131,12 @@ def shown(value: Any) -> str:
 
 def points(lanes: list[dict[str, Any]], keys: list[str]) -> list[Point]:
     """The points to plot: one for each setting with a lane that has not diverged."""
-    found = []
-    for values, own in pooled(lanes, keys):
-        of = summary(own)
+    drawable = []
+    for values, members in pooled(lanes, keys):
+        of = summary(members)
         if of["lanes_in_mean"]:
-            found.append(Point(values, of["mean"], of["se"]))
-    return found
+            drawable.append(Point(values, of["mean"], of["se"]))
+    return drawable
 
 
 def in_order(groups: list[tuple[dict[str, Any], list]]) -> list[tuple[dict[str, Any], list]]:
@@ -150,15 +165,15 @@ def sweep_table(
     settings = groups if len(groups) <= MOST_ROWS else best_groups(groups)[:MOST_ROWS]
     columns = columns_of(lanes)
     heads, bodies = [[*keys, "lanes"]], [[column.heading for column in columns]]
-    for values, own in settings:
-        of = means(own, columns)
+    for values, members in settings:
+        of = means(members, columns)
         heads.append([*(text(v) for v in values.values()), str(of.lanes)])
         pairs = zip(cells(of.mean, columns), cells(of.se, columns), strict=True)
         bodies.append([f"{mean} ± {se}" if se != "-" else mean for mean, se in pairs])
     only = f", only {' and '.join(where)}" if where else ""
     lines = [
         *([] if done == programs else [f"unfinished: {done} of {programs} programs so far"]),
-        f"test set of {dataset_name(results)}, nats per example, mean ± standard error over lanes, "
+        f"{measured_on(results)}, nats per example, mean ± standard error over lanes, "
         f"{kept(results)}{only}",
         *fitted(heads, bodies),
     ]
@@ -171,23 +186,29 @@ def sweep_table(
     if results["pseudo_likelihood"]:
         lines.append("grey values in a Bernoulli: a pseudo-likelihood, not to be put in a table")
     lines += remarks(results)
-    diverged = [lane for lane in lanes if lane["status"] == "diverged"]
-    for lane in diverged[:10]:
-        lines.append(
-            f"lane {lane['lane']} ({setting_of(lane, swept)}, seed {lane['seed']}) diverged at "
-            f"step {lane['diverged_step']:,}, left out"
-        )
-    if len(diverged) > 10:
-        lines.append(f"and {len(diverged) - 10} more diverged; see {folder.LANES}")
+    lines += diverged_lines(lanes, swept)
     lines += best_lines(best_lanes(lanes), swept)
     return "\n".join([*lines, "", f"results      {workdir / folder.RESULTS}"])
 
 
+def diverged_lines(lanes: Sequence[Lane], swept: Sequence[str]) -> list[str]:
+    """A line for each lane that diverged, up to MOST_DIVERGED, and where to read why."""
+    diverged = [lane for lane in lanes if lane["status"] == "diverged"]
+    lines = [
+        f"lane {lane['lane']} ({setting_of(lane, swept)}, seed {lane['seed']}) diverged at "
+        f"step {lane['diverged_step']:,}, left out"
+        for lane in diverged[:MOST_DIVERGED]
+    ]
+    if len(diverged) > MOST_DIVERGED:
+        lines.append(f"and {len(diverged) - MOST_DIVERGED} more diverged; see {folder.LANES}")
+    return [*lines, f"why a lane diverges: {page('troubles#diverged')}"] if diverged else []
+
+
 def best_groups(groups: list[tuple[dict[str, Any], list[Lane]]]) -> list:
     """The groups, the best mean bound first, among those whose bounds can be compared."""
-    bounds = [summary(own)["mean"]["bound"] for _, own in groups]
-    of = list(kinds([own[0] for _, own in groups]).values())
-    rank = {own["lane"]: i for i, lanes in enumerate(of) for own in lanes}
+    bounds = [summary(members)["mean"]["bound"] for _, members in groups]
+    of = list(kinds([members[0] for _, members in groups]).values())
+    rank = {lane["lane"]: i for i, lanes in enumerate(of) for lane in lanes}
     order = sorted(
         range(len(groups)),
         key=lambda i: (rank[groups[i][1][0]["lane"]], -(bounds[i] or -float("inf"))),
@@ -228,32 +249,35 @@ def draw(
 
     A question's plots lie beside those of the whole sweep: `by` and `where` are in their names.
     """
-    at = workdir / folder.FIGURES
+    figures_folder = workdir / folder.FIGURES
     prefix = "pseudo-" if results["pseudo_likelihood"] else ""
     condition = "".join(f"_where_{c}" for c in where)
     question = "".join(f"_by_{key}" for key in by) + condition
     title = f"{dataset_name(results)}\nmean and standard error over lanes"
     title += f", {' and '.join(where)}" * bool(where)
     title += "".join(f"\n{warning}" for warning in warnings(lanes))
-    found = points(lanes, keys)
-    if not found:
+    sweep_points = points(lanes, keys)
+    if not sweep_points:
         return []
     paths: list[Path] = []
     for key in keys:
-        path = at / file_name(f"by_{key}{others(by, key)}{condition}")
-        paths += drawn(against_key, path, found, key, title=title, prefix=prefix)
-    if len(keys) == 2 and independent(found, keys[0]):
-        path = at / file_name(f"heat_map_{keys[0]}_{keys[1]}{condition}")
-        paths += drawn(heat_map, path, found, title=title, prefix=prefix)
+        path = figures_folder / file_name(f"by_{key}{others(by, key)}{condition}")
+        paths += draw_or_tell(against_key, path, sweep_points, key, title=title, prefix=prefix)
+    if len(keys) == 2 and independent(sweep_points, keys[0]):
+        path = figures_folder / file_name(f"heat_map_{keys[0]}_{keys[1]}{condition}")
+        paths += draw_or_tell(heat_map, path, sweep_points, title=title, prefix=prefix)
     healthy = [lane for lane in lanes if lane["status"] != "diverged"]
     paths += draw_rate_distortion(
-        at / file_name(f"rate_distortion{question}"),
-        {setting_of(values, keys): own for values, own in in_order(pooled(healthy, keys))},
+        figures_folder / file_name(f"rate_distortion{question}"),
+        {setting_of(values, keys): members for values, members in in_order(pooled(healthy, keys))},
         title=f"{dataset_name(results)}: one point for each lane",
         prefix=prefix,
     )
-    path = at / file_name(f"training_curves{question}")
-    paths += drawn(draw_curves, path, workdir, lanes, keys, prefix, dataset_name(results))
+    if not is_of_others(results):  # those of the training are in the folder of the sweep itself
+        path = figures_folder / file_name(f"training_curves{question}")
+        paths += draw_or_tell(
+            draw_curves, path, workdir, lanes, keys, prefix, dataset_name(results)
+        )
     return paths
 
 
@@ -275,8 +299,8 @@ def draw_curves(
     groups = sorted(groups, key=lambda g: min(best.get(v["lane"], len(lanes)) for v in g[1]))
     chosen = sorted(groups[:MOST_LINES], key=lambda g: g[1][0]["lane"])
     settings = {
-        setting_of(values, keys): [rows.get(lane["lane"], []) for lane in own]
-        for values, own in chosen
+        setting_of(values, keys): [rows.get(lane["lane"], []) for lane in members]
+        for values, members in chosen
     }
     of = f", the best {MOST_LINES} of {len(groups)} settings" if len(groups) > MOST_LINES else ""
     curves(

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from vae_jax.reports.columns import Shown, columns_of, labelled, means, value
+from vae_jax.folders import folder
+from vae_jax.reports.columns import Shown, columns_of, has_bound, labelled, means, value
 from vae_jax.reports.remarks import of_training
-from vae_jax.runs import folder
 from vae_jax.runs.summary import all_columns
-from vae_jax.words import count
+from vae_jax.words import aligned, count, page
 
 WIDEST = 120  # characters of a table, however wide the terminal is
 TRUSTED = 0.01  # the greatest accepted fraction of images with one dominating sample
@@ -34,8 +34,8 @@ def cells(numbers: Sequence[float | None], columns: Sequence[Shown]) -> list[str
 
 
 def terminal_width() -> int:
-    """The characters of a line; 80 where there is no terminal."""
-    return min(shutil.get_terminal_size((80, 24)).columns, WIDEST)
+    """The characters of a line; WIDEST where there is no terminal."""
+    return min(shutil.get_terminal_size((WIDEST, 24)).columns, WIDEST)
 
 
 def fitted(
@@ -48,25 +48,28 @@ def fitted(
       bodies: the other cells of each row.
       narrowest: the least width of a column of `bodies`.
     """
-    own = [max(map(len, column)) for column in zip(*heads, strict=True)]
-    widths = [max(narrowest, *map(len, column)) for column in zip(*bodies, strict=True)]
-    room = terminal_width() - sum(own) - 2 * len(own)
+    bodies = [[cell.rjust(narrowest) for cell in body] for body in bodies]
+    head_widths, widths = (
+        [max(map(len, column)) for column in zip(*rows, strict=True)] for rows in (heads, bodies)
+    )
+    room = terminal_width() - sum(head_widths) - 2 * len(head_widths)
     tables: list[list[int]] = [[]]  # the columns of each
     for i, width in enumerate(widths):
         if tables[-1] and sum(widths[j] + 2 for j in tables[-1]) + width > room:
             tables.append([])
         tables[-1].append(i)
+    pairs = [*zip(heads, bodies, strict=True)]
     return [
-        line([*head, *(body[i] for i in columns)], [*own, *(widths[i] for i in columns)])
+        line
         for columns in tables
-        for head, body in zip(heads, bodies, strict=True)
+        for line in aligned([[*head, *(body[i] for i in columns)] for head, body in pairs])
     ]
 
 
 def figure_lines(figures: list[Path]) -> str:
     """The lines that say how many figures there are, and where."""
     folders = Counter(path.parent for path in figures)
-    return "\n".join(f"{count(n, 'figure')} in {at}" for at, n in folders.items())
+    return "\n".join(f"{count(n, 'figure')} in {parent}" for parent, n in folders.items())
 
 
 def table(workdir: Path, results: dict[str, Any]) -> str:
@@ -74,14 +77,14 @@ def table(workdir: Path, results: dict[str, Any]) -> str:
     lanes = labelled(results)
     lines = [
         *([] if results["finished"] else [unfinished(results)]),
-        f"test set of {dataset_name(results)}, nats per example, {kept(results)}",
+        f"{measured_on(results)}, nats per example, {kept(results)}",
     ]
     columns = columns_of(lanes)
     heads = [["lane", "seed", "status", "best epoch"]]
     bodies = [[column.heading for column in columns]]
     for lane in lanes:
-        own = (lane["lane"], lane["seed"], lane["status"], f"{lane['best_epoch']:g}")
-        heads.append([*map(str, own)])
+        head = (lane["lane"], lane["seed"], lane["status"], f"{lane['best_epoch']:g}")
+        heads.append([*map(str, head)])
         bodies.append(cells([value(lane, column) for column in columns], columns))
     if results["lanes_in_mean"] > 1:
         of = means(lanes, columns)
@@ -95,12 +98,17 @@ def table(workdir: Path, results: dict[str, Any]) -> str:
     diverged = [lane for lane in results["lanes"] if lane["status"] == "diverged"]
     for lane in diverged:
         lines.append(f"lane {lane['lane']} diverged at step {lane['diverged_step']:,}, left out")
+    if diverged:
+        lines.append(f"why a lane diverges: {page('troubles#diverged')}")
     lines += [
         "",
         f"results      {workdir / folder.RESULTS}",
-        f"metrics      {workdir / folder.METRICS}",
-        f"checkpoints  {workdir / folder.CHECKPOINTS}",
     ]
+    if not is_of_others(results):
+        lines += [
+            f"metrics      {workdir / folder.METRICS}",
+            f"checkpoints  {workdir / folder.CHECKPOINTS}",
+        ]
     return "\n".join(lines)
 
 
@@ -113,8 +121,8 @@ def unfinished(results: dict[str, Any]) -> str:
 
 def folder_name(workdir: Path) -> str:
     """The name of a run folder, also of "." and ".."; of the root, its path."""
-    at = Path(os.path.abspath(workdir))
-    return at.name or str(at)
+    path = Path(os.path.abspath(workdir))
+    return path.name or str(path)
 
 
 def dataset_name(results: dict[str, Any]) -> str:
@@ -129,23 +137,46 @@ def dataset_name(results: dict[str, Any]) -> str:
     )
 
 
+def is_of_others(results: dict[str, Any]) -> bool:
+    """Whether they are of other images than the test set of the run's own dataset."""
+    return bool(trained_on(results))
+
+
+def trained_on(results: dict[str, Any]) -> list[str]:
+    """The names of the datasets of the runs, where the results are of other images; else []."""
+    identity = results["dataset"]
+    several = identity.get("several", [identity])
+    return list(dict.fromkeys(one["trained_on"] for one in several if "trained_on" in one))
+
+
+def measured_on(results: dict[str, Any]) -> str:
+    """The images that are measured, such as "test set of mnist (10,000 images, ...)"."""
+    if not (names := trained_on(results)):
+        return f"test set of {dataset_name(results)}"
+    datasets = " and ".join(" ".join(Path(name).name.split()) for name in names)
+    return f"images of {dataset_name(results)}, by a model trained on {datasets}"
+
+
 def remarks(results: dict[str, Any]) -> list[str]:
     """What a reader of the numbers has to know."""
     lines = []
     if results.get("corruption", "none") != "none":
+        has_bounds = any(has_bound(lane) for lane in results["lanes"])
+        terms = "elbo and kl are" if has_bounds else "the reconstruction is"
         lines.append(
-            "elbo and kl are of corrupted inputs, as trained; latents, surgery and nll encode the "
-            "clean ones"
+            f"{terms} of corrupted inputs, as trained; latents, surgery and nll encode the clean "
+            "ones"
         )
+    of_others = is_of_others(results)  # the run's own results have what follows
     far = [lane for lane in results["lanes"] if lane.get("far_from_prior")]
-    if far:
+    if far and not of_others:
         worst = max(far, key=lambda lane: lane["aggregate_posterior_kl"])
         lines.append(
             f"the codes of {count(len(far), 'lane')} are far from the prior (lane {worst['lane']}: "
             f"at least {worst['aggregate_posterior_kl']:.1f} nats): samples from the prior will "
-            "not look like the data; see docs/photographs.md"
+            f"not look like the data: {page('photographs')}"
         )
-    lines += of_training(results["lanes"])
+    lines += [] if of_others else of_training(results["lanes"])
     for name, reason in results.get("not_measured", {}).items():
         lines.append(f"{name} could not be measured: {reason}")
     return lines
@@ -156,7 +187,8 @@ def nll_warnings(lane: dict[str, Any]) -> list[str]:
     if lane.get("dominated", 0) <= TRUSTED:
         return []
     about = lane.get("importance_gap")
-    by = f", by about {about:.2f} nats (ais)" if about is not None else ""
+    # Below 0, the bound of AIS is the worse of the two, and says nothing of this one.
+    by = f", by about {about:.2f} nats (ais)" if about is not None and about > 0 else ""
     more = (
         "raise evaluation.num_importance_samples"
         if about is not None
@@ -166,7 +198,3 @@ def nll_warnings(lane: dict[str, Any]) -> list[str]:
         f"nll of lane {lane['lane']} is an upper bound{by}: in {lane['dominated']:.0%} of the "
         f"images one sample has over half of the weight; {more}"
     ]
-
-
-def line(parts: Sequence[str], widths: Sequence[int]) -> str:
-    return "  ".join(f"{part:>{width}}" for part, width in zip(parts, widths, strict=True))

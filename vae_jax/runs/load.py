@@ -1,8 +1,8 @@
 """Loads a trained run from its folder."""
 
 from vae_jax.errors import UserError
-from vae_jax.runs import folder
-from vae_jax.runs.checkpoint import Checkpoints, Progress, template
+from vae_jax.folders import folder
+from vae_jax.folders.checkpoint import Checkpoints, Progress, template
 from vae_jax.runs.run import Run, make_start
 
 
@@ -16,13 +16,13 @@ def load_progress(run: Run, *, with_rows: bool = False) -> Progress:
         those that were saved.
     """
     folder.refuse_other_data(run.workdir, run.data.identity)
-    at = run.workdir / folder.CHECKPOINTS
+    path = run.workdir / folder.CHECKPOINTS
     done = None
-    if at.exists():
-        with Checkpoints(at, keep=None) as checkpoints:
+    if path.exists():
+        with Checkpoints(path, keep=None) as checkpoints:
             done = checkpoints.restore(template(run.spec, make_start(run)))
             folder.refuse_other_identity(run.workdir, checkpoints.restored, run.data.identity)
-            folder.refuse_other_code(run.workdir, checkpoints.restored, run.values)
+            folder.refuse_other_code(run.workdir, checkpoints.restored, run.config)
             if with_rows and "rows" in checkpoints.restored:
                 folder.kept_rows(run.workdir, folder.Rows(*checkpoints.restored["rows"]))
     if done is None:

@@ -15,28 +15,34 @@ import jax
 import numpy as np
 from tqdm import tqdm
 
-from vae_jax.config.adopt import codes
+from vae_jax import files
+from vae_jax.config.import_members import member_sections
 from vae_jax.data.dataset import Split
-from vae_jax.devices.lanes import shard_lanes, to_host
+from vae_jax.devices.lanes import as_sharded, shard_lanes, to_host
 from vae_jax.devices.processes import is_first
 from vae_jax.evaluation.bounds import Terms, bound
 from vae_jax.evaluation.examples import joined, measure_batches
-from vae_jax.evaluation.metrics import METRICS
+from vae_jax.evaluation.metrics import METRICS, BoundMetric
+from vae_jax.evaluation.metrics.interface import MetricSection
 from vae_jax.evaluation.metrics.metric import Arrays, Metric, Numbers, Subject, first
-from vae_jax.keys import replace
+from vae_jax.files import or_none
+from vae_jax.folders.checkpoint import Best
+from vae_jax.folders.folder import EVALUATION
+from vae_jax.folders.formats import metric_of_today
+from vae_jax.folders.schemas import Measurement, read_json
 from vae_jax.models import ModelSpec
+from vae_jax.models.model import Variables
 from vae_jax.objectives import Objective
-from vae_jax.runs import folder
-from vae_jax.runs.checkpoint import Best
-from vae_jax.runs.folder import or_none
-from vae_jax.runs.formats import metric_of_today
-from vae_jax.runs.progress import duration, in_notebook, lines, without_bar
+from vae_jax.runs.progress import in_notebook, lines, without_bar
 from vae_jax.runs.run import Run, evaluation_labels
-from vae_jax.runs.schemas import Measurement, read_json
+from vae_jax.sections.declare import replace
+from vae_jax.training.average import AVERAGE, evaluated
 from vae_jax.training.step import State
-from vae_jax.words import count
+from vae_jax.words import count, duration, reason
 
-FOLDER = "evaluation"  # in the run folder: stores the measurements
+CHOSEN = "evaluation.metrics"
+LAYERS = "layers"
+WITH_LAYERS = {"latents": "sampled", "disentanglement": "sampled", "ais": "noise"}
 
 # After TIMED batches their time is known; an estimate of fewer seconds is not worth a line.
 TIMED, WORTH_TELLING = 2, 10.0
@@ -48,6 +54,17 @@ def evaluated_objective(run: Run) -> Objective:
     """The objective of the lanes, with evaluation.num_samples samples, if it is not 0."""
     samples = run.config.evaluation.num_samples or run.spec.objective.num_samples
     return replace(run.spec.objective, num_samples=samples)
+
+
+averaged = jax.jit(evaluated)
+
+
+def evaluated_lanes(run: Run, variables: Variables) -> Variables:
+    """The variables of all lanes that are evaluated, on the devices; nothing is copied where no
+    params are averaged."""
+    if AVERAGE not in variables:
+        return variables
+    return as_sharded(run.layout, averaged(variables))
 
 
 def evaluate_state(run: Run, state: State | Best, split: Split) -> Terms:
@@ -66,7 +83,7 @@ def evaluate_state(run: Run, state: State | Best, split: Split) -> Terms:
         0,
         (objective, step),
         model,
-        state.variables,
+        evaluated_lanes(run, state.variables),
         keys,
         split.images,
         evaluation_labels(run, split),
@@ -80,8 +97,8 @@ def subject_of(run: Run) -> Subject:
     settings = tuple(lane.setting for lane in run.lanes)
     seed = run.config.dataset.binarization_seed
     layers = run.spec.model.abilities.num_layers
-    sizes = tuple(lane.values["model.latent_size"] if layers == 1 else 0 for lane in run.lanes)
-    return Subject(settings, sizes, run.data, run.spec.model, run.workdir / FOLDER, seed)
+    sizes = tuple(lane.config.model.latent_size if layers == 1 else 0 for lane in run.lanes)
+    return Subject(settings, sizes, run.data, run.spec.model, run.workdir / EVALUATION, seed)
 
 
 class Measurements(NamedTuple):
@@ -92,82 +109,105 @@ class Measurements(NamedTuple):
     failed: dict[str, str]  # {metric: why it could not be measured}
 
 
-def measurements(run: Run, best: Best) -> Measurements:
+def measure_metrics(run: Run, best: Best) -> Measurements:
     """The numbers of all chosen metrics, and of those measured before with the same params.
 
     If a metric can't be measured, only its own numbers are missing.
     """
     lanes: list[Numbers] = [{} for _ in run.lanes]
     settings, failed = {}, {}
-    sections = dict(
-        zip(run.values["evaluation.metrics"], run.config.evaluation.metrics, strict=True)
-    )
-    for name, metric in METRICS.items():
-        if not hasattr(metric, "metric"):
+    sections = dict(zip(run.config.values[CHOSEN], run.config.evaluation.metrics, strict=True))
+    for name, metric in known_metrics(run).items():
+        if metric is BoundMetric:
             continue
         try:
             if name in sections:
                 settings[name] = repr(sections[name])
-                found = measured(run, best, name, sections[name])
+                rows = measure_metric(run, best, name, sections[name])
             else:
-                there = stored(run, best, name)
-                if there is None:
+                record = read_stored(run, best, name)
+                if record is None:
                     continue
-                settings[name], found = there["settings"]["metric"], there["lanes"]
+                settings[name], rows = record["settings"]["metric"], record["lanes"]
         except Exception as error:
             if isinstance(error, OSError):  # such as a full disk
                 raise
-            failed[name] = " ".join(str(error).split()) or type(error).__name__
+            failed[name] = reason(error)
             continue
-        for lane, numbers in zip(lanes, found, strict=True):
+        for lane, numbers in zip(lanes, rows, strict=True):
             lane |= numbers
     return Measurements(lanes, settings, failed)
 
 
-def stored(run: Run, best: Best, name: str) -> dict[str, Any] | None:
+def known_metrics(run: Run) -> dict[str, Any]:
+    """{name: section}: the metrics of the package, and the user-defined ones of the config."""
+    return METRICS | member_sections(run.config, CHOSEN)
+
+
+def read_stored(run: Run, best: Best, name: str) -> dict[str, Any] | None:
     """What the run folder holds of a metric, if it was measured with these params."""
-    path = run.workdir / FOLDER / f"{name}.json"
+    path = run.workdir / EVALUATION / f"{name}.json"
     if not (path.is_file() and zipfile.is_zipfile(path.with_suffix(".npz"))):
         return None
-    there = read_json(path, Measurement)
-    settings = there["settings"]
+    record = read_json(path, Measurement)
+    settings = record["settings"]
     if "metric" in settings:
         settings["metric"] = metric_of_today(settings["metric"])
     same = "metric" in settings and settings.get("best_step") == best_steps(best)
-    return there if same and len(there["lanes"]) == len(run.lanes) else None
+    same &= settings.get(LAYERS) == way_with_layers(run, name)
+    return record if same and len(record["lanes"]) == len(run.lanes) else None
+
+
+def way_with_layers(run: Run, name: str) -> str | None:
+    """How a metric measures several layers, where earlier versions measured another thing."""
+    several = run.spec.model.abilities.num_layers > 1
+    return WITH_LAYERS.get(name) if several else None
 
 
 def best_steps(best: Best) -> list[int]:
     return [int(step) for step in best.step]
 
 
-def measured(run: Run, best: Best, name: str, section: Any) -> list[Numbers]:
+def measure_metric(run: Run, best: Best, name: str, section: MetricSection) -> list[Numbers]:
     """The numbers of one metric; taken from the run folder if stored there for equal settings."""
+    return measured(run, best, name, section)[0]
+
+
+def measured(
+    run: Run, best: Best, name: str, section: MetricSection
+) -> tuple[list[Numbers], Arrays | None]:
+    """The numbers of one metric, and what it measured; None: that is in the run folder."""
     subject = subject_of(run)
     metric = section.metric(subject)
     settings = {"metric": repr(section), "best_step": best_steps(best)}
-    for code in codes({"evaluation.metrics": name}).values():
-        settings["code"] = code.checksum
-    at = subject.folder
-    path = at / f"{name}.json"
-    there = stored(run, best, name)
-    if there and there["settings"] == settings:
-        return there["lanes"]
-    kept = {}
+    if way := way_with_layers(run, name):
+        settings[LAYERS] = way
+    member = run.config.members.get((CHOSEN, name))
+    if member is not None and member.code is not None:
+        settings["code"] = member.code.checksum
+    folder = subject.folder
+    path = folder / f"{name}.json"
+    record = read_stored(run, best, name)
+    if record and record["settings"] == settings:
+        return record["lanes"], None
+    others = {}
     for other in metric.after:
-        measured(run, best, other, METRICS[other]())
-        kept[other] = kept_arrays(run, other)
-    arrays = measure_split(run, best, name, section, metric, metric.model(subject, kept))
+        # The folder of another process may not have them yet.
+        _, own = measured(run, best, other, known_metrics(run)[other]())
+        others[other] = kept_arrays(run, other) if own is None else own
+    with_more = best._replace(variables=best.variables | metric.more(subject, others))
+    model = metric.model(subject, others)
+    arrays = measure_split(run, with_more, name, section, metric, model)
     lanes = [
-        {key: storable(number) for key, number in own.items()}
-        for own in metric.summary(arrays, subject)
+        {key: storable(number) for key, number in numbers.items()}
+        for numbers in metric.summary(arrays, subject)
     ]
     if is_first():
-        at.mkdir(exist_ok=True)
-        folder.write_npz(at / f"{name}.npz", arrays)
+        folder.mkdir(exist_ok=True)
+        files.write_npz(folder / f"{name}.npz", arrays)
         # Written last: this file marks the metric as done.
-        folder.write_json(path, {"settings": settings, "lanes": lanes})
-    return lanes
+        files.write_json(path, {"settings": settings, "lanes": lanes})
+    return lanes, arrays
 
 
 def storable(number: Any) -> Any:
@@ -179,8 +219,8 @@ def storable(number: Any) -> Any:
 
 def kept_arrays(run: Run, name: str) -> Arrays:
     """The arrays that a metric stored in the run folder: [lanes, n, ...]."""
-    with np.load(run.workdir / FOLDER / f"{name}.npz") as kept:
-        return dict(kept)
+    with np.load(run.workdir / EVALUATION / f"{name}.npz") as file:
+        return dict(file)
 
 
 def seconds_of(batches: Callable[[], Iterator[Any]], run: Run) -> float:
@@ -194,7 +234,7 @@ def seconds_of(batches: Callable[[], Iterator[Any]], run: Run) -> float:
 
 
 def measure_split(
-    run: Run, best: Best, name: str, section: Any, metric: Metric, model: ModelSpec
+    run: Run, best: Best, name: str, section: MetricSection, metric: Metric, model: ModelSpec
 ) -> Arrays:
     """The metric's measurements of all examples for every lane: [lanes, n, ...]."""
     split = metric.inputs or run.data.test

@@ -8,16 +8,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from vae_jax.config.build import Config, lane_spec, make_config, make_spec
+from vae_jax.config.build import Config, lane_spec, make_spec
 from vae_jax.config.decide import decided, undecided
 from vae_jax.config.needs import refuse_data
-from vae_jax.config.schema import SOURCE_KEYS
+from vae_jax.data import DatasetSection, DatasetSpec
 from vae_jax.data.binarization import scale
 from vae_jax.data.dataset import Dataset, Split, dataset, mean_image, spread
 from vae_jax.data.source import Source
 from vae_jax.devices.lanes import Layout, layout, replicate, shard_lanes
 from vae_jax.errors import UserError
-from vae_jax.keys import Values
 from vae_jax.models import make_model
 from vae_jax.models.model import Model, Start, Variables
 from vae_jax.objectives import Objective
@@ -33,7 +32,7 @@ class Lane(NamedTuple):
     number: int  # unique in the run or sweep
     seed: int
     setting: dict[str, Any]  # the swept keys and their values; {} outside a sweep
-    values: Values  # its whole config
+    config: Config
 
 
 class Run(NamedTuple):
@@ -47,23 +46,18 @@ class Run(NamedTuple):
     keys: RunKeys
 
     @property
-    def values(self) -> Values:
-        """The first lane's config; others differ only in LANE_KEYS (and the padded latent size)."""
-        return self.lanes[0].values
-
-    @property
     def config(self) -> Config:
-        """The same, as sections."""
-        return make_config(self.values)
+        """The first lane's config; others differ in traced keys only (or a padded latent size)."""
+        return self.lanes[0].config
 
     @property
     def total_steps(self) -> int:
-        return self.values["training.num_epochs"] * self.spec.steps_per_epoch
+        return self.config.training.num_epochs * self.spec.steps_per_epoch
 
     @property
     def patience(self) -> int:
         """The run ends after this many steps without an improvement in any lane; 0: it does not."""
-        return self.values["training.patience"] * self.spec.steps_per_epoch
+        return self.config.training.patience * self.spec.steps_per_epoch
 
     @property
     def pseudo(self) -> bool:
@@ -75,41 +69,39 @@ class Datasets:
     """Loads each dataset once."""
 
     def __init__(self) -> None:
-        self._sources: dict[tuple, Source] = {}
-        self._loaded: dict[tuple, Dataset] = {}
+        self._sources: dict[DatasetSection, Source] = {}
+        self._loaded: dict[DatasetSpec, Dataset] = {}
 
-    def source(self, values: Values) -> Source:
+    def source(self, config: Config) -> Source:
         """The config's images and labels as they are stored."""
-        section = make_config(values).dataset.source
-        key = tuple(values[name] for name in SOURCE_KEYS)
-        if key not in self._sources:
-            self._sources[key] = section.load()
-        return self._sources[key]
+        section = config.dataset.source
+        if section not in self._sources:
+            self._sources[section] = section.load()
+        return self._sources[section]
 
-    def decided(self, values: Values) -> Values:
+    def decided(self, config: Config) -> Config:
         """Fills in the choices that the config leaves to its data."""
-        return decided(values, self.source(values)) if undecided(values) else values
+        return decided(config, self.source(config)) if undecided(config) else config
 
-    def of(self, values: Values) -> Dataset:
+    def of(self, config: Config) -> Dataset:
         """The config's dataset, split and binarised.
 
         Raises:
           UserError: it can't be loaded.
         """
-        spec = make_config(values).dataset
-        key = tuple((k, v) for k, v in values.items() if k.startswith("dataset."))
-        if key not in self._loaded:
-            self._loaded[key] = dataset(
-                self.source(values),
+        spec = config.dataset
+        if spec not in self._loaded:
+            self._loaded[spec] = dataset(
+                self.source(config),
                 validation_size=spec.validation_size,
                 binarization=spec.binarization,
                 binarization_seed=spec.binarization_seed,
                 num_labels=spec.num_labels,
             )
-        return self._loaded[key]
+        return self._loaded[spec]
 
 
-def make_run(values: Values, workdir: Path) -> Run:
+def make_run(config: Config, workdir: Path) -> Run:
     """The run of a checked config, one lane per seed. Writes to no folder.
 
     Its config has the choices filled in that this one leaves to the data.
@@ -118,19 +110,19 @@ def make_run(values: Values, workdir: Path) -> Run:
       UserError: the data can't be loaded, or do not fit the config.
     """
     data = Datasets()
-    values = data.decided(values)
-    return make_program(lanes_of(values), workdir, data.of(values))
+    config = data.decided(config)
+    return make_program(lanes_of(config), workdir, data.of(config))
 
 
-def lanes_of(values: Values) -> list[Lane]:
+def lanes_of(config: Config) -> list[Lane]:
     """A lane for each seed of a config."""
-    return [Lane(i, seed, {}, values) for i, seed in enumerate(values["training.seeds"])]
+    return [Lane(i, seed, {}, config) for i, seed in enumerate(config.training.seeds)]
 
 
 def make_program(
     lanes: Sequence[Lane], workdir: Path, data: Dataset, padded_latent_size: int | None = None
 ) -> Run:
-    """The run of lanes whose configs differ only in LANE_KEYS.
+    """The run of lanes whose configs differ only in traced keys.
 
     With `padded_latent_size`, every lane has that many latent units, and those beyond its own
     latent size are masked.
@@ -138,44 +130,44 @@ def make_program(
     Raises:
       UserError: the data do not fit the config.
     """
-    values = lanes[0].values
-    refuse_data(make_config(values), data)
+    config = lanes[0].config
+    refuse_data(config, data)
     return Run(
         lanes=tuple(lanes),
         workdir=workdir,
         data=data,
-        spec=make_spec([lane.values for lane in lanes], data, padded_latent_size),
-        layout=make_layout(values, len(lanes)),
+        spec=make_spec([lane.config for lane in lanes], data, padded_latent_size),
+        layout=make_layout(config, len(lanes)),
         keys=lane_keys([lane.seed for lane in lanes]),
     )
 
 
-def make_layout(values: Values, lanes: int) -> Layout:
+def make_layout(config: Config, lanes: int) -> Layout:
     """The layout of the lanes over all available devices.
 
     Where there are fewer than training.data_devices, those share each batch: a run can be measured
     on a machine that could not train it.
     """
-    data_devices = min(values["training.data_devices"], jax.device_count())
-    return layout(lanes, data_devices, values["training.lanes_at_once"])
+    data_devices = min(config.training.data_devices, jax.device_count())
+    return layout(lanes, data_devices, config.training.lanes_at_once)
 
 
-def refuse_too_few_devices(values: Values) -> None:
+def refuse_too_few_devices(config: Config) -> None:
     """Raises UserError if there are fewer devices than training.data_devices."""
-    wanted, there = values["training.data_devices"], jax.device_count()
-    if wanted > there:
+    wanted, available = config.training.data_devices, jax.device_count()
+    if wanted > available:
         raise UserError(
-            f"training.data_devices = {wanted} should be at most the {there} "
+            f"training.data_devices = {wanted} should be at most the {available} "
             f"{jax.devices()[0].platform} devices there are"
         )
 
 
 def lane_model(run: Run, variables: Variables, lane: int) -> tuple[Model, Variables]:
     """The model of one lane, and its part of all lanes' variables, without padded units."""
-    model = make_model(lane_spec(run.lanes[lane].values, run.data).model)
+    model = make_model(lane_spec(run.lanes[lane].config, run.data).model)
     start = Start(examples_nd=first_examples(run))
     shapes = jax.eval_shape(lambda: model.init(jax.random.key(0), start))
-    own = {
+    lane_variables = {
         part: jax.tree.map(
             lambda shape, leaf: leaf[lane][tuple(map(slice, shape.shape))],
             shapes[part],
@@ -183,7 +175,7 @@ def lane_model(run: Run, variables: Variables, lane: int) -> tuple[Model, Variab
         )
         for part in shapes
     }
-    return model, own
+    return model, lane_variables
 
 
 def lane_objective(run: Run, lane: int) -> Objective:
@@ -197,13 +189,13 @@ def first_examples(run: Run) -> np.ndarray | None:
     return np.asarray(scale(jnp.asarray(run.data.train.images[:count]))) if count else None
 
 
-def make_dataset(values: Values) -> Dataset:
+def make_dataset(config: Config) -> Dataset:
     """Loads, splits and binarises the config's dataset.
 
     Raises:
       UserError: the dataset can't be loaded.
     """
-    return Datasets().of(values)
+    return Datasets().of(config)
 
 
 def make_examples(run: Run) -> Examples:

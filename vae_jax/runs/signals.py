@@ -5,6 +5,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
+from typing import Any
 
 AGAIN_SECONDS = 1.0  # signals closer to each other are one: some senders repeat theirs at once
 
@@ -28,14 +29,14 @@ def stop_on_signal() -> Iterator[Stop]:
         return
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
 
-    def request(number, frame):
+    def request(number: int, frame: Any) -> None:
         if stop.since is None:
             stop.since = time.monotonic()
         elif time.monotonic() > stop.since + AGAIN_SECONDS:
             restore()
             signal.raise_signal(number)
 
-    def restore():
+    def restore() -> None:
         for number, handler in before.items():
             signal.signal(number, handler)
 

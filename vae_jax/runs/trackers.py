@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import importlib
 import os
 import secrets
 import threading
@@ -9,27 +10,27 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
-import jax
 import numpy as np
 
-from vae_jax.config.schema import KEYS, nest
-from vae_jax.data.binarization import scale
-from vae_jax.devices.lanes import Layout, map_lanes, replicate, shard_lanes
+from vae_jax.config.build import Config
+from vae_jax.config.schema import nest
+from vae_jax.devices.lanes import replicate, shard_lanes
 from vae_jax.devices.processes import is_first
 from vae_jax.errors import UserError, naming, tell
 from vae_jax.figures.images import canvas
-from vae_jax.keys import Values
-from vae_jax.models import ModelSpec, make_model
-from vae_jax.models.model import Variables, generate, posterior_mean, reconstruct
-from vae_jax.runs.folder import write_text
-from vae_jax.runs.measure import subject_of
+from vae_jax.files import write_text
+from vae_jax.runs.measure import evaluated_lanes, subject_of
+from vae_jax.runs.observer import MetricRows, Observer
 from vae_jax.runs.run import Lane, Run, evaluation_labels
 from vae_jax.runs.summary import all_columns
+from vae_jax.sections.declare import Values
 from vae_jax.training.step import State
+from vae_jax.views.lanes import PICTURES, Shown, shown_of_lanes
+from vae_jax.words import to_install
 
-PER_ROW, PICTURES, CODES = 8, 16, 1_000  # of validation: images drawn, images encoded
+PER_ROW, CODES = 8, 1_000  # of validation: images in a row, images encoded
 FLUSH_SECONDS, CLOSE_SECONDS = 60, 300
 BINS = 1e-12 * 1.1 ** np.arange(774)  # of histograms, as TensorBoard has them: to 1e20
 BINS = np.concatenate([-BINS[::-1], [0], BINS])
@@ -37,35 +38,31 @@ BINS = np.concatenate([-BINS[::-1], [0], BINS])
 HEAD = ("lane", "seed", "step", "epoch", "split", "pseudo_likelihood")
 
 
-class Shown(NamedTuple):
-    """What a tracker shows of all lanes besides numbers."""
+class Tracker(Protocol):
+    """What is told of a run. Each call is of one lane, by its number, at one step."""
 
-    inputs: Any  # [lanes, n, d]
-    reconstructions: Any
-    samples: Any
-    codes: Any  # [lanes, n, l], posterior means
+    def numbers(self, lane: int, step: int, numbers: dict[str, float], /) -> None:
+        """Numbers of training and validation, by name."""
+
+    def pictures(self, lane: int, step: int, pictures: dict[str, np.ndarray], /) -> None:
+        """Images [height, width, 3], uint8, by name."""
+
+    def histograms(self, lane: int, step: int, values: dict[str, np.ndarray], /) -> None:
+        """Values [n], of which a histogram is shown, by name."""
+
+    def results(self, lane: int, step: int, results: dict[str, float], /) -> None:
+        """The numbers of the end, on the test set, by name."""
+
+    def close(self) -> None:
+        """Writes what is left."""
 
 
-@functools.partial(jax.jit, static_argnums=0)
-def shown_of_lanes(
-    layout: Layout, spec: ModelSpec, variables: Variables, keys, images, label_b, label_n
-) -> Shown:
-    """Some validation images, their reconstructions, samples of p(x), and codes.
+class TrackerKind(NamedTuple):
+    """A tracker that a config can choose by the key log.NAME."""
 
-    The same images and the same noise at every call.
-    """
-
-    def lane(spec, variables, key, images, label_b, label_n):
-        model, x_bd = make_model(spec), scale(images)
-        few, few_labels = x_bd[:PICTURES], None if label_b is None else label_b[:PICTURES]
-        return Shown(
-            few,
-            reconstruct(model, variables, few, few_labels),
-            generate(model, variables, key, PICTURES, label_n),
-            posterior_mean(model, variables, x_bd, label_b),
-        )
-
-    return map_lanes(layout, lane, (spec, variables, keys), (images, label_b, label_n))
+    package: str  # that it needs
+    extra: str  # of this package, which brings it
+    begin: Callable[[Run, Path, Sequence[int]], Tracker]  # run, folder of its group, first steps
 
 
 class EventFile:
@@ -75,14 +72,14 @@ class EventFile:
     events waits for ever.
     """
 
-    def __init__(self, at: Path, purge_step: int):
+    def __init__(self, path: Path, purge_step: int):
         from tensorboardX.event_file_writer import EventsWriter
         from tensorboardX.proto.event_pb2 import Event, SessionLog
 
-        self.event, self.at, self.due = Event, at, 0.0
-        with naming(at):
-            at.mkdir(parents=True, exist_ok=True)
-            self.file = EventsWriter(str(at / "events"))
+        self.event, self.path, self.due = Event, path, 0.0
+        with naming(path):
+            path.mkdir(parents=True, exist_ok=True)
+            self.file = EventsWriter(str(path / "events"))
         started = SessionLog(status=SessionLog.START)
         # TensorBoard drops the steps from this one on that files of before hold.
         self.write(step=purge_step, file_version="brain.Event:2")
@@ -91,36 +88,33 @@ class EventFile:
     def write(self, **content: Any) -> None:
         """Adds an event; on the disk at the latest at the first one FLUSH_SECONDS later."""
         now = time.time()
-        with naming(self.at):
+        with naming(self.path):
             self.file.write_event(self.event(wall_time=now, **content))
             if now > self.due:
                 self.file.flush()
                 self.due = now + FLUSH_SECONDS
 
     def close(self) -> None:
-        with naming(self.at):
+        with naming(self.path):
             self.file.close()
 
 
 class TensorBoard:
     """Event files, a folder for each lane."""
 
-    extra, package = "tensorboard", "tensorboardX"
-
     def __init__(self, run: Run, group: Path, first_steps: Sequence[int]):
         from tensorboardX import summary
 
         self.summary, self.files = summary, {}
         for lane, first_step in zip(run.lanes, first_steps, strict=True):
-            at = run.workdir / "tensorboard" / f"lane_{lane.number}"
-            self.files[lane.number] = EventFile(at, first_step + 1)
-            numbers = {
-                name: value if isinstance(value, bool | int | float) else str(value)
-                for name, value in hyperparameters(lane).items()
-            }
-            tests = dict.fromkeys(named({"bound": 0, "elbo": 0}, "test", run), 0)
-            for own in summary.hparams(numbers, tests):
-                self.files[lane.number].write(summary=own)
+            path = run.workdir / "tensorboard" / f"lane_{lane.number}"
+            self.files[lane.number] = EventFile(path, first_step + 1)
+            known = hyperparameters(lane).items()
+            numbers = {n: v if isinstance(v, bool | int | float) else str(v) for n, v in known}
+            shown = dict.fromkeys(("bound", *run.spec.objective.bound.terms[:1]), 0)
+            tests = dict.fromkeys(named(shown, "test", run), 0)
+            for part in summary.hparams(numbers, tests):
+                self.files[lane.number].write(summary=part)
 
     def numbers(self, lane: int, step: int, numbers: dict[str, float]) -> None:
         for name, value in numbers.items():
@@ -128,19 +122,19 @@ class TensorBoard:
 
     def pictures(self, lane: int, step: int, pictures: dict[str, np.ndarray]) -> None:
         for name, picture in pictures.items():
-            own = self.summary.image(name, picture, dataformats="HWC")
-            self.files[lane].write(summary=own, step=step)
+            image = self.summary.image(name, picture, dataformats="HWC")
+            self.files[lane].write(summary=image, step=step)
 
     def histograms(self, lane: int, step: int, values: dict[str, np.ndarray]) -> None:
-        for name, own in values.items():
-            bars = self.summary.histogram(name, own, BINS)
+        for name, values_n in values.items():
+            bars = self.summary.histogram(name, values_n, BINS)
             self.files[lane].write(summary=bars, step=step)
 
     def results(self, lane: int, step: int, results: dict[str, float]) -> None:
         self.numbers(lane, step, results)
 
     def close(self) -> None:
-        closed(*(file.close for file in self.files.values()))
+        close_all(*(file.close for file in self.files.values()))
 
 
 class WandB:
@@ -148,8 +142,6 @@ class WandB:
 
     Its own environment variables apply: WANDB_MODE=offline, WANDB_PROJECT, WANDB_ENTITY.
     """
-
-    extra, package = "wandb", "wandb"
 
     def __init__(self, run: Run, group: Path, first_steps: Sequence[int]):
         import wandb
@@ -166,7 +158,7 @@ class WandB:
                     resume="allow",
                     reinit="create_new",
                     dir=run.workdir,
-                    config=nest(lane.values) | {"lane": lane.number, "seed": lane.seed},
+                    config=nest(lane.config.values) | {"lane": lane.number, "seed": lane.seed},
                     settings=wandb.Settings(silent=True, console="off"),
                 )
         except Exception as error:  # no login, no network, ...
@@ -184,25 +176,23 @@ class WandB:
         self.runs[lane].log(numbers, step=step)
 
     def pictures(self, lane: int, step: int, pictures: dict[str, np.ndarray]) -> None:
-        self.numbers(lane, step, {n: self.wandb.Image(own) for n, own in pictures.items()})
+        self.numbers(lane, step, {n: self.wandb.Image(image) for n, image in pictures.items()})
 
     def histograms(self, lane: int, step: int, values: dict[str, np.ndarray]) -> None:
-        self.numbers(
-            lane, step, {n: self.wandb.Histogram(own.tolist()) for n, own in values.items()}
-        )
+        self.numbers(lane, step, {n: self.wandb.Histogram(v.tolist()) for n, v in values.items()})
 
     def results(self, lane: int, step: int, results: dict[str, float]) -> None:
         self.runs[lane].summary.update(results)
 
     def close(self) -> None:
-        closed(*(partial(ended, run.finish, CLOSE_SECONDS) for run in self.runs.values()))
+        close_all(*(partial(end_within, run.finish, CLOSE_SECONDS) for run in self.runs.values()))
 
 
-def ended(close: Callable[[], object], seconds: float) -> None:
-    """Calls it in a thread, and waits for as long: wandb waits for a process of its own.
+def end_within(close: Callable[[], object], seconds: float) -> None:
+    """Calls a function in a thread, and waits at most so long: wandb waits for another process.
 
     Raises:
-      TimeoutError: it takes longer.
+      TimeoutError: the function takes longer.
     """
     errors: list[Exception] = []
     thread = threading.Thread(target=lambda: errors.extend(errors_of(close)), daemon=True)
@@ -215,7 +205,7 @@ def ended(close: Callable[[], object], seconds: float) -> None:
 
 
 def errors_of(*closes: Callable[[], object]) -> list[Exception]:
-    """Calls them all; the errors of those that raised one."""
+    """Calls all functions; returns the errors of those that raised one."""
     errors = []
     for close in closes:
         try:
@@ -225,13 +215,16 @@ def errors_of(*closes: Callable[[], object]) -> list[Exception]:
     return errors
 
 
-def closed(*closes: Callable[[], object]) -> None:
-    """Calls them all; then raises the first error of theirs, if there is one."""
+def close_all(*closes: Callable[[], object]) -> None:
+    """Calls all functions; then raises the first error, if one of them raised."""
     for error in errors_of(*closes):
         raise error
 
 
-TRACKERS: dict[str, Any] = {"log.tensorboard": TensorBoard, "log.wandb": WandB}
+TRACKERS = {
+    "tensorboard": TrackerKind("tensorboardX", "tensorboard", TensorBoard),
+    "wandb": TrackerKind("wandb", "wandb", WandB),
+}
 
 
 def run_token(workdir: Path) -> str:
@@ -245,24 +238,29 @@ def run_token(workdir: Path) -> str:
 
 def hyperparameters(lane: Lane) -> Values:
     """The seed, and what is swept; outside a sweep, how the config differs from the default."""
+    keys = lane.config.keys
     different = {
         name: value
-        for name, value in lane.values.items()
-        if value != KEYS[name].default and not name.startswith(("log.", "training.seeds"))
+        for name, value in lane.config.values.items()
+        if value != keys[name].default and not name.startswith(("log.", "training.seeds"))
     }
     return {"seed": lane.seed} | (lane.setting or different)
 
 
-def refuse_missing(values: Values) -> None:
+def chosen(config: Config) -> dict[str, TrackerKind]:
+    """The trackers that a config chooses, by name."""
+    return {name: kind for name, kind in TRACKERS.items() if config.values[f"log.{name}"]}
+
+
+def refuse_missing(config: Config) -> None:
     """Raises UserError if the package of a chosen tracker is missing."""
-    for key, tracker in TRACKERS.items():
-        if values[key]:
-            try:
-                __import__(tracker.package)
-            except ImportError as error:
-                raise UserError(
-                    f"{key} = True needs {tracker.package}: pip install -e '.[{tracker.extra}]'"
-                ) from error
+    for name, kind in chosen(config).items():
+        try:
+            importlib.import_module(kind.package)
+        except ImportError as error:
+            raise UserError(
+                f"log.{name} = True needs {kind.package}: {to_install(kind.extra)}"
+            ) from error
 
 
 class Trackers:
@@ -273,8 +271,15 @@ class Trackers:
 
     def __init__(self, run: Run, group: Path):
         self.run, self.group = run, group
-        self.chosen = [tracker for key, tracker in TRACKERS.items() if run.values[key]]
-        self.open: list[Any] = []
+        self.chosen = list(chosen(run.config).values())
+        self.open: list[Tracker] = []
+
+    @property
+    def observer(self) -> Observer:
+        """Follows the run; with the results of its end, this is all that they are told."""
+        if not self.chosen:
+            return Observer()
+        return Observer(begins=self.begin, views=self.views, rows=self.rows, validated=self.show)
 
     def begin(self, first_steps: Sequence[int]) -> None:
         """Opens them; of each lane, steps after its `first_steps` will be taken again.
@@ -283,15 +288,14 @@ class Trackers:
           UserError: wandb can't start, for example without a login.
         """
         if is_first():
-            for tracker in self.chosen:
-                self.open.append(tracker(self.run, self.group, first_steps))
+            for kind in self.chosen:
+                self.open.append(kind.begin(self.run, self.group, first_steps))
 
-    def shown(self, state: State) -> Shown | None:
-        """What is shown of a state, dispatched to the devices; None: there is no tracker."""
-        if not self.chosen:
-            return None
+    def views(self, state: State) -> Shown:
+        """What is shown of a state, dispatched to the devices."""
         spec, keys, *shared = self._on_devices
-        return shown_of_lanes(self.run.layout, spec, state.variables, keys, *shared)
+        variables = evaluated_lanes(self.run, state.variables)
+        return shown_of_lanes(self.run.layout, spec, variables, keys, *shared)
 
     @functools.cached_property
     def _on_devices(self) -> tuple[Any, ...]:
@@ -305,11 +309,13 @@ class Trackers:
         lanes = shard_lanes(run.layout, (run.spec.model, run.keys.evaluation))
         return (*lanes, *replicate(run.layout, (split.images[:CODES], labels, classes)))
 
-    def rows(self, rows: Sequence[dict[str, Any]]) -> None:
-        """Gives them rows of metrics.jsonl."""
-        for row in rows if self.open else ():
-            own = named(row, row["split"], self.run)
-            self._each("numbers", row["lane"], row["step"], own)
+    def rows(self, step: int, rows: MetricRows) -> None:
+        """Gives them rows of metrics.jsonl, which have their own steps."""
+        for tracker in list(self.open):
+            with self._left_out_if_it_fails(tracker):
+                for row in rows:
+                    numbers = named(row, row["split"], self.run)
+                    tracker.numbers(row["lane"], row["step"], numbers)
 
     def show(self, step: int, shown: Shown, diverged_step: np.ndarray) -> None:
         """Gives them images and codes, of the lanes that have not diverged."""
@@ -324,14 +330,24 @@ class Trackers:
             }
             codes = shown.codes[i][:, : sizes[i] or None]
             units = {f"posterior_mean/unit_{j}": codes[:, j] for j in range(codes.shape[1])}
-            self._each("pictures", lane.number, step, pictures)
-            self._each("histograms", lane.number, step, units)
+            for tracker in list(self.open):
+                with self._left_out_if_it_fails(tracker):
+                    tracker.pictures(lane.number, step, pictures)
+                    tracker.histograms(lane.number, step, units)
 
     def results(self, lanes: Sequence[dict[str, Any]]) -> None:
         """Gives them the lanes of results.json."""
-        for row in lanes:
-            own = named({n: row[n] for n in all_columns() if n in row}, "test", self.run)
-            self._each("results", row["lane"], row["best_step"], own)
+        names = all_columns()
+        for tracker in list(self.open):
+            with self._left_out_if_it_fails(tracker):
+                for row in lanes:
+                    numbers = named({n: row[n] for n in names if n in row}, "test", self.run)
+                    tracker.results(row["lane"], row["best_step"], numbers)
+
+    def close(self) -> None:
+        for tracker in list(self.open):
+            with self._left_out_if_it_fails(tracker, closes=False):
+                tracker.close()
 
     def _rows(self, x_nd: np.ndarray) -> np.ndarray:
         """Images in rows [rows, columns, height, width, channels]; the last may be left out."""
@@ -339,31 +355,31 @@ class Trackers:
         n = len(x_nd) // columns * columns
         return x_nd[:n].reshape(-1, columns, *self.run.data.image_shape)
 
-    def _each(self, method: str, *arguments: Any) -> None:
-        for tracker in list(self.open):
-            try:
-                getattr(tracker, method)(*arguments)
-            except Exception as error:
-                reason = " ".join(str(error).split()) or type(error).__name__
-                name = type(tracker).__name__
-                tell(f"{name} failed, and is left out: {reason}")
-                self.open.remove(tracker)
-                if method != "close":
-                    with contextlib.suppress(Exception):
-                        tracker.close()
+    @contextlib.contextmanager
+    def _left_out_if_it_fails(self, tracker: Tracker, *, closes: bool = True) -> Iterator[None]:
+        """If this context raises, the tracker is told nothing more, and a line says why.
 
-    def close(self) -> None:
-        self._each("close")
+        `closes`: it is closed then.
+        """
+        try:
+            yield
+        except Exception as error:
+            reason = " ".join(str(error).split()) or type(error).__name__
+            tell(f"{type(tracker).__name__} failed, and is left out: {reason}")
+            self.open.remove(tracker)
+            if closes:
+                with contextlib.suppress(Exception):
+                    tracker.close()
 
 
 @contextlib.contextmanager
 def trackers(run: Run, group: Path | None = None) -> Iterator[Trackers]:
     """The trackers of a run, closed at the end; `group`: the folder of its sweep."""
-    found = Trackers(run, group or run.workdir)
+    all_trackers = Trackers(run, group or run.workdir)
     try:
-        yield found
+        yield all_trackers
     finally:
-        found.close()
+        all_trackers.close()
 
 
 def named(row: dict[str, Any], split: str, run: Run) -> dict[str, float]:
@@ -378,6 +394,6 @@ def named(row: dict[str, Any], split: str, run: Run) -> dict[str, float]:
 
 def picture(images: np.ndarray) -> np.ndarray:
     """Images [rows, columns, height, width, channels] as one, [height, width, 3], uint8."""
-    own = canvas(images)
-    own = np.repeat(own[..., None], 3, axis=-1) if own.ndim == 2 else own
-    return np.asarray(255 * own).round().astype(np.uint8)
+    grid = canvas(images)
+    grid = np.repeat(grid[..., None], 3, axis=-1) if grid.ndim == 2 else grid
+    return np.asarray(255 * grid).round().astype(np.uint8)

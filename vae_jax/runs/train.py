@@ -3,21 +3,18 @@
 import contextlib
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
-import jax
 import numpy as np
 
-from vae_jax.data import usual
-from vae_jax.data.dataset import classes, described
 from vae_jax.devices.lanes import shard_lanes, to_host
 from vae_jax.devices.processes import any_process, from_first, is_first
 from vae_jax.errors import Stopped
 from vae_jax.evaluation.bounds import KL_BY_UNIT, LOG_SCALE_BY_UNIT, MEAN_BY_UNIT, Terms
-from vae_jax.objectives import annealed_step, is_the_bound, validation_score
-from vae_jax.runs import folder, progress
-from vae_jax.runs.checkpoint import (
+from vae_jax.folders import folder
+from vae_jax.folders.checkpoint import (
     Best,
     Checkpoints,
     Progress,
@@ -28,62 +25,54 @@ from vae_jax.runs.checkpoint import (
     status,
     template,
 )
+from vae_jax.folders.lanes import RUNNING, STOPPED
+from vae_jax.objectives import annealed_step, is_the_bound, validation_score
 from vae_jax.runs.measure import evaluate_state
-from vae_jax.runs.progress import NOBODY, Follower
+from vae_jax.runs.observer import Observer, ends, may_end, never, wants_stop
 from vae_jax.runs.run import Run, first_state, lane_objective, make_start, on_devices
 from vae_jax.runs.signals import stop_on_signal
-from vae_jax.runs.stopped import RUNNING, STOPPED
-from vae_jax.runs.trackers import Shown, Trackers
 from vae_jax.training.loop import Chunk, train_chunks
 from vae_jax.training.step import Metrics, State
-from vae_jax.words import count
 
 OF_THE_CODES = (MEAN_BY_UNIT, LOG_SCALE_BY_UNIT)  # which validation does not need
-DRAW_SECONDS = 60  # least time between two plots of the training curves
 
 
-class Pending(NamedTuple):
-    """The results of a chunk on the devices, to be fetched while the next chunk runs."""
+class Validated(NamedTuple):
+    """What a validation gives."""
+
+    terms: dict[str, Any]  # Terms of the validation set
+    state: State
+    views: Sequence[Any]  # of the state, one of each observer
+
+
+class Finished(NamedTuple):
+    """A chunk that is finished, on the host; the devices compute the next one meanwhile."""
 
     step: int  # the step count after the chunk
     num_steps: int
     metrics: Metrics
     diverged_step: Any  # [lanes]
-    validation: dict[str, Any] | None  # Terms
-    snapshot: State | None
-    shown: Shown | None  # for trackers
+    validated: Validated | None
+    state: State | None = None  # on the devices: of the last chunk, and where `may_end`
 
 
-def train_run(
-    run: Run,
-    began: float,
-    label: str | None = None,
-    draw: Callable[[Run], object] = lambda run: None,
-    follower: Follower = NOBODY,
-    ready: Callable[[], object] = lambda: None,
-    *,
-    trackers: Trackers,
-) -> Progress:
-    """Trains the run to its end, or to where the follower ends it.
+def train_run(run: Run, began: float, observers: Sequence[Observer] = ()) -> Progress:
+    """Trains the run to its end, or to where an observer ends it.
 
     The folder is locked and started.
 
     Args:
       began: time.monotonic() when work on the run began.
-      label: the name of a sweep's program, for the bar.
-      draw: called after a validation, at most every DRAW_SECONDS.
-      follower: hears of the run's progress, in place of the terminal.
-      ready: called before the first step; waits for what is compiled in the background.
-      trackers: of the run; the caller closes them.
+      observers: what follows the run; they are called in this order.
 
     Raises:
-      Stopped: SIGTERM or SIGINT was received; the state is saved.
+      Stopped: SIGTERM or SIGINT was received, or an observer wanted it; the state is saved.
     """
     with contextlib.ExitStack() as stack:
         checkpoints = None
         if is_first():
-            at, keep = run.workdir / folder.CHECKPOINTS, run.values["log.keep_checkpoints"]
-            checkpoints = stack.enter_context(Checkpoints(at, keep))
+            path, keep = run.workdir / folder.CHECKPOINTS, run.config.log.keep_checkpoints
+            checkpoints = stack.enter_context(Checkpoints(path, keep))
         state, done = first_progress(run, checkpoints)
         first_step = int(done.state.step[0])
         if checkpoints:
@@ -92,14 +81,9 @@ def train_run(
                 folder.restore_rows(run.workdir, folder.Rows(*rows))
             else:  # there is no checkpoint yet, or it is of an earlier version
                 folder.cut_rows(run.workdir, first_step)
-            if not follower.is_anyone:
-                introduce(run, first_step, label)
-        trackers.begin([first_step] * len(run.lanes))
-        ready()
-        clock = began - float(done.wall_seconds)
-        done = train_lanes_to_end(
-            run, checkpoints, state, done, clock, label, draw, follower, trackers
-        )
+        for observer in observers:
+            observer.begins([first_step] * len(run.lanes))
+        done = train_lanes_to_end(run, checkpoints, state, done, began, observers)
     if is_first():
         healthy = "done" if is_over(done, run.total_steps, run.patience) else STOPPED
         folder.write_lanes(run.workdir, lane_rows(run, done, healthy))
@@ -112,7 +96,7 @@ def first_progress(run: Run, checkpoints: Checkpoints | None) -> tuple[State, Pr
     restored = checkpoints.restore(empty) if checkpoints else None
     if checkpoints:
         folder.refuse_other_identity(run.workdir, checkpoints.restored, run.data.identity)
-        folder.refuse_other_code(run.workdir, checkpoints.restored, run.values)
+        folder.refuse_other_code(run.workdir, checkpoints.restored, run.config)
     if any_process(restored is not None):
         done = from_first(restored or empty)
         return shard_lanes(run.layout, done.state), done
@@ -121,33 +105,49 @@ def first_progress(run: Run, checkpoints: Checkpoints | None) -> tuple[State, Pr
     return state, empty._replace(state=host_state, best=best_of(host_state))
 
 
-def introduce(run: Run, first_step: int, label: str | None) -> None:
-    """Prints what will be trained, and where."""
-    if first_step:
-        of = f"program {label}: " if label else ""
-        print(f"{of}resuming at step {first_step:,} of {run.total_steps:,}", flush=True)
-    if label:
-        return
-    devices = count(run.layout.mesh.devices.size, f"{jax.devices()[0].platform} device")
-    print(
-        f"{run.data.identity['name']}: {count(len(run.lanes), 'lane')} in 1 program, "
-        f"{count(run.values['training.num_epochs'], 'epoch')} of "
-        f"{count(run.spec.steps_per_epoch, 'step')}, on {devices}; run folder: {run.workdir}",
-        flush=True,
-    )
-    if usual(run.config.dataset.source) is None:  # the user's own images
-        under = f"under {run.values['model.likelihood']}"
-        print(f"{described(run.data)}, {under}{classes(run.data)}", flush=True)
-        for note in run.data.notes:
-            print(note, flush=True)
-    if run.pseudo:
-        print("grey values in a Bernoulli: every ELBO below is that of a pseudo-likelihood")
-
-
 def validates(run: Run, chunk: Chunk) -> bool:
     """Whether the validation set is evaluated after this chunk."""
-    due = (chunk.epoch + 1) % run.values["evaluation.every_epochs"] == 0
+    due = (chunk.epoch + 1) % run.config.evaluation.every_epochs == 0
     return chunk.ends_epoch(run.spec) and (due or chunk.step == run.total_steps)
+
+
+def finished_chunks(
+    run: Run,
+    chunks: Iterator[Chunk],
+    observers: Sequence[Observer] = (),
+    *,
+    validates: Callable[[Chunk], bool],
+    stops: Callable[[], bool] = never,
+) -> Iterator[Finished]:
+    """Dispatches each chunk, then gives the one before: the devices never wait for the host.
+
+    Args:
+      validates: whether the validation set is evaluated after a chunk.
+      stops: asked before each chunk; after True, the chunk on the devices is the last.
+    """
+    keeps = may_end(observers)
+    pending: Finished | None = None
+    before = state = None
+    while not stops() and (chunk := next(chunks, None)) is not None:
+        before, state = state if keeps else None, chunk.state
+        validated = None
+        if validates(chunk):
+            terms = validation_terms(run, state)
+            views = [observer.views and observer.views(state) for observer in observers]
+            validated = Validated(terms, state, views)
+        if pending:
+            yield fetch(run, pending, before)
+        pending = Finished(
+            chunk.step, chunk.num_steps, chunk.metrics, state.diverged_step, validated
+        )
+    if pending:
+        yield fetch(run, pending, state)
+
+
+def fetch(run: Run, chunk: Finished, state: State | None) -> Finished:
+    """The chunk on the host, with the state after it on the devices."""
+    metrics, diverged, validated = to_host(run.layout, chunk[2:5])
+    return Finished(chunk.step, chunk.num_steps, metrics, diverged, validated, state)
 
 
 def train_lanes_to_end(
@@ -155,114 +155,49 @@ def train_lanes_to_end(
     checkpoints: Checkpoints | None,
     state: State,
     done: Progress,
-    clock: float,
-    label: str | None,
-    draw: Callable[[Run], object],
-    follower: Follower,
-    trackers: Trackers,
+    began: float,
+    observers: Sequence[Observer],
 ) -> Progress:
-    """Dispatches each chunk, then logs and saves the previous one: the device never waits."""
+    """Trains the lanes from `state`; records, tells the observers and saves as chunks finish."""
+    clock = began - float(done.wall_seconds)
     first_step = int(done.state.step[0])
     chunks = train_chunks(
         *on_devices(run), state, first_step=first_step, total_steps=run.total_steps
     )
-    pending: Pending | None = None
-    stopping = ending = False
-    drawn = time.monotonic()
+    stopping = False
 
-    began, last_step, said = time.monotonic(), first_step, ""
+    def is_asked_to_stop() -> bool:
+        nonlocal stopping
+        stopping = any_process(stop.is_set() or wants_stop(observers))
+        return stopping
 
-    def so_far() -> str:
-        line = progress.status(
-            last_step, first_step, run.total_steps, time.monotonic() - began, said
-        )
-        return f"program {label}: {line}" if label else line
+    def settle(chunk: Finished, done: Progress) -> Progress:
+        """Records a chunk and tells the observers; saves a checkpoint if it was validated."""
+        scores = record(run, chunk, observers)
+        if chunk.validated is None or scores is None:
+            return done
+        state, keep = chunk.validated.state, run.config.training.keep
+        best = better(done, state, scores, chunk.step >= annealed_steps(run), keep)
+        return save_now(Progress(state, *best, done.wall_seconds))
 
-    def settle(pending: Pending, done: Progress) -> Progress:
-        """Logs a finished chunk and, if it was validated, saves a checkpoint."""
-        nonlocal last_step, said
-        pending = Pending(*pending[:2], *to_host(run.layout, pending[2:]))
-        steps = np.full(len(run.lanes), pending.step)
-        rows = train_rows(run, steps, pending.metrics) if pending.num_steps else []
-        if pending.validation is not None:
-            means, scores = validation_means(run, pending.validation)
-            validation = validation_rows(run, steps, pending.diverged_step, means)
-            said = progress.describe(bar, validation, "pseudo-" if run.pseudo else "")
-            rows += validation
-        follower.tell(pending.step, run.total_steps, said)
-        follower.wants_stop()  # raises if another process took the run over meanwhile
-        if is_first():
-            folder.append_rows(run.workdir, rows)
-        trackers.rows(rows)
-        if pending.shown is not None:
-            trackers.show(pending.step, pending.shown, pending.diverged_step)
-        follower.rows(rows)
-        bar.update(pending.num_steps)
-        last_step = pending.step
-        if pending.validation is not None and pending.snapshot is not None:
-            counts = pending.step >= annealed_steps(run)
-            best, best_bound = better(
-                done, pending.snapshot, scores, counts, run.values["training.keep"]
-            )
-            wall_seconds = np.array(time.monotonic() - clock)
-            done = Progress(pending.snapshot, best, best_bound, wall_seconds)
-            save(run, checkpoints, done)
+    def save_now(done: Progress) -> Progress:
+        done = done._replace(wall_seconds=np.array(time.monotonic() - clock))
+        save(run, checkpoints, done)
         return done
 
-    with (
-        progress.bar(run.total_steps, first_step, label, hidden=follower.is_anyone) as bar,
-        progress.lines(so_far, hidden=follower.is_anyone),
-        stop_on_signal() as stop,
-    ):
-        while True:
-            stopping = any_process(stop.is_set() or follower.wants_stop())
-            if is_over(done, run.total_steps, run.patience):
-                pending = None  # what is beyond the end has no part in the run
+    with stop_on_signal() as stop:
+        finished = finished_chunks(
+            run, chunks, observers, validates=partial(validates, run), stops=is_asked_to_stop
+        )
+        # What is beyond the end has no part in the run.
+        while not is_over(done, run.total_steps, run.patience) and (chunk := next(finished, None)):
+            done = settle(chunk, done)
+            if chunk.validated is None and stopping:
+                done = save_now(done._replace(state=to_host(run.layout, chunk.state)))
+            elif may_end(observers) and any_process(ends(observers)):
+                if chunk.validated is None:
+                    done = settle(validate_now(run, chunk), done)
                 break
-            if stopping:
-                break
-            chunk = next(chunks, None)
-            if chunk is None:
-                break
-            before, state = state if follower.ends else None, chunk.state
-            snapshot, validation, shown = None, None, None
-            if validates(run, chunk):
-                snapshot = state
-                validation = validation_terms(run, state)
-                shown = trackers.shown(state)
-            if pending:
-                done = settle(pending, done)
-                if follower.ends and any_process(follower.ends()):
-                    ending = True  # there: the chunk that runs meanwhile has no part in the run
-                    pending = pending if pending.validation is None else None
-                    assert before is not None
-                    state = before
-                    break
-                due = pending.validation is not None and time.monotonic() > drawn + DRAW_SECONDS
-                if due and is_first():
-                    draw(run)
-                    drawn = time.monotonic()
-            pending = Pending(
-                chunk.step,
-                chunk.num_steps,
-                chunk.metrics,
-                state.diverged_step,
-                validation,
-                snapshot,
-                shown,
-            )
-        if ending and pending:  # the follower ends the run where no validation was due
-            pending = pending._replace(
-                num_steps=0, validation=validation_terms(run, state), snapshot=state
-            )
-        if pending:
-            done = settle(pending, done)
-            if pending.snapshot is None:
-                done = done._replace(
-                    state=to_host(run.layout, state),
-                    wall_seconds=np.array(time.monotonic() - clock),
-                )
-                save(run, checkpoints, done)
         if checkpoints:
             checkpoints.wait()
     step = int(done.state.step[0])
@@ -273,10 +208,39 @@ def train_lanes_to_end(
     return done
 
 
+def record(run: Run, chunk: Finished, observers: Sequence[Observer]) -> np.ndarray | None:
+    """Writes the rows of a chunk, and tells the observers; the scores [lanes], if it was validated.
+
+    Raises:
+      Exception: an observer says that another process has taken the run over.
+    """
+    steps, scores = np.full(len(run.lanes), chunk.step), None
+    rows = train_rows(run, steps, chunk.metrics) if chunk.num_steps else []
+    if chunk.validated:
+        means, scores = validation_means(run, chunk.validated.terms)
+        rows += validation_rows(run, steps, chunk.diverged_step, means)
+    wants_stop(observers)  # for what it raises
+    if is_first():
+        folder.append_rows(run.workdir, rows)
+    for observer in observers:
+        observer.rows(chunk.step, rows)
+    views = chunk.validated.views if chunk.validated else ()
+    for observer, view in zip(observers, views, strict=False):
+        observer.validated(chunk.step, view, chunk.diverged_step)
+    return scores
+
+
+def validate_now(run: Run, chunk: Finished) -> Finished:
+    """A chunk that is recorded already, with a validation of the state after it."""
+    assert chunk.state is not None
+    terms, state = to_host(run.layout, (validation_terms(run, chunk.state), chunk.state))
+    return chunk._replace(num_steps=0, validated=Validated(terms, state, ()))
+
+
 def save(run: Run, checkpoints: Checkpoints | None, done: Progress) -> None:
     """Saves a checkpoint and lanes.csv; does nothing except in the first process."""
     if checkpoints:
-        beside = folder.beside_checkpoint(run.workdir, run.data.identity, run.values)
+        beside = folder.beside_checkpoint(run.workdir, run.data.identity, run.config)
         checkpoints.save(int(done.state.step[0]), done, beside)
         folder.write_lanes(run.workdir, lane_rows(run, done))
 
@@ -293,6 +257,17 @@ def lane_rows(run: Run, done: Progress | None, healthy: str = RUNNING) -> list[d
         }
         for i, lane in enumerate(run.lanes)
     ]
+
+
+def lay_out(run: Run, *, is_program: bool = False) -> None:
+    """Writes what is known of the run before its first step; `is_program`: of a sweep."""
+    folder.lay_out(
+        run.workdir,
+        run.config,
+        about={"dataset": run.data.identity},
+        lanes=lane_rows(run, None),
+        is_program=is_program,
+    )
 
 
 def row(run: Run, lane: int, step: int, split: str, terms: dict[str, float]) -> dict[str, Any]:

@@ -4,17 +4,17 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from vae_jax.config.build import make_config
+from vae_jax.config.build import Config, overridden
 from vae_jax.config.check import check
-from vae_jax.config.schema import LANE_KEYS, nest
+from vae_jax.config.schema import lane_keys, nest
 from vae_jax.data.dataset import Dataset
 from vae_jax.errors import UserError
-from vae_jax.keys import Values
-from vae_jax.runs import folder
-from vae_jax.runs.environment import environment
+from vae_jax.folders import folder
+from vae_jax.folders.kinds import Kind, kind_of, refuse_run, refuse_sweep
 from vae_jax.runs.run import Datasets, Lane, Run, make_program
+from vae_jax.sections.declare import Values
 from vae_jax.sweeps.plan import (
-    Sweep,
+    SweepPlan,
     differing,
     make_sweep,
     read_plan,
@@ -22,17 +22,15 @@ from vae_jax.sweeps.plan import (
     refuse_other_sweep,
     write_sweep,
 )
-from vae_jax.training.search import PBT, Trial, Trials, rungs
-
-SEEDS, EVERY, EPOCHS = "training.seeds", "evaluation.every_epochs", "training.num_epochs"
+from vae_jax.training.search import ASHA, PBT, Halving, SearchRule, Trial, Trials, rungs
 
 
 class Plan(NamedTuple):
     """What a search has to do."""
 
-    sweep: Sweep  # of one seed, and of one program
+    sweep: SweepPlan  # of one seed, and of one program
     data: Dataset
-    rule: Any  # which trials go on
+    rule: SearchRule  # which trials go on
 
     @property
     def workdir(self) -> Path:
@@ -40,19 +38,20 @@ class Plan(NamedTuple):
 
     @property
     def num_epochs(self) -> int:
-        return self.sweep.base[EPOCHS]
+        return self.sweep.base.training.num_epochs
 
     @property
     def seed(self) -> int:
-        return self.sweep.base[SEEDS][0]
+        return self.sweep.base.training.seeds[0]
 
-    def values(self, setting: dict[str, Any]) -> Values:
+    def config(self, setting: Values) -> Config:
         """The whole config of a setting."""
-        return self.sweep.base | setting
+        return overridden(self.sweep.base, setting)
 
     def lane(self, trial: Trial) -> Lane:
-        values = self.values(trial.setting)
-        return Lane(trial.number, self.seed, {key: values[key] for key in self.sweep.swept}, values)
+        config = self.config(trial.setting)
+        swept = {key: config.value(key) for key in self.sweep.swept}
+        return Lane(trial.number, self.seed, swept, config)
 
     def run(self, trials: Trials) -> Run:
         """All trials as the lanes of one run."""
@@ -66,7 +65,8 @@ class Plan(NamedTuple):
             by = factor()
             for new in (float(setting[key] * by), float(setting[key] / by)):
                 try:
-                    check(nest(self.values(setting | {key: new})))
+                    base = self.sweep.base
+                    check(nest(base.values | setting | {key: new}), base.members)
                 except UserError:
                     continue
                 setting[key] = new
@@ -74,12 +74,13 @@ class Plan(NamedTuple):
         return setting
 
 
-def varied_keys(sweep: Sweep) -> list[str]:
+def varied_keys(sweep: SweepPlan) -> list[str]:
     """The swept keys that are numbers of a lane."""
+    numbers = lane_keys(sweep.base.keys)
     return [
         key
         for key in sweep.swept
-        if key in LANE_KEYS and all(isinstance(s.get(key), float) for s in sweep.settings)
+        if key in numbers and all(isinstance(s.get(key), float) for s in sweep.settings)
     ]
 
 
@@ -91,23 +92,24 @@ def first_trials(settings: Iterable[dict[str, Any]], start: int = 0) -> Trials:
     )
 
 
-def make_plan(base: Values, overrides: Any, workdir: Path, data: Datasets) -> Plan:
+def make_plan(base: Config, overrides: Any, workdir: Path, data: Datasets) -> Plan:
     """The plan of a search over the settings of a sweep.
 
     Raises:
       UserError: a mistake in any setting; settings that do not share one program.
     """
-    if len(base[SEEDS]) != 1:
+    if len(base.training.seeds) != 1:
         raise UserError(
-            f"a search has one seed, and {SEEDS} = {base[SEEDS]!r}; sweep the best settings that "
-            "it finds over more"
+            f"a search has one seed, and training.seeds = {base.training.seeds!r}; sweep the "
+            "best settings that it finds over more"
         )
-    if base[EVERY] != 1:
-        raise UserError(f"a search validates after every epoch; {EVERY} should be 1")
+    if base.evaluation.every_epochs != 1:
+        raise UserError("a search validates after every epoch; evaluation.every_epochs should be 1")
     sweep = make_sweep(base, overrides, workdir, data)
     if len(sweep.programs) > 1:
-        firsts = [sweep.lane(program.lanes[0]).values for program in sweep.programs]
-        several = [key for key in differing(firsts) if key not in LANE_KEYS]
+        firsts = [sweep.lane(program.lanes[0]).config for program in sweep.programs]
+        numbers = lane_keys(sweep.base.keys)
+        several = [key for key in differing(firsts) if key not in numbers]
         raise UserError(
             "the settings of a search share one compiled program, and these need "
             f"{len(sweep.programs)}, by {', '.join(several) or 'sweep.max_lanes'}; `vae-jax sweep` "
@@ -121,24 +123,22 @@ def make_plan(base: Values, overrides: Any, workdir: Path, data: Datasets) -> Pl
                 "search.name = 'pbt' changes numbers, and every setting should have some of its "
                 "own, such as optimizer.learning_rate"
             )
-    elif not rungs(plan.num_epochs, rule.first_epochs, rule.reduction):
+    elif isinstance(rule, Halving | ASHA) and not rungs(
+        plan.num_epochs, rule.first_epochs, rule.reduction
+    ):
         raise UserError(
-            f"{EPOCHS} = {plan.num_epochs} leaves no epoch at which to stop a trial; it should be "
-            f"at least {rule.first_epochs * rule.reduction}, search.reduction times "
+            f"training.num_epochs = {plan.num_epochs} leaves no epoch at which to stop a trial; it "
+            f"should be at least {rule.first_epochs * rule.reduction}, search.reduction times "
             "search.first_epochs"
         )
     return plan
 
 
-def plan_of(sweep: Sweep, data: Datasets) -> Plan:
+def plan_of(sweep: SweepPlan, data: Datasets) -> Plan:
     """The plan of a search, of its settings and programs."""
-    own = data.of(sweep.lane(0).values)
-    refuse_other_checksum(sweep.workdir, sweep.programs[0], own.identity)
-    return Plan(sweep, own, make_config(sweep.base).search.rule)
-
-
-def is_search(workdir: Path) -> bool:
-    return (workdir / folder.SEARCH).exists()
+    dataset = data.of(sweep.lane(0).config)
+    refuse_other_checksum(sweep.workdir, sweep.programs[0], dataset.identity)
+    return Plan(sweep, dataset, sweep.base.search.rule)
 
 
 def read_search(workdir: Path, data: Datasets) -> Plan:
@@ -147,7 +147,7 @@ def read_search(workdir: Path, data: Datasets) -> Plan:
     Raises:
       UserError: there is none, it is damaged, or its data are not those that it began with.
     """
-    if not is_search(workdir):
+    if kind_of(workdir) is not Kind.SEARCH:
         raise UserError(f"{workdir} holds no search (no {folder.SEARCH}); start one with --config")
     return plan_of(read_plan(workdir, folder.SEARCH), data)
 
@@ -159,15 +159,11 @@ def open_search(plan: Plan) -> None:
       UserError: the folder holds something else.
     """
     workdir = plan.workdir
-    if is_search(workdir):
-        refuse_other_sweep(read_plan(workdir, folder.SEARCH), plan.sweep)
+    if kind_of(workdir) is Kind.SEARCH:
+        refuse_other_sweep(read_plan(workdir, folder.SEARCH, plan.sweep.base.members), plan.sweep)
         return
-    folder.refuse_sweep(workdir)
-    if (workdir / folder.LANES).exists():
-        raise UserError(f"{workdir} holds a single run; take another --workdir")
-    workdir.mkdir(parents=True, exist_ok=True)
-    there = environment(plan.sweep.base, *plan.sweep.settings)
-    there |= {"dataset": plan.data.identity}
-    folder.write_json(workdir / folder.ENVIRONMENT, there)
-    folder.write_config(workdir, plan.sweep.base, plan.sweep.settings)
+    refuse_sweep(workdir)
+    refuse_run(workdir)
+    about = {"dataset": plan.data.identity}
+    folder.lay_out(workdir, plan.sweep.base, plan.sweep.configs, about=about)
     write_sweep(plan.sweep, folder.SEARCH)  # last: it marks the folder as a search

@@ -7,25 +7,26 @@ from typing import Any
 import jax
 import numpy as np
 
-from vae_jax.config.build import facts_of, make_config
+from vae_jax import files
+from vae_jax.config.build import facts_of
 from vae_jax.errors import UserError
-from vae_jax.reports.table import dataset_name, fitted, line
-from vae_jax.runs import folder
-from vae_jax.runs.checkpoint import Checkpoints, Progress, template
-from vae_jax.runs.environment import environment
+from vae_jax.folders import folder
+from vae_jax.folders.checkpoint import Checkpoints, Progress, template
+from vae_jax.folders.schemas import SearchResults, read_json
+from vae_jax.reports.columns import has_bound
+from vae_jax.reports.table import dataset_name, fitted
 from vae_jax.runs.load import load_progress
 from vae_jax.runs.run import Lane, Run, lanes_of, make_program, make_start
-from vae_jax.runs.schemas import SearchResults, read_json
 from vae_jax.searches.plan import Plan
-from vae_jax.searches.rounds import Standing, at_random, best_trial, lane_rows, searched, stack
+from vae_jax.searches.rounds import SearchState, lane_rows, stack
 from vae_jax.training.search import Trial
-from vae_jax.words import count
+from vae_jax.words import aligned, count
 
 MOST_ROWS = 10
 
 
 def is_finished(plan: Plan) -> bool:
-    """Whether the search has results, and the run folders of the trials that they name are whole.
+    """Whether the search has results, and the run folder of its best trial is whole.
 
     Raises:
       UserError: the results are damaged.
@@ -33,14 +34,8 @@ def is_finished(plan: Plan) -> bool:
     path = plan.workdir / folder.RESULTS
     if not path.exists():
         return False
-    found = read_json(path, SearchResults)
-    named = [found["best"], (found["random"] or {}).get("best")]
-    folders = (folder.BEST, folder.RANDOM_BEST)
-    return found["finished"] and all(
-        is_whole(plan, plan.workdir / name)
-        for name, best in zip(folders, named, strict=True)
-        if best is not None
-    )
+    record = read_json(path, SearchResults)
+    return record["finished"] and is_whole(plan, plan.workdir / folder.BEST)
 
 
 def is_whole(plan: Plan, workdir: Path) -> bool:
@@ -53,90 +48,65 @@ def is_whole(plan: Plan, workdir: Path) -> bool:
         return False
 
 
-def write_best(plan: Plan, standing: Standing, trial: Trial, name: str) -> tuple[Run, Progress]:
+def write_best(plan: Plan, search: SearchState, trial: Trial) -> tuple[Run, Progress]:
     """Writes the run folder of a trial that was trained to the end, as if it had been alone.
 
     Padded latent units are cut away.
     """
-    workdir = plan.workdir / name
-    values = plan.values(trial.setting)
-    run = make_program([Lane(0, plan.seed, {}, values)], workdir, plan.data)
-    like, kept = template(run.spec, make_start(run)), standing.kept[trial.number]
+    workdir = plan.workdir / folder.BEST
+    config = plan.config(trial.setting)
+    run = make_program([Lane(0, plan.seed, {}, config)], workdir, plan.data)
+    like, kept = template(run.spec, make_start(run)), search.kept[trial.number]
     done = jax.tree.map(
         lambda shape, leaf: leaf[tuple(map(slice, shape.shape))],
         like,
-        Progress(*stack([kept]), np.array(standing.wall_seconds)),
+        Progress(*stack([kept]), np.array(search.wall_seconds)),
     )
-    workdir.mkdir(exist_ok=True)
-    folder.write_config(workdir, values)
-    rows = rows_of(plan.workdir, trial, run.spec.steps_per_epoch)
-    folder.write_text(workdir / folder.METRICS, "".join(map(folder.row_line, rows)))
-    lanes = [{"lane": 0, "seed": plan.seed, "status": "done", "diverged_step": None}]
-    folder.write_json(
-        workdir / folder.ENVIRONMENT,
-        environment(values) | {"dataset": plan.data.identity, "lineage": trial.lineage},
-    )
-    folder.write_lanes(workdir, lanes)
     shutil.rmtree(workdir / folder.CHECKPOINTS, ignore_errors=True)  # they may be damaged
+    folder.lay_out(
+        workdir,
+        config,
+        about={"dataset": plan.data.identity, "lineage": trial.lineage},
+        lanes=[{"lane": 0, "seed": plan.seed, "status": "done", "diverged_step": None}],
+    )
+    rows = rows_of(plan.workdir, trial, run.spec.steps_per_epoch)
+    files.write_text(workdir / folder.METRICS, "".join(map(folder.row_line, rows)))
     with Checkpoints(workdir / folder.CHECKPOINTS, keep=1) as checkpoints:
-        beside = folder.beside_checkpoint(workdir, plan.data.identity, values)
+        beside = folder.beside_checkpoint(workdir, plan.data.identity, config)
         checkpoints.save(run.total_steps, done, beside)
     return run, done
 
 
 def rows_of(workdir: Path, trial: Trial, steps_per_epoch: int) -> list[dict[str, Any]]:
     """The rows of a trial; before it became a copy, those of the trial that was copied."""
-    own: list[dict[str, Any]] = []
+    lineage_rows: list[dict[str, Any]] = []
     starts = [epochs * steps_per_epoch for epochs, _, _ in trial.lineage]
     ends = [*starts[1:], float("inf")]
     rows = folder.read_rows(workdir)
     for (_, number, _), start, end in zip(trial.lineage, starts, ends, strict=True):
-        own += [
+        lineage_rows += [
             row | {"lane": 0}
             for row in rows
             if row["lane"] == number and start < row["step"] <= end
         ]
-    return own
+    return lineage_rows
 
 
-def results(plan: Plan, standing: Standing, tested: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    """The content of results.json. `tested`: the results of the best lanes on the test set."""
-    own = searched(plan, standing.trials)
-    found = {name: lane | {"folder": name} for name, lane in tested.items()}
-    facts = facts_of(make_config(plan.sweep.base), plan.data)
+def results(plan: Plan, search: SearchState, best: dict[str, Any]) -> dict[str, Any]:
+    """The content of results.json. `best`: the results of the best lane on the test set."""
+    facts = facts_of(plan.sweep.base, plan.data)
     return {
         "finished": True,
-        "search": plan.sweep.base["search.name"],
+        "search": plan.sweep.base.values["search.name"],
         "swept": plan.sweep.swept,
-        "lanes": lane_rows(plan, own),
-        "epochs": standing.spent,
-        "steps": standing.spent * facts.steps_per_epoch,
-        "epochs_of_all": len(own) * plan.num_epochs,
-        "best": found.get(folder.BEST),
-        "random": random_results(plan, standing, found),
+        "lanes": lane_rows(plan, search.trials),
+        "epochs": search.spent,
+        "steps": search.spent * facts.steps_per_epoch,
+        "epochs_of_all": len(search.trials) * plan.num_epochs,
+        "best": best | {"folder": folder.BEST},
         "dataset": plan.data.identity,
-        "wall_seconds": round(standing.wall_seconds, 3),
+        "wall_seconds": round(search.wall_seconds, 3),
     }
-
-
-def random_results(plan: Plan, standing: Standing, found: dict[str, Any]) -> dict[str, Any] | None:
-    """Those of the random search; None if there was none."""
-    if not plan.sweep.base["search.beside_random"]:
-        return None
-    trials = at_random(plan, standing)
-    return {
-        "settings": len(trials),
-        "epochs": len(trials) * plan.num_epochs,
-        "best": found.get(folder.RANDOM_BEST),
-    }
-
-
-def bests(plan: Plan, standing: Standing) -> dict[str, Trial]:
-    """{the folder's name: the trial}, of the search and, if there is one, of the random search."""
-    found = {folder.BEST: best_trial(searched(plan, standing.trials))}
-    if plan.sweep.base["search.beside_random"]:
-        found[folder.RANDOM_BEST] = best_trial(at_random(plan, standing))
-    return {name: trial for name, trial in found.items() if trial is not None}
 
 
 def report(workdir: Path) -> None:
@@ -154,25 +124,24 @@ def number(value: float | None) -> str:
     return "-" if value is None else f"{value:.2f}"
 
 
-def table(workdir: Path, found: dict[str, Any]) -> str:
+def table(workdir: Path, record: dict[str, Any]) -> str:
     """The best trials, and what they took."""
-    swept, lanes = found["swept"], found["lanes"]
+    swept, lanes = record["swept"], record["lanes"]
     furthest = sorted(
         lanes, key=lambda lane: (-lane["epochs"], -(lane["validation_bound"] or -np.inf))
     )
     heads, bodies = [["lane"]], [[*swept, "status", "epochs", "validation"]]
     for lane in furthest[:MOST_ROWS]:
-        own = [f"{v:.4g}" if isinstance(v, float) else str(v) for v in map(lane.get, swept)]
+        cells = [f"{v:.4g}" if isinstance(v, float) else str(v) for v in map(lane.get, swept)]
         last = (lane["status"], str(lane["epochs"]), number(lane["validation_bound"]))
         heads.append([str(lane["lane"])])
-        bodies.append([*own, *last])
+        bodies.append([*cells, *last])
     lines = fitted(heads, bodies)
     if len(lanes) > MOST_ROWS:
         lines.append(f"... and {len(lanes) - MOST_ROWS} more in {workdir / folder.LANES}")
-    lines += ["", *comparison(found), ""]
-    for name in (folder.BEST, folder.RANDOM_BEST):
-        if (workdir / name).exists():
-            lines.append(f"run folder   {workdir / name}")
+    lines += ["", *comparison(record), ""]
+    if (workdir / folder.BEST).exists():
+        lines.append(f"run folder   {workdir / folder.BEST}")
     lines += [
         f"results      {workdir / folder.RESULTS}",
         f"metrics      {workdir / folder.METRICS}",
@@ -180,22 +149,20 @@ def table(workdir: Path, found: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def comparison(found: dict[str, Any]) -> list[str]:
+def comparison(record: dict[str, Any]) -> list[str]:
     """The lines that say what was spent, and the best found for it."""
-    epochs, everything = found["epochs"], found["epochs_of_all"]
+    epochs, everything = record["epochs"], record["epochs_of_all"]
+    best = record["best"] or {}
+    term = "elbo" if has_bound(best) else best["bound_name"]
+    numbers = "bound and test ELBO" if has_bound(best) else f"and test {term}"
     head = (
-        f"{found['search']}: {epochs:,} of {everything:,} epochs ({found['steps']:,} steps), "
-        f"{count(len(found['lanes']), 'setting')}; nats per example, validation bound and test "
-        f"ELBO of {dataset_name(found)}"
+        f"{record['search']}: {epochs:,} of {everything:,} epochs ({record['steps']:,} steps), "
+        f"{count(len(record['lanes']), 'setting')}; nats per example, validation {numbers} of "
+        f"{dataset_name(record)}"
     )
-    rows = [["", "epochs", "settings", "validation", "test elbo"]]
-    parts = [(found["search"], epochs, len(found["lanes"]), found["best"])]
-    if found["random"]:
-        own = found["random"]
-        parts.append(("random", own["epochs"], own["settings"], own["best"]))
-    for name, spent, settings, best in parts:
-        best = best or {}
-        measured = number(best.get("validation_bound")), number(best.get("elbo"))
-        rows.append([name, f"{spent:,}", str(settings), *measured])
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    return [head, *(line(row, widths) for row in rows)]
+    measured = number(best.get("validation_bound")), number(best.get(term))
+    rows = [
+        ["", "epochs", "settings", "validation", f"test {term}"],
+        [record["search"], f"{epochs:,}", str(len(record["lanes"])), *measured],
+    ]
+    return [head, *aligned(rows)]

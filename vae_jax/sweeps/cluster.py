@@ -8,9 +8,13 @@ import shutil
 import subprocess
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from vae_jax.errors import UserError
+from vae_jax.words import to_install
+
+if TYPE_CHECKING:
+    from distributed import Client
 
 # The batch schedulers of dask-jobqueue: its class, and the command that submits a job.
 SCHEDULERS = {
@@ -41,7 +45,7 @@ def refuse_without_dask(cluster: Cluster) -> None:
         if importlib.util.find_spec(package) is None:
             raise UserError(
                 f"--launcher={cluster.launcher} needs {package.replace('_', '-')}: "
-                "pip install -e '.[cluster]'"
+                f"{to_install('cluster')}"
             )
     if cluster.launcher in SCHEDULERS:
         submit = SCHEDULERS[cluster.launcher][1]
@@ -58,7 +62,7 @@ def refuse_without_dask(cluster: Cluster) -> None:
 
 
 @contextlib.contextmanager
-def connected(cluster: Cluster) -> Iterator[Any]:
+def connected(cluster: Cluster) -> Iterator["Client"]:
     """A client of the cluster, which is started here unless it runs already.
 
     Raises:
@@ -90,7 +94,13 @@ def connected(cluster: Cluster) -> Iterator[Any]:
         yield client
 
 
-def processes(cluster: Cluster):
+def scheduler_address(client: "Client") -> str:
+    """The address of the scheduler that a client is connected to."""
+    assert client.scheduler is not None
+    return str(client.scheduler.address)
+
+
+def processes(cluster: Cluster) -> Any:
     """Processes of this machine, which share its GPUs."""
     from distributed import Nanny, Scheduler, SpecCluster
 
@@ -113,12 +123,12 @@ def processes(cluster: Cluster):
     return SpecCluster(workers, {"cls": Scheduler, "options": options}, name="vae_jax")
 
 
-def jobs(cluster: Cluster):
+def jobs(cluster: Cluster) -> Any:
     """A job of the batch scheduler for each worker."""
     import dask
     import dask_jobqueue
 
-    own = {"cores": 4, "memory": "16GB"} | {
+    resources = {"cores": 4, "memory": "16GB"} | {
         key: value
         for key, value in dask.config.get(f"jobqueue.{cluster.launcher}").items()
         if key in ("cores", "memory") and value is not None
@@ -132,7 +142,7 @@ def jobs(cluster: Cluster):
     if cluster.partition:
         more["queue"] = cluster.partition
     made = getattr(dask_jobqueue, SCHEDULERS[cluster.launcher][0])(
-        **own,
+        **resources,
         processes=1,
         walltime=f"{hours:02d}:{minutes:02d}:00",
         job_name="vae_jax",
@@ -146,15 +156,15 @@ def worker_environment(
     environment: Mapping[str, str], worker: int, workers: int, gpus: list[str]
 ) -> dict[str, str]:
     """The environment of a worker: its share of the GPUs, and of a GPU's memory if shared."""
-    own = dict(environment)
+    variables = dict(environment)
     if gpus:
-        own["CUDA_VISIBLE_DEVICES"] = ",".join(
+        variables["CUDA_VISIBLE_DEVICES"] = ",".join(
             gpus[worker::workers] if workers <= len(gpus) else [gpus[worker % len(gpus)]]
         )
         if workers > len(gpus):
             share = 0.9 / -(-workers // len(gpus))
-            own.setdefault("XLA_PYTHON_CLIENT_MEM_FRACTION", f"{share:.3f}")
-    return own
+            variables.setdefault("XLA_PYTHON_CLIENT_MEM_FRACTION", f"{share:.3f}")
+    return variables
 
 
 def gpus_here() -> list[str]:

@@ -6,13 +6,14 @@ that: not every network file system keeps them.
 
 import contextlib
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
-from vae_jax.runs import folder
+from vae_jax import files
+from vae_jax.folders.folder import OWNER
+from vae_jax.runs.observer import Observer
 
-OWNER = ".owner"  # in a program's folder: the token of the process that may write there
-NONE = "none"  # its content if none may
+NONE = "none"  # the content of OWNER if no process may write there
 
 
 class Taken(Exception):
@@ -20,26 +21,27 @@ class Taken(Exception):
 
 
 @contextlib.contextmanager
-def owned(at: Path) -> Iterator[Callable[[], bool]]:
-    """Makes this process the one that trains in the folder; gives wants_stop().
+def owned(workdir: Path) -> Iterator[Observer]:
+    """Makes this process the one that trains in the folder.
 
-    That says whether `release` was called, and raises Taken if another process has the folder.
+    The observer's wants_stop() says whether `release` was called, and raises Taken if another
+    process has the folder.
     """
-    path, token = at / OWNER, uuid.uuid4().hex
-    folder.write_text(path, token)
+    path, token = workdir / OWNER, uuid.uuid4().hex
+    files.write_text(path, token)
 
     def wants_stop() -> bool:
-        there = path.read_text() if path.exists() else NONE
-        if there not in (token, NONE):
-            raise Taken(f"another process trains in {at}")
-        return there == NONE
+        holder = path.read_text() if path.exists() else NONE
+        if holder not in (token, NONE):
+            raise Taken(f"another process trains in {workdir}")
+        return holder == NONE
 
-    yield wants_stop
+    yield Observer(wants_stop=wants_stop)
     if path.exists() and path.read_text() == token:
         path.unlink()
 
 
-def release(at: Path) -> None:
+def release(workdir: Path) -> None:
     """Asks the process that trains in the folder to save and stop, if there is one."""
-    if (at / OWNER).exists():
-        folder.write_text(at / OWNER, NONE)
+    if (workdir / OWNER).exists():
+        files.write_text(workdir / OWNER, NONE)

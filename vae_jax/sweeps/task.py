@@ -9,6 +9,8 @@ from pathlib import Path
 import vae_jax
 from vae_jax.config.code import TRUSTED
 from vae_jax.errors import UserError
+from vae_jax.runs.observer import MetricRows, Observer
+from vae_jax.runs.progress import describe
 from vae_jax.sweeps.plan import Datasets, program_run, read_sweep
 from vae_jax.sweeps.worker import Outcome, Precompiler, train_program
 
@@ -30,7 +32,10 @@ def code() -> str:
 
 
 def checksum_of_code(root: Path) -> int:
-    """Without the configs: they compute nothing, and only an installed package holds them."""
+    """The crc32 of the Python files in a folder, and of their names.
+
+    The configs are left out: they compute nothing, and only an installed package holds them.
+    """
     crc = 0
     for path in sorted(root.rglob("*.py")):
         name = path.relative_to(root).as_posix()
@@ -83,6 +88,13 @@ def train_task(workdir: str, name: str, wanted: str, trusted: tuple[str, ...] = 
             run = program_run(sweep, program, data)
         except UserError as error:
             raise Unfit(worker.address, str(error)) from error
-        tell(0, run.total_steps, "")
+        said = ""
+
+        def rows(step: int, rows: MetricRows) -> None:
+            nonlocal said
+            said = describe(rows, pseudo=run.pseudo) or said
+            tell(step, run.total_steps, said)
+
+        tell(0, run.total_steps, said)
         with Precompiler(data) as ahead:
-            return train_program(sweep, program, ahead, tell=tell)
+            return train_program(sweep, program, ahead, follower=Observer(rows=rows))

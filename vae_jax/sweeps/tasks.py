@@ -6,17 +6,20 @@ A task that ends with its worker is taken by another worker, and goes on from it
 import time
 import uuid
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from vae_jax.config.code import LOADED
+from vae_jax.config.import_members import codes
 from vae_jax.errors import Stopped, UserError
 from vae_jax.runs.progress import lines
 from vae_jax.runs.signals import stop_on_signal
-from vae_jax.sweeps.cluster import PATIENCE, Cluster, connected
+from vae_jax.sweeps.cluster import PATIENCE, Cluster, connected, scheduler_address
 from vae_jax.sweeps.owner import Taken, release
 from vae_jax.sweeps.plan import read_sweep
 from vae_jax.sweeps.task import TOPIC, Unfit, code, train_task
 from vae_jax.sweeps.worker import Outcome, Records, settle, unfinished
+
+if TYPE_CHECKING:
+    from distributed import Client, Future
 
 POLL_SECONDS = 0.1
 SILENCE = 1_800  # seconds without a word after which a worker counts as hung
@@ -30,7 +33,7 @@ def train_on(cluster: Cluster, workdir: Path) -> None:
       UserError: no worker can train them, or no scheduler answers.
     """
     with connected(cluster) as client, stop_on_signal() as stop:
-        print(f"Dask: {client.scheduler.address}, dashboard {client.dashboard_link}", flush=True)
+        print(f"Dask: {scheduler_address(client)}, dashboard {client.dashboard_link}", flush=True)
         tasks = Tasks(client, workdir.absolute())
         try:
             with lines(tasks.status, on_terminals=True):
@@ -49,9 +52,9 @@ def train_on(cluster: Cluster, workdir: Path) -> None:
 class Tasks:
     """The programs of a sweep as tasks of a client."""
 
-    def __init__(self, client, workdir: Path):
+    def __init__(self, client: "Client", workdir: Path):
         self.client, self.workdir, self.sweep = client, workdir, read_sweep(workdir)
-        self.futures: dict[str, Any] = {}  # by program
+        self.futures: dict[str, Future] = {}  # by program
         self.heard: dict[str, dict[str, Any]] = {}  # the last message of each program's task
         self.failed: set[str] = set()
         self.records = Records()
@@ -72,6 +75,7 @@ class Tasks:
     def submit(self) -> None:
         """Submits the programs that have no task yet."""
         workers = self.client.scheduler_info(n_workers=-1)["workers"].values()
+        own_codes = codes(self.sweep.base, *self.sweep.configs).values()
         gpus = any("GPU" in worker.get("resources", {}) for worker in workers)
         for program in unfinished(self.sweep):
             if program.name not in self.futures and program.name not in self.failed:
@@ -80,7 +84,7 @@ class Tasks:
                     str(self.workdir),
                     program.name,
                     code(),
-                    tuple(own.checksum for own in LOADED.values()),
+                    tuple(own.checksum for own in own_codes),
                     key=f"{program.name}-{uuid.uuid4().hex[:8]}",
                     resources={"GPU": 1} if gpus else None,
                     pure=False,
@@ -168,7 +172,7 @@ class Tasks:
         self.submit()
 
     def lost(self) -> Stopped:
-        return Stopped(f"the scheduler {self.client.scheduler.address} was lost")
+        return Stopped(f"the scheduler {scheduler_address(self.client)} was lost")
 
     def stop(self) -> bool:
         """Asks the running tasks to save, and waits for that; returns whether all did."""

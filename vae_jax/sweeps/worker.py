@@ -8,26 +8,28 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
+from vae_jax import files
 from vae_jax.errors import Stopped, UserError
-from vae_jax.runs import folder
-from vae_jax.runs.progress import NOBODY, Follower
+from vae_jax.folders import folder
+from vae_jax.runs.compilation import Memory, compile_run, out_of_memory, parts_to_fit
+from vae_jax.runs.observer import Observer
 from vae_jax.runs.run import Run, refuse_too_few_devices
-from vae_jax.runs.summary import results
+from vae_jax.runs.summary import evaluate_run
+from vae_jax.runs.terminal import introduction, progress_bar
 from vae_jax.runs.trackers import trackers
-from vae_jax.runs.train import lane_rows, train_run
-from vae_jax.sweeps.compilation import Memory, compile_run, out_of_memory, parts_to_fit
+from vae_jax.runs.train import lay_out, train_run
 from vae_jax.sweeps.owner import Taken, owned
 from vae_jax.sweeps.plan import (
     Datasets,
     Program,
-    Sweep,
+    SweepPlan,
     program_run,
     read_sweep,
     split,
     write_sweep,
 )
-from vae_jax.sweeps.records import ERROR, collect
-from vae_jax.words import count
+from vae_jax.sweeps.records import collect
+from vae_jax.words import count, page
 
 RECORDING = 0.05  # the most part of the time that goes into the records of a sweep
 
@@ -52,7 +54,7 @@ class Precompiler:
         self.pool = ThreadPoolExecutor(1)
         return self
 
-    def __exit__(self, kind, error, trace) -> None:
+    def __exit__(self, *error: object) -> None:
         self.pool.shutdown(wait=False, cancel_futures=True)  # does not wait for a compilation
 
     def start(self, program: Program, run: Run) -> None:
@@ -65,7 +67,7 @@ class Precompiler:
         return self.started[program].result()
 
 
-def unfinished(sweep: Sweep) -> list[Program]:
+def unfinished(sweep: SweepPlan) -> list[Program]:
     """The programs that are still to be trained, and those that failed."""
     return [p for p in sweep.programs if not folder.is_finished(sweep.folder(p))]
 
@@ -101,19 +103,19 @@ def work(workdir: Path, data: Datasets) -> None:
 
 
 def train_program(
-    sweep: Sweep,
+    sweep: SweepPlan,
     program: Program,
     ahead: Precompiler,
     *,
     later: Sequence[Program] = (),
-    tell: Callable[[int, int, str], None] | None = None,
+    follower: Observer | None = None,
     began_to_train: Callable[[], None] = lambda: None,
 ) -> Outcome:
     """Trains and measures one program; writes only into its own folder.
 
     Args:
       later: programs to train afterwards; the first of them is compiled meanwhile.
-      tell: `Follower.tell`; called in place of writing on the terminal.
+      follower: follows the training in place of the terminal.
       began_to_train: called when the folder says that the program is running.
 
     Raises:
@@ -121,43 +123,47 @@ def train_program(
       Taken: another process trains the program now.
       UserError: for example, a full disk or a damaged checkpoint.
     """
-    at = sweep.folder(program)
-    folder.refuse_links(at.parent, (at.name,))
-    at.mkdir(parents=True, exist_ok=True)
-    folder.refuse_links(at)
+    workdir = sweep.folder(program)
+    folder.refuse_links(workdir.parent, (workdir.name,))
+    workdir.mkdir(parents=True, exist_ok=True)
+    folder.refuse_links(workdir)
     began = time.monotonic()
     try:
         run = program_run(sweep, program, ahead.data)
-        refuse_too_few_devices(run.values)
+        refuse_too_few_devices(run.config)
         parts = parts_to_fit(run, ahead.memory(program, run))
         if parts > 1:
             return Outcome(program.name, parts=parts)
         if later:
             ahead.start(later[0], program_run(sweep, later[0], ahead.data))
-        folder.refuse_other_data(at, run.data.identity)
-        (at / ERROR).unlink(missing_ok=True)
-        folder.start(at, lane_rows(run, None), run.data.identity, run.values)
+        folder.refuse_other_data(workdir, run.data.identity)
+        (workdir / folder.ERROR).unlink(missing_ok=True)
+        lay_out(run, is_program=True)
         began_to_train()
-        with trackers(run, sweep.workdir) as told:
-            with owned(at) as wants_stop:
-                follower = Follower(wants_stop, tell or NOBODY.tell, is_anyone=tell is not None)
-                done = train_run(run, began, label=program.name, follower=follower, trackers=told)
-                wants_stop()
-            found = results(run, done)
-            folder.write_json(at / folder.RESULTS, found)
-            told.results(found["lanes"])
+        with trackers(run, sweep.workdir) as run_trackers:
+            with owned(workdir) as owner:
+                if follower:
+                    done = train_run(run, began, [owner, run_trackers.observer, follower])
+                else:
+                    with progress_bar(run, program.name) as bar:
+                        first = introduction(run, program.name)
+                        done = train_run(run, began, [owner, first, run_trackers.observer, bar])
+                owner.wants_stop()
+            record = evaluate_run(run, done)
+            files.write_json(workdir / folder.RESULTS, record)
+            run_trackers.results(record["lanes"])
     except (UserError, Stopped, Taken, OSError):
         raise
     except Exception as error:
         if out_of_memory(error) and len(program.lanes) > 1:
             return Outcome(program.name, parts=2)
         reason = (str(error).strip().splitlines() or [""])[0]
-        folder.write_text(at / ERROR, traceback.format_exc())
+        files.write_text(workdir / folder.ERROR, traceback.format_exc())
         return Outcome(program.name, failed=f"{type(error).__name__}: {reason}")
     return Outcome(program.name, time.monotonic() - began)
 
 
-def settle(sweep: Sweep, outcome: Outcome) -> Sweep:
+def settle(sweep: SweepPlan, outcome: Outcome) -> SweepPlan:
     """Says how a program ended; divides it if it does not fit into memory. Returns the sweep."""
     program = next(p for p in sweep.programs if p.name == outcome.program)
     lanes = count(len(program.lanes), "lane")
@@ -166,7 +172,7 @@ def settle(sweep: Sweep, outcome: Outcome) -> Sweep:
         write_sweep(sweep)
         print(
             f"program {program.name}: its {lanes} do not fit into memory together; going on with "
-            f"{outcome.parts} programs of fewer",
+            f"{outcome.parts} programs of fewer lanes: {page('troubles#out-of-memory')}",
             flush=True,
         )
     elif outcome.failed:
@@ -182,7 +188,7 @@ class Records:
     def __init__(self) -> None:
         self.due = 0.0
 
-    def update(self, sweep: Sweep) -> None:
+    def update(self, sweep: SweepPlan) -> None:
         """Collects them, at most so often that it takes the fraction RECORDING of the time."""
         began = time.monotonic()
         if began >= self.due:

@@ -2,17 +2,18 @@
 
 from collections.abc import Iterator
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from vae_jax.devices.lanes import Layout, as_sharded, map_lanes, shard_lanes, to_host
 from vae_jax.models.model import Start
 from vae_jax.training.spec import Spec
 from vae_jax.training.step import (
+    Batch,
     Examples,
     Metrics,
     State,
@@ -23,6 +24,9 @@ from vae_jax.training.step import (
     train_step,
 )
 from vae_jax.training.streams import RunKeys, Streams
+
+# The state, the next minibatch, and the metrics of the steps so far.
+Carry = tuple[State, Batch, Float[Array, "step metric"]]
 
 
 def train_chunk(
@@ -42,13 +46,14 @@ def train_chunk(
     is traced, so that the shorter last chunk of an epoch uses the same program.
     """
     # All keys at once, and one row of metrics a step: a GPU takes as long for a number as for many.
-    streams = Streams.of(keys, state.step + jnp.arange(spec.chunk_steps + 1))
+    steps = state.step + jnp.arange(spec.chunk_steps + 1)
+    streams = Streams.of(keys, steps, len(spec.augmentations))
     names = metric_names(spec)
 
-    def batch_of(i, step):
+    def batch_of(i: Int[Array, ""] | int, step: Int[Array, ""]) -> Batch:
         return minibatch(spec, streams.at(i), examples, order, step)
 
-    def body(i, carry):
+    def body(i: Int[Array, ""], carry: Carry) -> Carry:
         # The next minibatch does not depend on this step, so a core left idle by a matrix product
         # can make it. As it is carried, XLA makes it once, not again wherever x is read.
         state, batch, history = carry
@@ -117,8 +122,8 @@ def train_lanes(
 
 
 @jax.jit
-def chosen_lanes(first: Bool[Array, " lane"], one, other):
-    """For each lane, its part of `one` if its `first` is true, else its part of `other`."""
+def chosen_lanes(first: Bool[Array, " lane"], one: Any, other: Any) -> Any:
+    """Chooses, for each lane, its part of `one` if its `first` is true, else that of `other`."""
     return jax.tree.map(
         lambda a, b: jnp.where(first.reshape(-1, *[1] * (a.ndim - 1)), a, b), one, other
     )
@@ -162,7 +167,9 @@ def train_chunks(
     """
     order_epoch, order = -1, None
 
-    def call(state: State, step: int, *, careful: bool = False):
+    def call(
+        state: State, step: int, *, careful: bool = False
+    ) -> tuple[Chunk, Bool[Array, " lane"]]:
         nonlocal order_epoch, order
         epoch, in_epoch = divmod(step, spec.steps_per_epoch)
         if epoch != order_epoch:

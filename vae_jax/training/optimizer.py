@@ -1,11 +1,10 @@
 """Optimisers and learning-rate schedules; all their numbers are traced, one value per lane.
 
-To add one, write its section and list it. An optimiser has transformation(), which gives the
-update direction; it is multiplied by the learning rate and subtracted. A schedule maps the step to
-a factor on the learning rate.
+To add one, write its section and list it; interface.py says what it has.
 """
 
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -13,24 +12,30 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Bool, Float, Int
 
-from vae_jax.checks import increasing, no_effect, number
-from vae_jax.keys import fact, family, in_steps, or_infinite, section, traced
+from vae_jax.models.model import Params
+from vae_jax.objectives.objective import Scalar
+from vae_jax.sections.checks import increasing, no_effect, number
+from vae_jax.sections.declare import fact, family, in_steps, section, static, traced
+from vae_jax.training.interface import Rule, Schedule
 
 
-def b1_key():
+def b1_key() -> Any:
+    """The key of the decay of the first moment."""
     return traced(0.9, number(0, 1, open_high=True), "decay of the first moment")
 
 
-def b2_key():
+def b2_key() -> Any:
+    """The key of the decay of the second moment."""
     return traced(0.999, number(0, 1, open_high=True), "decay of the second moment")
 
 
-def eps_key(doc: str = "added to the denominator"):
+def eps_key(doc: str = "added to the denominator") -> Any:
+    """The key of a small number that keeps a denominator from 0."""
     # float32 must not round it to zero
     return traced(1e-8, number(1e-30), doc)
 
 
-def scale_by_adam(b1, b2, eps) -> optax.GradientTransformation:
+def scale_by_adam(b1: Scalar, b2: Scalar, eps: Scalar) -> optax.GradientTransformation:
     """optax.scale_by_adam with both bias corrections computed once, not for each param.
 
     This leaves one division per param instead of three: (m / c1) / (sqrt(v / c2) + eps) is
@@ -39,7 +44,7 @@ def scale_by_adam(b1, b2, eps) -> optax.GradientTransformation:
     References: Kingma and Ba 2015, section 2.
     """
 
-    def update(gradients, state, params=None):
+    def update(gradients: Params, state: Any, params: Any = None) -> tuple[Params, Any]:
         count = state.count + 1
         mu = jax.tree.map(lambda m, g: b1 * m + (1 - b1) * g, state.mu, gradients)
         nu = jax.tree.map(lambda v, g: b2 * v + (1 - b2) * jnp.square(g), state.nu, gradients)
@@ -53,31 +58,31 @@ def scale_by_adam(b1, b2, eps) -> optax.GradientTransformation:
 
 
 @section
-class Adam:
+class Adam(Rule):
     """Kingma and Ba 2015."""
 
     b1: float = b1_key()
     b2: float = b2_key()
     eps: float = eps_key()
 
-    def transformation(self):
+    def transformation(self) -> optax.GradientTransformation:
         return scale_by_adam(self.b1, self.b2, self.eps)
 
 
 @section
-class AdaMax:
+class AdaMax(Rule):
     """Adam with a decayed maximum as second moment (Kingma and Ba 2015, section 7)."""
 
     b1: float = b1_key()
     b2: float = b2_key()
     eps: float = eps_key()
 
-    def transformation(self):
+    def transformation(self) -> optax.GradientTransformation:
         return optax.scale_by_adamax(self.b1, self.b2, self.eps)
 
 
 @section
-class AdamW:
+class AdamW(Rule):
     """Adam with decoupled weight decay (Loshchilov and Hutter 2019)."""
 
     b1: float = b1_key()
@@ -85,34 +90,34 @@ class AdamW:
     eps: float = eps_key()
     weight_decay: float = traced(0.0, number(0), "decoupled from the gradient")
 
-    def transformation(self):
+    def transformation(self) -> optax.GradientTransformation:
         adam = scale_by_adam(self.b1, self.b2, self.eps)
         return optax.chain(adam, optax.add_decayed_weights(self.weight_decay))
 
 
 @section
-class RMSProp:
+class RMSProp(Rule):
     """The gradient over the root of its mean square + eps (Tieleman and Hinton 2012)."""
 
     b2: float = b2_key()
     eps: float = eps_key("of rmsprop: added inside the root")
 
-    def transformation(self):
+    def transformation(self) -> optax.GradientTransformation:
         return optax.scale_by_rms(self.b2, self.eps)
 
 
 @section
-class SGD:
+class SGD(Rule):
     """Stochastic gradient descent, with optional momentum."""
 
     momentum: float = traced(0.0, number(0, 1, open_high=True), "the momentum coefficient")
 
-    def transformation(self):
+    def transformation(self) -> optax.GradientTransformation:
         return optax.trace(self.momentum)
 
 
 @section
-class Constant:
+class Constant(Schedule):
     """1."""
 
     def __call__(self, step: Int[Array, ""]) -> Float[Array, ""]:
@@ -120,7 +125,7 @@ class Constant:
 
 
 @section
-class Cosine:
+class Cosine(Schedule):
     """f + (1 - f) (1 + cos(pi step / total)) / 2 (Loshchilov and Hutter 2017, without restarts)."""
 
     final_fraction: float = traced(0.0, number(0, 1), "final fraction of the learning rate")
@@ -133,7 +138,7 @@ class Cosine:
 
 
 @section
-class Stepwise:
+class Stepwise(Schedule):
     """decay_factor ** (boundaries passed)."""
 
     boundaries: Any = traced((), increasing, "epochs at which the learning rate falls", to=in_steps)
@@ -143,57 +148,84 @@ class Stepwise:
         passed = step.astype(jnp.float32) >= self.boundaries
         return self.decay_factor ** jnp.sum(passed, dtype=jnp.float32)
 
-    def idle(self, config):
+    def idle(self, config: Any) -> Iterator[tuple[str, str]]:
         if not len(self.boundaries):
-            at = "optimizer.schedule.boundaries"
-            yield no_effect("optimizer.schedule.name", "stepwise", at, "()")
+            key = "optimizer.schedule.boundaries"
+            yield no_effect("optimizer.schedule.name", "stepwise", key, "()")
 
 
-OPTIMIZERS = {"adam": Adam, "adamax": AdaMax, "adamw": AdamW, "rmsprop": RMSProp, "sgd": SGD}
-SCHEDULES = {"constant": Constant, "cosine": Cosine, "stepwise": Stepwise}
+OPTIMIZERS: dict[str, type[Rule]] = {
+    "adam": Adam,
+    "adamax": AdaMax,
+    "adamw": AdamW,
+    "rmsprop": RMSProp,
+    "sgd": SGD,
+}
+SCHEDULES: dict[str, type[Schedule]] = {
+    "constant": Constant,
+    "cosine": Cosine,
+    "stepwise": Stepwise,
+}
 
 
 @section
 class Optimizer:
     """The config's section `optimizer`."""
 
-    rule: Any = family(OPTIMIZERS, "adam", "the optimiser of the model", key="name")
+    rule: Rule = family(
+        OPTIMIZERS, "adam", "the optimiser of the model", key="name", interface=Rule
+    )
     learning_rate: float = traced(1e-3, number(0, open_low=True), "step size, before the schedule")
     max_grad_norm: float = traced(
-        0.0,
+        math.inf,
         number(0),
         "gradients are scaled down to this global norm; 0: never",
-        to=or_infinite,
+        none=0.0,
+    )
+    skip_above: float = static(
+        0.0,
+        number(0),
+        "updates whose gradients have a greater global norm, before clipping, are skipped; 0: none",
     )
     unclipped: Any = fact()  # True: no lane of the program has a max_grad_norm
-    schedule: Any = family(SCHEDULES, "constant", "of the learning rate", key="schedule.name")
+    schedule: Schedule = family(
+        SCHEDULES, "constant", "of the learning rate", key="schedule.name", interface=Schedule
+    )
+
+    def needs(self, config: Any) -> Iterator[str]:
+        if 0 < self.skip_above <= self.max_grad_norm < math.inf:
+            yield (
+                f"optimizer.max_grad_norm = {self.max_grad_norm:g} would clip nothing: updates of "
+                f"a norm above optimizer.skip_above = {self.skip_above:g} are skipped; it should "
+                "be below that"
+            )
 
 
-def adam(learning_rate, b1, b2) -> Optimizer:
+def adam(learning_rate: Any, b1: Any, b2: Any) -> Optimizer:
     """Adam without schedule or clipping, in the units of a program."""
-    return Optimizer(Adam(b1, b2), learning_rate, math.inf, unclipped=True, schedule=Constant())
+    return Optimizer(Adam(b1, b2), learning_rate, unclipped=True)
 
 
-def global_norm(gradients) -> Float[Array, ""]:
+def global_norm(gradients: Params) -> Float[Array, ""]:
     """The Euclidean norm of all gradients together; infinite or NaN if any gradient is."""
     return jnp.sqrt(sum(jnp.sum(jnp.square(g)) for g in jax.tree.leaves(gradients)))
 
 
-def init(optimizer: Optimizer, params):
+def init(optimizer: Optimizer, params: Params) -> Any:
     """The initial state of the optimiser: arrays only."""
     return optimizer.rule.transformation().init(params)
 
 
 def update(
     optimizer: Optimizer,
-    gradients,
+    gradients: Params,
     norm: Float[Array, ""] | None,
     taken: Bool[Array, ""],
-    opt_state,
-    params,
+    opt_state: Any,
+    params: Params,
     step: Int[Array, ""],
-):
-    """One step: clip the gradients, get the direction, subtract learning rate * schedule of it.
+) -> tuple[Params, Any]:
+    """Takes a step: clips the gradients, and subtracts learning rate * schedule * direction.
 
     Returns (params, opt_state). `norm` is the global norm of the gradients, or None where they are
     not clipped. A step that is not `taken` leaves the params unchanged and updates opt_state with

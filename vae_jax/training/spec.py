@@ -1,13 +1,15 @@
 """The spec of a program: static values form its structure, traced values are its leaves."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import jax
 
-from vae_jax.checks import name_in, seeds, whole
-from vae_jax.keys import host, replace, section, static
 from vae_jax.models import ModelSpec
 from vae_jax.objectives import Objective
+from vae_jax.sections.checks import name_in, number, seeds, whole
+from vae_jax.sections.declare import host, replace, section, static
 from vae_jax.training.optimizer import Optimizer
 
 KEPT = {
@@ -48,6 +50,11 @@ class Training:
         whole(0),
         "examples per batch picked from the labelled ones; for a model that infers labels",
     )
+    ema_decay: float = static(
+        0.0,
+        number(0, 1, open_high=True),
+        "decay of a moving average of the params, which is evaluated in their place; 0: none",
+    )
     lanes_at_once: int = host(
         0, whole(0), "lanes that a device computes at once; 0: one on a CPU, all on other devices"
     )
@@ -56,7 +63,7 @@ class Training:
         """The section with a batch that is no larger than the training set."""
         return replace(self, batch_size=min(self.batch_size, train_size))
 
-    def needs_of_data(self, config, data):
+    def needs_of_data(self, config: Any, data: Any) -> Iterator[str]:
         train_size = len(data.train.images)
         divided = self.data_devices > 1 or self.labelled_per_batch
         if self.batch_size > train_size and divided:
@@ -65,7 +72,7 @@ class Training:
                 "training examples there are"
             )
 
-    def needs(self, config):
+    def needs(self, config: Any) -> Iterator[str]:
         if self.patience and self.keep == "last":
             yield (
                 f"training.patience = {self.patience} is for training.keep = 'best'; with 'last' "
@@ -88,7 +95,8 @@ class Training:
             )
 
 
-def fixed():
+def fixed() -> Any:
+    """A field of a spec that is part of its structure."""
     return field(metadata={"static": True})
 
 
@@ -107,6 +115,7 @@ class Spec:
     train_size: int = fixed()  # training examples
     dynamic: bool = fixed()  # whether each minibatch is binarised with new samples
     chunk_steps: int = fixed()  # the most steps in one call of the program
+    augmentations: tuple = ()  # sections: the changes of each minibatch's images, in order
 
     @property
     def steps_per_epoch(self) -> int:

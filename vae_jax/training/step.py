@@ -8,11 +8,14 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Key, Shaped
 
 from vae_jax.data import binarization
+from vae_jax.data.augmentation import augmented
 from vae_jax.devices.lanes import share_batch
 from vae_jax.models import make_model
-from vae_jax.models.model import Start, Variables
+from vae_jax.models.model import Params, Start, Variables
 from vae_jax.objectives import loss
-from vae_jax.training import optimizer
+from vae_jax.objectives.objective import KL_OF_LAYER, Terms
+from vae_jax.training import average, optimizer
+from vae_jax.training.average import AVERAGE
 from vae_jax.training.optimizer import Optimizer, adam
 from vae_jax.training.spec import Spec
 from vae_jax.training.streams import RunKeys, StepKeys
@@ -45,15 +48,23 @@ class Batch(NamedTuple):
 
 
 class Metrics(NamedTuple):
-    """Sums over examples, in nats, and the number of examples; 0 if the step was not taken."""
+    """Sums over examples, in nats, and the number of examples; 0 if the step was not sound."""
 
-    totals: dict[str, Float[Array, ""]]  # "loss", "bound" (the score) and the objective's terms
+    totals: dict[str, Float[Array, ""]]  # by `metric_names`; "skipped": examples of skipped steps
     examples: Float[Array, ""]
 
 
 def metric_names(spec: Spec) -> tuple[str, ...]:
     """The names of a step's metrics: its loss, its bound, and the terms of the bound."""
-    return ("loss", "bound", *spec.objective.bound.terms, *spec.model.abilities.losses)
+    layers = dict.fromkeys(make_model(spec.model).layer_names)
+    return (
+        "loss",
+        "bound",
+        *spec.objective.bound.terms,
+        *spec.model.abilities.losses,
+        *(f"{KL_OF_LAYER}{name}" for name in layers),
+        *(["skipped"] if spec.optimizer.skip_above else []),
+    )
 
 
 def init_state(spec: Spec, keys: RunKeys, start: Start) -> State:
@@ -66,6 +77,8 @@ def init_state(spec: Spec, keys: RunKeys, start: Start) -> State:
         name: player.init(jax.random.fold_in(keys.init, i))
         for i, (name, player) in enumerate(players)
     }
+    if spec.training.ema_decay:
+        variables[AVERAGE] = average.init(variables["params"])
     optimizers = optimizers_of(spec)
     opt_state = {
         name: optimizer.init(optimizers[name], params)
@@ -81,44 +94,47 @@ def params_by_player(variables: Variables) -> dict[str, Any]:
 
 def with_params(variables: Variables, params: dict[str, Any]) -> Variables:
     """The variables with new params, given by player."""
-    players = {name: own for name, own in params.items() if name != MODEL}
+    players = {name: leaves for name, leaves in params.items() if name != MODEL}
     return variables | {"params": params[MODEL], "players": players}
 
 
 def optimizers_of(spec: Spec) -> dict[str, Optimizer]:
     """The optimiser of each player."""
     players = spec.objective.players(spec.model.latent_size).items()
-    own = {name: adam(p.learning_rate, p.b1, p.b2) for name, p in players}
-    return {MODEL: spec.optimizer, **own}
+    of_players = {name: adam(p.learning_rate, p.b1, p.b2) for name, p in players}
+    return {MODEL: spec.optimizer, **of_players}
 
 
-def updated(
+def update(
     spec: Spec,
     gradients: dict[str, Any],
     state: State,
     taken: Bool[Array, ""],
     *,
     careful: bool,
-) -> tuple[dict[str, Any], dict[str, Any], Bool[Array, ""]]:
-    """The params and optimiser states after one step, by player, and whether it was taken.
+) -> tuple[dict[str, Any], dict[str, Any], Bool[Array, ""], Bool[Array, ""]]:
+    """The params and optimiser states after one step, by player; whether it is sound, and skipped.
 
-    `careful`: a step after which they are not finite is not taken.
+    A step that is not sound ends the training of the lane. A skipped one changes nothing.
+    `careful`: a step after which params or optimiser states are not finite is not sound.
     """
     optimizers, before = optimizers_of(spec), params_by_player(state.variables)
+    skip_above = spec.optimizer.skip_above
     norms = {
-        name: optimizer.global_norm(own)
-        for name, own in gradients.items()
-        if not optimizers[name].unclipped
+        name: optimizer.global_norm(gradient)
+        for name, gradient in gradients.items()
+        if not optimizers[name].unclipped or (skip_above and name == MODEL)
     }
     if norms:
         taken &= jnp.isfinite(jnp.stack(list(norms.values()))).all()
+    skipped = taken & (norms[MODEL] > skip_above) if skip_above else jnp.bool_(False)
 
-    def after(taken):
-        found = {
+    def after(taken: Bool[Array, ""]) -> tuple[dict[str, Params], dict[str, Any]]:
+        updates = {
             name: optimizer.update(
                 optimizers[name],
                 gradients[name],
-                norms.get(name),
+                None if optimizers[name].unclipped else norms[name],
                 taken,
                 state.opt_state[name],
                 params,
@@ -126,17 +142,22 @@ def updated(
             )
             for name, params in before.items()
         }
-        return {n: new[0] for n, new in found.items()}, {n: new[1] for n, new in found.items()}
+        return {n: new[0] for n, new in updates.items()}, {n: new[1] for n, new in updates.items()}
 
-    params, opt_state = after(taken)
+    params, opt_state = after(taken & ~skipped if skip_above else taken)
     if careful:
         taken &= all_finite((params, opt_state))
-        params, opt_state = after(taken)
-    return params, opt_state, taken
+        params, opt_state = after(taken & ~skipped if skip_above else taken)
+    if skip_above:
+        # Gradients of zero would decay the moments, and count as a step.
+        opt_state = jax.tree.map(
+            lambda new, old: jnp.where(skipped, old, new), opt_state, state.opt_state
+        )
+    return params, opt_state, taken, skipped
 
 
-def all_finite(tree) -> Bool[Array, ""]:
-    """Whether all its numbers are."""
+def all_finite(tree: Any) -> Bool[Array, ""]:
+    """Whether all numbers of a tree of arrays are finite."""
     return jnp.stack([jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(tree)]).all()
 
 
@@ -152,7 +173,8 @@ def minibatch(
     order: Int[Array, " n"],
     step: Int[Array, ""],
 ) -> Batch:
-    """The minibatch of a step: gathered by its epoch's `order`, scaled, binarised if dynamic."""
+    """The minibatch of a step: gathered by its epoch's `order`, changed by the augmentations that
+    are on, scaled, binarised if dynamic."""
     training = spec.training
     start = (step % spec.steps_per_epoch) * training.batch_size
     rows = jax.lax.dynamic_slice(order, (start,), (training.batch_size,))
@@ -161,7 +183,11 @@ def minibatch(
         size = (training.labelled_per_batch,)
         picked = jax.random.randint(streams.labelled, size, 0, len(examples.labelled))
         rows = rows.at[: training.labelled_per_batch].set(examples.labelled[picked])
-    x_bd = binarization.scale(examples.images[rows])
+    images = examples.images[rows]
+    if spec.augmentations:
+        of = spec.augmentations, streams.augmentations
+        images = augmented(*of, images, spec.model.image_shape)
+    x_bd = binarization.scale(images)
     x_bd = binarization.sample(streams.binarization, x_bd) if spec.dynamic else x_bd
     x_bd = share_batch(x_bd) if training.data_devices > 1 else x_bd
     return Batch(x_bd, None if examples.labels is None else examples.labels[rows])
@@ -176,31 +202,38 @@ def train_step(
     the number of that step. Such a loss comes from params that are not finite, and those from the
     gradient of an earlier step. With `careful`, the step of that gradient is not taken, and the
     lane keeps its last finite params. It costs a second update, so it is for the chunk in which a
-    lane diverged.
+    lane diverged. A step that is skipped, for the norm of its gradients, is sound: training goes on
+    from the same params, optimiser states and stats.
     """
     model, batch_size = make_model(spec.model), spec.training.batch_size
 
-    def loss_of(params):
+    def loss_of(params: dict[str, Params]) -> tuple[Float[Array, ""], tuple[Terms, Params]]:
         variables = with_params(state.variables, params)
-        found = loss(spec.objective, model, variables, key, *batch, state.step)
-        return found.value, (found.terms, found.trace.stats)
+        batch_loss = loss(spec.objective, model, variables, key, *batch, state.step)
+        return batch_loss.value, (batch_loss.terms, batch_loss.trace.stats)
 
     params = params_by_player(state.variables)
     (value, (terms, stats)), gradients = jax.value_and_grad(loss_of, has_aux=True)(params)
     healthy = state.diverged_step < 0
-    params, opt_state, taken = updated(
+    params, opt_state, sound, skipped = update(
         spec, gradients, state, healthy & jnp.isfinite(value), careful=careful
     )
+    taken = sound & ~skipped if spec.optimizer.skip_above else sound
     stats = jax.tree.map(
         lambda new, old: jnp.where(taken, new, old), stats, state.variables["stats"]
     )
-    totals = {"loss": value * batch_size, "bound": jnp.sum(terms.score)} | {
+    totals = {"loss": value * batch_size, "bound": jnp.sum(terms.bound)} | {
         name: jnp.sum(term) for name, term in terms.parts.items()
     }
+    if spec.optimizer.skip_above:
+        totals["skipped"] = skipped * jnp.float32(batch_size)
     metrics = Metrics(
-        totals={name: jnp.where(taken, total, 0.0) for name, total in totals.items()},
-        examples=jnp.where(taken, jnp.float32(batch_size), 0.0),
+        totals={name: jnp.where(sound, total, 0.0) for name, total in totals.items()},
+        examples=jnp.where(sound, jnp.float32(batch_size), 0.0),
     )
-    diverged_step = jnp.where(healthy & ~taken, state.step, state.diverged_step)
+    diverged_step = jnp.where(healthy & ~sound, state.step, state.diverged_step)
     variables = with_params(state.variables | {"stats": stats}, params)
+    if decay := spec.training.ema_decay:
+        of_params = average.update(variables[AVERAGE], variables["params"], decay, taken)
+        variables |= {AVERAGE: of_params}
     return State(state.step + 1, variables, opt_state, diverged_step), metrics

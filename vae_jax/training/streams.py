@@ -24,21 +24,34 @@ class StepKeys(NamedTuple):
     binarization: Key[Array, ""]
     objective: Key[Array, ""]
     labelled: Key[Array, ""]
+    augmentations: tuple[Key[Array, ""], ...] = ()  # one for each; none are drawn where none are on
 
 
-def run_keys(seed) -> RunKeys:
+SPLIT = 3  # the streams that are split off; their number decides what they are
+AUGMENTATION = 1_000  # folded in for the first augmentation, 1,001 for the next, ...
+
+
+def run_keys(seed: UInt32[Array, ""] | int) -> RunKeys:
     """The streams of the run with this seed."""
     return RunKeys(*jax.random.split(jax.random.key(seed), len(RunKeys._fields)))
 
 
+run_keys_of_lanes = jax.jit(jax.vmap(run_keys))  # one program, not one for each operation
+
+
 def lane_keys(seeds: Sequence[int]) -> RunKeys:
     """The streams of several runs, with a leading axis of lanes."""
-    return jax.vmap(run_keys)(np.array(seeds, np.uint32))
+    return run_keys_of_lanes(np.array(seeds, np.uint32))
 
 
-def step_keys(keys: RunKeys, step) -> StepKeys:
+def step_keys(keys: RunKeys, step: Int[Array, ""] | int, augmentations: int = 0) -> StepKeys:
     """The streams of one step; they depend only on the run's keys and the step."""
-    return StepKeys(*jax.random.split(jax.random.fold_in(keys.step, step), len(StepKeys._fields)))
+    key = jax.random.fold_in(keys.step, step)
+    augmentation_keys = tuple(
+        jax.random.fold_in(key, AUGMENTATION + i) for i in range(augmentations)
+    )
+    binarization, objective, labelled = jax.random.split(key, SPLIT)
+    return StepKeys(binarization, objective, labelled, augmentation_keys)
 
 
 class Streams(NamedTuple):
@@ -51,13 +64,14 @@ class Streams(NamedTuple):
     implementation: str
 
     @classmethod
-    def of(cls, keys: RunKeys, steps: Int[Array, " step"]) -> "Streams":
-        def words(step):
-            return jnp.stack([jax.random.key_data(key) for key in step_keys(keys, step)])
+    def of(cls, keys: RunKeys, steps: Int[Array, " step"], augmentations: int = 0) -> "Streams":
+        def words(step: Int[Array, ""]) -> UInt32[Array, "stream word"]:
+            *named, others = step_keys(keys, step, augmentations)
+            return jnp.stack([jax.random.key_data(key) for key in (*named, *others)])
 
         return cls(jax.vmap(words)(steps), str(jax.random.key_impl(keys.step)))
 
-    def at(self, i) -> StepKeys:
-        """The streams of step i of them."""
-        own = jax.random.wrap_key_data(self.words[i], impl=self.implementation)
-        return StepKeys(*own)
+    def at(self, i: Int[Array, ""] | int) -> StepKeys:
+        """The streams of the i-th of the steps."""
+        keys = jax.random.wrap_key_data(self.words[i], impl=self.implementation)
+        return StepKeys(keys[0], keys[1], keys[2], tuple(keys[SPLIT:]))

@@ -1,13 +1,15 @@
 """Metrics of the codes that the encoder gives."""
 
-from typing import ClassVar
+from collections.abc import Iterator
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Float, Key
 
 from vae_jax.data.binarization import sampled_once
-from vae_jax.data.dataset import Split
+from vae_jax.data.dataset import Dataset, Split
 from vae_jax.evaluation.aggregate_posterior import surgery
 from vae_jax.evaluation.disentanglement import (
     factor_vae_score,
@@ -15,8 +17,16 @@ from vae_jax.evaluation.disentanglement import (
     mutual_information_gap,
     sap,
 )
-from vae_jax.evaluation.latents import active_units, activity, collapsed_units, latents
+from vae_jax.evaluation.latents import (
+    active_by_layer,
+    active_units,
+    activity,
+    collapsed_units,
+    latents,
+)
+from vae_jax.evaluation.metrics.interface import MetricSection
 from vae_jax.evaluation.metrics.metric import (
+    ACTIVE_OF_LAYER,
     Arrays,
     Column,
     Metric,
@@ -35,35 +45,59 @@ from vae_jax.evaluation.probes import (
     neighbour_accuracy,
 )
 from vae_jax.evaluation.ranking import udr
-from vae_jax.keys import section
-from vae_jax.models.model import posterior_means
+from vae_jax.models import make_model
+from vae_jax.models.model import (
+    Model,
+    Variables,
+    layer_sizes,
+    names_of_layers,
+    posterior_means,
+    posterior_sample,
+)
+from vae_jax.objectives.elbo import MOST_UNITS
 from vae_jax.probability.distributions import DiagonalGaussian, StandardNormal
 from vae_jax.probability.gaussian import Gaussian
+from vae_jax.sections.declare import section
 
 SURGERY_SAMPLES = 2_000  # samples of z, each compared with all examples
 PROBED = 10_000  # the most training images that a probe is fitted to
 
 
-def latents_measure(settings, model, variables, key, x_bd, label_b):
-    """Posterior means, and the KL of each latent unit."""
-    found = latents(model, variables, x_bd, label_b)._asdict()
-    return {name: leaf for name, leaf in found.items() if leaf is not None}
+def latents_measure(
+    settings: Any,
+    model: Model,
+    variables: Variables,
+    key: Key[Array, ""],
+    x_bd: Float[Array, "1 d"],
+    label_b: Any,
+) -> dict[str, Array]:
+    """The posterior mean and, where it is known, the KL of each latent unit."""
+    values = latents(model, variables, x_bd, label_b, key)._asdict()
+    return {name: leaf for name, leaf in values.items() if leaf is not None}
 
 
 def latents_summary(arrays: Arrays, subject: Subject) -> Numbers:
-    """How many latent units are active, and how many have collapsed to the prior."""
+    """How many latent units are active, also by layer, and how many have collapsed to the prior."""
     numbers: Numbers = {
         "active_units": active_units(arrays["mean"]),
         "activity": activity(arrays["mean"]).tolist(),
     }
     if "kl" in arrays:
-        numbers["collapsed_units"] = collapsed_units(arrays["kl"])
+        if subject.lane.abilities.has_closed_form:  # else it is noisy, for an image
+            numbers["collapsed_units"] = collapsed_units(arrays["kl"])
         numbers["kl_by_unit"] = arrays["kl"].mean(axis=0, dtype=np.float64).tolist()
+        if subject.lane.abilities.num_layers > 1:
+            model = make_model(subject.lane)
+            label = np.zeros(1, np.int32) if subject.lane.abilities.reads_labels else None
+            variables = jax.eval_shape(model.init, jax.random.key(0))
+            sizes = layer_sizes(model, variables, label)
+            counts = active_by_layer(arrays["kl"], names_of_layers(model), sizes)
+            numbers |= {f"{ACTIVE_OF_LAYER}{name}": count for name, count in counts.items()}
     return numbers
 
 
 @section
-class LatentsMetric:
+class LatentsMetric(MetricSection):
     """How many latent units are active, and how many have collapsed to the prior."""
 
     columns: ClassVar = (Column("active_units", 1), Column("collapsed_units", 1))
@@ -75,6 +109,71 @@ class LatentsMetric:
             cost="an encoding",
         )
 
+    def needs_of_data(self, config: Any, data: Any) -> Iterator[str]:
+        yield from units_needs("evaluation.metrics = 'latents'", MOST_UNITS, config, data)
+
+
+def units_needs(what: str, most: int, config: Any, data: Any) -> Iterator[str]:
+    """What is wrong with what is computed of each latent unit, of very many."""
+    if (units := config.model.num_units(data)) > most:
+        yield (
+            f"{what} is of each latent unit, and this model has {units:,} units; it is for at "
+            f"most {most:,}: leave it out"
+        )
+
+
+def code_measure(
+    settings: Any,
+    model: Model,
+    variables: Variables,
+    key: Key[Array, ""],
+    x_bd: Float[Array, "1 d"],
+    label_b: Any,
+) -> dict[str, Array]:
+    """A sample of q(z | x); of a point, the code itself."""
+    return {"code": posterior_sample(model, variables, key, x_bd, label_b)}
+
+
+def binarized_once(data: Dataset, seed: int, images: np.ndarray) -> np.ndarray:
+    """Training images; dynamic data are binarised once."""
+    return sampled_once(jax.random.key(seed), images) if data.dynamic else images
+
+
+def code_examples(subject: Subject) -> Split:
+    """The training images, without labels."""
+    return Split(binarized_once(subject.data, subject.seed, subject.data.train.images), None)
+
+
+def codes_needs(what: str, config: Any) -> Iterator[str]:
+    """What is wrong with a distribution that is fitted to codes."""
+    able = config.model.abilities
+    if able.num_layers > 1 or able.reads_labels:
+        yield (
+            f"{what} is fitted to one layer of codes of a model that reads no labels, and this is "
+            f"{config.model.named()}; leave it out"
+        )
+
+
+@section
+class Codes(MetricSection):
+    """Keeps a sample of q(z | x) of each training image, which samplers are fitted to."""
+
+    columns: ClassVar = ()
+
+    def metric(self, subject: Subject) -> Metric:
+        return Metric(
+            measure=code_measure,
+            summary=lambda arrays, subject: [{} for _ in subject.settings],
+            cost="an encoding",
+            inputs=code_examples(subject),
+        )
+
+    def needs(self, config: Any) -> Iterator[str]:
+        yield from codes_needs("evaluation.metrics = 'codes'", config)
+
+    def needs_of_data(self, config: Any, data: Any) -> Iterator[str]:
+        yield from units_needs("evaluation.metrics = 'codes'", MOST_UNITS, config, data)
+
 
 def probed_rows(subject: Subject) -> np.ndarray:
     """The rows of the labelled training examples that a probe is fitted to."""
@@ -83,7 +182,7 @@ def probed_rows(subject: Subject) -> np.ndarray:
 
 
 def probe_labels(subject: Subject) -> np.ndarray:
-    """The labels of those training examples, then those of the test set."""
+    """The labels of the training examples of `probed_rows`, then those of the test set."""
     train, test = subject.data.train, subject.data.test
     assert train.labels is not None
     assert test.labels is not None
@@ -91,15 +190,21 @@ def probe_labels(subject: Subject) -> np.ndarray:
 
 
 def probe_examples(subject: Subject) -> Split:
-    """Those training examples, then the test set; dynamic data are binarised once."""
+    """The examples that `probe_labels` are of; dynamic data are binarised once."""
     images = subject.data.train.images[probed_rows(subject)]
-    if subject.data.dynamic:
-        images = sampled_once(jax.random.key(subject.seed), images)
+    images = binarized_once(subject.data, subject.seed, images)
     return Split(np.concatenate([images, subject.data.test.images]), probe_labels(subject))
 
 
-def mean_measure(settings, model, variables, key, x_bd, label_b):
-    """Posterior means."""
+def mean_measure(
+    settings: Any,
+    model: Model,
+    variables: Variables,
+    key: Key[Array, ""],
+    x_bd: Float[Array, "1 d"],
+    label_b: Any,
+) -> dict[str, Array]:
+    """The mean of q(z | x)."""
     return {"mean": latents(model, variables, x_bd, label_b).mean}
 
 
@@ -115,7 +220,7 @@ def probes_summary(arrays: Arrays, subject: Subject) -> Numbers:
 
 
 @section
-class Probes:
+class Probes(MetricSection):
     """The accuracy on labels of a nearest-neighbour and a linear classifier of the codes."""
 
     columns: ClassVar = (Column("neighbour_accuracy", 3), Column("linear_accuracy", 3))
@@ -128,10 +233,10 @@ class Probes:
             inputs=probe_examples(subject),
         )
 
-    def needs(self, config):
+    def needs(self, config: Any) -> Iterator[str]:
         yield from package_needs("probes", "sklearn", "scikit-learn")
 
-    def needs_of_data(self, config, data):
+    def needs_of_data(self, config: Any, data: Any) -> Iterator[str]:
         train, test = data.train.labels, data.test.labels
         if train is None or test is None or test.min() < 0:
             yield (
@@ -155,8 +260,8 @@ def disentanglement_summary(arrays: Arrays, subject: Subject) -> list[Numbers]:
     factors_nf = subject.data.test.factors
     assert factors_nf is not None  # needs_of_data refuses other data
     lanes: list[Numbers] = []
-    own = [of_lane(arrays, subject, lane) for lane in range(len(subject.settings))]
-    for lane in own:
+    by_lane = [of_lane(arrays, subject, lane) for lane in range(len(subject.settings))]
+    for lane in by_lane:
         codes_nl = lane["mean"].astype(np.float64)
         forests = dci(0, codes_nl, factors_nf)
         lanes.append(
@@ -177,8 +282,8 @@ def disentanglement_summary(arrays: Arrays, subject: Subject) -> list[Numbers]:
         for setting in dict.fromkeys(settings):
             alike = [i for i, other in enumerate(settings) if other == setting]
             if len(alike) > 1:
-                means_knl = np.stack([own[i]["mean"] for i in alike]).astype(np.float64)
-                kl_kl = np.stack([own[i]["kl"].mean(axis=0, dtype=np.float64) for i in alike])
+                means_knl = np.stack([by_lane[i]["mean"] for i in alike]).astype(np.float64)
+                kl_kl = np.stack([by_lane[i]["kl"].mean(axis=0, dtype=np.float64) for i in alike])
                 ranking = udr(means_knl, kl_kl)
                 for i, score in zip(alike, ranking, strict=True):
                     lanes[i]["udr"] = score
@@ -192,7 +297,7 @@ SCORES = (
 
 
 @section
-class Disentanglement:
+class Disentanglement(MetricSection):
     """Scores of the posterior means against the factors that the images were made from."""
 
     columns: ClassVar = tuple(Column(name, 3) for name in SCORES)
@@ -204,10 +309,10 @@ class Disentanglement:
             cost="an encoding",
         )
 
-    def needs(self, config):
+    def needs(self, config: Any) -> Iterator[str]:
         yield from package_needs("disentanglement", "sklearn", "scikit-learn")
 
-    def needs_of_data(self, config, data):
+    def needs_of_data(self, config: Any, data: Any) -> Iterator[str]:
         if data.test.factors is None:
             yield (
                 "evaluation.metrics = 'disentanglement' needs the factors that the images were "
@@ -215,7 +320,14 @@ class Disentanglement:
             )
 
 
-def surgery_measure(settings, model, variables, key, x_bd, label_b):
+def surgery_measure(
+    settings: Any,
+    model: Model,
+    variables: Variables,
+    key: Key[Array, ""],
+    x_bd: Float[Array, "1 d"],
+    label_b: Any,
+) -> dict[str, Array]:
     """The mean and log scale of the diagonal q(z | x)."""
     (layer,) = model.trace(variables, posterior_means, x_bd, label_b).layers
     return {"mean": layer.q.mean_kbl[0], "log_scale": layer.q.log_scale_kbl[0]}
@@ -228,7 +340,7 @@ def surgery_summary(arrays: Arrays, subject: Subject) -> Numbers:
 
 
 @section
-class SurgeryMetric:
+class SurgeryMetric(MetricSection):
     """The mean KL split into three parts, with their Monte Carlo errors."""
 
     columns: ClassVar = (
@@ -244,7 +356,7 @@ class SurgeryMetric:
             cost=f"an encoding, and its density at {SURGERY_SAMPLES:,} samples",
         )
 
-    def needs(self, config):
+    def needs(self, config: Any) -> Iterator[str]:
         able = config.model.abilities
         pair = (able.posterior_type, able.prior_type)
         if pair != (DiagonalGaussian, StandardNormal) or able.infers_labels:

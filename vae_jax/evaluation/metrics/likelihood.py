@@ -1,19 +1,22 @@
 """Metrics that estimate log p(x), or are based on it."""
 
-from typing import ClassVar
+from collections.abc import Iterator
+from typing import Any, ClassVar
 
 import jax
 import numpy as np
+from jaxtyping import Array, Float, Key
 
-from vae_jax.checks import whole
 from vae_jax.evaluation.annealed_importance_sampling import (
     Annealing,
     annealed_importance_sampling,
     bracket,
 )
+from vae_jax.evaluation.at_once import fitting
 from vae_jax.evaluation.gaps import Search, gaps
 from vae_jax.evaluation.importance_sampling import BLOCK, importance_sampling
 from vae_jax.evaluation.latents import ACTIVE, activity
+from vae_jax.evaluation.metrics.interface import MetricSection
 from vae_jax.evaluation.metrics.metric import (
     Arrays,
     Column,
@@ -29,24 +32,28 @@ from vae_jax.evaluation.metrics.metric import (
     package_needs,
     standard_error,
 )
-from vae_jax.keys import host, replace, section, static
 from vae_jax.models import ModelSpec
+from vae_jax.models.model import Model, Variables
+from vae_jax.sections.checks import whole
+from vae_jax.sections.declare import host, replace, section, static
 
 PART = 50  # of the moves of a chain, one is in a trial
 DOMINATES = 0.5  # the share of the total weight above which a single sample dominates
 
 
-def samples_key():
+def samples_key() -> Any:
+    """The key of the number of samples."""
     return static(5_000, whole(1), "samples for each example's log p(x)")
 
 
-def at_once_key():
+def at_once_key() -> Any:
+    """The key of how many samples are computed at once."""
     doc = "samples computed at once; does not change the result"
     return host(2_000, whole(1), doc, key="draws_at_once")
 
 
-def nll_images_key():
-    """Of `nll` and `nll_active`, which are of the same images."""
+def nll_images_key() -> Any:
+    """The key of the number of images of `nll` and `nll_active`, which measure the same ones."""
     return static(0, whole(0), "the first of the test set; 0: all", key="nll.images")
 
 
@@ -55,8 +62,15 @@ def nll_images(name: str, n: int, subject: Subject) -> Numbers:
     return {} if n == len(subject.data.test.images) else {name: n}
 
 
-def nll_measure(settings, model, variables, key, x_bd, label_b):
-    """log p(x)."""
+def nll_measure(
+    settings: Any,
+    model: Model,
+    variables: Variables,
+    key: Key[Array, ""],
+    x_bd: Float[Array, "1 d"],
+    label_b: Any,
+) -> dict[str, Array]:
+    """log p(x) by importance sampling, and how reliable it is."""
     k = settings.num_importance_samples
     return importance_sampling(model, variables, key, x_bd, k, label_b)._asdict()
 
@@ -76,7 +90,7 @@ def nll_summary(arrays: Arrays, subject: Subject) -> Numbers:
 
 
 @section
-class Nll:
+class Nll(MetricSection):
     """-log p(x) by importance sampling."""
 
     num_importance_samples: int = samples_key()
@@ -90,14 +104,14 @@ class Nll:
             measure=nll_measure,
             summary=lane_by_lane(nll_summary),
             cost=f"{self.num_importance_samples:,} decodings",
-            at_once=max(1, self.samples_at_once // BLOCK),
+            at_once=fitting(subject.lane, max(1, self.samples_at_once // BLOCK), BLOCK),
             inputs=first(subject.data.test, self.images) if self.images else None,
         )
 
-    def needs(self, config):
+    def needs(self, config: Any) -> Iterator[str]:
         yield from latents_needs("nll", config)
 
-    def needs_of_data(self, config, data):
+    def needs_of_data(self, config: Any, data: Any) -> Iterator[str]:
         yield from likelihood_needs("nll", config, data)
 
 
@@ -121,7 +135,7 @@ def only_active(subject: Subject, kept: dict[str, Arrays]) -> ModelSpec:
 
 
 @section
-class NllActive:
+class NllActive(MetricSection):
     """-log p(x) of the model with its active latent units alone (Burda et al. 2015)."""
 
     num_importance_samples: int = samples_key()
@@ -139,7 +153,7 @@ class NllActive:
             model=only_active,
         )
 
-    def needs(self, config):
+    def needs(self, config: Any) -> Iterator[str]:
         if not config.model.abilities.can_be_masked:
             yield (
                 f"evaluation.metrics = 'nll_active' needs latent units that can be left out, and "
@@ -147,18 +161,25 @@ class NllActive:
                 "and model.prior = 'standard_normal' or 'learned_gaussian'"
             )
 
-    def needs_of_data(self, config, data):
+    def needs_of_data(self, config: Any, data: Any) -> Iterator[str]:
         yield from likelihood_needs("nll_active", config, data)
 
 
-def ais_measure(settings, model, variables, key, x_bd, label_b):
+def ais_measure(
+    settings: Any,
+    model: Model,
+    variables: Variables,
+    key: Key[Array, ""],
+    x_bd: Float[Array, "1 d"],
+    label_b: Any,
+) -> dict[str, Array]:
     """Both estimates of log p(x) of an image, and the bounds for a generated image."""
     keys = jax.random.split(key, 3)
     spec, k = settings.annealing, settings.num_importance_samples
-    found = annealed_importance_sampling(model, variables, keys[0], x_bd, spec, label_b)
+    annealed = annealed_importance_sampling(model, variables, keys[0], x_bd, spec, label_b)
     around = bracket(model, variables, keys[1], spec, label_b)
     other = importance_sampling(model, variables, keys[2], x_bd, k, label_b)
-    return found._asdict() | {
+    return annealed._asdict() | {
         "importance_log_likelihood": other.log_likelihood,
         "lower": around.lower,
         "upper": around.upper,
@@ -190,7 +211,7 @@ def ais_summary(arrays: Arrays, subject: Subject) -> Numbers:
 
 
 @section
-class Ais:
+class Ais(MetricSection):
     """-log p(x) of some images by annealed importance sampling, and how large its error can be."""
 
     images: int = static(100, whole(1), "the first of the test set", key="ais.images")
@@ -219,27 +240,36 @@ class Ais:
                 f"2 x {self.chains} chains of {self.temperatures:,} moves of "
                 f"{self.leapfrog_steps} gradients"
             ),
-            at_once=max(1, self.samples_at_once // self.chains),
+            at_once=fitting(
+                subject.lane, max(1, self.samples_at_once // self.chains), BLOCK, self.chains
+            ),
             inputs=first(subject.data.test, self.images),
             trial=self.trial(),
         )
 
     def trial(self) -> Trial | None:
-        """The same with few moves; None: the whole has not many more."""
+        """A measurement with few moves; None where the whole has not many more."""
         few = self.temperatures // PART
         shorter = replace(self, temperatures=few, num_importance_samples=1)
         return Trial(shorter, few / self.temperatures) if few > 1 else None
 
-    def needs(self, config):
+    def needs(self, config: Any) -> Iterator[str]:
         yield from latents_needs("ais", config)
         yield from package_needs("ais", "blackjax", "blackjax")
 
-    def needs_of_data(self, config, data):
+    def needs_of_data(self, config: Any, data: Any) -> Iterator[str]:
         yield from likelihood_needs("ais", config, data)
         yield from density_needs("ais", config, data)
 
 
-def gaps_measure(settings, model, variables, key, x_bd, label_b):
+def gaps_measure(
+    settings: Any,
+    model: Model,
+    variables: Variables,
+    key: Key[Array, ""],
+    x_bd: Float[Array, "1 d"],
+    label_b: Any,
+) -> dict[str, Array]:
     """The ELBO, the optimised ELBO and log p(x)."""
     return gaps(model, variables, key, x_bd, settings.search, label_b)._asdict()
 
@@ -263,7 +293,7 @@ def gaps_summary(arrays: Arrays, subject: Subject) -> Numbers:
 
 
 @section
-class GapsMetric:
+class GapsMetric(MetricSection):
     """How far the ELBO is below log p(x) due to the family of q(z | x), and due to the encoder."""
 
     images: int = static(100, whole(1), "the first of the test set", key="gaps.images")
@@ -289,11 +319,13 @@ class GapsMetric:
                 f"{search.steps:,} steps of {search.samples} samples, and "
                 f"{search.num_importance_samples:,} decodings"
             ),
-            at_once=max(1, self.samples_at_once // BLOCK),
+            at_once=fitting(
+                subject.lane, max(1, self.samples_at_once // BLOCK), BLOCK, search.samples
+            ),
             inputs=first(subject.data.test, self.images),
         )
 
-    def needs(self, config):
+    def needs(self, config: Any) -> Iterator[str]:
         yield from latents_needs("gaps", config)
         if config.model.abilities.num_layers > 1:
             yield (
@@ -301,6 +333,6 @@ class GapsMetric:
                 f"{config.model.named()} has more layers; leave it out"
             )
 
-    def needs_of_data(self, config, data):
+    def needs_of_data(self, config: Any, data: Any) -> Iterator[str]:
         yield from likelihood_needs("gaps", config, data)
         yield from density_needs("gaps", config, data)

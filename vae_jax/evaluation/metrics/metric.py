@@ -1,21 +1,21 @@
-"""The interface of metrics.
-
-The section of a metric holds its keys. It has `columns`, the numbers that tables show, and
-metric(subject) -> Metric.
-"""
+"""What a metric gives; interface.py says what it is."""
 
 import importlib.util
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 
 from vae_jax.data.dataset import Dataset, Split
 from vae_jax.models import ModelSpec
+from vae_jax.words import to_install
 
 Arrays = dict[str, np.ndarray]  # [lanes, n, ...], an entry an example
 Numbers = dict[str, Any]  # of a lane, for results.json; a list holds one number per latent unit
+
+ACTIVE_OF_LAYER = "active_layer_"  # and the layer's name: its active units, where several have one
 
 
 class Column(NamedTuple):
@@ -38,6 +38,11 @@ class Subject(NamedTuple):
     folder: Path  # where what is measured is kept
     seed: int  # of what is sampled once of the data
 
+    @property
+    def lane(self) -> ModelSpec:
+        """The model of the first lane; others may have other numbers, but no other shapes."""
+        return jax.tree.map(lambda leaf: leaf[0], self.model)
+
 
 class Trial(NamedTuple):
     """A shorter measurement, whose time tells that of the whole."""
@@ -57,6 +62,7 @@ class Metric(NamedTuple):
     stream:  the metric whose noise it shares; "": its own noise.
     after:   metrics that are measured first.
     model:   (subject, {metric: arrays} of `after`) -> the spec of the model to measure.
+    more:    (the same) -> more variables for `measure`, [lanes, ...], by name.
     trial:   is timed before the first examples are measured; None: they are timed themselves.
     """
 
@@ -69,9 +75,11 @@ class Metric(NamedTuple):
     after: tuple[str, ...] = ()
     model: Callable[[Subject, dict[str, Arrays]], ModelSpec] = lambda subject, kept: subject.model
     trial: Trial | None = None
+    more: Callable[[Subject, dict[str, Arrays]], dict[str, Any]] = lambda subject, kept: {}
 
 
-BY_UNIT = ("mean", "log_scale", "kl")  # the arrays whose last axis is that of the latent units
+# The arrays whose last axis is that of the latent units.
+BY_UNIT = ("mean", "log_scale", "kl", "code")
 
 
 def of_lane(arrays: Arrays, subject: Subject, lane: int) -> Arrays:
@@ -103,7 +111,7 @@ def standard_error(values_n: np.ndarray) -> float:
 
 
 def first(split: Split, n: int) -> Split:
-    """Its first n examples."""
+    """The first n examples of a split."""
     labels, factors = (None if part is None else part[:n] for part in split[1:])
     return Split(split.images[:n], labels, factors)
 
@@ -111,7 +119,7 @@ def first(split: Split, n: int) -> Split:
 def package_needs(name: str, package: str, distribution: str) -> Iterator[str]:
     """What is wrong where a package is missing."""
     if importlib.util.find_spec(package) is None:
-        yield f"evaluation.metrics = {name!r} needs {distribution}: pip install -e '.[evaluation]'"
+        yield f"evaluation.metrics = {name!r} needs {distribution}: {to_install('evaluation')}"
 
 
 def latents_needs(name: str, config: Any) -> Iterator[str]:
@@ -133,7 +141,12 @@ def density_needs(name: str, config: Any, data: Dataset) -> Iterator[str]:
 
 
 def likelihood_needs(name: str, config: Any, data: Dataset) -> Iterator[str]:
-    """What is wrong with log p(x) of data outside the support of the likelihood."""
+    """What is wrong with log p(x) of a model without a density, or of data outside its support."""
+    if config.model.abilities.is_point:
+        yield (
+            f"evaluation.metrics = {name!r} needs a density of q(z | x), and "
+            f"{config.model.named()} has none; leave it out"
+        )
     pseudo = config.model.likelihood.support == "binary" and not data.binary
     if pseudo and not config.evaluation.allow_pseudo_likelihood:
         likelihood = config.model.likelihood_name

@@ -1,16 +1,20 @@
 """The metric that judges generated images."""
 
 import math
+from collections.abc import Iterator
 from functools import partial
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Float, Key
 
-from vae_jax.checks import text
 from vae_jax.evaluation import features
+from vae_jax.evaluation.at_once import fitting
 from vae_jax.evaluation.features import FeatureSpace
+from vae_jax.evaluation.metrics.codes import codes_needs, units_needs
+from vae_jax.evaluation.metrics.interface import MetricSection
 from vae_jax.evaluation.metrics.metric import (
     Arrays,
     Column,
@@ -18,22 +22,63 @@ from vae_jax.evaluation.metrics.metric import (
     Numbers,
     Subject,
     latents_needs,
+    of_lane,
+    package_needs,
 )
 from vae_jax.evaluation.sample_quality import NEIGHBOURS, sample_quality
-from vae_jax.keys import section, static
-from vae_jax.models.model import sample_prior
+from vae_jax.evaluation.samplers import PRIOR, SAMPLERS, Fitted, fit, padded, sample
+from vae_jax.models.model import Model, Variables, given, sample_prior
+from vae_jax.sections.checks import names_in, no_effect, text, whole
+from vae_jax.sections.declare import section, static
+
+MOST_FITTED = 1_000  # latent units: a component has the square of it
+MADE, FITTED = "made", "samplers"  # names of arrays, and of variables
+SCORES = {"precision": 3, "recall": 3, "density": 3, "coverage": 3, "frechet_distance": 2}
+SAMPLED_AT_ONCE = 1_000  # of an autoregressive decoder, whose passes wait for the slowest image
 
 
-def samples_measure(settings, model, variables, key, x_bd, label_b):
-    """One generated x for each example; x_bd itself is not used."""
+def samples_measure(
+    settings: Any,
+    model: Model,
+    variables: Variables,
+    key: Key[Array, ""],
+    x_bd: Float[Array, "1 d"],
+    label_b: Any,
+) -> dict[str, Array]:
+    """One generated x for each example, by each sampler; x_bd itself is not used."""
     z_key, x_key = jax.random.split(key)
-    return {"made": sample_prior(model, variables, z_key, 1, label_b).x.sample(x_key)[0]}
+    made = {}
+    if PRIOR in settings.samplers:
+        trace = sample_prior(model, variables, jax.random.clone(z_key), 1, label_b)
+        made[MADE] = trace.x.sample(jax.random.clone(x_key))[0]
+    for name, fitted in variables.get(FITTED, {}).items():
+        z_kbl = sample(fitted, jax.random.clone(z_key), 1)[None]
+        trace = model.trace(variables, given([z_kbl]), None, label_b)
+        made[f"{MADE}_{name}"] = trace.x.sample(jax.random.clone(x_key))[0]
+    return made
 
 
-def samples_uint8_measure(settings, model, variables, key, x_bd, label_b):
-    """One generated x for each example, as uint8 like the stored data."""
-    made_bd = samples_measure(settings, model, variables, key, x_bd, label_b)["made"]
-    return {"made": jnp.clip(jnp.round(255 * made_bd), 0, 255).astype(jnp.uint8)}
+def samples_uint8_measure(
+    settings: Any,
+    model: Model,
+    variables: Variables,
+    key: Key[Array, ""],
+    x_bd: Float[Array, "1 d"],
+    label_b: Any,
+) -> dict[str, Array]:
+    """Generated x for each example, as uint8 like the stored data."""
+    made = samples_measure(settings, model, variables, key, x_bd, label_b)
+    return {n: jnp.clip(jnp.round(255 * x), 0, 255).astype(jnp.uint8) for n, x in made.items()}
+
+
+def fitted_needs(what: str, config: Any, data: Any) -> Iterator[str]:
+    """What is wrong with a distribution that is fitted to codes, of these data."""
+    if config.model.has_discrete_z(data):
+        yield (
+            f"{what} is fitted to a real z, and that of {config.model.named()} is discrete; leave "
+            "it out"
+        )
+    yield from units_needs(what, MOST_FITTED, config, data)
 
 
 def feature_space(given: str, subject: Subject) -> FeatureSpace:
@@ -58,16 +103,33 @@ def feature_space(given: str, subject: Subject) -> FeatureSpace:
 def samples_summary(given: str, arrays: Arrays, subject: Subject) -> list[Numbers]:
     """Compares the test set with as many generated images, in a feature space."""
     space = feature_space(given, subject)
-    real_nf, name = features.features(space, subject.data.test.images), features.checksum(space)
-    return [
-        sample_quality(real_nf, features.features(space, made_nd))._asdict()
-        | {"feature_space": name}
-        for made_nd in arrays["made"]
-    ]
+    real_nf = features.features(space, subject.data.test.images)
+    lanes: list[Numbers] = [{"feature_space": features.checksum(space)} for _ in subject.settings]
+    for made, made_knd in arrays.items():
+        for lane, made_nd in zip(lanes, made_knd, strict=True):
+            scores = sample_quality(real_nf, features.features(space, made_nd))._asdict()
+            lane |= {f"{name}{made.removeprefix(MADE)}": score for name, score in scores.items()}
+    return lanes
+
+
+def fit_samplers(
+    section: Any, subject: Subject, kept: dict[str, Arrays]
+) -> dict[str, dict[str, Fitted]]:
+    """The samplers of the section, fitted to the codes of each lane: leaves [lanes, ...]."""
+    fitted = {}
+    for name in section.samplers:
+        if name == PRIOR:
+            continue
+        lanes = range(len(subject.settings))
+        codes = [of_lane(kept["codes"], subject, lane)["code"] for lane in lanes]
+        size = kept["codes"]["code"].shape[-1]
+        own = [padded(fit(name, code_nl, section.components), size) for code_nl in codes]
+        fitted[name] = jax.tree.map(lambda *leaves: np.stack(leaves), *own)
+    return {FITTED: fitted} if fitted else {}
 
 
 @section
-class Samples:
+class Samples(MetricSection):
     """Compares the test set with as many generated images, in a feature space."""
 
     features: str = static(
@@ -77,12 +139,19 @@ class Samples:
         key="samples.features",
     )
 
-    columns: ClassVar = (
-        Column("precision", 3),
-        Column("recall", 3),
-        Column("density", 3),
-        Column("coverage", 3),
-        Column("frechet_distance"),
+    samplers: tuple[str, ...] = static(
+        (PRIOR,),
+        names_in({PRIOR: "p(z)", **SAMPLERS}),
+        "which z are decoded: those of the prior, or of what is fitted to the codes afterwards",
+        key="samplers",
+        choices={PRIOR: "p(z)", **SAMPLERS},
+    )
+    components: int = static(10, whole(1), "components of the mixture", key="mixture.components")
+
+    columns: ClassVar = tuple(
+        Column(f"{name}{of}", digits)
+        for of in ("", *(f"_{sampler}" for sampler in SAMPLERS))
+        for name, digits in SCORES.items()
     )
 
     def metric(self, subject: Subject) -> Metric:
@@ -91,12 +160,41 @@ class Samples:
             measure=samples_uint8_measure if is_uint8 else samples_measure,
             summary=partial(samples_summary, self.features),
             cost=f"{math.prod(subject.data.image_shape):,} numbers sampled",
+            at_once=self.at_once(subject),
+            after=("codes",) if {*self.samplers} - {PRIOR} else (),
+            more=partial(fit_samplers, self),
         )
 
-    def needs(self, config):
-        yield from latents_needs("samples", config)
+    def at_once(self, subject: Subject) -> int:
+        """Of an autoregressive decoder, as many as fit; else 0: evaluation.batch_size."""
+        spec = subject.lane
+        return fitting(spec, SAMPLED_AT_ONCE, 1) if spec.is_autoregressive(spec.image_shape) else 0
 
-    def needs_of_data(self, config, data):
+    def idle(self, config: Any) -> Iterator[tuple[str, str]]:
+        if "mixture" not in self.samplers and self.components != 10:
+            key, by = "evaluation.mixture.components", "evaluation.samplers"
+            yield no_effect(key, self.components, by, repr(self.samplers))
+
+    def needs(self, config: Any) -> Iterator[str]:
+        yield from latents_needs("samples", config)
+        if len({*self.samplers}) != len(self.samplers) or not self.samplers:
+            yield (
+                f"evaluation.samplers = {self.samplers} should have one name or more, each once: "
+                f"{', '.join((PRIOR, *SAMPLERS))}"
+            )
+        if fitted := [name for name in self.samplers if name != PRIOR]:
+            yield from codes_needs(f"evaluation.samplers = {fitted[0]!r}", config)
+        if "mixture" in self.samplers:
+            yield from package_needs("samples", "sklearn", "scikit-learn")
+
+    def needs_of_data(self, config: Any, data: Any) -> Iterator[str]:
+        if fitted := [name for name in self.samplers if name != PRIOR]:
+            yield from fitted_needs(f"evaluation.samplers = {fitted[0]!r}", config, data)
+        if "mixture" in self.samplers and self.components >= (n := len(data.train.images)):
+            yield (
+                f"evaluation.mixture.components = {self.components} should be fewer than the "
+                f"{n} training images, whose codes they are fitted to"
+            )
         if self.features:
             features.load(self.features, data.image_shape)  # raises if it does not fit
         if len(data.test.images) <= NEIGHBOURS:

@@ -1,0 +1,88 @@
+"""What --help prints: all flags, and examples that are commands."""
+
+import shlex
+
+import pytest
+from absl import flags
+
+import vae_jax
+from configs import default
+from vae_jax.cli import main as cli
+from vae_jax.cli.flags import (
+    define_evaluate,
+    define_explore,
+    define_report,
+    define_seeds,
+    define_sweep,
+    define_table,
+    define_train,
+    parse,
+)
+from vae_jax.cli.usage import VERBS as USAGE
+
+SEARCH = "--config=configs/sweeps/optimization.py"
+
+
+def test_help_is_something_to_act_on(capsys):
+    assert cli.main(["--help"]) == 0
+    text = capsys.readouterr().out
+    lines = text.splitlines()
+    assert len(lines) < 24  # with the line of the next prompt
+    assert max(map(len, lines)) <= 80
+    assert [line.split()[0] for line in lines if line.startswith("  ")][: len(cli.VERBS)] == [
+        *cli.VERBS
+    ]
+    assert cli.main([]) == 2
+    assert capsys.readouterr().out == text
+
+
+OWN_FLAGS = {
+    "train": define_train,
+    "evaluate": define_evaluate,
+    "sweep": define_sweep,
+    "search": define_seeds,
+    "report": define_report,
+    "compare": lambda values: define_table(values, "text"),
+    "explore": define_explore,
+    "list": lambda values: None,
+}
+
+
+@pytest.mark.parametrize("verb", cli.VERBS)
+def test_the_help_of_a_verb_has_all_its_flags(capsys, verb):
+    values = flags.FlagValues()
+    OWN_FLAGS[verb](values)
+    for arguments in ([verb, "--help"], ["--help", verb], ["help", verb]):
+        assert cli.main(arguments) == 0
+        text = capsys.readouterr().out
+        assert text.startswith(f"usage: vae-jax {verb} ")
+        assert max(map(len, text.splitlines())) <= 80
+        for name in values:
+            assert f"  --{name}" in text, name
+        common = [] if verb in ("compare", "list") else ["--workdir=", "--nocache", "--trust"]
+        assert all(flag in text for flag in common)
+        assert f"example{'s' * (text.count('  vae-jax') > 1)}:\n  vae-jax {verb}" in text
+
+
+@pytest.mark.parametrize("verb", cli.VERBS)
+def test_the_examples_of_a_verb_s_help_are_commands(monkeypatch, tmp_path, verb):
+    """Their flags and keys, that is: they are parsed."""
+    example = USAGE[verb].partition("example")[2].replace("\\\n", "")
+    for line in example.splitlines():
+        words = shlex.split(line)[1:]
+        if words and verb not in ("compare", "list"):
+            parse(words[1:], lambda _: (default.get_config(), {}), OWN_FLAGS[verb])
+        elif words and verb == "compare":
+            values = flags.FlagValues()
+            OWN_FLAGS[verb](values)
+            assert cli.parse_flags(values, words[1:]) == ["runs/mnist", "runs/mnist_20d"]
+
+
+def test_version(capsys):
+    assert cli.main(["--version"]) == 0
+    assert capsys.readouterr().out == f"vae_jax {vae_jax.__version__}\n"
+
+
+def test_a_search_takes_one_seed(tmp_path):
+    command = parse([SEARCH, f"--workdir={tmp_path}", "--seeds=1"], define=define_seeds)
+    assert command.config.training.seeds == (0,)

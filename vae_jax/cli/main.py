@@ -1,0 +1,380 @@
+"""The command line: `vae-jax VERB FLAGS`, the same as `python -m vae_jax VERB FLAGS`."""
+
+import contextlib
+import contextvars
+import errno
+import re
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from absl import flags
+from ml_collections import ConfigDict
+
+import vae_jax
+from vae_jax.cli.flags import (
+    LAUNCHERS,
+    Command,
+    FlagMistake,
+    define_evaluate,
+    define_explore,
+    define_report,
+    define_seeds,
+    define_sweep,
+    define_table,
+    define_train,
+    parse,
+    parse_flags,
+    refuse_words,
+)
+from vae_jax.cli.usage import HELP
+from vae_jax.cli.usage import VERBS as USAGE
+from vae_jax.config.code import Members
+from vae_jax.config.file import blamed_on, config_from_file
+from vae_jax.errors import Failed, Stopped, UserError, choose, tell
+from vae_jax.interrupts import interruptible
+from vae_jax.sections.checks import path_of, written
+from vae_jax.streams import prepare, silence
+from vae_jax.words import page
+
+
+@contextlib.contextmanager
+def jax_started(command: Command, join: Callable[[], None] = lambda: None) -> Iterator[None]:
+    """Configures jax before its first computation, and watches its compilations.
+
+    `join`: joins the other processes of the run.
+    """
+    from vae_jax.devices.setup import pin, refuse_without_devices, use_cache, use_cores
+    from vae_jax.devices.watchdog import watched
+
+    pin()
+    use_cores()
+    use_cache(command.flags.cache)
+    with watched():
+        join()
+        refuse_without_devices()
+        yield
+
+
+def train(arguments: Sequence[str]) -> None:
+    command = parse(arguments, define=define_train)
+    from vae_jax.devices.processes import Processes, initialize
+
+    given = command.flags
+    if "sweep" in command.names:
+        tell(
+            f"--config={given.config} has sweep(hyper), which `vae-jax sweep` reads; this trains "
+            "what its get_config() returns"
+        )
+    processes = Processes(given.coordinator, given.num_processes, given.process_id)
+    with jax_started(command, partial(initialize, processes)):
+        from vae_jax.commands.train import train as run
+        from vae_jax.config.check import check
+
+        with page_of(command):
+            run(check(command.config, command.members), command.workdir)
+
+
+def config_in_folder(workdir: Path) -> tuple[ConfigDict, Members]:
+    """The config of the run or sweep in a folder, and its user-defined members."""
+    from vae_jax.config.schema import nest
+    from vae_jax.folders import folder
+
+    config = folder.read_config(workdir)
+    return ConfigDict(nest(config.values)), config.members
+
+
+def config_recorded(workdir: Path) -> tuple[ConfigDict, Members]:
+    """The config as it is written, for commands that run no code of the folder."""
+    from vae_jax.config.schema import nest
+    from vae_jax.folders import folder
+
+    return ConfigDict(nest(folder.recorded_config(workdir))), {}
+
+
+def evaluate(arguments: Sequence[str]) -> None:
+    command = parse(arguments, config_in_folder, define_evaluate)
+    if command.flags.config:
+        raise UserError("evaluate takes its config from --workdir; leave --config=FILE out")
+    if (images := command.flags.on) is not None:
+        if not images.strip():
+            raise UserError("--on= is empty; give a folder of image files, or an .npz")
+        with jax_started(command):
+            from vae_jax.commands.evaluate_on import evaluate_on
+            from vae_jax.config.check import check
+
+            evaluate_on(command.workdir, check(command.config, command.members), path_of(images))
+        return
+    with jax_started(command):
+        from vae_jax.commands.evaluate import evaluate as run
+        from vae_jax.config.check import check
+
+        with page_of(command):
+            run(command.workdir, check(command.config, command.members))
+
+
+@contextlib.contextmanager
+def page_of(command: Command) -> Iterator[None]:
+    """At the end of this context, in which a run is trained, writes its page if log.html is set.
+
+    Raises:
+      UserError: it is set, and bokeh is not installed.
+    """
+    if not command.config.log.html:
+        yield
+        return
+    from vae_jax.devices.processes import is_first
+    from vae_jax.pages.charts import bokeh
+    from vae_jax.pages.report import write_report
+
+    bokeh()
+    yield
+    if is_first():
+        print(f"page         {write_report(command.workdir)}")
+
+
+def sweep(arguments: Sequence[str]) -> None:
+    command = parse(arguments, config_in_folder, define_sweep)
+    given = command.flags
+    if given.memory and not given.dry_run:
+        raise UserError("--memory needs --dry_run")
+    if given.scheduler and given.launcher not in (None, "dask"):
+        raise UserError(
+            "--scheduler is for a cluster that is running already, and "
+            f"--launcher={given.launcher} starts one; give one of them"
+        )
+    if given.workers and (given.scheduler or not given.launcher):
+        raise UserError(f"--workers={given.workers} needs a --launcher: {', '.join(LAUNCHERS)}")
+    with jax_started(command):
+        plan_and_run(command)
+
+
+def plan_and_run(command: Command) -> None:
+    """Plans and runs the sweep that a command asks for."""
+    given = command.flags
+    from vae_jax.commands.sweep import sweep as run
+    from vae_jax.config.check import check
+    from vae_jax.folders import folder
+    from vae_jax.sweeps.cluster import Cluster, refuse_without_dask
+    from vae_jax.sweeps.plan import Datasets, make_sweep
+
+    data, plan, cluster = Datasets(), None, None
+    if given.launcher or given.scheduler:
+        workers, launcher = given.workers or 1, given.launcher or "dask"
+        resources = given.partition, given.minutes, given.gpus
+        cluster = Cluster(launcher, workers, given.scheduler, *resources)
+        refuse_without_dask(cluster)
+    if given.config:
+        overrides = overrides_of(command)
+        plan = make_sweep(check(command.config, command.members), overrides, command.workdir, data)
+        folder.refuse_new_idle(command.workdir, plan.configs)
+    with contextlib.nullcontext() if given.dry_run else page_of(command):
+        run(
+            command.workdir,
+            plan,
+            data,
+            dry_run=given.dry_run,
+            with_memory=given.memory,
+            cluster=cluster,
+        )
+
+
+def search(arguments: Sequence[str]) -> None:
+    command = parse(arguments, config_in_folder, define_seeds)
+    with jax_started(command):
+        from vae_jax.commands.search import search as run
+        from vae_jax.config.check import check
+        from vae_jax.folders import folder
+        from vae_jax.runs.run import Datasets
+        from vae_jax.searches.plan import make_plan
+
+        data, plan = Datasets(), None
+        if command.flags.config:
+            overrides = overrides_of(command)
+            plan = make_plan(
+                check(command.config, command.members), overrides, command.workdir, data
+            )
+            folder.refuse_new_idle(command.workdir, plan.sweep.configs)
+        run(command.workdir, plan, data)
+
+
+def overrides_of(command: Command) -> list[dict[str, Any]]:
+    """What sweep(hyper) of a command's config file gives."""
+    from vae_jax.sweeps import language as hyper
+
+    file = command.flags.config
+    if "sweep" not in command.names:
+        raise UserError(f"--config={file} has no function sweep(hyper); `vae-jax train` trains it")
+    with blamed_on(file):
+        return command.names["sweep"](hyper)
+
+
+def report(arguments: Sequence[str]) -> None:
+    command = parse(arguments, config_recorded, define_report)
+    from vae_jax.folders.kinds import Kind, kind_of
+    from vae_jax.searches.records import report as report_search
+
+    given = command.flags
+    refuse_words(given)
+    if given.format:
+        from vae_jax.reports.paper_table import FORMATS, table_of, worded
+
+        table = table_of(command.workdir, given.where, given.by)
+        print(FORMATS[given.format](worded(table, given.name, given.caption, given.label)))
+        return
+    if given.html:
+        with jax_started(command):
+            from vae_jax.pages.report import write_report
+
+            print(f"page         {write_report(command.workdir, follow=given.follow)}")
+        return
+    if given.follow:
+        raise UserError("--follow needs --html")
+    if kind_of(command.workdir) is Kind.SEARCH:
+        if command.flags.where or command.flags.by:
+            raise UserError(f"{command.workdir} holds a search: --where and --by are for sweeps")
+        report_search(command.workdir)
+        return
+    from vae_jax.reports.sweep_report import report as run
+
+    run(command.workdir, command.flags.where, command.flags.by)
+
+
+def explore(arguments: Sequence[str]) -> None:
+    command = parse(arguments, lambda workdir: (ConfigDict(), {}), define_explore)
+    given = command.flags
+    if not given.address.strip():
+        raise UserError("--address= is empty, which is every address; give one, such as localhost")
+    with jax_started(command):
+        from vae_jax.pages.server import serve
+
+        serve(command.workdir, given.port, given.address)
+
+
+def compare(arguments: Sequence[str]) -> None:
+    values = flags.FlagValues()
+    define_table(values, "text")
+    workdirs = parse_flags(values, arguments)
+    refuse_words(values)
+    from vae_jax.reports.paper_table import FORMATS, compare_runs, worded
+
+    table = compare_runs([path_of(workdir) for workdir in workdirs])
+    print(FORMATS[values.format](worded(table, values.name, values.caption, values.label)))
+
+
+def list_families(arguments: Sequence[str]) -> None:
+    if (arguments and not re.fullmatch(r"--write|--config=.+", arguments[0])) or len(arguments) > 1:
+        raise UserError(
+            f"unexpected argument {written(arguments[-1])}; `vae-jax list` takes --write or "
+            "--config=FILE"
+        )
+    from vae_jax.config.listing import default_text, listing, own_listing
+
+    if arguments and arguments[0] != "--write":
+        from vae_jax.config.import_members import import_members
+        from vae_jax.config.schema import flatten, keys_with
+
+        config, _ = config_from_file(arguments[0].partition("=")[2])
+        keys = keys_with(import_members(flatten(config)))
+        print("\n".join([listing(keys), *own_listing(keys)]))
+        return
+    print(default_text() if arguments else listing(), end="" if arguments else "\n")
+
+
+# Errors of the operating system that the user can fix.
+REFUSALS = {
+    errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS,
+    errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR,
+}  # fmt: skip
+
+VERBS = {
+    "train": train,
+    "evaluate": evaluate,
+    "sweep": sweep,
+    "search": search,
+    "report": report,
+    "compare": compare,
+    "explore": explore,
+    "list": list_families,
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one verb; returns the exit code."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if not arguments or {"--help", "-h", "-help", "help"} & set(arguments):
+        print(next((USAGE[word] for word in arguments if word in USAGE), HELP), end="")
+        return 0 if arguments else 2
+    if arguments[0] == "--version":
+        print(f"vae_jax {vae_jax.__version__}")
+        return 0
+    verb, *rest = arguments
+
+    def command() -> None:
+        prepare(arguments)
+        run = choose(VERBS, verb, "verb")
+        try:
+            run(rest)
+        except FlagMistake as error:
+            raise UserError(f"{error}; see vae-jax {verb} --help") from error
+
+    code = answer(partial(contextvars.copy_context().run, command))
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        silence(sys.stdout)
+        return code or 1
+    except OSError as error:
+        tell(f"stdout: {error.strerror}")
+        silence(sys.stdout)
+        return code or 2
+    return code
+
+
+def answer(command: Callable[[], None]) -> int:
+    """Runs a command and returns the exit code; errors that a user can fix get a line on stderr."""
+    with interruptible() as asked:
+        try:
+            command()
+        except UserError as error:
+            tell(error)
+            return 2
+        except BrokenPipeError:  # the reader of stdout has closed it
+            silence(sys.stdout)
+            return 1
+        except KeyboardInterrupt:
+            tell(INTERRUPTED)
+            return 1
+        except Failed as failed:
+            tell(failed)
+            return 1
+        except Stopped as stopped:
+            tell(f"{stopped}; the same command goes on from there")
+            return 1
+        except Exception as error:
+            if asked.times:  # libraries turn it into exceptions of their own
+                tell(INTERRUPTED)
+                return 1
+            if without_memory(error):
+                tell(f"out of memory ({type(error).__name__}: {error}); {page(MEMORY)}")
+                return 1
+            if not isinstance(error, OSError) or error.errno not in REFUSALS:
+                raise
+            # Files are always named.
+            where = f"{error.filename}: " if error.filename else "stdout: "
+            tell(f"{where}{error.strerror}; mend that and run the same command again")
+            return 2
+    return 0
+
+
+def without_memory(error: Exception) -> bool:
+    """Whether a device or the host is out of memory."""
+    from vae_jax.runs.compilation import out_of_memory  # takes jax, which all that fail so use
+
+    return out_of_memory(error)
+
+
+MEMORY = "troubles#out-of-memory"
+INTERRUPTED = "interrupted; the same command goes on from the last checkpoint"

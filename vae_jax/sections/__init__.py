@@ -1,0 +1,1 @@
+"""How config keys, sections and families are declared and checked."""
