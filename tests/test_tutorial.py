@@ -32,11 +32,11 @@ def images_of(cells) -> list[bytes]:
 
 def words_and_numbers(text: str) -> tuple[str, list[float]]:
     """The text with a # for each number, and the numbers; without what the clock says, and without
-    remarks and ranks, which the last digits of another machine can change.
+    remarks, ranks and shares of images, which the last digits of another machine can change.
     """
     lines = [line for line in text.splitlines() if "://" not in line]
     text = "\n".join(line for line in lines if not re.match(r"lane +\d+: validation", line))
-    text = re.sub(r"in \d+ s$", "", text, flags=re.MULTILINE)
+    text = re.sub(r"in \d+ s$|\bin \d+% of", "", text, flags=re.MULTILINE)
     text = re.sub(r"on \d+ \w+ devices?", "", text)
     numbers = [float(own.replace(",", "")) for own in NUMBER.findall(text)]
     return re.sub(r"\s+", " ", NUMBER.sub("#", text)), numbers
