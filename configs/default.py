@@ -46,7 +46,8 @@ def get_config() -> ConfigDict:
     config.model.upper.activation = "tanh"
     # ladder: whether q's downward pass has the networks of p, or its own
     config.model.upper.shared = True
-    # m2, vae: p(z): autoregressive, learned_gaussian, mixture, realnvp, standard_normal, vampprior
+    # m2, vae: p(z): autoregressive, categorical, causal, uniform, learned_gaussian, mixture,
+    # realnvp, standard_normal, vampprior
     config.model.prior = "standard_normal"
     config.model.flow = ConfigDict()
     # autoregressive prior, realnvp prior, inverse_autoregressive posterior, planar posterior: maps,
@@ -55,10 +56,26 @@ def get_config() -> ConfigDict:
     # autoregressive prior, realnvp prior, inverse_autoregressive posterior: hidden units of each
     # map's network
     config.model.flow.width = 64
+    config.model.causal = ConfigDict()
+    config.model.causal.layers = 2  # causal: blocks of the network
+    config.model.causal.width = 64  # causal: of its features
     config.model.prior_components = 10  # mixture, vampprior: components; pseudo-inputs
-    # m2, vae: q(z | x): deterministic, diagonal, full, inverse_autoregressive, mixture, planar
+    # m2, vae: q(z | x): categorical, deterministic, diagonal, fsq, full, inverse_autoregressive,
+    # mixture, planar, vq
     config.model.posterior = "diagonal"
+    config.model.categories = 10  # categorical: values of each unit
+    config.model.levels = (8, 5, 5, 5)  # fsq: of each number of a unit
     config.model.posterior_components = 4  # mixture: components
+    config.model.codebook = ConfigDict()
+    config.model.codebook.entries = 64  # vq: entries of the book
+    config.model.codebook.width = 16  # vq: numbers of each entry
+    config.model.codebook.stages = 1  # vq: books, each for what is left
+    # vq: weight of the squared distance of encodings from entries
+    config.model.codebook.commitment = 0.25
+    config.model.codebook.update = "average"  # vq: how the book is learned: average, gradient
+    config.model.codebook.decay = 0.99  # vq: decay of the moving averages
+    # vq: an entry used less than this part of an even share starts anew at an encoding; 0: never
+    config.model.codebook.restart_below = 0.03
     config.model.blocks = ConfigDict()
     # top_down: blocks with latents on each map, the smallest map first; each map halves the next
     config.model.blocks.numbers = (1, 2, 2)
@@ -114,12 +131,17 @@ def get_config() -> ConfigDict:
     config.objective.name = "elbo"
     config.objective.kl = "analytic"  # elbo, m2: how the KL is computed: analytic, sampled
     # elbo, ciwae, iwae, miwae, piwae, renyi: the gradient estimator: reparameterized,
-    # sticking_the_landing, doubly_reparameterized, wake_sleep, wake_wake
+    # sticking_the_landing, disarm, exact, leave_one_out, relaxed, straight_through,
+    # doubly_reparameterized, wake_sleep, wake_wake
     config.objective.gradient = "reparameterized"
     config.objective.free_bits = 0.0  # elbo: nats of each group's KL that cost nothing
     config.objective.free_bits_group = 1  # elbo: latent units in such a group; 0: all of them
     config.objective.capacity = 0.0  # elbo: nats, the target of the KL; 0: the KL is minimised
     config.objective.capacity_epochs = 0.0  # elbo: epochs over which it rises linearly from 0
+    config.objective.temperature = 0.5  # elbo: of relaxed samples, at the end
+    config.objective.temperature_start = 1.0  # elbo: of relaxed samples, at the first step
+    # elbo: epochs over which it falls exponentially to that at the end; 0: it is that throughout
+    config.objective.temperature_epochs = 0.0
     # elbo: nats of each layer's KL that cost nothing, the top first; (): 0
     config.objective.layer_free_bits = ()
     # elbo: weight of each layer's KL, times beta, the top first; (): 1

@@ -34,7 +34,7 @@ from vae_jax.models.model import (
     posterior_means,
     posterior_samples,
 )
-from vae_jax.objectives.elbo import elbo_of, elbo_terms
+from vae_jax.objectives.terms import elbo_of, elbo_terms
 from vae_jax.words import page
 
 Labels = Int[Array, " b"] | None

@@ -21,7 +21,7 @@ from vae_jax.evaluation.gradients import (
     signal_to_noise,
     total_variance,
 )
-from vae_jax.objectives import importance
+from vae_jax.objectives import estimators
 from vae_jax.objectives.elbo import Elbo
 from vae_jax.objectives.importance import IWAE
 from vae_jax.sections.declare import replace
@@ -196,9 +196,9 @@ def landed(monkeypatch):
 
             return model.trace(variables, at_fixed_params, x_bd, label_b)
 
-        return importance.reparameterized(bound, model._replace(trace=trace), variables, batch)
+        return estimators.reparameterized(bound, model._replace(trace=trace), variables, batch)
 
-    monkeypatch.setitem(importance.ESTIMATORS, LANDED, sticking_the_landing)
+    monkeypatch.setitem(estimators.ESTIMATORS, LANDED, sticking_the_landing)
 
 
 def p_values_of(own, reference, n, seeds):

@@ -36,8 +36,9 @@ from vae_jax.models.model import latents as z_of
 from vae_jax.models.two_layers import TwoLayers
 from vae_jax.networks import MLP
 from vae_jax.objectives import Objective, loss
-from vae_jax.objectives.elbo import Elbo, elbo_terms
+from vae_jax.objectives.elbo import Elbo
 from vae_jax.objectives.importance import IWAE
+from vae_jax.objectives.terms import elbo_terms
 from vae_jax.probability.divergences import kl_divergence
 from vae_jax.probability.likelihoods import BernoulliLikelihood, GaussianLikelihood
 

@@ -25,7 +25,7 @@ from vae_jax.models.model import (
 )
 from vae_jax.models.top_down import TopDown
 from vae_jax.networks.interface import Decoder, Encoder
-from vae_jax.objectives.elbo import elbo_terms
+from vae_jax.objectives.terms import elbo_terms
 from vae_jax.probability.levels import DiscretizedLogisticMixture
 from vae_jax.probability.likelihoods import BernoulliLikelihood
 

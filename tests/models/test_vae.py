@@ -23,7 +23,7 @@ from vae_jax.models.model import (
     reconstruct,
 )
 from vae_jax.models.vae import VAE
-from vae_jax.objectives.elbo import elbo_terms
+from vae_jax.objectives.terms import elbo_terms
 from vae_jax.probability.likelihoods import GaussianOptimalScale
 from vae_jax.probability.priors import LearnedGaussian
 from vae_jax.sections.declare import replace

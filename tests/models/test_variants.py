@@ -31,7 +31,7 @@ from vae_jax.models.model import (
 )
 from vae_jax.models.two_layers import TwoLayers
 from vae_jax.models.vae import VAE
-from vae_jax.objectives.elbo import elbo_terms
+from vae_jax.objectives.terms import elbo_terms
 from vae_jax.probability.posteriors import (
     POSTERIORS,
     Diagonal,

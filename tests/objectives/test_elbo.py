@@ -37,9 +37,10 @@ from vae_jax.objectives import (
     validation_score,
     weights_at,
 )
-from vae_jax.objectives.elbo import Elbo, cost_loss, cost_needs, cost_score, elbo_terms, kl_key
+from vae_jax.objectives.elbo import Elbo, cost_loss, cost_needs, cost_score, kl_key
 from vae_jax.objectives.importance import IWAE
 from vae_jax.objectives.interface import Bound
+from vae_jax.objectives.terms import elbo_terms
 from vae_jax.sections.checks import number
 from vae_jax.sections.declare import section, traced
 

@@ -49,14 +49,14 @@ def latents(
     return Latents(mean_bl, kl_of_units(model.trace(variables, take, x_bd, label_b)))
 
 
-def activity(mean_nl: Float[np.ndarray, "n l"]) -> Float[np.ndarray, " l"]:
-    """The variance over the data of each unit's posterior mean."""
-    return np.var(np.asarray(mean_nl, np.float64), axis=0)
+def activity(mean_nl: Float[np.ndarray, "n z"], width: int = 1) -> Float[np.ndarray, " l"]:
+    """The variance over the data of each unit's posterior mean; of `width` numbers, their sum."""
+    return np.var(np.asarray(mean_nl, np.float64), axis=0).reshape(-1, width).sum(axis=1)
 
 
-def active_units(mean_nl: Float[np.ndarray, "n l"]) -> int:
+def active_units(mean_nl: Float[np.ndarray, "n z"], width: int = 1) -> int:
     """How many units' posterior means have a variance above 0.01 over the data."""
-    return int(np.sum(activity(mean_nl) > ACTIVE))
+    return int(np.sum(activity(mean_nl, width) > ACTIVE))
 
 
 def active_by_layer(

@@ -75,6 +75,10 @@ class Abilities(NamedTuple):
     losses: tuple[str, ...] = ()  # the names in Trace.losses
     num_groups: int = 0  # of layers, by their names; 0: each layer is one
     is_point: bool = False  # q(z | x) is a point: it has no density, and there is no bound
+    is_code: bool = False  # q(z | x) has probability 1 at one code
+    has_path: bool = True  # samples of q(z | x) have a gradient
+    width: int = 1  # numbers of z for each latent unit
+    notes: tuple[str, ...] = ()  # the names in Trace.notes
 
 
 class Layer(NamedTuple):
@@ -97,6 +101,7 @@ class Trace(NamedTuple):
     y: Float[Array, "b c"] | None = None  # logits of q(y | x), if the model infers labels
     losses: dict[str, Float[Array, " b"]] = NOTHING  # the model's own, added to any objective
     stats: Params = NOTHING  # their values after this minibatch
+    notes: dict[str, Float[Array, ""]] = NOTHING  # numbers of the minibatch, for the records
 
 
 class Model(NamedTuple):
@@ -131,13 +136,16 @@ def prior_samples(model: Model, key: Key[Array, ""], k: int) -> Take:
 def cooled_samples(model: Model, key: Key[Array, ""], k: int, temperature: Any) -> Take:
     """`prior_samples` with the distance from the mean of p multiplied by `temperature` [layers].
 
-    Of a Gaussian, this is a sample with its scale multiplied. There is no log density.
+    Of a Gaussian, this is a sample with its scale multiplied; of discrete z, the logits are divided
+    by it. There is no log density.
     """
     take = prior_samples(model, key, k)
     assert take.own is not None
 
     def cooled(own: Any, q: Any, p: Any) -> tuple[Array, None]:
         key, heat = own
+        if hasattr(p, "cooled"):
+            return p.cooled(heat).sample(key, k)[0], None
         mean_kbl = p.mean()
         return mean_kbl + heat * (take.choose(key, q, p)[0] - mean_kbl), None
 
@@ -150,6 +158,8 @@ def samples_of(q: Any, key: Key[Array, ""], k: int) -> Take:
 
 
 posterior_means = Take(lambda own, q, p: (q.mean(), None))  # the mean of the q of every layer
+# The z that stands for q where it is decoded: its mean, or of a discrete one the most probable.
+posterior_centres = Take(lambda own, q, p: (getattr(q, "centre", q.mean)(), None))
 
 
 def given(z: Sequence[Float[Array, "k b l"]]) -> Take:
@@ -315,10 +325,12 @@ def reconstruct(
 ) -> Float[Array, "b d"]:
     """E[x | z] at z = the posterior mean, or what is shown in its place (`picture`).
 
+    Of a discrete z, at its most probable values.
+
     `key`: of that; None: key 0. All images have the same noise.
     """
     key = jax.random.key(0) if key is None else key
-    return picture(model.trace(variables, posterior_means, x_bd, label_b).x, key)[0]
+    return picture(model.trace(variables, posterior_centres, x_bd, label_b).x, key)[0]
 
 
 def sample_prior(

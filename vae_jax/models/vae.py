@@ -15,13 +15,14 @@ from vae_jax.models.inputs import init_stats, output_bias, seen, updated_stats
 from vae_jax.models.interface import ModelSection
 from vae_jax.models.model import NO_START, Abilities, Layer, Model, Start, Take, Trace, Variables
 from vae_jax.probability import gaussian
+from vae_jax.probability.categorical import Categorical
 from vae_jax.probability.distributions import DiagonalGaussian
 from vae_jax.probability.divergences import KL_DIVERGENCES
 from vae_jax.probability.interface import Posterior, Prior
 from vae_jax.probability.posteriors import POSTERIORS
 from vae_jax.probability.priors import PRIORS, Shape
 from vae_jax.sections.checks import flag
-from vae_jax.sections.declare import family, section, static
+from vae_jax.sections.declare import family, replace, section, static
 
 
 def prior_key() -> Any:
@@ -36,18 +37,23 @@ def one_layer_abilities(
     prior: Prior, posterior: Posterior, *, reads_labels: bool = False, infers_labels: bool = False
 ) -> Abilities:
     """The abilities of a model with one layer of latents."""
-    can_be_masked = posterior.distribution_type is DiagonalGaussian or posterior.is_point
+    masked = posterior.distribution_type in (DiagonalGaussian, Categorical) or posterior.is_point
     return Abilities(
         num_layers=1,
         posterior_type=posterior.distribution_type,
         prior_type=prior.distribution_type,
         has_density=posterior.has_density,
         has_closed_form=(posterior.distribution_type, prior.distribution_type) in KL_DIVERGENCES,
-        can_be_masked=can_be_masked and prior.can_be_masked and not infers_labels,
+        can_be_masked=masked and prior.can_be_masked and not infers_labels,
         reads_labels=reads_labels,
         infers_labels=infers_labels,
         examples=prior.examples,
+        losses=posterior.losses,
         is_point=posterior.is_point,
+        is_code=posterior.is_code,
+        has_path=posterior.has_path,
+        width=posterior.width,
+        notes=posterior.notes,
     )
 
 
@@ -82,10 +88,13 @@ def vae(spec: Any, prior: Prior, posterior: Posterior, num_classes: int) -> Mode
 
     With `num_classes` above 0, the encoder and the decoder are given the one-hot label.
     """
-    mask_l, likelihood = spec.latent_mask, spec.likelihood
+    mask_l, likelihood, width = spec.latent_mask, spec.likelihood, posterior.width
+    mask_z = mask_l if mask_l is None or width == 1 else jnp.repeat(mask_l, width)
+    if hasattr(prior, "values"):
+        prior = replace(prior, values=posterior.values)
     encoder = spec.encoder.encoder(spec.image_shape, posterior.heads(spec.latent_size), num_classes)
     decoder = spec.decoder.decoder(
-        spec.image_shape, likelihood.params_per_dim, spec.latent_size, num_classes
+        spec.image_shape, likelihood.params_per_dim, spec.latent_size * width, num_classes
     )
 
     def context(label_b: Int[Array, " b"] | None, k: int = 1) -> Float[Array, "n c"] | None:
@@ -99,27 +108,33 @@ def vae(spec: Any, prior: Prior, posterior: Posterior, num_classes: int) -> Mode
     def init(key: Key[Array, ""], start: Start = NO_START) -> Variables:
         encoder_key, decoder_key, prior_key = jax.random.split(key, 3)
         params = {
-            "encoder": encoder.init(encoder_key, mask_l),
-            "decoder": decoder.init(decoder_key, output_bias(likelihood, start), mask_l),
+            "encoder": encoder.init(encoder_key, mask_z),
+            "decoder": decoder.init(decoder_key, output_bias(likelihood, start), mask_z),
             "likelihood": likelihood.init(start.scale),
             "prior": prior.init(prior_key, spec.latent_size, num_classes, start.examples_nd),
             "posterior": posterior.init(jax.random.fold_in(prior_key, 0), spec.latent_size),
         }
-        return {"params": params, "stats": init_stats(spec, start)}
+        stats = init_stats(spec, start)
+        own = posterior.init_stats(jax.random.fold_in(prior_key, 1), spec.latent_size)
+        return {"params": params, "stats": stats if own is None else stats | {"posterior": own}}
+
+    def posterior_params(variables: Variables) -> Any:
+        params, stats = variables["params"]["posterior"], variables["stats"]
+        return params | stats["posterior"] if "posterior" in stats else params
 
     def encode(
         variables: Variables, x_bd: Float[Array, "b d"], label_b: Int[Array, " b"] | None = None
     ) -> Any:
         params, x_bd = variables["params"], seen(variables["stats"], x_bd)
         outputs = encoder.apply(params["encoder"], x_bd, context(label_b))
-        outputs = {head: gaussian.masked(output, mask_l) for head, output in outputs.items()}
-        return posterior.distribution(params["posterior"], outputs, mask_l)
+        outputs = {head: gaussian.masked(output, mask_z) for head, output in outputs.items()}
+        return posterior.distribution(posterior_params(variables), outputs, mask_l)
 
     def decode(
         variables: Variables, z_kbl: Float[Array, "k b l"], label_b: Int[Array, " b"] | None, p: Any
     ) -> Any:
         # One batch axis: with two, XLA transposes the activations for the gradients of the weights.
-        flat = gaussian.masked(z_kbl.reshape(-1, spec.latent_size), mask_l)
+        flat = gaussian.masked(z_kbl.reshape(-1, spec.latent_size * width), mask_z)
         if mask_l is not None and isinstance(p, DiagonalGaussian):  # 0 is the mean of all others
             mean_kbl = jnp.broadcast_to(jax.lax.stop_gradient(p.mean()), z_kbl.shape)
             flat += gaussian.masked(mean_kbl.reshape(flat.shape), 1 - mask_l)
@@ -135,11 +150,19 @@ def vae(spec: Any, prior: Prior, posterior: Posterior, num_classes: int) -> Mode
         prior_params, stats = variables["params"]["prior"], variables["stats"]
         q = None if x_bd is None else encode(variables, x_bd, label_b)
         label_b = label_b if num_classes else None
-        shape = Shape(1 if label_b is None else len(label_b), spec.latent_size, mask_l)
+        batch_size = 1 if label_b is None else len(label_b)
+        shape = Shape(
+            batch_size, spec.latent_size, mask_l, posterior.book_of(posterior_params(variables))
+        )
         p = prior.distribution(prior_params, lambda x: encode(variables, x), label_b, shape)
         z_kbl, log_q_kb = take(0, q, p)
         layer = Layer(z_kbl, log_q_kb, q, p)
         x = decode(variables, z_kbl, label_b, p)
-        return Trace((layer,), x, stats=updated_stats(spec, stats, x, x_bd))
+        stats = updated_stats(spec, stats, x, x_bd)
+        if q is None:
+            return Trace((layer,), x, stats=stats)
+        if "posterior" in stats:
+            stats = stats | {"posterior": posterior.update(stats["posterior"], q)}
+        return Trace((layer,), x, None, posterior.losses_of(q), stats, posterior.note(q))
 
     return Model(init, trace)

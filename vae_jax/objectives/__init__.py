@@ -11,13 +11,14 @@ from jaxtyping import Array, Float, Key
 
 from vae_jax.models.model import Model, Variables
 from vae_jax.objectives.corruption import CORRUPTIONS, NoCorruption, corrupt
-from vae_jax.objectives.elbo import Elbo, with_layers
+from vae_jax.objectives.elbo import Elbo
 from vae_jax.objectives.importance import BOUNDS
 from vae_jax.objectives.interface import Bound, Corruption, Regularizer
 from vae_jax.objectives.m2 import M2Bound
 from vae_jax.objectives.objective import Loss, Player, Weights, ramp
 from vae_jax.objectives.rae import RAE
 from vae_jax.objectives.regularizers import REGULARIZERS, NoRegularizer
+from vae_jax.objectives.terms import with_layers
 from vae_jax.sections.checks import no_effect, number, whole
 from vae_jax.sections.declare import (
     choices_of,
@@ -77,7 +78,8 @@ class Objective:
         return f"objective.regularizer = {name_among(REGULARIZERS, self.regularizer)!r}"
 
     def needs(self, config: Any) -> Iterator[str]:
-        is_point = config.model.abilities.is_point
+        able = config.model.abilities
+        is_point = able.is_point
         name = name_among(OBJECTIVES, self.bound)
         if is_point and not self.bound.compared:
             yield (
@@ -90,15 +92,33 @@ class Objective:
                 f"objective.name = {name!r} is compared by {self.bound.compared!r}, which should "
                 f"be one of its terms: {', '.join(self.bound.terms)}"
             )
+        if able.is_code and not isinstance(self.bound, Elbo):
+            yield (
+                f"objective.name = {name!r} is not for a q(z | x) of one code, as that of "
+                f"{config.model.named()}; it should be 'elbo'"
+            )
+        if not able.has_path and not hasattr(self.bound, "gradient"):
+            yield (
+                f"objective.name = {name!r} goes through the samples of z, and those of "
+                f"{config.model.named()} are discrete; take 'elbo' or 'iwae' with an "
+                "objective.gradient for them"
+            )
+        is_plain = isinstance(self.regularizer, NoRegularizer)
+        if not is_plain and (able.is_code or not able.has_path):
+            yield (
+                f"{self.regularizer_named()} is for a real z, and that of {config.model.named()} "
+                "is discrete; it should be 'none'"
+            )
         numbers = {
             "objective.num_samples": (self.num_samples, 1),
             "evaluation.num_samples": (config.evaluation.num_samples, 0),
         }
         for key, (samples, usual) in numbers.items():
-            if is_point and samples > 1:
+            if (is_point or able.is_code) and samples > 1:
+                one = "a point" if is_point else "one code"
                 yield (
                     f"{key} = {samples} are samples of q(z | x), and that of "
-                    f"{config.model.named()} is a point; it should be {usual}"
+                    f"{config.model.named()} is {one}; it should be {usual}"
                 )
 
     def players(self, latent_size: int) -> dict[str, Player]:

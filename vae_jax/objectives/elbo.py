@@ -17,19 +17,37 @@ from vae_jax.models.model import (
     kl_by_unit,
     latents,
     log_posterior,
-    log_prior,
     posterior_samples,
+)
+from vae_jax.objectives import discrete
+from vae_jax.objectives.discrete import (
+    gradient_needs,
+    temperature_idle,
+    temperature_key,
+    temperature_start_key,
+    temperature_steps_key,
 )
 from vae_jax.objectives.interface import Bound
 from vae_jax.objectives.objective import KL_OF_LAYER, TERMS, Loss, Scalar, Terms, Weights, ramp
+from vae_jax.objectives.terms import elbo_terms as elbo_terms
+from vae_jax.objectives.terms import reconstruction, sampled_kl, terms_of
 from vae_jax.sections.checks import no_effect, number, several, whole
-from vae_jax.sections.declare import as_numbers, choice, in_steps, section, static, traced
+from vae_jax.sections.declare import (
+    as_numbers,
+    choice,
+    in_steps,
+    replace,
+    section,
+    static,
+    traced,
+)
 
 MOST_UNITS = 10_000  # whose KL is kept by unit, for each example of the validation set
 KLS = {"analytic": "in closed form", "sampled": "estimated with the samples of the reconstruction"}
 GRADIENTS = {
     "reparameterized": "through the samples z(q, noise) (Kingma and Welling 2014)",
     "sticking_the_landing": "log q(z | x) has a gradient only through z (Roeder et al. 2017)",
+    **discrete.GRADIENTS,
 }
 
 
@@ -45,62 +63,6 @@ def kl_needs(kl: str, config: Any) -> Iterator[str]:
             f"objective.kl = 'analytic' has no closed form for {config.model.named()}; it should "
             "be 'sampled'"
         )
-
-
-def elbo_terms(
-    model: Model,
-    variables: Variables,
-    key: Key[Array, ""],
-    x_bd: Float[Array, "b d"],
-    num_samples: int,
-    label_b: Any = None,
-) -> Terms:
-    """log p(x) >= E_q[log p(x | z)] - KL(q(z | x) || p(z)), for each example.
-
-    The expectation is estimated by the mean over `num_samples` samples. The KL is exact if it has a
-    closed form; if not, it is the mean over the same samples.
-
-    References: Kingma and Welling 2014, equations 2, 3, 7 and 10.
-    """
-    take = posterior_samples(model, key, num_samples)
-    return terms_of_samples(model, model.trace(variables, take, x_bd, label_b), x_bd)
-
-
-def terms_of_samples(model: Model, trace: Trace, x_bd: Float[Array, "b d"]) -> Terms:
-    """The terms of `elbo_terms`, of a trace with samples of the posterior; also by layer."""
-    return with_layers(model, elbo_of(trace, x_bd), trace, analytic=kl_by_unit(trace) is not None)
-
-
-def elbo_of(trace: Trace, x_bd: Float[Array, "b d"]) -> Terms:
-    """The terms of `elbo_terms`, of a trace with samples of the posterior."""
-    kl_bu = kl_by_unit(trace)
-    kl_bu = sampled_kl(trace, log_posterior(trace)) if kl_bu is None else kl_bu
-    return terms_of(reconstruction(trace, x_bd), jnp.sum(kl_bu, axis=-1), trace)
-
-
-def reconstruction(trace: Trace, x_bd: Float[Array, "b d"]) -> Float[Array, " b"]:
-    """E_q[log p(x | z)], estimated by the mean over the samples."""
-    return jnp.mean(trace.x.log_prob(x_bd[None]), axis=0)
-
-
-def sampled_kl(trace: Trace, log_q_kb: Float[Array, "k b"]) -> Float[Array, "b 1"]:
-    """E_q[log q(z | x) - log p(z)], the mean over the samples; one value for all units."""
-    return jnp.mean(log_q_kb - log_prior(trace), axis=0)[:, None]
-
-
-def terms_of(reconstruction_b: Float[Array, " b"], kl_b: Float[Array, " b"], trace: Trace) -> Terms:
-    """The Terms of an ELBO."""
-    elbo_b = reconstruction_b - kl_b
-    parts = {"elbo": elbo_b, "reconstruction": reconstruction_b, "kl": kl_b}
-    return Terms(elbo_b, parts | trace.losses)
-
-
-def with_layers(model: Model, terms: Terms, trace: Trace, *, analytic: bool) -> Terms:
-    """The terms, and those of the KL of each layer, where the model has several."""
-    kls = kl_by_layer(trace, model.layer_names, analytic=analytic) if model.layer_names else {}
-    return terms._replace(
-        parts=terms.parts | {f"{KL_OF_LAYER}{name}": kl_b for name, kl_b in kls.items()}
-    )
 
 
 def free(kl_bu: Float[Array, "b u"], free_bits: Scalar, group: int) -> Float[Array, ""]:
@@ -219,6 +181,10 @@ class Elbo(Bound):
         to=in_steps,
     )
 
+    temperature: float = temperature_key()
+    temperature_start: float = temperature_start_key()
+    temperature_steps: float = temperature_steps_key()
+
     # Infinite where lanes beside this one have numbers and this one has none.
     layer_free_bits: Any = traced(
         (),
@@ -241,6 +207,11 @@ class Elbo(Bound):
     )
 
     infers_labels, terms = False, TERMS
+
+    def evaluated(self) -> "Elbo":
+        """With exact samples, as many as there are asked for."""
+        is_discrete = self.gradient in discrete.GRADIENTS and self.gradient != "exact"
+        return replace(self, gradient="reparameterized") if is_discrete else self
 
     @property
     def by_layer(self) -> tuple[Any, ...]:
@@ -283,7 +254,14 @@ class Elbo(Bound):
         label_b: Any,
         weights: Weights,
     ) -> Loss:
-        terms, trace = parts_of(self, model, variables, key, x_bd, label_b, weights.num_samples)
+        k = weights.num_samples
+        if self.gradient in discrete.GRADIENTS:
+            temperature = discrete.temperature_at(self, weights.step)
+            terms, trace = discrete.estimated(
+                self, model, variables, key, x_bd, label_b, k, temperature
+            )
+        else:
+            terms, trace = parts_of(self, model, variables, key, x_bd, label_b, k)
         kl_bu = terms.kl_bu
         assert kl_bu is not None
         kl = jnp.where(
@@ -317,13 +295,12 @@ class Elbo(Bound):
 
     def needs(self, config: Any) -> Iterator[str]:
         yield from kl_needs(self.kl, config)
-        if self.gradient == "sticking_the_landing":
-            if self.kl != "sampled":
-                yield (
-                    "objective.gradient = 'sticking_the_landing' is about the sampled "
-                    "log q(z | x); objective.kl should be 'sampled'"
-                )
-            yield from density_needs(self.gradient, config)
+        if self.gradient == "sticking_the_landing" and self.kl != "sampled":
+            yield (
+                "objective.gradient = 'sticking_the_landing' is about the sampled "
+                "log q(z | x); objective.kl should be 'sampled'"
+            )
+        yield from gradient_needs(self, config)
         group = self.free_bits_group
         if self.kl == "sampled" and (group > 1 or (group and self.free_bits)):
             yield (
@@ -370,6 +347,7 @@ class Elbo(Bound):
     def idle(self, config: Any) -> Iterator[tuple[str, str]]:
         if self.capacity_steps and not self.capacity:
             yield no_effect("objective.capacity_epochs", self.capacity_steps, "objective.capacity")
+        yield from temperature_idle(self)
         if self.free_bits_group != 1 and not self.free_bits:
             yield no_effect(
                 "objective.free_bits_group", self.free_bits_group, "objective.free_bits"
@@ -380,13 +358,3 @@ class Elbo(Bound):
                     yield no_effect(f"objective.{name}", getattr(self, name), "objective.beta")
             for name, numbers in self.named_by_layer().items():
                 yield no_effect(name, numbers, "objective.beta")
-
-
-def density_needs(gradient: str, config: Any) -> Iterator[str]:
-    """What is wrong with an estimator that needs log q(z | x) of a given z."""
-    if not config.model.abilities.has_density:
-        yield (
-            f"objective.gradient = {gradient!r} needs log q(z | x) of a given z, which "
-            f"{config.model.named()} knows of its own samples alone; objective.gradient should be "
-            "'reparameterized'"
-        )

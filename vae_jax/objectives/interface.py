@@ -59,6 +59,10 @@ class Bound(Part, Protocol):
         """Whether it is another function than the bound, even where beta is 1."""
         return False
 
+    def evaluated(self) -> "Bound":
+        """The bound that validation and the test set measure: with exact samples of q(z | x)."""
+        return self
+
     @property
     def annealed_steps(self) -> Scalar:
         """The step from which on it is the same function at every step."""

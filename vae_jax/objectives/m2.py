@@ -16,9 +16,10 @@ from vae_jax.models.model import (
     log_posterior,
     posterior_samples,
 )
-from vae_jax.objectives.elbo import kl_key, kl_needs, reconstruction, sampled_kl, terms_of
+from vae_jax.objectives.elbo import kl_key, kl_needs
 from vae_jax.objectives.interface import Bound
 from vae_jax.objectives.objective import TERMS, Loss, Weights
+from vae_jax.objectives.terms import reconstruction, sampled_kl, terms_of
 from vae_jax.sections.checks import number
 from vae_jax.sections.declare import section, traced
 

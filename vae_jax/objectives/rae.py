@@ -20,9 +20,9 @@ from vae_jax.models.model import (
     posterior_samples,
     sum_up,
 )
-from vae_jax.objectives.elbo import reconstruction
 from vae_jax.objectives.interface import Bound
 from vae_jax.objectives.objective import Loss, Terms, Weights
+from vae_jax.objectives.terms import reconstruction
 from vae_jax.probability.distributions import StandardNormal
 from vae_jax.sections.checks import no_effect, number
 from vae_jax.sections.declare import choice, section, traced

@@ -7,6 +7,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from vae_jax.probability import gaussian
+from vae_jax.probability.categorical import Categorical, Quantized, kl_of_categoricals, kl_of_code
+from vae_jax.probability.causal import Causal
 from vae_jax.probability.distributions import DiagonalGaussian, FullGaussian, StandardNormal
 from vae_jax.probability.gaussian import Gaussian
 from vae_jax.probability.interface import LatentDistribution
@@ -38,9 +40,12 @@ def full_to_standard_normal(q: FullGaussian, p: StandardNormal) -> Float[Array, 
 
 # (type of q, type of p) -> their KL, nats.
 KL_DIVERGENCES: dict[tuple[type, type], Callable] = {
+    (Categorical, Categorical): kl_of_categoricals,
     (DiagonalGaussian, DiagonalGaussian): diagonal_to_diagonal,
     (DiagonalGaussian, StandardNormal): diagonal_to_standard_normal,
     (FullGaussian, StandardNormal): full_to_standard_normal,
+    (Quantized, Categorical): kl_of_code,
+    (Quantized, Causal): kl_of_code,
 }
 
 

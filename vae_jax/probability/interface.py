@@ -29,6 +29,9 @@ class Shape(NamedTuple):
     batch_size: int
     latent_size: int
     mask_l: Mask = None
+    book: Any = (
+        None  # of the entries of a discrete z [stages, c, w]; None: one-hot, or not discrete
+    )
 
 
 class LikelihoodDistribution(Protocol):
@@ -194,8 +197,61 @@ class Posterior(Part, Protocol):
         """Whether q(z | x) is a point, without a density: then there is no bound on log p(x)."""
         return False
 
+    @property
+    def is_code(self) -> bool:
+        """Whether q(z | x) has probability 1 at one code of a book."""
+        return False
+
+    @property
+    def has_path(self) -> bool:
+        """Whether samples of it have a gradient; if not, objective.gradient estimates it."""
+        return True
+
+    @property
+    def width(self) -> int:
+        """How many numbers of z each latent unit has."""
+        return 1
+
+    @property
+    def values(self) -> tuple[int, int] | None:
+        """Of a discrete z, the stages of a unit and the entries of each; a prior with a field
+        `values` is given them."""
+        return None
+
     def init(self, key: Key[Array, ""], latent_size: int, /) -> Params:
         """Its own params, trained with the model; {} for none."""
+        return {}
+
+    def book_of(self, params: Params, /) -> Any:
+        """The entries [stages, c, w] of a discrete z, which the prior is given; None: one-hot, or
+        not discrete."""
+        return None
+
+    def init_stats(self, key: Key[Array, ""], latent_size: int, /) -> Params | None:
+        """Params that follow the codes and are not trained, before the first step; None: it has
+        none. `distribution` is given them with those of `init`."""
+        return None
+
+    def update(self, stats: Params, q: Any, /) -> Params:
+        """The params of `init_stats` after a minibatch whose q(z | x) is q."""
+        return stats
+
+    @property
+    def losses(self) -> tuple[str, ...]:
+        """The names in `losses_of`."""
+        return ()
+
+    def losses_of(self, q: Any, /) -> dict[str, Float[Array, " b"]]:
+        """What is added to any objective, for each example."""
+        return {}
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """The names in `note`."""
+        return ()
+
+    def note(self, q: Any, /) -> dict[str, Float[Array, ""]]:
+        """Numbers of a minibatch, for the records of training."""
         return {}
 
     @property

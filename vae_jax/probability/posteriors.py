@@ -11,6 +11,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
 from vae_jax.probability import flows, gaussian, mixture
+from vae_jax.probability.codebooks import FiniteScalar, VectorQuantized
+from vae_jax.probability.discrete import CategoricalPosterior
 from vae_jax.probability.distributions import (
     DiagonalGaussian,
     FullGaussian,
@@ -233,10 +235,13 @@ class Deterministic(Posterior):
 
 
 POSTERIORS: dict[str, type[Posterior]] = {
+    "categorical": CategoricalPosterior,
     "deterministic": Deterministic,
     "diagonal": Diagonal,
+    "fsq": FiniteScalar,
     "full": Full,
     "inverse_autoregressive": InverseAutoregressive,
     "mixture": MixturePosterior,
     "planar": Planar,
+    "vq": VectorQuantized,
 }

@@ -52,8 +52,9 @@ GROUPS = 4
 
 def evaluated_objective(run: Run) -> Objective:
     """The objective of the lanes, with evaluation.num_samples samples, if it is not 0."""
-    samples = run.config.evaluation.num_samples or run.spec.objective.num_samples
-    return replace(run.spec.objective, num_samples=samples)
+    objective = run.spec.objective
+    samples = run.config.evaluation.num_samples or objective.num_samples
+    return replace(objective, num_samples=samples, bound=objective.bound.evaluated())
 
 
 averaged = jax.jit(evaluated)

@@ -62,6 +62,7 @@ def metric_names(spec: Spec) -> tuple[str, ...]:
         "bound",
         *spec.objective.bound.terms,
         *spec.model.abilities.losses,
+        *spec.model.abilities.notes,
         *(f"{KL_OF_LAYER}{name}" for name in layers),
         *(["skipped"] if spec.optimizer.skip_above else []),
     )
@@ -207,13 +208,13 @@ def train_step(
     """
     model, batch_size = make_model(spec.model), spec.training.batch_size
 
-    def loss_of(params: dict[str, Params]) -> tuple[Float[Array, ""], tuple[Terms, Params]]:
+    def loss_of(params: dict[str, Params]) -> tuple[Float[Array, ""], tuple[Terms, Params, Any]]:
         variables = with_params(state.variables, params)
         batch_loss = loss(spec.objective, model, variables, key, *batch, state.step)
-        return batch_loss.value, (batch_loss.terms, batch_loss.trace.stats)
+        return batch_loss.value, (batch_loss.terms, *batch_loss.trace[-2:])
 
     params = params_by_player(state.variables)
-    (value, (terms, stats)), gradients = jax.value_and_grad(loss_of, has_aux=True)(params)
+    (value, (terms, stats, notes)), gradients = jax.value_and_grad(loss_of, has_aux=True)(params)
     healthy = state.diverged_step < 0
     params, opt_state, sound, skipped = update(
         spec, gradients, state, healthy & jnp.isfinite(value), careful=careful
@@ -225,6 +226,7 @@ def train_step(
     totals = {"loss": value * batch_size, "bound": jnp.sum(terms.bound)} | {
         name: jnp.sum(term) for name, term in terms.parts.items()
     }
+    totals |= {name: note * jnp.float32(batch_size) for name, note in notes.items()}
     if spec.optimizer.skip_above:
         totals["skipped"] = skipped * jnp.float32(batch_size)
     metrics = Metrics(

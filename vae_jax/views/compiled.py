@@ -29,7 +29,7 @@ from vae_jax.models.model import (
     reconstruct,
     sample_prior,
 )
-from vae_jax.objectives.elbo import reconstruction, terms_of_samples
+from vae_jax.objectives.terms import reconstruction, terms_of_samples
 
 MODELS = 32  # whose functions are kept
 

@@ -78,9 +78,10 @@ def latents_measure(
 
 def latents_summary(arrays: Arrays, subject: Subject) -> Numbers:
     """How many latent units are active, also by layer, and how many have collapsed to the prior."""
+    width = subject.lane.abilities.width
     numbers: Numbers = {
-        "active_units": active_units(arrays["mean"]),
-        "activity": activity(arrays["mean"]).tolist(),
+        "active_units": active_units(arrays["mean"], width),
+        "activity": activity(arrays["mean"], width).tolist(),
     }
     if "kl" in arrays:
         if subject.lane.abilities.has_closed_form:  # else it is noisy, for an image

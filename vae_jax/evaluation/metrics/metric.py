@@ -78,15 +78,18 @@ class Metric(NamedTuple):
     more: Callable[[Subject, dict[str, Arrays]], dict[str, Any]] = lambda subject, kept: {}
 
 
-# The arrays whose last axis is that of the latent units.
+# The arrays whose last axis is that of the latent units; of these, those of z have all its numbers.
 BY_UNIT = ("mean", "log_scale", "kl", "code")
+OF_Z = ("mean", "code")
 
 
 def of_lane(arrays: Arrays, subject: Subject, lane: int) -> Arrays:
     """The arrays [n, ...] of one lane, without padded latent units."""
-    size = subject.latent_sizes[lane]
+    size, width = subject.latent_sizes[lane], subject.lane.abilities.width
     return {
-        name: leaf[lane][..., :size] if name in BY_UNIT and size else leaf[lane]
+        name: leaf[lane][..., : size * (width if name in OF_Z else 1)]
+        if name in BY_UNIT and size
+        else leaf[lane]
         for name, leaf in arrays.items()
     }
 
@@ -146,6 +149,11 @@ def likelihood_needs(name: str, config: Any, data: Dataset) -> Iterator[str]:
         yield (
             f"evaluation.metrics = {name!r} needs a density of q(z | x), and "
             f"{config.model.named()} has none; leave it out"
+        )
+    if config.model.abilities.is_code:
+        yield (
+            f"evaluation.metrics = {name!r} is by samples of q(z | x), which has probability 1 at "
+            f"one code in {config.model.named()}: it would be the negative ELBO; leave it out"
         )
     pseudo = config.model.likelihood.support == "binary" and not data.binary
     if pseudo and not config.evaluation.allow_pseudo_likelihood:
