@@ -212,6 +212,9 @@ def get_config() -> ConfigDict:
     config.training.labelled_per_batch = 0
     # Decay of a moving average of the params, which is evaluated in their place; 0: none
     config.training.ema_decay = 0.0
+    # a finished run, with whose best params the lane of each seed starts; "": none
+    config.training.start_from = ""
+    config.training.trained = ()  # parts of the params that are trained, such as 'prior'; (): all
     # Lanes that a device computes at once; 0: one on a CPU, all on other devices
     config.training.lanes_at_once = 0
 

@@ -24,6 +24,7 @@ from vae_jax.reports.run_figures import draw_training_curves
 from vae_jax.runs.compilation import compile_training, shapes_of
 from vae_jax.runs.observer import Observer
 from vae_jax.runs.run import Run, lane_objective, make_run, refuse_too_few_devices
+from vae_jax.runs.start import refuse_other_start
 from vae_jax.runs.terminal import introduction, progress_bar
 from vae_jax.runs.trackers import refuse_missing, trackers
 from vae_jax.runs.train import lay_out, train_run
@@ -61,6 +62,8 @@ def train(config: Config, workdir: Path, follower: Observer | None = None) -> No
     refuse_too_few_devices(config)
     run = make_run(config, workdir)
     folder.refuse_other_data(workdir, run.data.identity)
+    if recorded is None:
+        refuse_other_start(run)
     if shorter is not None:
         refuse_other_schedule(run, shorter)
     with folder.locked(workdir) if is_first() else contextlib.nullcontext():

@@ -34,6 +34,7 @@ class Environment(TypedDict):
 
     format: NotRequired[int]
     dataset: NotRequired[Identity]
+    started_from: NotRequired[dict[str, Any]]  # path, steps, crc32 of what was taken
     code: NotRequired[dict[str, str]]  # {module of the user's own: the checksum of its code}
     commit: NotRequired[str | None]
     command: NotRequired[list[str]]

@@ -62,7 +62,7 @@ def with_score(f_kb: Float[Array, "k b"], log_q_kb: Float[Array, "k b"]) -> Floa
     References: Kool, van Hoof and Welling 2019, equation 8.
     """
     k = len(f_kb)
-    away_kb = fixed(f_kb - jnp.mean(f_kb, axis=0)) * (k / (k - 1))
+    away_kb = fixed(f_kb - jnp.mean(f_kb, axis=0)[None]) * (k / (k - 1))
     score_b = jnp.mean(away_kb * log_q_kb, axis=0)
     return jnp.mean(f_kb, axis=0) + score_b - fixed(score_b)
 
@@ -154,7 +154,7 @@ def with_disarm(
     ones_kbt = z_kbl.reshape(*z_kbl.shape[:2], -1, 2)[..., 1]
     away_kb = 0.5 * (f_kb[:pairs] - f_kb[pairs:])
     a_bt = q.logits_btc[..., 1] - q.logits_btc[..., 0]
-    apart_kbt = (ones_kbt[:pairs] - ones_kbt[pairs:]) * jax.nn.sigmoid(jnp.abs(a_bt))
+    apart_kbt = (ones_kbt[:pairs] - ones_kbt[pairs:]) * jax.nn.sigmoid(jnp.abs(a_bt))[None]
     slope_bt = fixed(jnp.mean(away_kb[..., None] * apart_kbt, axis=0))
     score_b = jnp.sum(slope_bt * a_bt, axis=-1)
     return jnp.mean(f_kb, axis=0) + score_b - fixed(score_b)

@@ -165,10 +165,10 @@ def leave_one_out(
     parts = log_densities(trace, x_bd, log_posterior(trace))
     encoder_bound = bound.encoder_bound() or bound
     log_w_kb = parts.log_weight(weights.beta)
-    others_kb = (jnp.sum(log_w_kb, axis=0) - log_w_kb) / (k - 1)
-    without_kkb = jnp.where(jnp.eye(k, dtype=bool)[..., None], others_kb[:, None], log_w_kb)
+    others_kb = (jnp.sum(log_w_kb, axis=0)[None] - log_w_kb) / (k - 1)
+    without_kkb = jnp.where(jnp.eye(k, dtype=bool)[..., None], others_kb[:, None], log_w_kb[None])
     baseline_kb = jax.vmap(encoder_bound.value)(without_kkb)
-    signal_kb = fixed(encoder_bound.value(log_w_kb) - baseline_kb)
+    signal_kb = fixed(encoder_bound.value(log_w_kb)[None] - baseline_kb)
     of_model = LogDensities(*parts[:2], fixed(parts.log_q_kb))
     of_q = LogDensities(*fixed(parts[:2]), parts.log_q_kb)
     total = with_gradient_of(

@@ -46,8 +46,9 @@ def vectors(book: Book, index: Index, values: int) -> Float[Array, "*batch z"]:
 def nearest(entries_cw: Float[Array, "c w"], h: Float[Array, "*batch w"]) -> Int[Array, "*batch"]:
     """The number of the entry at the smallest distance."""
     # |h|^2 is the same for all entries.
-    squares_c = jnp.sum(jnp.square(entries_cw), axis=-1)
-    return jnp.argmin(squares_c - 2 * h @ entries_cw.T, axis=-1)
+    products = h.reshape(-1, h.shape[-1]) @ entries_cw.T
+    distances = jnp.sum(jnp.square(entries_cw), axis=-1)[None] - 2 * products
+    return jnp.argmin(distances, axis=-1).reshape(h.shape[:-1])
 
 
 def index_of(book: Book, z: Float[Array, "*batch z"], values: int) -> Index:

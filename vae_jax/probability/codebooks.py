@@ -177,6 +177,10 @@ class VectorQuantized(Codebook):
                     )
 
 
+def as_row(numbers: np.ndarray) -> Float[np.ndarray, "1 1 w"]:
+    return np.asarray(numbers, np.float32)[None, None]
+
+
 def level(key: str, value: Any) -> int:
     """A number of levels: with two, the gradient of an even number of levels is nearly 0."""
     return whole(3)(key, value)
@@ -221,11 +225,13 @@ class FiniteScalar(Codebook):
         offset = np.where(levels % 2 == 0, 0.5, 0.0)  # an even number has one level more below 0
         h_bl = outputs["mean"]
         h_blw = h_bl.reshape(len(h_bl), -1, self.width)
-        h_blw = jnp.tanh(h_blw + np.arctanh(offset / reach)) * reach - offset
-        whole_blw = fixed(jnp.round(h_blw)).astype(jnp.int32) + half
-        steps = np.append(np.cumprod(levels[::-1])[::-1][1:], 1)
-        index_bl = jnp.sum(whole_blw * steps.astype(np.int32), axis=-1)
-        return Quantized((h_blw / half).reshape(h_bl.shape), index_bl, self.book_of(params))
+        shift = np.arctanh(offset / reach)
+        h_blw = jnp.tanh(h_blw + as_row(shift)) * as_row(reach) - as_row(offset)
+        whole_blw = fixed(jnp.round(h_blw) + as_row(half)).astype(jnp.int32)
+        steps = np.append(np.cumprod(levels[::-1])[::-1][1:], 1).astype(np.int32)
+        index_bl = jnp.sum(whole_blw * steps[None, None], axis=-1)
+        h_bl = (h_blw / as_row(half)).reshape(h_bl.shape)
+        return Quantized(h_bl, index_bl, self.book_of(params))
 
     def needs(self, config: Any) -> Iterator[str]:
         if not self.levels or self.values[1] > 2**16:

@@ -29,8 +29,9 @@ from vae_jax.folders.lanes import RUNNING, STOPPED
 from vae_jax.objectives import annealed_step, is_the_bound, validation_score
 from vae_jax.runs.measure import evaluate_state
 from vae_jax.runs.observer import Observer, ends, may_end, never, wants_stop
-from vae_jax.runs.run import Run, first_state, lane_objective, make_start, on_devices
+from vae_jax.runs.run import Run, lane_objective, make_start, on_devices
 from vae_jax.runs.signals import stop_on_signal
+from vae_jax.runs.start import about_start, started_state
 from vae_jax.training.loop import Chunk, train_chunks
 from vae_jax.training.step import Metrics, State
 
@@ -100,7 +101,7 @@ def first_progress(run: Run, checkpoints: Checkpoints | None) -> tuple[State, Pr
     if any_process(restored is not None):
         done = from_first(restored or empty)
         return shard_lanes(run.layout, done.state), done
-    state = first_state(run)
+    state = started_state(run)
     host_state = to_host(run.layout, state)
     return state, empty._replace(state=host_state, best=best_of(host_state))
 
@@ -264,7 +265,7 @@ def lay_out(run: Run, *, is_program: bool = False) -> None:
     folder.lay_out(
         run.workdir,
         run.config,
-        about={"dataset": run.data.identity},
+        about={"dataset": run.data.identity} | about_start(run),
         lanes=lane_rows(run, None),
         is_program=is_program,
     )

@@ -16,8 +16,9 @@ from vae_jax.folders.checkpoint import Best, Checkpoints, Progress, best_of, bet
 from vae_jax.runs.compilation import out_of_memory
 from vae_jax.runs.observer import MetricRows, Observer
 from vae_jax.runs.progress import in_notebook, lines, without_bar
-from vae_jax.runs.run import Lane, Run, first_state, make_examples, make_layout, make_start
+from vae_jax.runs.run import Lane, Run, make_examples, make_layout, make_start
 from vae_jax.runs.signals import Stop, stop_on_signal
+from vae_jax.runs.start import started_state
 from vae_jax.runs.train import (
     annealed_steps,
     finished_chunks,
@@ -271,7 +272,7 @@ def with_first_states(run: Run, chosen: list[int], kept: dict[int, Kept]) -> dic
     """What is kept of the trials, and the first state of those chosen that have none yet."""
     kept = dict(kept)
     if any(number not in kept for number in chosen):
-        states = to_host(run.layout, first_state(run))
+        states = to_host(run.layout, started_state(run))
         for i, number in enumerate(chosen):
             if number not in kept:
                 state = jax.tree.map(lambda leaf, i=i: leaf[i], states)

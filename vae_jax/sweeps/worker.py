@@ -14,6 +14,7 @@ from vae_jax.folders import folder
 from vae_jax.runs.compilation import Memory, compile_run, out_of_memory, parts_to_fit
 from vae_jax.runs.observer import Observer
 from vae_jax.runs.run import Run, refuse_too_few_devices
+from vae_jax.runs.start import refuse_other_start
 from vae_jax.runs.summary import evaluate_run
 from vae_jax.runs.terminal import introduction, progress_bar
 from vae_jax.runs.trackers import trackers
@@ -137,6 +138,8 @@ def train_program(
         if later:
             ahead.start(later[0], program_run(sweep, later[0], ahead.data))
         folder.refuse_other_data(workdir, run.data.identity)
+        if not (workdir / folder.CHECKPOINTS).exists():
+            refuse_other_start(run)
         (workdir / folder.ERROR).unlink(missing_ok=True)
         lay_out(run, is_program=True)
         began_to_train()

@@ -8,10 +8,11 @@ import jax
 
 from vae_jax.models import ModelSpec
 from vae_jax.objectives import Objective
-from vae_jax.sections.checks import name_in, number, seeds, whole
+from vae_jax.sections.checks import name_in, number, path, seeds, several, text, whole
 from vae_jax.sections.declare import host, replace, section, static
 from vae_jax.training.optimizer import Optimizer
 
+START_FROM, TRAINED = "training.start_from", "training.trained"
 KEPT = {
     "best": "the best on the validation set, by the objective as it is at its end",
     "last": "the last",
@@ -55,6 +56,12 @@ class Training:
         number(0, 1, open_high=True),
         "decay of a moving average of the params, which is evaluated in their place; 0: none",
     )
+    start_from: str = host(
+        "", path, 'a finished run, with whose best params the lane of each seed starts; "": none'
+    )
+    trained: tuple[str, ...] = static(
+        (), several(text), "parts of the params that are trained, such as 'prior'; (): all"
+    )
     lanes_at_once: int = host(
         0, whole(0), "lanes that a device computes at once; 0: one on a CPU, all on other devices"
     )
@@ -77,6 +84,11 @@ class Training:
             yield (
                 f"training.patience = {self.patience} is for training.keep = 'best'; with 'last' "
                 "it should be 0"
+            )
+        if self.trained and not self.start_from:
+            yield (
+                f"{TRAINED} = {self.trained} leaves all other params as they start; {START_FROM} "
+                "should be the folder of a finished run"
             )
         if self.labelled_per_batch and not config.model.abilities.infers_labels:
             yield (

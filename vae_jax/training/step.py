@@ -83,20 +83,22 @@ def init_state(spec: Spec, keys: RunKeys, start: Start) -> State:
     optimizers = optimizers_of(spec)
     opt_state = {
         name: optimizer.init(optimizers[name], params)
-        for name, params in params_by_player(variables).items()
+        for name, params in params_by_player(spec, variables).items()
     }
     return State(jnp.int32(0), variables, opt_state, diverged_step=jnp.int32(-1))
 
 
-def params_by_player(variables: Variables) -> dict[str, Any]:
+def params_by_player(spec: Spec, variables: Variables) -> dict[str, Any]:
     """The params that each optimiser trains."""
-    return {MODEL: variables["params"], **variables["players"]}
+    params = variables["params"]
+    names = spec.training.trained or tuple(params)
+    return {MODEL: {name: params[name] for name in names}, **variables["players"]}
 
 
 def with_params(variables: Variables, params: dict[str, Any]) -> Variables:
     """The variables with new params, given by player."""
     players = {name: leaves for name, leaves in params.items() if name != MODEL}
-    return variables | {"params": params[MODEL], "players": players}
+    return variables | {"params": variables["params"] | params[MODEL], "players": players}
 
 
 def optimizers_of(spec: Spec) -> dict[str, Optimizer]:
@@ -119,7 +121,7 @@ def update(
     A step that is not sound ends the training of the lane. A skipped one changes nothing.
     `careful`: a step after which params or optimiser states are not finite is not sound.
     """
-    optimizers, before = optimizers_of(spec), params_by_player(state.variables)
+    optimizers, before = optimizers_of(spec), params_by_player(spec, state.variables)
     skip_above = spec.optimizer.skip_above
     norms = {
         name: optimizer.global_norm(gradient)
@@ -164,7 +166,7 @@ def all_finite(tree: Any) -> Bool[Array, ""]:
 
 def is_sound(state: State) -> Bool[Array, ""]:
     """Whether params and optimiser states are finite; once they are not, they never are again."""
-    return all_finite((params_by_player(state.variables), state.opt_state))
+    return all_finite((state.variables["params"], state.variables["players"], state.opt_state))
 
 
 def minibatch(
@@ -213,16 +215,17 @@ def train_step(
         batch_loss = loss(spec.objective, model, variables, key, *batch, state.step)
         return batch_loss.value, (batch_loss.terms, *batch_loss.trace[-2:])
 
-    params = params_by_player(state.variables)
+    params = params_by_player(spec, state.variables)
     (value, (terms, stats, notes)), gradients = jax.value_and_grad(loss_of, has_aux=True)(params)
     healthy = state.diverged_step < 0
     params, opt_state, sound, skipped = update(
         spec, gradients, state, healthy & jnp.isfinite(value), careful=careful
     )
     taken = sound & ~skipped if spec.optimizer.skip_above else sound
-    stats = jax.tree.map(
-        lambda new, old: jnp.where(taken, new, old), stats, state.variables["stats"]
-    )
+    before = state.variables["stats"]
+    # What follows the data stays under params that stay: a book must not move under its prior.
+    stats = jax.tree.map(lambda new, old: jnp.where(taken, new, old), stats, before)
+    stats = before if spec.training.trained else stats
     totals = {"loss": value * batch_size, "bound": jnp.sum(terms.bound)} | {
         name: jnp.sum(term) for name, term in terms.parts.items()
     }
