@@ -1,6 +1,6 @@
 """A VQ-VAE: 16 codes of a book of 64 entries for each image.
 
-  vae-jax train --config=mnist_vq --workdir=runs/vq
+vae-jax train --config=mnist_vq --workdir=runs/vq
 """
 
 from ml_collections import ConfigDict

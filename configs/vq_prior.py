@@ -1,7 +1,7 @@
 """An autoregressive prior over the codes of a finished run of mnist_vq, whose other parts stay.
 
-  vae-jax train --config=mnist_vq --workdir=runs/vq
-  vae-jax train --config=vq_prior --workdir=runs/vq_prior --config.training.start_from=runs/vq
+vae-jax train --config=mnist_vq --workdir=runs/vq
+vae-jax train --config=vq_prior --workdir=runs/vq_prior --config.training.start_from=runs/vq
 """
 
 from ml_collections import ConfigDict

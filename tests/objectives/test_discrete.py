@@ -29,7 +29,11 @@ X_BD = np.float32(np.random.default_rng(0).integers(0, 2, (B, D)))
 def model_of(categories, prior=None):
     """A model with N variables, and random params."""
     spec = ModelSpec(
-        VAE(False, LearnedCategorical() if prior is None else prior, CategoricalPosterior(categories)),
+        VAE(
+            False,
+            LearnedCategorical() if prior is None else prior,
+            CategoricalPosterior(categories),
+        ),
         N,
         mlp_spec(3),
         mlp_spec(3),
@@ -292,7 +296,9 @@ def test_padded_variables_change_nothing():
             kept = np.asarray(b)[tuple(map(slice, a.shape))]
             np.testing.assert_allclose(kept, a, atol=1e-5)
             assert np.abs(b).sum() == pytest.approx(np.abs(kept).sum(), rel=1e-5)
-    assert latents(wide.trace(model_of(3, Uniform())[1], given([every(3)[:, None]])))[0].shape[0] == 9
+    assert (
+        latents(wide.trace(model_of(3, Uniform())[1], given([every(3)[:, None]])))[0].shape[0] == 9
+    )
 
 
 def test_piwae_takes_one_bound_for_the_model_and_one_for_q(monkeypatch):

@@ -124,9 +124,7 @@ def test_relaxed_samples_tend_to_hard_ones_and_have_their_means():
     np.testing.assert_allclose(soft.reshape(5_000, B, L, C).sum(axis=-1), 1, rtol=1e-4)
     assert (np.abs(hard.mean(axis=0) - q.mean()[0]) < 4.4 * 0.5 / np.sqrt(5_000)).all()
     np.testing.assert_array_equal(q.centre()[0].argmax(-1), q.centre()[0].argmax(-1))
-    np.testing.assert_array_equal(
-        index_of(None, q.centre(), C)[0], q.logits_btc.argmax(-1)
-    )
+    np.testing.assert_array_equal(index_of(None, q.centre(), C)[0], q.logits_btc.argmax(-1))
 
 
 def test_straight_through_samples_are_hard_with_the_relaxed_gradient():
@@ -167,7 +165,9 @@ def test_the_gradient_of_a_code_is_the_identity_s():
     jacobian = jax.jit(jax.jacobian(z))(h).reshape(4, 4)
     np.testing.assert_array_equal(jacobian, np.eye(4))
     q = VQ.distribution(params, {"mean": h})
-    distance = np.linalg.norm(np.asarray(params["book"])[0] - np.asarray(h).reshape(2, 1, 2), axis=-1)
+    distance = np.linalg.norm(
+        np.asarray(params["book"])[0] - np.asarray(h).reshape(2, 1, 2), axis=-1
+    )
     np.testing.assert_array_equal(q.index_bt[0], distance.argmin(axis=-1))
     np.testing.assert_allclose(
         z(h)[0].reshape(2, 2), np.asarray(params["book"])[0][q.index_bt[0]], rtol=1e-5
@@ -187,7 +187,8 @@ def test_the_book_is_the_closed_form_of_its_averages():
         stats = VQ.update(stats, q)
     weights = [0.1 * 0.9**i for i in (2, 1, 0)]
     count, total = (
-        0.9**3 * np.asarray(first[name][0]) + sum(w * own for w, own in zip(weights, parts, strict=True))
+        0.9**3 * np.asarray(first[name][0])
+        + sum(w * own for w, own in zip(weights, parts, strict=True))
         for name, parts in (("count", counts), ("total", totals))
     )
     np.testing.assert_allclose(stats["count"][0], count, rtol=1e-5)

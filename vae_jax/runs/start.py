@@ -10,11 +10,13 @@ import numpy as np
 from vae_jax.devices.lanes import shard_lanes, to_host
 from vae_jax.errors import UserError
 from vae_jax.folders import folder
+from vae_jax.folders.checkpoint import template
 from vae_jax.folders.kinds import Kind, kind_of
 from vae_jax.models.model import Variables
 from vae_jax.runs.load import load_progress
-from vae_jax.runs.run import Run, first_state, lanes_of, make_program
+from vae_jax.runs.run import Run, first_state, lanes_of, make_program, make_start
 from vae_jax.sections.checks import path_of
+from vae_jax.sections.declare import replace
 from vae_jax.training.spec import START_FROM, TRAINED
 from vae_jax.training.step import State
 
@@ -60,7 +62,8 @@ def refuse_other_start(run: Run) -> None:
     training = run.config.training
     if not training.start_from and not training.trained:
         return
-    shapes = jax.eval_shape(lambda: first_state(run)).variables
+    spec = replace(run.spec, training=replace(run.spec.training, trained=()))
+    shapes = template(spec, make_start(run)).state.variables
     for name in training.trained:
         if name not in shapes["params"]:
             raise UserError(

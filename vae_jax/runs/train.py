@@ -262,10 +262,11 @@ def lane_rows(run: Run, done: Progress | None, healthy: str = RUNNING) -> list[d
 
 def lay_out(run: Run, *, is_program: bool = False) -> None:
     """Writes what is known of the run before its first step; `is_program`: of a sweep."""
+    has_begun = (run.workdir / folder.CHECKPOINTS).exists()
     folder.lay_out(
         run.workdir,
         run.config,
-        about={"dataset": run.data.identity} | about_start(run),
+        about={"dataset": run.data.identity} | ({} if has_begun else about_start(run)),
         lanes=lane_rows(run, None),
         is_program=is_program,
     )
