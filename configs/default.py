@@ -46,8 +46,8 @@ def get_config() -> ConfigDict:
     config.model.upper.activation = "tanh"
     # ladder: whether q's downward pass has the networks of p, or its own
     config.model.upper.shared = True
-    # m2, vae: p(z): autoregressive, categorical, causal, uniform, learned_gaussian, mixture,
-    # realnvp, standard_normal, vampprior
+    # m2, vae: p(z): autoregressive, categorical, causal, learned_gaussian, mixture, realnvp,
+    # standard_normal, uniform, vampprior
     config.model.prior = "standard_normal"
     config.model.flow = ConfigDict()
     # autoregressive prior, realnvp prior, inverse_autoregressive posterior, planar posterior: maps,
@@ -223,8 +223,8 @@ def get_config() -> ConfigDict:
     config.evaluation.batch_size = 1_000  # examples at a time; does not change the result
     # Samples of q(z | x) for each example's bound; 0: objective.num_samples
     config.evaluation.num_samples = 0
-    # What is measured of the test set: elbo, nll, nll_active, ais, gaps, surgery, codes, latents,
-    # probes, disentanglement, samples
+    # What is measured of the test set: elbo, nll, nll_active, ais, gaps, surgery, codes, codebook,
+    # latents, probes, disentanglement, samples
     config.evaluation.metrics = ("elbo",)
     # nll, nll_active, ais, gaps: samples for each example's log p(x)
     config.evaluation.num_importance_samples = 5_000
@@ -272,7 +272,8 @@ def get_config() -> ConfigDict:
     config.log.keep_checkpoints = 2  # newest checkpoints to keep; each holds every lane's best
     # What is drawn; (): all that fit: training_curves, kl_by_layer, reconstructions, samples,
     # first_layers, temperatures, latent_space, manifold, traversals, interpolations,
-    # aggregate_posterior, rate_distortion, likelihood, hardest, samplers, latent_units
+    # aggregate_posterior, rate_distortion, likelihood, hardest, samplers, latent_units, values,
+    # codebook
     config.log.figures = ()
     config.log.figure_format = ("png",)  # of the files of figures, one or several: png, pdf, svg
     config.log.figure_dpi = 110  # pixels of an inch of a figure's images

@@ -17,4 +17,5 @@ def get_config() -> ConfigDict:
     config.model.codebook.width = 16
     config.training.num_epochs = 15
     config.training.seeds = (0, 1, 2)
+    config.evaluation.metrics = ("elbo", "codebook")
     return config

@@ -90,7 +90,7 @@ def exact_gradient(value, categories, k, beta=1.0):
 
 
 def gradients_of_all(own, categories, k, monkeypatch):
-    """-d loss / d params of every k-tuple of z, for one example at a time, and their probability."""
+    """-d loss / d params of every k-tuple of z, of one example at a time; their probabilities."""
     model, variables = model_of(categories)
     found, chances = [], []
     for x_d in X_BD:

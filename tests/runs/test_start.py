@@ -113,5 +113,5 @@ def test_another_start_is_refused_before_anything_is_written(first, tmp_path, ch
 
 def test_a_part_alone_is_trained_of_a_finished_run_only(first):
     npz, _ = first
-    with pytest.raises(UserError, match="training.start_from should be the folder"):
+    with pytest.raises(UserError, match="start_from should be the folder"):
         check(nest(values_of(npz, **(VQ | {"training__trained": ("decoder",)}))))

@@ -18,11 +18,22 @@ SAMPLED = {"objective.kl": "sampled"}
 SMALL = {
     "model.flow.layers": 2, "model.flow.width": 8, "model.prior_components": 5,
     "model.decoder.layers": 1, "model.decoder.features": 4, "model.decoder.kernel_size": 3,
+    "model.causal.layers": 1, "model.causal.width": 8, "model.categories": 4,
+    "model.codebook.entries": 8, "model.codebook.width": 2, "model.levels": (3, 3),
 }  # fmt: skip
 POINT = {
     "model.posterior": "deterministic", "objective.name": "rae",
     "objective.num_samples": 1, "evaluation.num_samples": 0,
 }  # fmt: skip
+CODE = {
+    "model.posterior": "vq", "model.prior": "uniform",
+    "objective.num_samples": 1, "evaluation.num_samples": 0,
+}  # fmt: skip
+DISCRETE = {
+    "model.posterior": "categorical", "model.prior": "uniform",
+    "objective.gradient": "leave_one_out",
+}  # fmt: skip
+ONE = {"objective.num_samples": 1, "evaluation.num_samples": 0}
 M2 = {"model.name": "m2", "objective.name": "m2", "dataset.num_labels": 30}
 NEEDS = {
     ("model.name", "m2"): M2 | {"training.labelled_per_batch": 5},
@@ -37,9 +48,17 @@ NEEDS = {
     ("model.likelihood", "negative_binomial"): GREY,
     ("model.likelihood", "poisson"): GREY,
     ("model.prior", "autoregressive"): SAMPLED,
+    ("model.prior", "categorical"): DISCRETE,
+    ("model.prior", "causal"): CODE,
     ("model.prior", "mixture"): SAMPLED,
     ("model.prior", "realnvp"): SAMPLED,
+    ("model.prior", "uniform"): DISCRETE,
     ("model.prior", "vampprior"): SAMPLED,
+    ("model.posterior", "categorical"): DISCRETE,
+    ("model.posterior", "fsq"): CODE,
+    ("model.posterior", "vq"): CODE,
+    ("model.codebook.update", "average"): CODE,
+    ("model.codebook.update", "gradient"): CODE,
     ("model.posterior", "inverse_autoregressive"): SAMPLED,
     ("model.posterior", "mixture"): SAMPLED,
     ("model.posterior", "planar"): SAMPLED,
@@ -49,6 +68,11 @@ NEEDS = {
     ("objective.penalty", "gradient"): POINT,
     ("objective.penalty", "l2"): POINT,
     ("objective.gradient", "doubly_reparameterized"): {"objective.name": "iwae"},
+    ("objective.gradient", "disarm"): DISCRETE | {"model.categories": 2},
+    ("objective.gradient", "exact"): DISCRETE | ONE,
+    ("objective.gradient", "leave_one_out"): DISCRETE,
+    ("objective.gradient", "relaxed"): DISCRETE,
+    ("objective.gradient", "straight_through"): DISCRETE,
     ("objective.gradient", "sticking_the_landing"): SAMPLED,
     ("objective.gradient", "wake_sleep"): {"objective.name": "iwae"},
     ("objective.gradient", "wake_wake"): {"objective.name": "iwae"},
@@ -108,6 +132,12 @@ COMBINED = {
         "model.decoder.name": "residual_mlp",
         "training.labelled_per_batch": 5,
         **M2,
+    },
+    "a causal prior of variables": {
+        "model.posterior": "categorical",
+        "model.prior": "causal",
+        "objective.name": "iwae",
+        "objective.gradient": "leave_one_out",
     },
     "a vampprior and a discriminator": {
         "model.prior": "vampprior",

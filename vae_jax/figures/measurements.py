@@ -79,6 +79,28 @@ def latent_units(
 
 
 @style.own_style
+def codebook(path: Path, share_sc: np.ndarray, perplexity: float, *, title: str) -> None:
+    """How often each entry of a book is taken, the most used first; a line for each stage."""
+    fig = style.figure(6, 3.4, title)
+    axes = fig.subplots()
+    stages, entries = share_sc.shape
+    for s, share_c in enumerate(share_sc):
+        label = f"stage {s}" if stages > 1 else f"perplexity {perplexity:.1f} of {entries}"
+        axes.stairs(
+            100 * np.sort(share_c)[::-1],
+            fill=stages == 1,
+            color=style.COLOURS[s % len(style.COLOURS)],
+            label=label,
+        )
+    axes.axhline(100 / entries, color="0.4", linestyle="--", label="all alike")
+    axes.set_xlabel("entry of the book, the most used first")
+    axes.set_ylabel("of the codes, %")
+    axes.set_xlim(0, entries)
+    axes.legend(fontsize=7, frameon=False)
+    style.save(fig, path)
+
+
+@style.own_style
 def rate_distortion(
     path: Path,
     groups: dict[str, list[tuple[float, float]]],

@@ -122,10 +122,3 @@ class CausalPrior(Prior):
         """p(z), the same for each example."""
         size = self.size(shape.latent_size)
         return Causal(params, shape.book, jnp.float32(1), size, shape.batch_size)
-
-
-DISCRETE_PRIORS: dict[str, type[Prior]] = {
-    "categorical": LearnedCategorical,
-    "causal": CausalPrior,
-    "uniform": Uniform,
-}

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
 from vae_jax.probability import flows, gaussian, mixture
-from vae_jax.probability.discrete import DISCRETE_PRIORS
+from vae_jax.probability.discrete import CausalPrior, LearnedCategorical, Uniform
 from vae_jax.probability.distributions import DiagonalGaussian, Samples, StandardNormal
 from vae_jax.probability.flows import FlowSpec, flow_layers, flow_width
 from vae_jax.probability.gaussian import Gaussian
@@ -228,10 +228,12 @@ class RealNVP(Autoregressive):
 
 PRIORS: dict[str, type[Prior]] = {
     "autoregressive": Autoregressive,
-    **DISCRETE_PRIORS,
+    "categorical": LearnedCategorical,
+    "causal": CausalPrior,
     "learned_gaussian": LearnedGaussian,
     "mixture": MixturePrior,
     "realnvp": RealNVP,
     "standard_normal": StandardNormalPrior,
+    "uniform": Uniform,
     "vampprior": VampPrior,
 }

@@ -16,6 +16,7 @@ from vae_jax.evaluation.samplers import PRIOR
 from vae_jax.figures import images, latent_space, measurements, training_curves
 from vae_jax.objectives.objective import KL_OF_LAYER
 from vae_jax.sections.declare import section
+from vae_jax.views.discrete import DISCRETE_FIGURES
 from vae_jax.views.interface import (
     MEASURED,
     RECORDS,
@@ -357,7 +358,7 @@ class LatentUnits(FigureSection):
         kl_l = kept["kl"].mean(axis=0, dtype=np.float64) if "kl" in kept else None
         return drawing(
             measurements.latent_units,
-            activity(kept["mean"]),
+            activity(kept["mean"], view.lane.spec.abilities.width),
             kl_l,
             active=ACTIVE,
             title=view.title("Latent units"),
@@ -382,4 +383,5 @@ FIGURES: dict[str, type[FigureSection]] = {
     "hardest": Hardest,
     "samplers": Samplers,
     "latent_units": LatentUnits,
+    **DISCRETE_FIGURES,
 }

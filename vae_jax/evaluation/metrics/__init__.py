@@ -3,6 +3,7 @@
 from typing import ClassVar
 
 from vae_jax.evaluation.metrics import codes, likelihood, samples
+from vae_jax.evaluation.metrics.codebook import CodebookMetric
 from vae_jax.evaluation.metrics.interface import MetricSection
 from vae_jax.evaluation.metrics.metric import Column, Metric, Subject
 from vae_jax.sections.checks import flag, whole
@@ -28,6 +29,7 @@ METRICS: dict[str, type[MetricSection]] = {
     "gaps": likelihood.GapsMetric,
     "surgery": codes.SurgeryMetric,
     "codes": codes.Codes,
+    "codebook": CodebookMetric,
     "latents": codes.LatentsMetric,
     "probes": codes.Probes,
     "disentanglement": codes.Disentanglement,
