@@ -1,6 +1,6 @@
 """A VAE with discrete latents: 20 variables of 10 values.
 
-  vae-jax train --config=mnist_categorical --workdir=runs/categorical
+vae-jax train --config=mnist_categorical --workdir=runs/categorical
 """
 
 from ml_collections import ConfigDict

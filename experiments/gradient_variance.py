@@ -125,8 +125,26 @@ ROWS: dict[Estimator, dict[str, Any]] = {
         }
         for gradient in ("reparameterized", "doubly_reparameterized")
     },
+    # Of a discrete z; leave_one_out goes with all that have a density.
+    ("elbo", "exact"): {
+        "objective.gradient": "exact",
+        "objective.num_samples": 1,
+        "evaluation.num_samples": 1,
+    },
+    **{
+        (bound, "leave_one_out"): {
+            "objective.name": bound,
+            "objective.gradient": "leave_one_out",
+        }
+        for bound in ("elbo", "iwae")
+    },
+    **{
+        ("elbo", gradient): {"objective.gradient": gradient}
+        for gradient in ("disarm", "straight_through", "relaxed")
+    },
 }
 OTHER_TARGET = ("wake_wake", "wake_sleep")  # of their encoder
+BIASED = ("straight_through", "relaxed")
 
 
 def get_config() -> ConfigDict:
@@ -268,7 +286,7 @@ def numbers(
     return {
         "variance": files.or_none(float(quality.variance)),
         "signal_to_noise": files.or_none(float(quality.signal_to_noise)),
-        "other_target": part == "encoder" and estimator[1] in OTHER_TARGET,
+        "other_target": part == "encoder" and estimator[1] in (*OTHER_TARGET, *BIASED),
         "largest_t": files.or_none(test.largest_t) if test else None,
         "p_value": test.p_value if test else None,
     }

@@ -37,7 +37,7 @@ def place(tmp_path, monkeypatch):
 def test_each_kind_has_an_example_of_at_most_thirty_lines():
     assert set(SHORT) == {
         "waves", "moments", "cauchy", "checks", "laplace", "one_scale", "hinge", "jackknife",
-        "sparse", "dimming", "linear", "errors", "norms", "lion", "ramp", "turned",
+        "signs", "sparse", "dimming", "linear", "errors", "norms", "lion", "ramp", "turned",
     }  # fmt: skip
     for code, _ in SHORT.values():
         definitions = code.split("\n\n\n", 1)[1]

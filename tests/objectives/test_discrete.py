@@ -305,7 +305,7 @@ def test_piwae_takes_one_bound_for_the_model_and_one_for_q(monkeypatch):
     own = objective(PIWAE("leave_one_out", 2), 2)
     found, chances = gradients_of_all(own, 2, 2, monkeypatch)
     mean = sum(chance @ gradients for chance, gradients in zip(chances, found, strict=True)) / B
-    model, variables = model_of(2)
+    _, variables = model_of(2)
     of_model = exact_gradient(IWAE().value, 2, 2)
     of_q = exact_gradient(lambda log_w: jnp.mean(log_w, axis=0), 2, 2)
     parts = {

@@ -137,7 +137,9 @@ def pair_problems(
     """What is wrong with q(z | x) and p(z) that say these of z; None: they say nothing."""
     if posterior and prior and posterior != prior:
         what = {REAL: "a density of real numbers", DISCRETE: "a probability of discrete values"}
+        fitting = [name for name, own in PRIORS.items() if said(own()) == posterior]
         yield (
             f"q(z | x) is {what[posterior]} and p(z) is {what[prior]}, so KL(q(z | x) || p(z)) has "
-            f"no meaning; these are {spec.named()}; take two of one kind: {page('own_parts')}"
+            f"no meaning; these are {spec.named()}; take two of one kind, such as model.prior = "
+            f"{' or '.join(map(repr, fitting))}: {page('own_parts')}"
         )

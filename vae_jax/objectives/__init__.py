@@ -11,6 +11,7 @@ from jaxtyping import Array, Float, Key
 
 from vae_jax.models.model import Model, Variables
 from vae_jax.objectives.corruption import CORRUPTIONS, NoCorruption, corrupt
+from vae_jax.objectives.discrete import LEAVE_ONE_OUT, PATHS
 from vae_jax.objectives.elbo import Elbo
 from vae_jax.objectives.importance import BOUNDS
 from vae_jax.objectives.interface import Bound, Corruption, Regularizer
@@ -97,11 +98,12 @@ class Objective:
                 f"objective.name = {name!r} is not for a q(z | x) of one code, as that of "
                 f"{config.model.named()}; it should be 'elbo'"
             )
-        if not able.has_path and not hasattr(self.bound, "gradient"):
+        if not able.has_path and getattr(self.bound, "gradient", PATHS[0]) in PATHS:
             yield (
-                f"objective.name = {name!r} goes through the samples of z, and those of "
-                f"{config.model.named()} are discrete; take 'elbo' or 'iwae' with an "
-                "objective.gradient for them"
+                f"the gradient of objective.name = {name!r} goes through the samples of z, and "
+                f"those of {config.model.named()} are discrete; take 'elbo' or 'iwae' with "
+                f"objective.gradient = {LEAVE_ONE_OUT!r} and objective.num_samples of at least 2, "
+                "or 'elbo' with 'straight_through'"
             )
         is_plain = isinstance(self.regularizer, NoRegularizer)
         if not is_plain and (able.is_code or not able.has_path):

@@ -184,13 +184,7 @@ def gradient_needs(bound: Any, config: Any) -> Iterator[str]:
     gradient, able = bound.gradient, config.model.abilities
     head, k = f"objective.gradient = {gradient!r}", config.objective.num_samples
     if gradient in PATHS:
-        if not able.has_path:
-            yield (
-                f"{head} goes through the samples of z, and those of {config.model.named()} are "
-                f"discrete; take {LEAVE_ONE_OUT!r} with objective.num_samples of at least 2, or "
-                "'straight_through'"
-            )
-        elif gradient != "reparameterized":
+        if able.has_path and gradient != "reparameterized":
             yield from density_needs(gradient, config)
     elif gradient == LEAVE_ONE_OUT:
         yield from density_needs(gradient, config)
