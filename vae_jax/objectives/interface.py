@@ -40,6 +40,21 @@ class Bound(Part, Protocol):
         return ""
 
     @property
+    def needs_density(self) -> bool:
+        """Whether it needs log q(z | x) of samples of q; if not, q(z | x) can be a point."""
+        return not self.compared
+
+    @property
+    def owns(self) -> tuple[str, ...]:
+        """The parts of the model's params that this loss moves, such as "encoder"; (): all."""
+        return ()
+
+    def players(self, spec: Any, /) -> dict[str, Player]:
+        """{name: vae_jax.objectives.objective.Player}: what is trained beside the model, in order.
+        spec: has latent_size, image_shape, num_classes."""
+        return {}
+
+    @property
     def kl(self) -> str:
         """How the KL of a layer of latents is computed: "analytic" or "sampled"."""
         return "sampled"
@@ -96,7 +111,6 @@ class Added(NamedTuple):
     """What a regulariser adds to the loss."""
 
     value: Float[Array, ""]  # before its weight
-    of_players: Any = None  # the loss of its players; None: no players
 
 
 class Regularizer(Part, Protocol):
@@ -113,8 +127,9 @@ class Regularizer(Part, Protocol):
     ) -> Added:
         """What it adds: a vae_jax.objectives.interface.Added. `trace`: that of the bound."""
 
-    def players(self, latent_size: int, /) -> dict[str, Player]:
-        """{name: player}: networks that are trained beside the model, by Added.of_players."""
+    def players(self, spec: Any, /) -> dict[str, Player]:
+        """{name: vae_jax.objectives.objective.Player}: what is trained beside the model, in order.
+        spec: has latent_size, image_shape, num_classes."""
         return {}
 
 
