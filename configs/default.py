@@ -56,8 +56,11 @@ def get_config() -> ConfigDict:
     # map's network
     config.model.flow.width = 64
     config.model.prior_components = 10  # mixture, vampprior: components; pseudo-inputs
-    # m2, vae: q(z | x): deterministic, diagonal, full, inverse_autoregressive, mixture, planar
+    # m2, vae: q(z | x): deterministic, diagonal, full, implicit, inverse_autoregressive, mixture,
+    # planar
     config.model.posterior = "diagonal"
+    config.model.posterior_noises = 8  # implicit: noise vectors, each of as many numbers as z
+    config.model.posterior_width = 64  # implicit: hidden units of each noise vector's network
     config.model.posterior_components = 4  # mixture: components
     config.model.blocks = ConfigDict()
     # top_down: blocks with latents on each map, the smallest map first; each map halves the next
@@ -110,7 +113,8 @@ def get_config() -> ConfigDict:
     config.model.likelihood_scale = 1.0  # gaussian, laplace: the scale, in units of x
 
     config.objective = ConfigDict()
-    # The bound on log p(x), in nats: elbo, ciwae, iwae, miwae, piwae, renyi, m2, rae
+    # The bound on log p(x), in nats: elbo, ciwae, iwae, miwae, piwae, renyi, aae, avb, m2, rae,
+    # vae_gan, wae_gan
     config.objective.name = "elbo"
     config.objective.kl = "analytic"  # elbo, m2: how the KL is computed: analytic, sampled
     # elbo, ciwae, iwae, miwae, piwae, renyi: the gradient estimator: reparameterized,
@@ -129,9 +133,19 @@ def get_config() -> ConfigDict:
     config.objective.elbo_weight = 0.5  # ciwae: weight of the ELBO; the IWAE bound has the rest
     config.objective.num_groups = 1  # miwae, piwae: groups into which the samples are split
     config.objective.alpha = 0.5  # renyi: its order; 0: the IWAE bound, 1: the ELBO
+    config.objective.critic = ConfigDict()
+    # aae, avb, vae_gan, wae_gan: hidden units of the critic, with leaky ReLU
+    config.objective.critic.widths = (256, 256)
+    config.objective.critic.learning_rate = 1e-3  # aae, avb, vae_gan, wae_gan: of the critic's Adam
+    config.objective.critic.b1 = 0.5  # aae, avb, vae_gan, wae_gan: decay of its first moment
+    config.objective.critic.b2 = 0.9  # aae, avb, vae_gan, wae_gan: decay of its second moment
+    config.objective.critic.times = 1  # aae, avb, vae_gan, wae_gan: moves of the critic in a step
+    # avb: whether the critic compares q(z | x) with a Gaussian of its moments, not p(z)
+    config.objective.adaptive_contrast = True
     config.objective.classification_weight = 1.0  # m2: weight of -log q(y | x) of labelled examples
     config.objective.penalty = "none"  # rae: what is added of the decoder: none, gradient, l2
-    config.objective.penalty_weight = 1.0  # rae: its weight
+    config.objective.penalty_weight = 1.0  # rae, wae_gan: its weight
+    config.objective.gamma = 1.0  # vae_gan: weight of the features' error in the decoder's loss
     config.objective.num_samples = 1  # samples of q(z | x) for each example
     config.objective.beta = 1.0  # weight of the KL; 1 makes the objective the bound itself
     config.objective.warmup_epochs = 0.0  # epochs over which beta rises linearly from 0; 0: none

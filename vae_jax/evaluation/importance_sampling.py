@@ -15,7 +15,7 @@ from vae_jax.models.model import (
     Variables,
     log_joint,
     log_posterior,
-    posterior_samples,
+    proposed_samples,
     samples_of,
 )
 
@@ -59,6 +59,8 @@ def importance_sampling(
 ) -> ImportanceSampling:
     """log p(x) by the mean of `num_samples` weights w = p(x, z) / q(z | x), z ~ q(z | x).
 
+    Where the density of q(z | x) is not known, z is of its proposal, a Gaussian with its moments.
+
     `q`: a distribution of z in place of the encoder's q(z | x). Memory is that of BLOCK samples,
     whatever their number.
     """
@@ -68,9 +70,7 @@ def importance_sampling(
         block_key = jax.random.fold_in(key, block)
         if q is None:
             # The encoder's part does not depend on the block: XLA computes it once.
-            trace = model.trace(
-                variables, posterior_samples(model, block_key, BLOCK), x_bd, label_b
-            )
+            trace = model.trace(variables, proposed_samples(model, block_key, BLOCK), x_bd, label_b)
         else:
             trace = model.trace(variables, samples_of(q, block_key, BLOCK), None, label_b)
         is_one_k = block * BLOCK + jnp.arange(BLOCK) < num_samples

@@ -75,6 +75,12 @@ class Abilities(NamedTuple):
     losses: tuple[str, ...] = ()  # the names in Trace.losses
     num_groups: int = 0  # of layers, by their names; 0: each layer is one
     is_point: bool = False  # q(z | x) is a point: it has no density, and there is no bound
+    is_implicit: bool = False  # its density is unknown even for its own samples: nor is there one
+
+    @property
+    def has_bound(self) -> bool:
+        """Whether log q(z | x) is known for samples of q."""
+        return not (self.is_point or self.is_implicit)
 
 
 class Layer(NamedTuple):
@@ -149,6 +155,17 @@ def samples_of(q: Any, key: Key[Array, ""], k: int) -> Take:
     return Take(lambda own, _, p: q.sample(own, k), (key,))
 
 
+def proposed_samples(model: Model, key: Key[Array, ""], k: int) -> Take:
+    """`posterior_samples`, but from the proposal of a q whose density is not known."""
+    take = posterior_samples(model, key, k)
+
+    def choose(own: Any, q: Any, p: Any) -> tuple[Array, Array | None]:
+        proposal = getattr(q, "proposal", None)
+        return take.choose(own, q if proposal is None else proposal(), p)
+
+    return Take(choose, take.own)
+
+
 posterior_means = Take(lambda own, q, p: (q.mean(), None))  # the mean of the q of every layer
 
 
@@ -204,8 +221,8 @@ def log_posterior(trace: Trace) -> Float[Array, "k b"]:
     found = [layer.log_q_kb for layer in trace.layers if layer.log_q_kb is not None]
     if len(found) < len(trace.layers):
         raise UserError(
-            "q(z | x) has no density here: it is a point, or z was given without x; there is no "
-            "bound on log p(x)"
+            "q(z | x) has no density here: it is a point or implicit, or z was given without x; "
+            "there is no bound on log p(x)"
         )
     return sum_up(found)
 

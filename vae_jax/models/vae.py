@@ -48,6 +48,7 @@ def one_layer_abilities(
         infers_labels=infers_labels,
         examples=prior.examples,
         is_point=posterior.is_point,
+        is_implicit=posterior.is_implicit,
     )
 
 

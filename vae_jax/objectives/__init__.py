@@ -10,6 +10,8 @@ import numpy as np
 from jaxtyping import Array, Float, Key
 
 from vae_jax.models.model import Model, Variables
+from vae_jax.objectives.aae import AAE, WAEGAN
+from vae_jax.objectives.avb import AVB
 from vae_jax.objectives.corruption import CORRUPTIONS, NoCorruption, corrupt
 from vae_jax.objectives.elbo import Elbo, with_layers
 from vae_jax.objectives.importance import BOUNDS
@@ -18,6 +20,7 @@ from vae_jax.objectives.m2 import M2Bound
 from vae_jax.objectives.objective import NONE, Loss, Player, Weights, fixed_but_owned, ramp
 from vae_jax.objectives.rae import RAE
 from vae_jax.objectives.regularizers import REGULARIZERS, NoRegularizer
+from vae_jax.objectives.vae_gan import VAEGAN
 from vae_jax.sections.checks import no_effect, number, whole
 from vae_jax.sections.declare import (
     choices_of,
@@ -32,7 +35,16 @@ from vae_jax.sections.declare import (
 
 PLAYERS = 1_000  # folded into the key of players; a bound splits the same key
 
-OBJECTIVES: dict[str, type[Bound]] = {"elbo": Elbo, **BOUNDS, "m2": M2Bound, "rae": RAE}
+OBJECTIVES: dict[str, type[Bound]] = {
+    "elbo": Elbo,
+    **BOUNDS,
+    "aae": AAE,
+    "avb": AVB,
+    "m2": M2Bound,
+    "rae": RAE,
+    "vae_gan": VAEGAN,
+    "wae_gan": WAEGAN,
+}
 
 
 @section
@@ -81,7 +93,7 @@ class Objective:
     def needs(self, config: Any) -> Iterator[str]:
         is_point = config.model.abilities.is_point
         name = name_among(OBJECTIVES, self.bound)
-        if is_point and self.bound.needs_density:
+        if not config.model.abilities.has_bound and self.bound.needs_density:
             yield (
                 f"objective.name = {name!r} needs a density of q(z | x), and "
                 f"{config.model.named()} has none; it should be "
@@ -92,6 +104,7 @@ class Objective:
                 f"objective.name = {name!r} is compared by {self.bound.compared!r}, which should "
                 f"be one of its terms: {', '.join(self.bound.terms)}"
             )
+        yield from self.shared_at_once(config.model)
         numbers = {
             "objective.num_samples": (self.num_samples, 1),
             "evaluation.num_samples": (config.evaluation.num_samples, 0),
@@ -106,6 +119,18 @@ class Objective:
     def players(self, spec: Any) -> dict[str, Player]:
         """{name: player}: what is trained beside the model of this spec, in order."""
         return self.bound.players(spec) | self.regularizer.players(spec)
+
+    def shared_at_once(self, spec: Any) -> Iterator[str]:
+        """What is wrong with players at once that move the same parts of the model's params."""
+        players = self.players(spec).values()
+        parts = [part for player in players if player.at_once for part in player.owns]
+        shared = set(parts) & set(self.bound.owns) if self.bound.owns else set(parts)
+        for part in sorted(shared | {part for part in parts if parts.count(part) > 1}):
+            yield (
+                f"{part!r} of the model's params is moved at once by two losses of "
+                f"objective.name = {name_among(OBJECTIVES, self.bound)!r}; one of them should "
+                "move in turn"
+            )
 
     def idle(self, config: Any) -> Iterator[tuple[str, str]]:
         if math.isfinite(self.warmup_cycle) and not self.warmup_steps:

@@ -42,7 +42,7 @@ class Bound(Part, Protocol):
     @property
     def needs_density(self) -> bool:
         """Whether it needs log q(z | x) of samples of q; if not, q(z | x) can be a point."""
-        return not self.compared
+        return True
 
     @property
     def owns(self) -> tuple[str, ...]:
