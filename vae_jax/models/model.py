@@ -78,9 +78,9 @@ class Abilities(NamedTuple):
     is_implicit: bool = False  # its density is unknown even for its own samples: nor is there one
 
     @property
-    def has_bound(self) -> bool:
-        """Whether log q(z | x) is known for samples of q."""
-        return not (self.is_point or self.is_implicit)
+    def kind_of_q(self) -> str:
+        """What q(z | x) is: "point", "implicit", or "density"."""
+        return "point" if self.is_point else "implicit" if self.is_implicit else "density"
 
 
 class Layer(NamedTuple):

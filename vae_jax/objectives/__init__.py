@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Key
 
+from vae_jax.models import facts_of_data
 from vae_jax.models.model import Model, Variables
 from vae_jax.objectives.aae import AAE, WAEGAN
 from vae_jax.objectives.avb import AVB
@@ -27,6 +28,7 @@ from vae_jax.sections.declare import (
     family,
     in_steps,
     name_among,
+    resolve,
     section,
     static,
     steps_of_a_part,
@@ -93,18 +95,19 @@ class Objective:
     def needs(self, config: Any) -> Iterator[str]:
         is_point = config.model.abilities.is_point
         name = name_among(OBJECTIVES, self.bound)
-        if not config.model.abilities.has_bound and self.bound.needs_density:
+        kind = config.model.abilities.kind_of_q
+        if kind not in self.bound.kinds_of_q and kind != "density":
+            lack = {"point": "has none", "implicit": "has one that is not known"}[kind]
             yield (
                 f"objective.name = {name!r} needs a density of q(z | x), and "
-                f"{config.model.named()} has none; it should be "
-                f"{' or '.join(repr(own) for own in without_density())}"
+                f"{config.model.named()} {lack}; it should be "
+                f"{' or '.join(repr(own) for own in objectives_for(kind))}"
             )
         if self.bound.compared and self.bound.compared not in self.bound.terms:
             yield (
                 f"objective.name = {name!r} is compared by {self.bound.compared!r}, which should "
                 f"be one of its terms: {', '.join(self.bound.terms)}"
             )
-        yield from self.shared_at_once(config.model)
         numbers = {
             "objective.num_samples": (self.num_samples, 1),
             "evaluation.num_samples": (config.evaluation.num_samples, 0),
@@ -119,6 +122,9 @@ class Objective:
     def players(self, spec: Any) -> dict[str, Player]:
         """{name: player}: what is trained beside the model of this spec, in order."""
         return self.bound.players(spec) | self.regularizer.players(spec)
+
+    def needs_of_data(self, config: Any, data: Any) -> Iterator[str]:
+        yield from self.shared_at_once(resolve(config.model, facts_of_data(data)))
 
     def shared_at_once(self, spec: Any) -> Iterator[str]:
         """What is wrong with players at once that move the same parts of the model's params."""
@@ -147,9 +153,9 @@ class Objective:
                 yield no_effect(key, chosen[key], f"objective.{by}")
 
 
-def without_density() -> list[str]:
-    """The names of the objectives for a q(z | x) without a density."""
-    return [name for name, bound in OBJECTIVES.items() if not bound().needs_density]
+def objectives_for(kind: str) -> list[str]:
+    """The names of the objectives for such a q(z | x)."""
+    return [name for name, bound in OBJECTIVES.items() if kind in bound().kinds_of_q]
 
 
 def weights_at(objective: Objective, step: Any, xp: Any = jnp) -> Weights:

@@ -32,19 +32,16 @@ GENERATOR = "generator"  # the encoder, as it fools the critic
 
 
 @section
-class AAE(Adversarial):
-    """log p(x | z), and an adversary of q(z) = E_x[q(z | x)] and p(z) (Makhzani et al. 2015).
+class AdversarialCode(Adversarial):
+    """log p(x | z), and a critic of q(z) = E_x[q(z | x)] and p(z).
 
-    In a step, in turn: encoder and decoder descend -E_q[log p(x | z)]; the critic learns to tell z
-    of q from z of p (by its cross entropy); the encoder descends -log of the probability
-    that the critic takes its z for one of p, with moments of its own. A model that is given labels
-    has a critic that is given them too.
+    A model that is given labels has a critic that is given them too.
     """
 
     classes: Any = fact(lambda facts: facts.num_classes)
 
     compared: ClassVar = RECONSTRUCTION
-    needs_density: ClassVar = False
+    kinds_of_q: ClassVar = ("density", "implicit", "point")
 
     @property
     def terms(self) -> tuple[str, ...]:
@@ -68,10 +65,7 @@ class AAE(Adversarial):
 
     def players(self, spec: Any) -> dict[str, Player]:
         critic = self.network(spec.latent_size, labels_of(spec))
-        return {
-            CRITIC: self.player(self.critic_loss, critic.init, times=self.times),
-            GENERATOR: Player(self.generator_loss, owns=("encoder", "posterior")),
-        }
+        return {CRITIC: self.player(self.critic_loss, critic.init, times=self.times)}
 
     def log_ratio(
         self, variables: Variables, z_nl: Float[Array, "n l"], label_n: Any
@@ -97,6 +91,31 @@ class AAE(Adversarial):
         of_q, of_p = (self.log_ratio(variables, z, label_b) for z in (z_of_q, z_of_p))
         return cross_entropy(of_q, of_p)
 
+    def idle(self, config: Any) -> Iterator[tuple[str, str]]:
+        yield from without_beta(config)
+
+
+@section
+class AAE(AdversarialCode):
+    """log p(x | z), and an adversary of q(z) and p(z) (Makhzani et al. 2015).
+
+    In a step, in turn: encoder and decoder descend -E_q[log p(x | z)]; the critic learns to tell z
+    of q from z of p (by its cross entropy); the encoder descends -log of the probability that the
+    critic takes its z for one of p, by an Adam of its own.
+    """
+
+    generator_rate: float = traced(
+        1e-4,
+        number(0, open_low=True),
+        "of the encoder's Adam as it fools the critic",
+        key="generator.learning_rate",
+    )
+
+    def players(self, spec: Any) -> dict[str, Player]:
+        owns, rates = ("encoder", "posterior"), (self.generator_rate, self.b1, self.b2)
+        generator = Player(self.generator_loss, None, owns, *rates)
+        return {**super().players(spec), GENERATOR: generator}
+
     def generator_loss(
         self,
         model: Model,
@@ -110,12 +129,9 @@ class AAE(Adversarial):
         z_bl = first_of_q(model, variables, key, x_bd, label_b)
         return jnp.mean(taken_for_p(self.log_ratio(variables, z_bl, label_b)))
 
-    def idle(self, config: Any) -> Iterator[tuple[str, str]]:
-        yield from without_beta(config)
-
 
 @section
-class WAEGAN(AAE):
+class WAEGAN(AdversarialCode):
     """log p(x | z), and lambda times an adversary of q(z) and p(z) (Tolstikhin et al. 2018).
 
     loss = mean_b (-log p(x | z) + penalty_weight * penalty), where penalty is -log of the
@@ -148,9 +164,6 @@ class WAEGAN(AAE):
         parts = found.terms.parts | {"penalty": penalty_b}
         value = found.value + self.weight * jnp.mean(penalty_b)
         return Loss(value, found.terms._replace(parts=parts), found.trace)
-
-    def players(self, spec: Any) -> dict[str, Player]:
-        return {CRITIC: super().players(spec)[CRITIC]}
 
 
 def reconstructed(trace: Trace, x_bd: Float[Array, "b d"]) -> Loss:

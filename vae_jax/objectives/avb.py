@@ -41,7 +41,7 @@ class AVB(Adversarial):
     classes: Any = fact(lambda facts: facts.num_classes)
 
     compared: ClassVar = "critic_bound"
-    needs_density: ClassVar = False
+    kinds_of_q: ClassVar = ("density", "implicit")
     terms: ClassVar = ("critic_bound", "reconstruction", "critic_kl")
 
     def loss(
@@ -133,13 +133,10 @@ class AVB(Adversarial):
 
     def needs(self, config: Any) -> Iterator[str]:
         yield from super().needs(config)
-        abilities = config.model.abilities
-        if abilities.is_point:
-            yield (
-                f"{self.named(config)} needs samples of q(z | x) that differ, and this is "
-                f"{config.model.named()}; model.posterior should be 'implicit'"
-            )
-        elif self.adaptive_contrast and getattr(abilities.posterior_type, "scale", None) is None:
+        if (
+            self.adaptive_contrast
+            and getattr(config.model.abilities.posterior_type, "scale", None) is None
+        ):
             yield (
                 "objective.adaptive_contrast = True needs the scales of q(z | x), and those of "
                 f"{config.model.named()} are not known; it should be False"

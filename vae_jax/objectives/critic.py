@@ -75,12 +75,7 @@ class Adversarial(Bound):
     def needs(self, config: Any) -> Iterator[str]:
         model, named = config.model, self.named(config)
         abilities = model.abilities
-        if abilities.infers_labels:
-            yield (
-                f"{named} has a critic of z alone, and {model.named()} infers labels too; "
-                "model.name should be 'vae'"
-            )
-        elif abilities.num_layers > 1:
+        if abilities.num_layers > 1:
             yield (
                 f"{named} has a critic of one layer of latents, and {model.named()} has more; "
                 "model.name should be 'vae'"

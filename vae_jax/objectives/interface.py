@@ -40,9 +40,10 @@ class Bound(Part, Protocol):
         return ""
 
     @property
-    def needs_density(self) -> bool:
-        """Whether it needs log q(z | x) of samples of q; if not, q(z | x) can be a point."""
-        return True
+    def kinds_of_q(self) -> tuple[str, ...]:
+        """The q(z | x) that it is for: "density" (log q is known of its samples), "implicit" (it is
+        not known), "point"."""
+        return ("density",)
 
     @property
     def owns(self) -> tuple[str, ...]:

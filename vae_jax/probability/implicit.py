@@ -23,7 +23,8 @@ WIDER = 1.2  # the scale of the proposal, of q's: its tails should not be the th
 
 def bent(params: Params, noise: Float[Array, "*batch m l"]) -> Float[Array, "*batch m l"]:
     """v_i = e_i + V_i tanh(W_i e_i + b_i) of each noise vector e_i."""
-    hidden = jnp.einsum("...ml,mlh->...mh", noise, params["in"]) + params["bias"]
+    hidden = jnp.einsum("...ml,mlh->...mh", noise, params["in"])
+    hidden += jnp.broadcast_to(params["bias"], hidden.shape)
     return noise + jnp.einsum("...mh,mhl->...ml", jnp.tanh(hidden), params["out"])
 
 
