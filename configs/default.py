@@ -136,13 +136,13 @@ def get_config() -> ConfigDict:
     config.objective.critic = ConfigDict()
     # aae, avb, vae_gan, wae_gan: hidden units of the critic, with leaky ReLU
     config.objective.critic.widths = (256, 256)
-    config.objective.critic.learning_rate = 1e-3  # aae, avb, vae_gan, wae_gan: of the critic's Adam
+    config.objective.critic.learning_rate = 2e-4  # aae, avb, vae_gan, wae_gan: of the critic's Adam
     config.objective.critic.b1 = 0.5  # aae, avb, vae_gan, wae_gan: decay of its first moment
-    config.objective.critic.b2 = 0.9  # aae, avb, vae_gan, wae_gan: decay of its second moment
+    config.objective.critic.b2 = 0.999  # aae, avb, vae_gan, wae_gan: decay of its second moment
     config.objective.critic.times = 1  # aae, avb, vae_gan, wae_gan: moves of the critic in a step
     config.objective.generator = ConfigDict()
     # aae: of the encoder's Adam as it fools the critic
-    config.objective.generator.learning_rate = 1e-4
+    config.objective.generator.learning_rate = 5e-4
     # avb: whether the critic compares q(z | x) with a Gaussian of its moments, not p(z)
     config.objective.adaptive_contrast = True
     config.objective.classification_weight = 1.0  # m2: weight of -log q(y | x) of labelled examples

@@ -18,11 +18,11 @@ def get_config() -> ConfigDict:
     config = default.get_config()
     config.dataset.binarization = "none"
     config.model.latent_size = 20
-    config.model.likelihood = "continuous_bernoulli"
+    config.model.likelihood = "bernoulli"  # whose mean reaches 0 and 1, as the images do
     config.objective.name = "vae_gan"
-    config.objective.gamma = 0.1
-    config.objective.critic.learning_rate = 2e-4
-    config.optimizer.learning_rate = 5e-4
+    config.objective.critic.widths = (128, 128)
+    config.objective.critic.learning_rate = 1e-4
+    config.optimizer.b1 = 0.5
     config.training.num_epochs = 10
     config.training.seeds = (0, 1)
     config.training.keep = "last"

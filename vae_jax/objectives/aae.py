@@ -105,7 +105,7 @@ class AAE(AdversarialCode):
     """
 
     generator_rate: float = traced(
-        1e-4,
+        5e-4,
         number(0, open_low=True),
         "of the encoder's Adam as it fools the critic",
         key="generator.learning_rate",

@@ -50,13 +50,13 @@ class Adversarial(Bound):
         key="critic.widths",
     )
     learning_rate: float = traced(
-        1e-3, number(0, open_low=True), "of the critic's Adam", key="critic.learning_rate"
+        2e-4, number(0, open_low=True), "of the critic's Adam", key="critic.learning_rate"
     )
     b1: float = traced(
         0.5, number(0, 1, open_high=True), "decay of its first moment", key="critic.b1"
     )
     b2: float = traced(
-        0.9, number(0, 1, open_high=True), "decay of its second moment", key="critic.b2"
+        0.999, number(0, 1, open_high=True), "decay of its second moment", key="critic.b2"
     )
     times: int = static(1, whole(1), "moves of the critic in a step", key="critic.times")
 
