@@ -142,7 +142,7 @@ def get_config() -> ConfigDict:
     config.objective.critic.times = 1  # aae, avb, vae_gan, wae_gan: moves of the critic in a step
     config.objective.generator = ConfigDict()
     # aae: of the encoder's Adam as it fools the critic
-    config.objective.generator.learning_rate = 5e-4
+    config.objective.generator.learning_rate = 3e-4
     # avb: whether the critic compares q(z | x) with a Gaussian of its moments, not p(z)
     config.objective.adaptive_contrast = True
     config.objective.classification_weight = 1.0  # m2: weight of -log q(y | x) of labelled examples

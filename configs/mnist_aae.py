@@ -20,7 +20,7 @@ def get_config() -> ConfigDict:
     config.objective.name = "aae"
     config.optimizer.schedule.name = "cosine"
     config.training.num_epochs = 10
-    config.training.seeds = (0, 1, 2)
+    config.training.seeds = (0, 1)
     config.training.keep = "last"
     config.evaluation.metrics = ("elbo", "latents", "samples")
     return config

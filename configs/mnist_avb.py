@@ -20,7 +20,7 @@ def get_config() -> ConfigDict:
     config.model.posterior = "implicit"
     config.objective.name = "avb"
     config.optimizer.schedule.name = "cosine"
-    config.training.num_epochs = 10
+    config.training.num_epochs = 6
     config.training.seeds = (0, 1)
     config.training.keep = "last"
     config.evaluation.metrics = ("elbo", "latents", "nll", "samples")

@@ -25,7 +25,7 @@ ADDED: dict[str, Any] = {
     "objective.critic.b1": 0.5,
     "objective.critic.b2": 0.999,
     "objective.critic.times": 1,
-    "objective.generator.learning_rate": 5e-4,
+    "objective.generator.learning_rate": 3e-4,
     "objective.adaptive_contrast": True,
     "objective.gamma": 1.0,
     "model.posterior_noises": 8,

@@ -105,7 +105,7 @@ class AAE(AdversarialCode):
     """
 
     generator_rate: float = traced(
-        5e-4,
+        3e-4,
         number(0, open_low=True),
         "of the encoder's Adam as it fools the critic",
         key="generator.learning_rate",
@@ -113,7 +113,7 @@ class AAE(AdversarialCode):
 
     def players(self, spec: Any) -> dict[str, Player]:
         owns, rates = ("encoder", "posterior"), (self.generator_rate, self.b1, self.b2)
-        generator = Player(self.generator_loss, None, owns, *rates)
+        generator = Player(self.generator_loss, None, owns, *rates, scheduled=True)
         return {**super().players(spec), GENERATOR: generator}
 
     def generator_loss(

@@ -62,7 +62,8 @@ class Adversarial(Bound):
 
     def player(self, loss: Any, init: Any, **more: Any) -> Player:
         """The critic, by these keys."""
-        return Player(loss, init, (), self.learning_rate, self.b1, self.b2, **more)
+        rates = (self.learning_rate, self.b1, self.b2)
+        return Player(loss, init, (), *rates, scheduled=True, **more)
 
     def network(self, latent_size: int, context_size: int) -> Decoder:
         """(z [n, l], context [n, c]) -> T [n, 1, 1]."""

@@ -61,6 +61,7 @@ class Player(NamedTuple):
     learning_rate: Scalar | None = None  # of its Adam; None: the config's section `optimizer`
     b1: Scalar = 0.9
     b2: Scalar = 0.999
+    scheduled: bool = False  # whether this Adam follows the schedule of the config's `optimizer`
     times: int = 1  # moves in a step, each with other random numbers; 1 for one that is at once
     at_once: bool = False
 

@@ -10,6 +10,7 @@ from vae_jax.models import make_model
 from vae_jax.models.model import Params, Variables
 from vae_jax.objectives import loss_in_turn
 from vae_jax.objectives.objective import Player, owned, with_owned
+from vae_jax.sections.declare import replace
 from vae_jax.training import optimizer
 from vae_jax.training.optimizer import Optimizer, adam
 from vae_jax.training.spec import Spec
@@ -49,11 +50,16 @@ def with_params(spec: Spec, variables: Variables, params: dict[str, Any]) -> Var
 
 def optimizers_of(spec: Spec) -> dict[str, Optimizer]:
     """The optimiser of each player."""
-    of_players = {
-        name: spec.optimizer if p.learning_rate is None else adam(p.learning_rate, p.b1, p.b2)
-        for name, p in players_of(spec).items()
-    }
+    of_players = {name: optimizer_of(spec, player) for name, player in players_of(spec).items()}
     return {MODEL: spec.optimizer, **of_players}
+
+
+def optimizer_of(spec: Spec, player: Player) -> Optimizer:
+    """The optimiser of a player."""
+    if player.learning_rate is None:
+        return spec.optimizer
+    own = adam(player.learning_rate, player.b1, player.b2)
+    return replace(own, schedule=spec.optimizer.schedule) if player.scheduled else own
 
 
 def in_turn(
