@@ -12,10 +12,11 @@ from jaxtyping import Array, Float, Int, Key
 
 from vae_jax.models.model import (
     Model,
+    Take,
     Variables,
     log_joint,
     log_posterior,
-    proposed_samples,
+    posterior_samples,
     samples_of,
 )
 
@@ -45,6 +46,17 @@ class Sums(NamedTuple):
     largest: Float[Array, " b"]  # log w
     total: Float[Array, " b"]
     squares: Float[Array, " b"]
+
+
+def proposed_samples(model: Model, key: Key[Array, ""], k: int) -> Take:
+    """`posterior_samples`, but from the proposal of a q whose density is not known."""
+    take = posterior_samples(model, key, k)
+
+    def choose(own: Any, q: Any, p: Any) -> tuple[Array, Array | None]:
+        proposal = getattr(q, "proposal", None)
+        return take.choose(own, q if proposal is None else proposal(), p)
+
+    return Take(choose, take.own)
 
 
 def importance_sampling(

@@ -155,17 +155,6 @@ def samples_of(q: Any, key: Key[Array, ""], k: int) -> Take:
     return Take(lambda own, _, p: q.sample(own, k), (key,))
 
 
-def proposed_samples(model: Model, key: Key[Array, ""], k: int) -> Take:
-    """`posterior_samples`, but from the proposal of a q whose density is not known."""
-    take = posterior_samples(model, key, k)
-
-    def choose(own: Any, q: Any, p: Any) -> tuple[Array, Array | None]:
-        proposal = getattr(q, "proposal", None)
-        return take.choose(own, q if proposal is None else proposal(), p)
-
-    return Take(choose, take.own)
-
-
 posterior_means = Take(lambda own, q, p: (q.mean(), None))  # the mean of the q of every layer
 
 
