@@ -60,11 +60,13 @@ def get_config() -> ConfigDict:
     config.model.causal.layers = 2  # causal: blocks of the network
     config.model.causal.width = 64  # causal: of its features
     config.model.prior_components = 10  # mixture, vampprior: components; pseudo-inputs
-    # m2, vae: q(z | x): categorical, deterministic, diagonal, fsq, full, inverse_autoregressive,
-    # mixture, planar, vq
+    # m2, vae: q(z | x): categorical, deterministic, diagonal, fsq, full, implicit,
+    # inverse_autoregressive, mixture, planar, vq
     config.model.posterior = "diagonal"
     config.model.categories = 10  # categorical: values of each unit
     config.model.levels = (8, 5, 5, 5)  # fsq: of each number of a unit
+    config.model.posterior_noises = 8  # implicit: noise vectors, each of as many numbers as z
+    config.model.posterior_width = 64  # implicit: hidden units of each noise vector's network
     config.model.posterior_components = 4  # mixture: components
     config.model.codebook = ConfigDict()
     config.model.codebook.entries = 64  # vq: entries of the book
@@ -127,7 +129,8 @@ def get_config() -> ConfigDict:
     config.model.likelihood_scale = 1.0  # gaussian, laplace: the scale, in units of x
 
     config.objective = ConfigDict()
-    # The bound on log p(x), in nats: elbo, ciwae, iwae, miwae, piwae, renyi, m2, rae
+    # The bound on log p(x), in nats: elbo, ciwae, iwae, miwae, piwae, renyi, aae, avb, m2, rae,
+    # vae_gan, wae_gan
     config.objective.name = "elbo"
     config.objective.kl = "analytic"  # elbo, m2: how the KL is computed: analytic, sampled
     # elbo, ciwae, iwae, miwae, piwae, renyi: the gradient estimator: reparameterized,
@@ -151,9 +154,22 @@ def get_config() -> ConfigDict:
     config.objective.elbo_weight = 0.5  # ciwae: weight of the ELBO; the IWAE bound has the rest
     config.objective.num_groups = 1  # miwae, piwae: groups into which the samples are split
     config.objective.alpha = 0.5  # renyi: its order; 0: the IWAE bound, 1: the ELBO
+    config.objective.critic = ConfigDict()
+    # aae, avb, vae_gan, wae_gan: hidden units of the critic, with leaky ReLU
+    config.objective.critic.widths = (256, 256)
+    config.objective.critic.learning_rate = 2e-4  # aae, avb, vae_gan, wae_gan: of the critic's Adam
+    config.objective.critic.b1 = 0.5  # aae, avb, vae_gan, wae_gan: decay of its first moment
+    config.objective.critic.b2 = 0.999  # aae, avb, vae_gan, wae_gan: decay of its second moment
+    config.objective.critic.times = 1  # aae, avb, vae_gan, wae_gan: moves of the critic in a step
+    config.objective.generator = ConfigDict()
+    # aae: of the encoder's Adam as it fools the critic
+    config.objective.generator.learning_rate = 3e-4
+    # avb: whether the critic compares q(z | x) with a Gaussian of its moments, not p(z)
+    config.objective.adaptive_contrast = True
     config.objective.classification_weight = 1.0  # m2: weight of -log q(y | x) of labelled examples
     config.objective.penalty = "none"  # rae: what is added of the decoder: none, gradient, l2
-    config.objective.penalty_weight = 1.0  # rae: its weight
+    config.objective.penalty_weight = 1.0  # rae, wae_gan: its weight
+    config.objective.gamma = 1.0  # vae_gan: weight of the features' error in the decoder's loss
     config.objective.num_samples = 1  # samples of q(z | x) for each example
     config.objective.beta = 1.0  # weight of the KL; 1 makes the objective the bound itself
     config.objective.warmup_epochs = 0.0  # epochs over which beta rises linearly from 0; 0: none

@@ -179,7 +179,8 @@ def test_a_regulariser_is_added_to_any_bound_with_its_weight(name, regularizer):
     own = REGULARIZERS[regularizer](weight=0.0, **REGULARIZER_ROWS[regularizer])
     plain = objective(OBJECTIVES[name](), 2, regularizer=own)
     players = {
-        player: trained.init(jax.random.key(9)) for player, trained in plain.players(4).items()
+        player: trained.init(jax.random.key(9))
+        for player, trained in plain.players(ModelSpec(latent_size=4)).items()
     }
     variables = variables | {"players": players}
 

@@ -152,7 +152,10 @@ def test_from_python_and_in_the_explorer(workdir):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"objective.name": "elbo"}, r"'elbo' needs a density of q\(z | x\), .*should be 'rae'$"),
+        (
+            {"objective.name": "elbo"},
+            r"'elbo' needs a density of q\(z | x\), .* 'rae'",
+        ),
         ({"objective.name": "iwae", "objective.num_samples": 5}, "'iwae' needs a density"),
         ({"model.posterior": "diagonal"}, "model.posterior should be 'deterministic'$"),
         ({"objective.num_samples": 2}, "num_samples = 2 are samples .* it should be 1$"),

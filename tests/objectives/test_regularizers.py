@@ -12,6 +12,7 @@ import pytest
 from tests.small import exact
 from tests.small.exact import objective
 from tests.small.samples import sampled
+from vae_jax.models import ModelSpec
 from vae_jax.models.model import Layer, Model, Trace
 from vae_jax.objectives import loss
 from vae_jax.objectives.importance import IWAE
@@ -171,12 +172,16 @@ def test_a_discriminator_learns_the_exact_total_correlation():
     def variables_of(params):
         return {"players": {"discriminator": params}}
 
+    def trace_of(z_bl):
+        return Trace((Layer(z_bl[None], None, None, None),), None)
+
     def step(carry, key):
         params, state = carry
         samples_key, loss_key = jax.random.split(key)
 
         def own_loss(params):
-            return own.own_loss(loss_key, variables_of(params), samples_of(samples_key, 512))
+            trace = trace_of(samples_of(samples_key, 512))
+            return own.own_loss(None, variables_of(params), loss_key, None, None, trace)
 
         updates, state = optimizer.update(jax.grad(own_loss)(params), state)
         return (optax.apply_updates(params, updates), state), None
@@ -184,11 +189,11 @@ def test_a_discriminator_learns_the_exact_total_correlation():
     @jax.jit
     def trained(key):
         init_key, step_key, key, samples_key = jax.random.split(key, 4)
-        params = own.players(2)["discriminator"].init(init_key)
+        spec = ModelSpec(latent_size=2)
+        params = own.players(spec)["discriminator"].init(init_key)
         keys = jax.random.split(step_key, 800)
         (params, _), _ = jax.lax.scan(step, (params, optimizer.init(params)), keys)
-        z_kbl = samples_of(samples_key, 20_000)[None]
-        trace = Trace((Layer(z_kbl, None, None, None),), None)
+        trace = trace_of(samples_of(samples_key, 20_000))
         return own(key, None, variables_of(params), trace, None, None).value
 
     assert abs(trained(jax.random.key(0)) - EXACT) < 0.08
@@ -198,13 +203,20 @@ def test_encoder_and_discriminator_each_climb_their_own(small_spec):
     """The discriminator's gradient is that of its loss at any weight, and reaches nothing else."""
     model = exact.model_of(small_spec)
     adversarial = TotalCorrelationAdversarial(widths=(5,))
-    players = {name: sampled(player) for name, player in adversarial.players(4).items()}
+    of_adversarial = adversarial.players(small_spec)
+    players = {name: sampled(player) for name, player in of_adversarial.items()}
     variables = exact.variables_of(model) | {"players": players}
 
     @jax.jit
     def gradients(own, key):
         """By all params, whoever trains them."""
-        return jax.grad(lambda own_v: loss(own, model, own_v, key, X_BD, None, 0).value)(variables)
+
+        def total(variables):
+            at_once = own.players(small_spec)
+            found = loss(own, model, variables, key, X_BD, None, 0, players=at_once)
+            return found.value + sum(found.of_players.values())
+
+        return jax.grad(total)(variables)
 
     def of_weight(weight):
         own = TotalCorrelationAdversarial(weight=weight, widths=(5,))

@@ -69,6 +69,11 @@ STATIC = {
     "model.codebook.update": "gradient",
     "objective.penalty": "l2",
     "objective.discriminator.widths": (9,),
+    "objective.critic.widths": (9,),
+    "objective.critic.times": 2,
+    "objective.adaptive_contrast": False,
+    "model.posterior_noises": 3,
+    "model.posterior_width": 9,
     "log.every_steps": 4,
 }
 # Keys that neither change it nor are a lane's own: which data there are, and what the host does.
@@ -147,6 +152,11 @@ TRACED = {
     "objective.discriminator.learning_rate": 0.02,
     "objective.discriminator.b1": 0.25,
     "objective.discriminator.b2": 0.25,
+    "objective.critic.learning_rate": 0.02,
+    "objective.critic.b1": 0.25,
+    "objective.critic.b2": 0.25,
+    "objective.generator.learning_rate": 0.02,
+    "objective.gamma": 2.0,
     "optimizer.learning_rate": 0.02,
     "optimizer.b1": 0.5,
     "optimizer.b2": 0.99,

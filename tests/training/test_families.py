@@ -34,6 +34,8 @@ DISCRETE = {
     "objective.gradient": "leave_one_out",
 }  # fmt: skip
 ONE = {"objective.num_samples": 1, "evaluation.num_samples": 0}
+AAE = POINT | {"objective.name": "aae", "training.keep": "last"}
+AVB = {"objective.name": "avb", "model.posterior": "implicit"}
 M2 = {"model.name": "m2", "objective.name": "m2", "dataset.num_labels": 30}
 NEEDS = {
     ("model.name", "m2"): M2 | {"training.labelled_per_batch": 5},
@@ -63,6 +65,11 @@ NEEDS = {
     ("model.posterior", "mixture"): SAMPLED,
     ("model.posterior", "planar"): SAMPLED,
     ("model.posterior", "deterministic"): POINT,
+    ("model.posterior", "implicit"): AVB,
+    ("objective.name", "aae"): AAE,
+    ("objective.name", "avb"): AVB,
+    ("objective.name", "vae_gan"): {"training.keep": "last", "objective.gamma": 1e-3},
+    ("objective.name", "wae_gan"): AAE,
     ("objective.name", "m2"): M2,
     ("objective.name", "rae"): POINT,
     ("objective.penalty", "gradient"): POINT,
@@ -138,6 +145,14 @@ COMBINED = {
         "model.prior": "causal",
         "objective.name": "iwae",
         "objective.gradient": "leave_one_out",
+    },
+    "two players and labels": {
+        "model.conditional": True,
+        "objective.name": "aae",
+        "objective.critic.times": 2,
+        "objective.corruption": "masking",
+        "training.ema_decay": 0.9,
+        "optimizer.max_grad_norm": 5.0,
     },
     "a vampprior and a discriminator": {
         "model.prior": "vampprior",

@@ -12,6 +12,7 @@ from jaxtyping import Array, Float, Int, Key
 
 from vae_jax.models.model import (
     Model,
+    Take,
     Variables,
     log_joint,
     log_posterior,
@@ -47,6 +48,17 @@ class Sums(NamedTuple):
     squares: Float[Array, " b"]
 
 
+def proposed_samples(model: Model, key: Key[Array, ""], k: int) -> Take:
+    """`posterior_samples`, but from the proposal of a q whose density is not known."""
+    take = posterior_samples(model, key, k)
+
+    def choose(own: Any, q: Any, p: Any) -> tuple[Array, Array | None]:
+        proposal = getattr(q, "proposal", None)
+        return take.choose(own, q if proposal is None else proposal(), p)
+
+    return Take(choose, take.own)
+
+
 def importance_sampling(
     model: Model,
     variables: Variables,
@@ -59,6 +71,8 @@ def importance_sampling(
 ) -> ImportanceSampling:
     """log p(x) by the mean of `num_samples` weights w = p(x, z) / q(z | x), z ~ q(z | x).
 
+    Where the density of q(z | x) is not known, z is of its proposal, a Gaussian with its moments.
+
     `q`: a distribution of z in place of the encoder's q(z | x). Memory is that of BLOCK samples,
     whatever their number.
     """
@@ -68,9 +82,7 @@ def importance_sampling(
         block_key = jax.random.fold_in(key, block)
         if q is None:
             # The encoder's part does not depend on the block: XLA computes it once.
-            trace = model.trace(
-                variables, posterior_samples(model, block_key, BLOCK), x_bd, label_b
-            )
+            trace = model.trace(variables, proposed_samples(model, block_key, BLOCK), x_bd, label_b)
         else:
             trace = model.trace(variables, samples_of(q, block_key, BLOCK), None, label_b)
         is_one_k = block * BLOCK + jnp.arange(BLOCK) < num_samples

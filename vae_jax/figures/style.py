@@ -167,15 +167,27 @@ def save_all(figures: Mapping[str, "Figure"], folder: Path) -> None:
         save(fig, folder / f"{name}.png")
 
 
+OF_A_PLAYER = "_loss"  # what the names of players' losses end with
+COMPARED = {
+    "elbo": "ELBO",
+    "reconstruction": "reconstruction",
+    "critic_bound": "critic's bound",
+    "feature_reconstruction": "feature reconstruction",
+}
+
+
 def panels(rows: Iterable[dict[str, Any]]) -> dict[str, str]:
     """{column to plot: its name}, of those that have values.
 
-    Where validation is of an objective that is not the bound, that is the first column.
+    Where validation is of an objective that is not the bound, that is the first column. The losses
+    of players, such as a critic's, are the last.
     """
     rows = list(rows)
     has_objective = any("objective" in row for row in rows)
     first = {"objective": "objective"} if has_objective else {"bound": bound_name(rows)}
-    names = {**first, "reconstruction": "reconstruction", "kl": "KL"}
+    names = {**first, "reconstruction": "reconstruction", "kl": "KL", "critic_kl": "critic's KL"}
+    losses = {name for row in rows for name in row if name.endswith(OF_A_PLAYER)}
+    names |= {name: name.replace("_", " ") for name in sorted(losses)}
     if first == {"bound": "reconstruction"}:
         del names["bound"]
     known = {n: name for n, name in names.items() if any(row.get(n) is not None for row in rows)}
@@ -183,8 +195,8 @@ def panels(rows: Iterable[dict[str, Any]]) -> dict[str, str]:
 
 
 def bound_name(rows: Sequence[dict[str, Any]]) -> str:
-    """What is compared: the ELBO, the reconstruction where there is no bound, or another bound."""
-    for term, name in (("elbo", "ELBO"), ("reconstruction", "reconstruction")):
+    """What is compared: the ELBO, what stands in its place where there is no bound, or a bound."""
+    for term, name in COMPARED.items():
         if all(row["bound"] == row.get(term) for row in rows):
             return name
     return "bound"

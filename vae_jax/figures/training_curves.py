@@ -13,9 +13,9 @@ def training_curves(path: Path, rows: list[dict[str, Any]], *, title: str, prefi
 
     `prefix` is written before the name of the bound ("pseudo-" if it bounds no likelihood).
     """
-    fig = style.figure(11, 3.6, title)
-    lanes = sorted({(row["lane"], row["seed"]) for row in rows})
     panels = style.panels(rows)
+    fig = style.figure(max(11, 3.7 * len(panels)), 3.6, title)
+    lanes = sorted({(row["lane"], row["seed"]) for row in rows})
     all_axes = fig.subplots(1, len(panels), squeeze=False)[0]
     for axes, (metric, name) in zip(all_axes, panels.items(), strict=True):
         for lane, seed in lanes:
@@ -36,7 +36,8 @@ def training_curves(path: Path, rows: list[dict[str, Any]], *, title: str, prefi
                         label=f"seed {seed}, {split}" if axes is all_axes[0] else None,
                     )
         axes.set_xlabel("epoch")
-        axes.set_ylabel(f"{prefix if metric != 'kl' else ''}{name} (nats per example)")
+        plain = metric in ("kl", "critic_kl") or metric.endswith(style.OF_A_PLAYER)
+        axes.set_ylabel(f"{'' if plain else prefix}{name} (nats per example)")
         axes.grid(alpha=0.3)
         # The values of the first steps would flatten all the rest.
         settled = [r[metric] for r in rows if r["epoch"] >= 1 and r.get(metric) is not None]

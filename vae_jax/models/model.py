@@ -78,7 +78,14 @@ class Abilities(NamedTuple):
     is_code: bool = False  # q(z | x) has probability 1 at one code
     has_path: bool = True  # samples of q(z | x) have a gradient
     width: int = 1  # numbers of z for each latent unit
+    values: tuple[int, int] | None = None  # of a discrete z: stages of a unit, entries of each
     notes: tuple[str, ...] = ()  # the names in Trace.notes
+    is_implicit: bool = False  # its density is unknown even for its own samples: nor is there one
+
+    @property
+    def kind_of_q(self) -> str:
+        """What q(z | x) is: "point", "implicit", or "density"."""
+        return "point" if self.is_point else "implicit" if self.is_implicit else "density"
 
 
 class Layer(NamedTuple):
@@ -134,11 +141,8 @@ def prior_samples(model: Model, key: Key[Array, ""], k: int) -> Take:
 
 
 def cooled_samples(model: Model, key: Key[Array, ""], k: int, temperature: Any) -> Take:
-    """`prior_samples` with the distance from the mean of p multiplied by `temperature` [layers].
-
-    Of a Gaussian, this is a sample with its scale multiplied; of discrete z, the logits are divided
-    by it. There is no log density.
-    """
+    """`prior_samples` with the distance from the mean of p multiplied by `temperature` [layers]; of
+    discrete z, the logits divided by it. There is no log density."""
     take = prior_samples(model, key, k)
     assert take.own is not None
 
@@ -214,8 +218,8 @@ def log_posterior(trace: Trace) -> Float[Array, "k b"]:
     found = [layer.log_q_kb for layer in trace.layers if layer.log_q_kb is not None]
     if len(found) < len(trace.layers):
         raise UserError(
-            "q(z | x) has no density here: it is a point, or z was given without x; there is no "
-            "bound on log p(x)"
+            "q(z | x) has no density here: it is a point or implicit, or z was given without x; "
+            "there is no bound on log p(x)"
         )
     return sum_up(found)
 
@@ -342,9 +346,7 @@ def sample_prior(
     temperature: Any = None,
 ) -> Trace:
     """A trace of n samples from the prior, as a batch of n with one sample each: z [1, n, l].
-
-    `temperature`: as in `cooled_samples`; None: 1.
-    """
+    `temperature`: as in `cooled_samples`; None: 1."""
 
     def take(k: int) -> Take:
         if temperature is None:
@@ -366,10 +368,7 @@ def generate(
     label_n: Int[Array, " n"] | None = None,
     temperature: Any = None,
 ) -> Float[Array, "n d"]:
-    """E[x | z] for n samples z from the prior, or what is shown in its place (`picture`).
-
-    `temperature`: as in `sample_prior`.
-    """
+    """E[x | z] for n samples z from the prior, or what is shown in its place (`picture`)."""
     keys_n = jax.random.split(jax.random.fold_in(key, 0), n)
     return picture(sample_prior(model, variables, key, n, label_n, temperature).x, keys_n)[0]
 

@@ -53,7 +53,9 @@ def one_layer_abilities(
         is_code=posterior.is_code,
         has_path=posterior.has_path,
         width=posterior.width,
+        values=posterior.values,
         notes=posterior.notes,
+        is_implicit=posterior.is_implicit,
     )
 
 

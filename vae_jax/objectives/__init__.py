@@ -1,7 +1,7 @@
 """Training objectives. To add a bound, write its section and list it here or in BOUNDS."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import jax
@@ -9,30 +9,46 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Key
 
+from vae_jax.models import facts_of_data
 from vae_jax.models.model import Model, Variables
+from vae_jax.objectives.aae import AAE, WAEGAN
+from vae_jax.objectives.avb import AVB
 from vae_jax.objectives.corruption import CORRUPTIONS, NoCorruption, corrupt
 from vae_jax.objectives.discrete import LEAVE_ONE_OUT, PATHS
 from vae_jax.objectives.elbo import Elbo
 from vae_jax.objectives.importance import BOUNDS
 from vae_jax.objectives.interface import Bound, Corruption, Regularizer
 from vae_jax.objectives.m2 import M2Bound
-from vae_jax.objectives.objective import Loss, Player, Weights, ramp
+from vae_jax.objectives.objective import NONE, Loss, Player, Weights, fixed_but_owned, ramp
 from vae_jax.objectives.rae import RAE
 from vae_jax.objectives.regularizers import REGULARIZERS, NoRegularizer
 from vae_jax.objectives.terms import with_layers
+from vae_jax.objectives.vae_gan import VAEGAN
 from vae_jax.sections.checks import no_effect, number, whole
 from vae_jax.sections.declare import (
     choices_of,
     family,
     in_steps,
     name_among,
+    resolve,
     section,
     static,
     steps_of_a_part,
     traced,
 )
 
-OBJECTIVES: dict[str, type[Bound]] = {"elbo": Elbo, **BOUNDS, "m2": M2Bound, "rae": RAE}
+PLAYERS = 1_000  # folded into the key of players; a bound splits the same key
+
+OBJECTIVES: dict[str, type[Bound]] = {
+    "elbo": Elbo,
+    **BOUNDS,
+    "aae": AAE,
+    "avb": AVB,
+    "m2": M2Bound,
+    "rae": RAE,
+    "vae_gan": VAEGAN,
+    "wae_gan": WAEGAN,
+}
 
 
 @section
@@ -82,11 +98,13 @@ class Objective:
         able = config.model.abilities
         is_point = able.is_point
         name = name_among(OBJECTIVES, self.bound)
-        if is_point and not self.bound.compared:
+        kind = config.model.abilities.kind_of_q
+        if kind not in self.bound.kinds_of_q and kind != "density":
+            lack = {"point": "has none", "implicit": "has one that is not known"}[kind]
             yield (
                 f"objective.name = {name!r} needs a density of q(z | x), and "
-                f"{config.model.named()} has none; it should be "
-                f"{' or '.join(repr(own) for own in without_density())}"
+                f"{config.model.named()} {lack}; it should be "
+                f"{' or '.join(repr(own) for own in objectives_for(kind))}"
             )
         if self.bound.compared and self.bound.compared not in self.bound.terms:
             yield (
@@ -123,9 +141,31 @@ class Objective:
                     f"{config.model.named()} is {one}; it should be {usual}"
                 )
 
-    def players(self, latent_size: int) -> dict[str, Player]:
-        """{name: player}: the networks that are trained beside the model."""
-        return self.regularizer.players(latent_size)
+    def players(self, spec: Any) -> dict[str, Player]:
+        """{name: player}: what is trained beside the model of this spec, in order."""
+        return self.bound.players(spec) | self.regularizer.players(spec)
+
+    def needs_of_data(self, config: Any, data: Any) -> Iterator[str]:
+        model = resolve(config.model, facts_of_data(data))
+        yield from self.shared_at_once(model)
+        if config.training.trained and self.bound.players(model):
+            yield (
+                f"training.trained = {config.training.trained} is for an objective without "
+                f"players, and objective.name = {name_among(OBJECTIVES, self.bound)!r} has some; "
+                "it should be ()"
+            )
+
+    def shared_at_once(self, spec: Any) -> Iterator[str]:
+        """What is wrong with players at once that move the same parts of the model's params."""
+        players = self.players(spec).values()
+        parts = [part for player in players if player.at_once for part in player.owns]
+        shared = set(parts) & set(self.bound.owns) if self.bound.owns else set(parts)
+        for part in sorted(shared | {part for part in parts if parts.count(part) > 1}):
+            yield (
+                f"{part!r} of the model's params is moved at once by two losses of "
+                f"objective.name = {name_among(OBJECTIVES, self.bound)!r}; one of them should "
+                "move in turn"
+            )
 
     def idle(self, config: Any) -> Iterator[tuple[str, str]]:
         if math.isfinite(self.warmup_cycle) and not self.warmup_steps:
@@ -142,9 +182,9 @@ class Objective:
                 yield no_effect(key, chosen[key], f"objective.{by}")
 
 
-def without_density() -> list[str]:
-    """The names of the objectives for a q(z | x) without a density."""
-    return [name for name, bound in OBJECTIVES.items() if bound().compared]
+def objectives_for(kind: str) -> list[str]:
+    """The names of the objectives for such a q(z | x)."""
+    return [name for name, bound in OBJECTIVES.items() if kind in bound().kinds_of_q]
 
 
 def weights_at(objective: Objective, step: Any, xp: Any = jnp) -> Weights:
@@ -202,12 +242,16 @@ def loss(
     step: Any,
     *,
     regularized: bool = True,
+    players: Mapping[str, Player] = NONE,
 ) -> Loss:
     """The loss at a training step, and the terms of its bound for each example.
 
     With `regularized` False, the loss is that of the bound alone, which is defined for one example
-    (free bits and a capacity act on a batch's mean KL: they then see a batch of one). The gradient
-    of a player is that of its own loss, whatever the weight of the regulariser.
+    (free bits and a capacity act on a batch's mean KL: they then see a batch of one). What players
+    move is constant in it, but for the parts that the bound owns.
+
+    Args:
+      players: those that move at once with the model; their losses are in the result.
     """
     weights = weights_at(objective, step)
     if not isinstance(objective.corruption, NoCorruption):
@@ -217,15 +261,53 @@ def loss(
     is_plain = isinstance(regularizer, NoRegularizer) or not regularized
     if not is_plain:
         key, regularizer_key = jax.random.split(key)
-    bound_loss = bound.loss(model, variables, key, x_bd, label_b, weights)
+    moved = of_bound(bound, variables)
+    bound_loss = bound.loss(model, moved, key, x_bd, label_b, weights)
     terms = with_layers(model, bound_loss.terms, bound_loss.trace, analytic=bound.kl == "analytic")
     bound_loss = bound_loss._replace(terms=terms)
-    if is_plain:
+    if not is_plain:
+        (added,) = regularizer(regularizer_key, model, moved, bound_loss.trace, x_bd, label_b)
+        bound_loss = bound_loss._replace(value=bound_loss.value + regularizer.weight * added)
+    if not players:
         return bound_loss
-    added, of_players = regularizer(
-        regularizer_key, model, variables, bound_loss.trace, x_bd, label_b
-    )
-    value = bound_loss.value + regularizer.weight * added
-    if of_players is not None:
-        value += of_players - jax.lax.stop_gradient(of_players)  # adds a gradient, not a value
-    return bound_loss._replace(value=value)
+    trace = jax.lax.stop_gradient(bound_loss.trace)
+    own_key = jax.random.fold_in(key, PLAYERS) if is_plain else regularizer_key
+    of_players = {
+        name: player.loss(
+            model,
+            fixed_but_owned(name, player, variables),
+            jax.random.fold_in(own_key, i),
+            x_bd,
+            label_b,
+            trace,
+        )
+        for i, (name, player) in enumerate(players.items())
+    }
+    return bound_loss._replace(of_players=of_players)
+
+
+def of_bound(bound: Bound, variables: Variables) -> Variables:
+    """The variables, constant but for the model's params that the bound's own loss moves."""
+    if "players" in variables:
+        variables = variables | {"players": jax.lax.stop_gradient(variables["players"])}
+    if not bound.owns:
+        return variables
+    params = variables["params"]
+    own = {part: params[part] for part in bound.owns}
+    return variables | {"params": jax.lax.stop_gradient(params) | own}
+
+
+def loss_in_turn(
+    objective: Objective,
+    player: Player,
+    model: Model,
+    variables: Variables,
+    key: Key[Array, ""],
+    x_bd: Float[Array, "b d"],
+    label_b: Any,
+) -> Float[Array, ""]:
+    """The loss of a player that moves after the model, by samples of its own."""
+    if not isinstance(objective.corruption, NoCorruption):
+        key, corruption_key = jax.random.split(key)
+        model = corrupt(model, corruption_key, objective.corruption)
+    return player.loss(model, variables, key, x_bd, label_b, None)

@@ -40,6 +40,22 @@ class Bound(Part, Protocol):
         return ""
 
     @property
+    def kinds_of_q(self) -> tuple[str, ...]:
+        """The q(z | x) that it is for: "density" (log q is known of its samples), "implicit" (it is
+        not known), "point"."""
+        return ("density",)
+
+    @property
+    def owns(self) -> tuple[str, ...]:
+        """The parts of the model's params that this loss moves, such as "encoder"; (): all."""
+        return ()
+
+    def players(self, spec: Any, /) -> dict[str, Player]:
+        """{name: vae_jax.objectives.objective.Player}: what is trained beside the model, in order.
+        spec: has latent_size, image_shape, num_classes."""
+        return {}
+
+    @property
     def kl(self) -> str:
         """How the KL of a layer of latents is computed: "analytic" or "sampled"."""
         return "sampled"
@@ -100,7 +116,6 @@ class Added(NamedTuple):
     """What a regulariser adds to the loss."""
 
     value: Float[Array, ""]  # before its weight
-    of_players: Any = None  # the loss of its players; None: no players
 
 
 class Regularizer(Part, Protocol):
@@ -117,8 +132,9 @@ class Regularizer(Part, Protocol):
     ) -> Added:
         """What it adds: a vae_jax.objectives.interface.Added. `trace`: that of the bound."""
 
-    def players(self, latent_size: int, /) -> dict[str, Player]:
-        """{name: player}: networks that are trained beside the model, by Added.of_players."""
+    def players(self, spec: Any, /) -> dict[str, Player]:
+        """{name: vae_jax.objectives.objective.Player}: what is trained beside the model, in order.
+        spec: has latent_size, image_shape, num_classes."""
         return {}
 
 

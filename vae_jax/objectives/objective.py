@@ -3,15 +3,17 @@
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from vae_jax.models.model import Trace
+from vae_jax.models.model import Params, Trace, Variables
 
 Scalar = Float[Array, ""] | float
 
 
 TERMS = ("elbo", "reconstruction", "kl")  # the terms of most bounds
+NONE: dict[str, Any] = {}
 KL_OF_LAYER = "kl_layer_"  # and the layer's name: its part of the KL, of a model with several
 
 
@@ -32,6 +34,7 @@ class Loss(NamedTuple):
     value: Float[Array, ""]
     terms: Terms
     trace: Trace  # for the regularisers
+    of_players: dict[str, Float[Array, ""]] = NONE  # the losses of those that move with the model
 
 
 class Weights(NamedTuple):
@@ -43,12 +46,44 @@ class Weights(NamedTuple):
 
 
 class Player(NamedTuple):
-    """A network that an objective trains beside the model, with its own Adam."""
+    """A part of the params with a loss and an optimiser of its own, and its moves in a step.
 
-    init: Callable[..., Any]  # key -> params
-    learning_rate: Scalar
-    b1: Scalar
-    b2: Scalar
+    It moves a network of its own (`init`), or parts of the model's params (`owns`). In its loss,
+    everything else is constant. A player that is `at_once` moves by its gradient at the params
+    before the step, as the model does; the others follow in turn, and see all moves before theirs.
+    """
+
+    # (model, variables, key, x [b, d], y [b] or None, trace) -> its loss of a minibatch. trace: at
+    # once, that of the model's own loss, constant; in turn None: the player takes its own.
+    loss: Callable[..., Float[Array, ""]]
+    init: Callable[..., Any] | None = None  # key -> the params of its network, named as the player
+    owns: tuple[str, ...] = ()  # without `init`: such as ("encoder", "posterior")
+    learning_rate: Scalar | None = None  # of its Adam; None: the config's section `optimizer`
+    b1: Scalar = 0.9
+    b2: Scalar = 0.999
+    scheduled: bool = False  # whether this Adam follows the schedule of the config's `optimizer`
+    times: int = 1  # moves in a step, each with other random numbers; 1 for one that is at once
+    at_once: bool = False
+
+
+def owned(name: str, player: Player, variables: Variables) -> Params:
+    """The params that a player moves."""
+    if player.init is not None:
+        return variables["players"][name]
+    return {part: variables["params"][part] for part in player.owns}
+
+
+def with_owned(name: str, player: Player, variables: Variables, own: Params) -> Variables:
+    """The variables with other params of what a player moves."""
+    if player.init is not None:
+        return variables | {"players": variables["players"] | {name: own}}
+    return variables | {"params": variables["params"] | own}
+
+
+def fixed_but_owned(name: str, player: Player, variables: Variables) -> Variables:
+    """The variables, constant but for what a player moves."""
+    own = owned(name, player, variables)
+    return with_owned(name, player, jax.lax.stop_gradient(variables), own)
 
 
 def ramp(step: Scalar, over: Scalar, xp: Any = jnp) -> Any:

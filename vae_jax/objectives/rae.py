@@ -81,6 +81,7 @@ class RAE(Bound):
     penalty_weight: float = traced(1.0, number(0), "its weight", key="penalty_weight")
 
     compared: ClassVar = RECONSTRUCTION
+    kinds_of_q: ClassVar = ("point",)
     infers_labels, is_unit_by_unit, is_constrained = False, True, True
 
     @property

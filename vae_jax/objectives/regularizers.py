@@ -341,9 +341,10 @@ class TotalCorrelationAdversarial(Regularizer):
         """z [b, l] -> the log ratio of q(z) to prod_l q(z_l), [b, 1, 1]."""
         return MLP(self.widths, "leaky_relu").decoder((1, 1, 1), 1, latent_size)
 
-    def players(self, latent_size: int) -> dict[str, Player]:
-        init = self.discriminator(latent_size).init
-        return {"discriminator": Player(init, self.learning_rate, self.b1, self.b2)}
+    def players(self, spec: Any) -> dict[str, Player]:
+        init = self.discriminator(spec.latent_size).init
+        rates = (self.learning_rate, self.b1, self.b2)
+        return {"discriminator": Player(self.own_loss, init, (), *rates, at_once=True)}
 
     def log_ratio(self, variables: Variables, z_bl: Float[Array, "b l"]) -> Float[Array, " b"]:
         """The discriminator's estimate of log q(z) / prod_l q(z_l)."""
@@ -359,18 +360,22 @@ class TotalCorrelationAdversarial(Regularizer):
         x_bd: Float[Array, "b d"],
         label_b: Any,
     ) -> Added:
-        z_bl = first_z(trace)
-        value = jnp.mean(self.log_ratio(jax.lax.stop_gradient(variables), z_bl))
-        return Added(value, self.own_loss(jax.random.fold_in(key, 0), variables, z_bl))
+        return Added(jnp.mean(self.log_ratio(variables, first_z(trace))))
 
     def own_loss(
-        self, key: Key[Array, ""], variables: Variables, z_bl: Float[Array, "b l"]
+        self,
+        model: Model,
+        variables: Variables,
+        key: Key[Array, ""],
+        x_bd: Float[Array, "b d"],
+        label_b: Any,
+        trace: Trace,
     ) -> Float[Array, ""]:
         """The cross entropy of classifying z against `shuffle` z; it trains the discriminator.
 
         References: Kim and Mnih 2018, algorithm 2, with one batch for both.
         """
-        z_bl = jax.lax.stop_gradient(z_bl)
+        z_bl = first_z(trace)
         together = self.log_ratio(variables, z_bl)
         apart = self.log_ratio(variables, shuffle(key, z_bl))
         return 0.5 * jnp.mean(jax.nn.softplus(-together) + jax.nn.softplus(apart))

@@ -103,7 +103,7 @@ class LatentDistribution(Protocol):
         self, key: Key[Array, ""], k: int, /
     ) -> tuple[Float[Array, "k b l"], Float[Array, "k b"] | None]:
         """k samples z [k, b, l], differentiable, and their log densities [k, b]; None in their
-        place: it is a point, without a density."""
+        place: it has no density, or one that is not known."""
 
     @abstractmethod
     def mean(self) -> Float[Array, "1 b l"]:
@@ -217,6 +217,12 @@ class Posterior(Part, Protocol):
         """Of a discrete z, the stages of a unit and the entries of each; a prior with a field
         `values` is given them."""
         return None
+
+    @property
+    def is_implicit(self) -> bool:
+        """Whether the density of q(z | x) is unknown even for its own samples. q(z | x) may then
+        have a method proposal(): a distribution like it with a density, to importance-sample."""
+        return False
 
     def init(self, key: Key[Array, ""], latent_size: int, /) -> Params:
         """Its own params, trained with the model; {} for none."""

@@ -21,6 +21,7 @@ from vae_jax.probability.distributions import (
 )
 from vae_jax.probability.flows import FlowSpec, flow_layers, flow_width
 from vae_jax.probability.gaussian import Gaussian
+from vae_jax.probability.implicit import ImplicitPosterior
 from vae_jax.probability.interface import Heads, Mask, Outputs, Params, Posterior
 from vae_jax.probability.mixture import Mixture
 from vae_jax.sections.checks import whole
@@ -240,6 +241,7 @@ POSTERIORS: dict[str, type[Posterior]] = {
     "diagonal": Diagonal,
     "fsq": FiniteScalar,
     "full": Full,
+    "implicit": ImplicitPosterior,
     "inverse_autoregressive": InverseAutoregressive,
     "mixture": MixturePosterior,
     "planar": Planar,

@@ -228,7 +228,9 @@ def warnings(lanes: Sequence[Lane]) -> list[str]:
     if len(of) > 1:
         lines.append(f"bounds of a {' and of a '.join(of)} can't be compared")
     if len({has_bound(lane) for lane in lanes}) > 1:
-        lines.append("a reconstruction is no bound on log p(x), and can't be compared with one")
+        names = dict.fromkeys(lane["bound_name"] for lane in lanes if not has_bound(lane))
+        for name in names:
+            lines.append(f"a {name} is no bound on log p(x), and can't be compared with one")
     if len({comparable(lane)[1] for lane in lanes}) > 1:
         lines.append("bounds of several datasets can't be compared")
     bounds = dict.fromkeys(lane["bound_name"] or "elbo" for lane in lanes if has_bound(lane))

@@ -13,14 +13,20 @@ from vae_jax.devices.lanes import share_batch
 from vae_jax.models import make_model
 from vae_jax.models.model import Params, Start, Variables
 from vae_jax.objectives import loss
-from vae_jax.objectives.objective import KL_OF_LAYER, Terms
+from vae_jax.objectives.objective import KL_OF_LAYER
 from vae_jax.training import average, optimizer
 from vae_jax.training.average import AVERAGE
-from vae_jax.training.optimizer import Optimizer, adam
+from vae_jax.training.players import (
+    MODEL,
+    in_turn,
+    loss_named,
+    optimizers_of,
+    params_by_player,
+    players_of,
+    with_params,
+)
 from vae_jax.training.spec import Spec
 from vae_jax.training.streams import RunKeys, StepKeys
-
-MODEL = "model"  # the model's own name among the players
 
 
 class State(NamedTuple):
@@ -55,7 +61,7 @@ class Metrics(NamedTuple):
 
 
 def metric_names(spec: Spec) -> tuple[str, ...]:
-    """The names of a step's metrics: its loss, its bound, and the terms of the bound."""
+    """The names of a step's metrics: its loss, its bound, the bound's terms, players' losses."""
     layers = dict.fromkeys(make_model(spec.model).layer_names)
     return (
         "loss",
@@ -63,6 +69,7 @@ def metric_names(spec: Spec) -> tuple[str, ...]:
         *spec.objective.bound.terms,
         *spec.model.abilities.losses,
         *spec.model.abilities.notes,
+        *(loss_named(player) for player in players_of(spec)),
         *(f"{KL_OF_LAYER}{name}" for name in layers),
         *(["skipped"] if spec.optimizer.skip_above else []),
     )
@@ -73,10 +80,10 @@ def init_state(spec: Spec, keys: RunKeys, start: Start) -> State:
     model = make_model(spec.model)
     variables = model.init(keys.init, start)
     # Each player has its own key, different from the model's.
-    players = spec.objective.players(spec.model.latent_size).items()
     variables["players"] = {
         name: player.init(jax.random.fold_in(keys.init, i))
-        for i, (name, player) in enumerate(players)
+        for i, (name, player) in enumerate(players_of(spec).items())
+        if player.init is not None
     }
     if spec.training.ema_decay:
         variables[AVERAGE] = average.init(variables["params"])
@@ -88,26 +95,6 @@ def init_state(spec: Spec, keys: RunKeys, start: Start) -> State:
     return State(jnp.int32(0), variables, opt_state, diverged_step=jnp.int32(-1))
 
 
-def params_by_player(spec: Spec, variables: Variables) -> dict[str, Any]:
-    """The params that each optimiser trains."""
-    params = variables["params"]
-    names = spec.training.trained or tuple(params)
-    return {MODEL: {name: params[name] for name in names}, **variables["players"]}
-
-
-def with_params(variables: Variables, params: dict[str, Any]) -> Variables:
-    """The variables with new params, given by player."""
-    players = {name: leaves for name, leaves in params.items() if name != MODEL}
-    return variables | {"params": variables["params"] | params[MODEL], "players": players}
-
-
-def optimizers_of(spec: Spec) -> dict[str, Optimizer]:
-    """The optimiser of each player."""
-    players = spec.objective.players(spec.model.latent_size).items()
-    of_players = {name: adam(p.learning_rate, p.b1, p.b2) for name, p in players}
-    return {MODEL: spec.optimizer, **of_players}
-
-
 def update(
     spec: Spec,
     gradients: dict[str, Any],
@@ -116,12 +103,15 @@ def update(
     *,
     careful: bool,
 ) -> tuple[dict[str, Any], dict[str, Any], Bool[Array, ""], Bool[Array, ""]]:
-    """The params and optimiser states after one step, by player; whether it is sound, and skipped.
+    """The params and optimiser states after the moves at once, by player; whether the step is
+    sound, and skipped.
 
-    A step that is not sound ends the training of the lane. A skipped one changes nothing.
-    `careful`: a step after which params or optimiser states are not finite is not sound.
+    `gradients`: of the players that move at once, the model among them. A step that is not sound
+    ends the training of the lane. A skipped one changes nothing. `careful`: a step after which
+    params or optimiser states are not finite is not sound.
     """
     optimizers, before = optimizers_of(spec), params_by_player(spec, state.variables)
+    before = {name: before[name] for name in gradients}
     skip_above = spec.optimizer.skip_above
     norms = {
         name: optimizer.global_norm(gradient)
@@ -153,8 +143,9 @@ def update(
         params, opt_state = after(taken & ~skipped if skip_above else taken)
     if skip_above:
         # Gradients of zero would decay the moments, and count as a step.
+        old_state = {name: state.opt_state[name] for name in opt_state}
         opt_state = jax.tree.map(
-            lambda new, old: jnp.where(skipped, old, new), opt_state, state.opt_state
+            lambda new, old: jnp.where(skipped, old, new), opt_state, old_state
         )
     return params, opt_state, taken, skipped
 
@@ -209,27 +200,51 @@ def train_step(
     from the same params, optimiser states and stats.
     """
     model, batch_size = make_model(spec.model), spec.training.batch_size
+    players, before = players_of(spec), params_by_player(spec, state.variables)
+    at_once = {name: player for name, player in players.items() if player.at_once}
 
-    def loss_of(params: dict[str, Params]) -> tuple[Float[Array, ""], tuple[Terms, Params, Any]]:
-        variables = with_params(state.variables, params)
-        batch_loss = loss(spec.objective, model, variables, key, *batch, state.step)
-        return batch_loss.value, (batch_loss.terms, *batch_loss.trace[-2:])
+    def loss_of(params: dict[str, Params]) -> tuple[Float[Array, ""], tuple[Any, ...]]:
+        variables = with_params(spec, state.variables, params)
+        found = loss(spec.objective, model, variables, key, *batch, state.step, players=at_once)
+        value = found.value
+        for own in found.of_players.values():
+            value += own - jax.lax.stop_gradient(own)  # adds a gradient, not a value
+        return value, (found.terms, *found.trace[-2:], found.of_players)
 
-    params = params_by_player(spec, state.variables)
-    (value, (terms, stats, notes)), gradients = jax.value_and_grad(loss_of, has_aux=True)(params)
+    params = {name: before[name] for name in (MODEL, *at_once)}
+    (value, aux), gradients = jax.value_and_grad(loss_of, has_aux=True)(params)
+    terms, stats, notes, values = aux
     healthy = state.diverged_step < 0
+    finite = jnp.isfinite(value)
+    for own in values.values():
+        finite &= jnp.isfinite(own)
     params, opt_state, sound, skipped = update(
-        spec, gradients, state, healthy & jnp.isfinite(value), careful=careful
+        spec, gradients, state, healthy & finite, careful=careful
     )
+    variables = with_params(spec, state.variables, params)
+    if len(at_once) < len(players):
+        found = in_turn(spec, variables, state.opt_state | opt_state, key, batch, state.step)
+        variables, opt_state, of_turns, finite = found
+        values |= of_turns
+        sound &= finite
+        if careful:
+            sound &= all_finite((variables, opt_state))
+        # All moves of a step are taken, or none.
+        variables, opt_state = jax.tree.map(
+            lambda new, old: jnp.where(sound & ~skipped, new, old),
+            (variables, opt_state),
+            (state.variables, state.opt_state),
+        )
     taken = sound & ~skipped if spec.optimizer.skip_above else sound
-    before = state.variables["stats"]
+    old_stats = state.variables["stats"]
     # What follows the data stays under params that stay: a book must not move under its prior.
-    stats = jax.tree.map(lambda new, old: jnp.where(taken, new, old), stats, before)
-    stats = before if spec.training.trained else stats
+    stats = jax.tree.map(lambda new, old: jnp.where(taken, new, old), stats, old_stats)
+    stats = old_stats if spec.training.trained else stats
     totals = {"loss": value * batch_size, "bound": jnp.sum(terms.bound)} | {
         name: jnp.sum(term) for name, term in terms.parts.items()
     }
     totals |= {name: note * jnp.float32(batch_size) for name, note in notes.items()}
+    totals |= {loss_named(name): value * batch_size for name, value in values.items()}
     if spec.optimizer.skip_above:
         totals["skipped"] = skipped * jnp.float32(batch_size)
     metrics = Metrics(
@@ -237,7 +252,7 @@ def train_step(
         examples=jnp.where(sound, jnp.float32(batch_size), 0.0),
     )
     diverged_step = jnp.where(healthy & ~sound, state.step, state.diverged_step)
-    variables = with_params(state.variables | {"stats": stats}, params)
+    variables |= {"stats": stats}
     if decay := spec.training.ema_decay:
         of_params = average.update(variables[AVERAGE], variables["params"], decay, taken)
         variables |= {AVERAGE: of_params}

@@ -71,7 +71,9 @@ class Codebook(FigureSection):
 
     def drawing(self, view: View) -> Drawing:
         index_nt = view.measured_of_lane("codebook")[INDEX]
-        share_sc = shares(index_nt, *view.lane.spec.kind.posterior.values)
+        values = view.lane.spec.abilities.values
+        assert values is not None  # needs refuses other models
+        share_sc = shares(index_nt, *values)
         return drawing(
             measurements.codebook,
             share_sc,

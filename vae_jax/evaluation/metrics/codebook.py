@@ -47,14 +47,11 @@ def perplexity(share_sc: np.ndarray) -> float:
     return float(np.mean(np.exp(-np.sum(share_sc * logs, axis=1))))
 
 
-def values_of(subject: Subject) -> tuple[int, int]:
-    """The stages of a unit, and the entries of each."""
-    return subject.lane.kind.posterior.values  # type: ignore[attr-defined]
-
-
 def codebook_summary(arrays: Arrays, subject: Subject) -> Numbers:
     """The perplexity of the codes of the test set, and the share of the entries that they use."""
-    share_sc = shares(arrays[INDEX], *values_of(subject))
+    values = subject.lane.abilities.values
+    assert values is not None  # code_needs refuses other models
+    share_sc = shares(arrays[INDEX], *values)
     return {"code_perplexity": perplexity(share_sc), "entries_used": float((share_sc > 0).mean())}
 
 

@@ -327,6 +327,11 @@ class GapsMetric(MetricSection):
 
     def needs(self, config: Any) -> Iterator[str]:
         yield from latents_needs("gaps", config)
+        if config.model.abilities.is_implicit:
+            yield (
+                "evaluation.metrics = 'gaps' needs the ELBO of q(z | x), and the density of "
+                f"{config.model.named()} is not known; leave it out"
+            )
         if config.model.abilities.num_layers > 1:
             yield (
                 "evaluation.metrics = 'gaps' fits one layer's q(z | x) to an image, and "
