@@ -220,10 +220,13 @@ def get_config() -> ConfigDict:
     # space
     config.evaluation.samples.features = ""
     # samples: which z are decoded: those of the prior, or of what is fitted to the codes
-    # afterwards: prior, gaussian, mixture
+    # afterwards: prior, gaussian, mixture, flow, two_stage
     config.evaluation.samplers = ("prior",)
     config.evaluation.mixture = ConfigDict()
     config.evaluation.mixture.components = 10  # samples: components of the mixture
+    config.evaluation.sampler_steps = 5_000  # samples: steps of the fit of flow and two_stage
+    # samples: hidden units of the networks of flow and two_stage
+    config.evaluation.sampler_width = 128
     # Whether log p(x) may be measured of grey values in a Bernoulli
     config.evaluation.allow_pseudo_likelihood = False
 
