@@ -39,9 +39,11 @@ def stacked(fitted: Sequence[Fitted]) -> Lanes:
     """The lanes in one tree."""
 
     def stack(*leaves: np.ndarray) -> np.ndarray:
-        shape = np.max([leaf.shape for leaf in leaves], axis=0)
-        pads = [[(0, int(more)) for more in shape - np.array(leaf.shape)] for leaf in leaves]
-        return np.stack([np.pad(leaf, pad) for leaf, pad in zip(leaves, pads, strict=True)])
+        shape = (max(sizes) for sizes in zip(*(leaf.shape for leaf in leaves), strict=True))
+        padded = np.zeros((len(leaves), *shape), np.float32)
+        for lane, leaf in enumerate(leaves):
+            padded[(lane, *map(slice, leaf.shape))] = leaf
+        return padded
 
     own = [len(lane.centre_l) for lane in fitted]
     place = np.searchsorted(sizes_of(own), own).astype(np.int32)
