@@ -77,7 +77,9 @@ def test_blocks_do_not_change_the_result(pairs, monkeypatch):
     real, made = normal(83, 7), normal(61, 7, seed=1)
     whole = sample_quality(real, made)
     monkeypatch.setattr(module, "PAIRS", pairs)
-    assert sample_quality(real, made) == whole
+    found = sample_quality(real, made)
+    assert found[:-1] == whole[:-1]
+    assert found.kid == pytest.approx(whole.kid, rel=1e-9)
 
 
 def test_rotating_moving_and_scaling_do_not_change_the_sets():
@@ -238,7 +240,8 @@ def kernel_by_hand(real, made):
 @pytest.mark.parametrize("pairs", [7, 1_000_000])
 def test_kernel_distance_pair_by_pair(pairs, monkeypatch):
     monkeypatch.setattr(module, "PAIRS", pairs)
-    real, made = normal(9, 4), 1.5 * normal(6, 4, seed=1) + 0.5
+    real = normal(9, 4).astype(np.float64)
+    made = 1.5 * normal(6, 4, seed=1).astype(np.float64) + 0.5
     assert kernel_distance(real, made) == pytest.approx(kernel_by_hand(real, made), rel=1e-9)
 
 

@@ -153,25 +153,38 @@ def kernel_distance(real_nf: Float[np.ndarray, "n f"], made_mf: Float[np.ndarray
             f"a kernel distance takes two samples or more; there are {len(real_nf)} real and "
             f"{len(made_mf)} made ones"
         )
-    real, made = np.asarray(real_nf, np.float64), np.asarray(made_mf, np.float64)
-    within = sum(
-        (kernel_sum(own, own) - kernel(np.square(own).sum(axis=1), own.shape[1]).sum())
-        / (len(own) * (len(own) - 1))
-        for own in (real, made)
+    real, made = (np.asarray(own, np.float64) / own.shape[1] ** 0.5 for own in (real_nf, made_mf))
+    of_real, of_made = power_sums(real), power_sums(made)
+
+    def within(points: np.ndarray, sums: tuple[np.ndarray, ...]) -> float:
+        """The mean of the kernel over all pairs of two different points."""
+        alone = ((np.square(points).sum(axis=1) + 1) ** 3).sum()  # each point with itself
+        return (kernel_sum(sums, sums) - alone) / (len(points) * (len(points) - 1))
+
+    between = kernel_sum(of_real, of_made) / (len(real) * len(made))
+    return float(within(real, of_real) + within(made, of_made) - 2 * between)
+
+
+def kernel_sum(a: tuple[np.ndarray, ...], b: tuple[np.ndarray, ...]) -> float:
+    """sum_ij (a_i . b_j + 1)^3, by the sums of powers of both sets."""
+    return sum(
+        times * np.vdot(own, other) for times, own, other in zip((1, 3, 3, 1), a, b, strict=True)
     )
-    return float(within - 2 * kernel_sum(real, made) / (len(real) * len(made)))
 
 
-def kernel(product: np.ndarray, features: int) -> np.ndarray:
-    """The polynomial kernel of two points with this scalar product."""
-    return (product / features + 1) ** 3
+def power_sums(points_nf: Float[np.ndarray, "n f"]) -> tuple[np.ndarray, ...]:
+    """The number of points, and the sums of x, x x^T and x x x^T: [f], [f, f], [f, f f].
 
-
-def kernel_sum(a_nf: Float[np.ndarray, "n f"], b_mf: Float[np.ndarray, "m f"]) -> float:
-    """The kernel summed over all pairs, a block of rows of a at a time."""
-    size = max(1, PAIRS // len(b_mf))
-    blocks = (a_nf[start : start + size] @ b_mf.T for start in range(0, len(a_nf), size))
-    return float(sum(kernel(block, a_nf.shape[1]).sum() for block in blocks))
+    As (a . b)^p is the scalar product of the p-fold products of a and b, no pair has to be formed.
+    """
+    f = points_nf.shape[1]
+    cubes = np.zeros((f, f * f))
+    size = max(1, PAIRS // (f * f))
+    for start in range(0, len(points_nf), size):
+        own = points_nf[start : start + size]
+        cubes += own.T @ (own[:, :, None] * own[:, None]).reshape(len(own), -1)
+    ones = np.array([len(points_nf)], np.float64)
+    return ones, points_nf.sum(axis=0), points_nf.T @ points_nf, cubes
 
 
 def moments(
