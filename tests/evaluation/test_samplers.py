@@ -28,6 +28,8 @@ from vae_jax.evaluation.samplers.prior import with_sampler
 from vae_jax.evaluation.samplers.two_stage import TwoStage
 from vae_jax.models.model import generate
 from vae_jax.models.with_prior import SAMPLER
+from vae_jax.pages.explorer import Explorer
+from vae_jax.pages.report import pictures_of
 from vae_jax.runs.run import make_dataset
 
 # Two full Gaussians in 3-d; the units have very different scales.
@@ -109,7 +111,7 @@ def test_samples_are_of_the_codes(sampler, off):
     z = samples(sampler, fitted_to_two(sampler), 10_000)
     np.testing.assert_allclose(z.mean(axis=0) / codes.std(axis=0), codes.mean(axis=0)
                                / codes.std(axis=0), atol=0.15)  # fmt: skip
-    np.testing.assert_allclose(np.corrcoef(z.T), np.corrcoef(codes.T), atol=0.1)
+    np.testing.assert_allclose(np.corrcoef(z.T), np.corrcoef(codes.T), atol=0.2)
     assert abs(np.median(exact_log_prob(z)) - np.median(exact_log_prob(codes))) < off
 
 
@@ -122,10 +124,13 @@ def test_a_gaussian_has_the_moments_of_the_codes():
     )
 
 
-@pytest.mark.parametrize("sampler", SMALL[:3], ids=lambda it: type(it).__name__)
-@pytest.mark.parametrize("columns", [[0], [0, 2]])
+@pytest.mark.parametrize(
+    ("sampler", "columns"),
+    [(Gaussian(), [0]), (Mixture(2), [0, 2]), (Flow(20, 8), [0, 2])],
+    ids=lambda it: type(it).__name__,
+)
 def test_densities_integrate_to_one(sampler, columns):
-    codes = codes_of_two(2_000)[:, columns]
+    codes = codes_of_two(300)[:, columns]
     found = fitted_to(sampler, codes)
     axes = [np.linspace(-14, 14, 561)[:-1] + 0.0125, np.linspace(-2, 2, 400)][: len(columns)]
     grid = np.stack([axis.ravel() for axis in np.meshgrid(*axes)], axis=-1)
@@ -134,7 +139,11 @@ def test_densities_integrate_to_one(sampler, columns):
     assert total == pytest.approx(1, abs=0.01)
 
 
-@by_kind
+@pytest.mark.parametrize(
+    "sampler",
+    [pytest.param(own, marks=[pytest.mark.slow] * isinstance(own, Flow)) for own in SMALL],
+    ids=lambda it: type(it).__name__,
+)
 def test_lanes_of_other_sizes_are_as_each_alone(sampler):
     codes = codes_of_two(300)
     lanes = [codes[:, :2], codes, codes[::-1, :2]]
@@ -295,6 +304,24 @@ def test_from_python_a_lane_takes_what_was_kept_or_fitted(workdir):
     assert not np.allclose(by_own.nll(x, 50), run.nll(x, 50))
     cold = by_own.generate(3, temperature=0.0)
     np.testing.assert_allclose(cold, run.decode(np.tile(own.fitted.centre_l, (3, 1))), atol=1e-5)
+
+
+def test_the_explorer_and_the_page_take_what_was_kept(workdir):
+    run = vae_jax.load(workdir, lane=0)
+    page = Explorer(run)
+    assert page.source.visible
+    assert page.source.options == [*EVERY]
+    of_prior = page.sampled.source.data["image"][0]
+    page.source.value = "mixture"
+    of_mixture = page.sampled.source.data["image"][0]
+    assert (of_mixture != of_prior).any()
+    page.source.value = "prior"
+    np.testing.assert_array_equal(page.sampled.source.data["image"][0], of_prior)
+    page.source.value = "../mixture"
+    np.testing.assert_array_equal(page.sampled.source.data["image"][0], of_prior)
+    names = [picture["name"] for picture in pictures_of(run)]
+    for name in SAMPLERS:
+        assert f"samples by {name}, fitted to the codes, decoded" in names
 
 
 def test_what_a_sampler_can_t_do_is_said(workdir):

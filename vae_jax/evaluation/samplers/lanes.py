@@ -42,7 +42,8 @@ def stacked(fitted: Sequence[Fitted]) -> Lanes:
         shape = (max(sizes) for sizes in zip(*(leaf.shape for leaf in leaves), strict=True))
         padded = np.zeros((len(leaves), *shape), np.float32)
         for lane, leaf in enumerate(leaves):
-            padded[(lane, *(slice(size) for size in leaf.shape))] = leaf
+            own: Any = (lane, *(slice(size) for size in leaf.shape))
+            padded[own] = leaf
         return padded
 
     own = [len(lane.centre_l) for lane in fitted]
