@@ -94,23 +94,24 @@ def get_config() -> ConfigDict:
     config.model.conditional = False  # vae: whether encoder, decoder and prior are given the label
     config.model.latent_size = 20  # dimensions of z
     config.model.encoder = ConfigDict()
-    # The network from x to the parameters of q(z | x): conv, gated_mlp, mlp, residual_mlp, resnet
+    # The network from x to the parameters of q(z | x): conv, gated_mlp, mlp, residual_mlp, resnet,
+    # spectral_mlp
     config.model.encoder.name = "mlp"
     # Hidden units, or channels of a convolution, from the network's input on; (): none
     config.model.encoder.widths = (400,)
-    # conv, mlp, residual_mlp, resnet: the nonlinearity: elu, gelu, leaky_relu, relu, silu,
-    # softplus, tanh
+    # conv, mlp, residual_mlp, resnet, spectral_mlp: the nonlinearity: elu, gelu, leaky_relu, relu,
+    # silu, softplus, tanh
     config.model.encoder.activation = "relu"
     # resnet: of the features, before each activation of a block: none, group
     config.model.encoder.norm = "none"
     config.model.decoder = ConfigDict()
     # The network from z to the parameters of p(x | z): conv, gated_mlp, mlp, residual_mlp, resnet,
-    # pixelcnn
+    # spectral_mlp, pixelcnn
     config.model.decoder.name = "mlp"
     # Hidden units, or channels of a convolution, from the network's input on; (): none
     config.model.decoder.widths = (400,)
-    # conv, mlp, residual_mlp, resnet, pixelcnn: the nonlinearity: elu, gelu, leaky_relu, relu,
-    # silu, softplus, tanh
+    # conv, mlp, residual_mlp, resnet, spectral_mlp, pixelcnn: the nonlinearity: elu, gelu,
+    # leaky_relu, relu, silu, softplus, tanh
     config.model.decoder.activation = "relu"
     # resnet: of the features, before each activation of a block: none, group
     config.model.decoder.norm = "none"
@@ -261,10 +262,13 @@ def get_config() -> ConfigDict:
     # space
     config.evaluation.samples.features = ""
     # samples: which z are decoded: those of the prior, or of what is fitted to the codes
-    # afterwards: prior, gaussian, mixture
+    # afterwards: prior, gaussian, mixture, flow, two_stage
     config.evaluation.samplers = ("prior",)
     config.evaluation.mixture = ConfigDict()
     config.evaluation.mixture.components = 10  # samples: components of the mixture
+    config.evaluation.sampler_steps = 5_000  # samples: steps of the fit of flow and two_stage
+    # samples: hidden units of the networks of flow and two_stage
+    config.evaluation.sampler_width = 128
     # Whether log p(x) may be measured of grey values in a Bernoulli
     config.evaluation.allow_pseudo_likelihood = False
 

@@ -11,11 +11,13 @@ import pytest
 from tests.small.samples import normal, sampled
 from vae_jax.networks import MLP, NETWORKS, Conv, GatedMLP, ResidualMLP, ResNet
 from vae_jax.networks.network import ACTIVATIONS, Heads
+from vae_jax.networks.spectral import SpectralMLP
 
 MAKE = {
     "mlp": MLP,
     "gated_mlp": lambda widths, activation: GatedMLP(widths),
     "residual_mlp": ResidualMLP,
+    "spectral_mlp": SpectralMLP,
     "conv": Conv,
     "resnet": ResNet,
     "resnet, group": lambda widths, activation: ResNet(widths, activation, "group"),
@@ -25,6 +27,7 @@ MEMBERS = [
     ("mlp", ("hidden_0",)),
     ("gated_mlp", ("hidden_0", "gate_0")),
     ("residual_mlp", ("hidden_0",)),
+    ("spectral_mlp", ("hidden_0",)),
     ("conv", ("map",)),
     ("resnet", ("map",)),
     ("resnet, group", ("map",)),

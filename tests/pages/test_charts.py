@@ -9,7 +9,7 @@ from vae_jax.figures.style import COLOURS, GREY
 from vae_jax.figures.sweeps import Point
 from vae_jax.pages import charts, findings, sweep_charts
 from vae_jax.pages.curves import WIDE, curves
-from vae_jax.pages.explorer import ellipse
+from vae_jax.pages.picture import ellipse
 from vae_jax.pages.report import TEMPLATE, chart_list, parts
 from vae_jax.reports.paper_table import Group, make_table
 

@@ -105,6 +105,8 @@ HOST = {
     "evaluation.samples.features",
     "evaluation.samplers",
     "evaluation.mixture.components",
+    "evaluation.sampler_steps",
+    "evaluation.sampler_width",
     "evaluation.allow_pseudo_likelihood",
     "training.lanes_at_once",
     "sweep.pad_latents",

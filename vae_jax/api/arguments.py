@@ -1,14 +1,23 @@
 """The arguments of a trained model's methods, as people have them: checked, and converted."""
 
+from collections.abc import Callable
+from typing import Any
+
+import jax
 import numpy as np
 from numpy.typing import ArrayLike
 
 from vae_jax.data import binarization
+from vae_jax.data.labels import classes_of
 from vae_jax.data.source import as_array, checked_images
 from vae_jax.data.units import Units, in_units
 from vae_jax.errors import UserError
 from vae_jax.sections.checks import number
 from vae_jax.words import count, reason
+
+Labels = ArrayLike | None  # as they are given, [n]
+Classes = np.ndarray | None  # 0, 1, ... [n]; None: the model reads none
+BATCH = 1_000  # images at a time; but for the noise of `codes`, results do not depend on it
 
 
 def floats(given: ArrayLike, name: str) -> np.ndarray:
@@ -119,3 +128,34 @@ def temperatures(given: ArrayLike, layers: int) -> np.ndarray:
     for factor in factors.ravel():
         number(0)("temperature", factor)
     return np.broadcast_to(factors, (layers,))
+
+
+def known_classes(labels: Labels, n: int, class_names: tuple[str, ...] | None) -> Classes:
+    """The classes [n]; `class_names` None: the model reads none.
+
+    Raises:
+      UserError: labels that it does not read, or none, or others.
+    """
+    if class_names is None:
+        if labels is not None:
+            raise UserError("this model reads no labels; leave them out")
+        return None
+    if labels is None:
+        raise UserError("this model reads labels: give labels=, one an image")
+    return classes_of(labels, n, class_names)
+
+
+def in_shape(image_shape: tuple[int, int, int], x: ArrayLike) -> np.ndarray:
+    """Rows [n, d] as images; those of one channel without its axis."""
+    height, width, channels = image_shape
+    shape = (height, width) if channels == 1 else image_shape
+    return np.asarray(x).reshape(len(np.asarray(x)), *shape)
+
+
+def in_batches(function: Callable, rows: np.ndarray, y: Classes) -> Any:
+    """What the function gives of all rows: an array, or a tree of arrays."""
+    parts = [
+        function(rows[i : i + BATCH], None if y is None else y[i : i + BATCH])
+        for i in range(0, len(rows), BATCH)
+    ]
+    return jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)

@@ -1,49 +1,25 @@
-"""Samplers fitted to the codes of a trained model, from Python."""
+"""Fits samplers to the codes of a trained model, from Python."""
 
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import numpy as np
 from jaxtyping import Array, Float, UInt32
-from numpy.typing import ArrayLike
 
-from vae_jax.api.arguments import codes_of
+from vae_jax.api.arguments import BATCH
+from vae_jax.api.fitted import Sampler
 from vae_jax.api.trained import Trained
 from vae_jax.data.binarization import scaled
 from vae_jax.devices.setup import pinned
 from vae_jax.errors import UserError
-from vae_jax.evaluation import samplers
 from vae_jax.evaluation.metrics.codes import binarized_once, codes_needs
-from vae_jax.evaluation.metrics.samples import fitted_needs
-from vae_jax.evaluation.samplers import SAMPLERS, Fitted
+from vae_jax.evaluation.metrics.samples import Samples, fitted_needs
+from vae_jax.evaluation.samplers import DOCS, sampler_of
+from vae_jax.evaluation.samplers.lanes import fit_lanes
 from vae_jax.models.model import Model, Variables, posterior_sample
 from vae_jax.sections.checks import name_in, whole
 from vae_jax.sections.checks import seed as seed_of
-
-BATCH = 1_000
-
-
-class Sampler(NamedTuple):
-    """A distribution of z, fitted to the codes of a run; `run.decode` makes images of its z."""
-
-    fitted: Fitted
-
-    def sample(self, n: int = 16, seed: int = 0) -> np.ndarray:
-        """n samples z [n, l]."""
-        n, seed = whole(1)("n", n), seed_of("seed", seed)
-        return np.asarray(samples_of(self.fitted, np.uint32(seed), n))
-
-    def log_prob(self, codes: ArrayLike) -> np.ndarray:
-        """The log density of codes [n, l], nats [n]."""
-        z_nl, _ = codes_of(codes, self.fitted.mean_cl.shape[1])
-        return np.asarray(jax.jit(samplers.log_prob)(self.fitted, z_nl))
-
-
-@partial(jax.jit, static_argnums=2)
-def samples_of(fitted: Fitted, seed: UInt32[Array, ""], n: int) -> Float[Array, "n l"]:
-    """n samples z; the key is made inside."""
-    return samplers.sample(fitted, jax.random.key(seed), n)
 
 
 @partial(jax.jit, static_argnums=0)
@@ -56,18 +32,31 @@ def code_samples(
 
 
 @pinned()
-def fit_sampler(run: Trained, name: str = "mixture", components: int = 10) -> Sampler:
+def fit_sampler(
+    run: Trained,
+    name: str = "mixture",
+    components: int = 10,
+    *,
+    steps: int = 5_000,
+    width: int = 128,
+    seed: int = 0,
+) -> Sampler:
     """A distribution of z fitted to the codes of the run's training images: a sample of q(z | x)
     of each.
 
     Args:
-      name: "gaussian", with their mean and covariance; "mixture": of `components` Gaussians.
+      name: "gaussian", with their mean and covariance; "mixture", of `components` Gaussians;
+        "flow", a masked autoregressive flow; "two_stage", a second VAE, of the codes.
+      steps, width: of "flow" and "two_stage": how long they are trained, and how wide they are.
+      seed: of the same two.
 
     Raises:
       UserError: the training images are not where they were; the model has several layers, or
         reads labels; its z is discrete.
     """
-    name, components = name_in(SAMPLERS)("name", name), whole(1)("components", components)
+    name, seed = name_in(DOCS)("name", name), seed_of("seed", seed)
+    given: dict[str, Any] = {"components": components, "steps": steps, "width": width}
+    given = {argument: whole(1)(argument, number) for argument, number in given.items()}
     if run.data is None:
         raise UserError(
             "a sampler is fitted to the codes of the training images, which are not where they "
@@ -83,4 +72,6 @@ def fit_sampler(run: Trained, name: str = "mixture", components: int = 10) -> Sa
         code_samples(run.model, run.variables, np.uint32(i), scaled(images[i : i + BATCH]))
         for i in range(0, len(images), BATCH)
     ]
-    return Sampler(samplers.fit(name, np.concatenate(codes), components))
+    kind = sampler_of(name, Samples(**given))
+    (fitted,) = fit_lanes(kind, seed, [np.concatenate(codes)])
+    return Sampler(kind, fitted)

@@ -4,33 +4,40 @@ import dataclasses
 import functools
 import os
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import jax
 import numpy as np
 from numpy.typing import ArrayLike
 
 from vae_jax.api.arguments import (
+    Classes,
+    Labels,
     batch_of,
     codes_of,
+    in_batches,
+    in_shape,
+    known_classes,
     known_units,
     pictures,
     scaled,
     temperatures,
 )
 from vae_jax.api.evaluations import evaluate_images
+from vae_jax.api.fitted import Sampler, kept_names, kept_sampler, refuse_other_codes
 from vae_jax.api.frames import history, results
+from vae_jax.api.likelihood import estimated_nll, refuse_no_likelihood
 from vae_jax.config.build import lane_spec
 from vae_jax.data.dataset import Dataset
-from vae_jax.data.labels import classes_of
 from vae_jax.data.units import Units
 from vae_jax.devices.setup import pinned
 from vae_jax.errors import UserError
-from vae_jax.evaluation.at_once import fitting
-from vae_jax.evaluation.importance_sampling import BLOCK
+from vae_jax.evaluation.samplers.prior import with_sampler
 from vae_jax.folders.checkpoint import Progress
+from vae_jax.models import ModelSpec, make_model
 from vae_jax.models.model import Model, Variables, layer_sizes, names_of_layers
+from vae_jax.models.with_prior import SAMPLER
 from vae_jax.reports import run_figures
 from vae_jax.runs.run import Lane, Run
 from vae_jax.sections.checks import seed as seed_of
@@ -42,11 +49,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from pandas import DataFrame
 
-Labels = ArrayLike | None  # as they are given, [n]
-Classes = np.ndarray | None  # 0, 1, ... [n]; None: the model reads none
 SPLITS = ("train", "validation", "test")
-BATCH = 1_000  # images at a time; but for the noise of `codes`, results do not depend on it
-DECODINGS = 1_000_000  # samples times images at a time, of nll
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,6 +72,7 @@ class Trained:
     data: Dataset | None  # None: the images are not where they were
     run: Run  # of its program
     progress: Progress
+    sampler: Sampler | None = None  # in place of the prior; None: none is
 
     def __repr__(self) -> str:
         values = self.run.config.values
@@ -136,7 +140,12 @@ class Trained:
 
     @property
     def _functions(self) -> Compiled:
-        return compiled(lane_spec(self._own.config, self.run.data).model)
+        kind = None if self.sampler is None else self.sampler.kind
+        return compiled(self._spec) if kind is None else compiled(self._spec, kind)
+
+    @property
+    def _spec(self) -> ModelSpec:
+        return lane_spec(self._own.config, self.run.data).model
 
     def images(self, split: str = "test") -> np.ndarray:
         """The images of a set, in their shape: [n, height, width], with several channels
@@ -155,8 +164,7 @@ class Trained:
             raise UserError(f"split = {written(split)} should be one of {', '.join(SPLITS)}")
         if self.data is None:
             raise UserError("the images are not where they were: load(..., data_path=) says where")
-        of = {"train": self.data.train, "validation": self.data.validation, "test": self.data.test}
-        return self._images(of[split].images)
+        return in_shape(self.image_shape, getattr(self.data, split).images)
 
     @pinned()
     def encode(self, images: ArrayLike, labels: Labels = None) -> np.ndarray:
@@ -222,7 +230,7 @@ class Trained:
         return images[0] if single else images
 
     def _decoded(self, z: np.ndarray, y: Classes, seed: int = 0) -> np.ndarray:
-        return self._images(self._shown(self._functions.decode, z, y, seed))
+        return in_shape(self.image_shape, self._shown(self._functions.decode, z, y, seed))
 
     def _shown(self, function: Callable, rows: np.ndarray, y: Classes, seed: int) -> np.ndarray:
         """The pictures of all rows. The noise of each is that of the seed alone."""
@@ -236,26 +244,48 @@ class Trained:
         seed: int = 0,
         labels: Labels = None,
         temperature: ArrayLike | None = None,
+        sampler: Sampler | str | None = None,
     ) -> np.ndarray:
         """E[x | z] for n samples z of the prior, or what stands for it as in `reconstruct`: images.
 
         temperature: multiplies the distance of z from the prior's mean: a number, or one for each
-        layer, the top first; None: 1.
+        layer, the top first; None: 1. sampler: in place of the prior, as in `with_sampler`.
         """
+        if sampler is not None:
+            return self.with_sampler(sampler).generate(n, seed, labels, temperature)
         n, seed = whole(1)("n", n), seed_of("seed", seed)
         y = self._labels(labels, n)
         if temperature is not None:
             temperature = temperatures(temperature, len(self._sizes))
-        made = self._functions.generate
-        return self._images(made(self.variables, np.uint32(seed), n, y, temperature))
+        arguments = (self.variables, np.uint32(seed), n, y, temperature)
+        return in_shape(self.image_shape, self._functions.generate(*arguments))
+
+    def with_sampler(self, sampler: Sampler | str) -> "Trained":
+        """This lane with another p(z): a sampler of `fit_sampler`, or the name of one that an
+        evaluation kept in the run folder (`samplers`).
+
+        What is computed of p(z) is by it: generate, nll, posterior, the KL of codes. Figures,
+        results and evaluate stay those of the run.
+        """
+        if not isinstance(sampler, Sampler):
+            sampler = kept_sampler(self.run, self.progress.best, self._at, sampler)
+        refuse_other_codes(sampler, self._own.config, self.latent_size)
+        model = with_sampler(make_model(self._spec), sampler.kind)
+        variables: Any = {**self.variables, SAMPLER: sampler.fitted}
+        return dataclasses.replace(self, model=model, variables=variables, sampler=sampler)
+
+    @property
+    def samplers(self) -> tuple[str, ...]:
+        """The samplers that an evaluation kept in the run folder."""
+        return kept_names(self.run, self.progress.best)
 
     @pinned()
     def descend(self, codes: ArrayLike, layer: int = 0, labels: Labels = None) -> np.ndarray:
         """Codes [n, l], each layer below `layer` (0: the top) at its mean given those above."""
         layer = whole(0, len(self._sizes) - 1)("layer", layer)
         z, _ = codes_of(codes, self.latent_size)
-        y = self._labels(labels, len(z))
-        return np.asarray(self._functions.descend(self.variables, z, y, self._sizes, layer))
+        of = (self._labels(labels, len(z)), self._sizes, layer)
+        return np.asarray(self._functions.descend(self.variables, z, *of))
 
     @property
     def layers(self) -> np.ndarray:
@@ -296,22 +326,9 @@ class Trained:
         """
         num_samples, seed = whole(1)("num_samples", num_samples), seed_of("seed", seed)
         x, y, _ = self._inputs(images, labels)
-        if self._own.config.model.abilities.is_point:
-            raise UserError("q(z | x) of this model is a point without a density: there is no nll")
-        if self._support == "binary" and not np.isin(x, (0, 1)).all():
-            raise UserError(
-                "the model is one of binary images, and these are grey: log p(x) is of "
-                "(images > 0.5), for floats"
-            )
-        spec = lane_spec(self._own.config, self.run.data).model
-        batch = fitting(spec, max(1, DECODINGS // num_samples), BLOCK)
-
-        def estimate(i: int) -> np.ndarray:
-            seeds, y_b = (np.uint32(seed), np.uint32(i)), None if y is None else y[i : i + batch]
-            of_batch = (*seeds, x[i : i + batch], y_b, num_samples)
-            return np.asarray(self._functions.log_likelihood(self.variables, *of_batch))
-
-        return -np.concatenate([estimate(i) for i in range(0, len(x), batch)])
+        refuse_no_likelihood(self._own.config.model, self.sampler, x)
+        of_lane = (self._functions, self._spec, self.variables)
+        return estimated_nll(*of_lane, x, y, num_samples, seed)
 
     @pinned()
     def figures(
@@ -376,25 +393,7 @@ class Trained:
         return x, self._labels(labels, len(x)), batch.shape[single:]
 
     def _labels(self, labels: Labels, n: int) -> Classes:
-        """The classes [n]; None: the model reads none."""
-        if not self.reads_labels:
-            if labels is not None:
-                raise UserError("this model reads no labels; leave them out")
-            return None
-        if labels is None:
-            raise UserError("this model reads labels: give labels=, one an image")
-        return classes_of(labels, n, self.class_names)
-
-    def _images(self, x: np.ndarray) -> np.ndarray:
-        """Rows [n, d] as images."""
-        height, width, channels = self.image_shape
-        shape = (height, width) if channels == 1 else self.image_shape
-        return np.asarray(x).reshape(len(x), *shape)
+        return known_classes(labels, n, self.class_names if self.reads_labels else None)
 
     def _in_batches(self, function: Callable, rows: np.ndarray, y: Classes) -> Any:
-        """What the function gives of all rows: an array, or a tree of arrays."""
-        parts = [
-            function(self.variables, rows[i : i + BATCH], None if y is None else y[i : i + BATCH])
-            for i in range(0, len(rows), BATCH)
-        ]
-        return jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
+        return in_batches(partial(function, self.variables), rows, y)

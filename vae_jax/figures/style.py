@@ -167,6 +167,7 @@ def save_all(figures: Mapping[str, "Figure"], folder: Path) -> None:
         save(fig, folder / f"{name}.png")
 
 
+PERPLEXITY = "perplexity"  # of a codebook's use: no nats
 OF_A_PLAYER = "_loss"  # what the names of players' losses end with
 COMPARED = {
     "elbo": "ELBO",
@@ -188,6 +189,7 @@ def panels(rows: Iterable[dict[str, Any]]) -> dict[str, str]:
     names = {**first, "reconstruction": "reconstruction", "kl": "KL", "critic_kl": "critic's KL"}
     losses = {name for row in rows for name in row if name.endswith(OF_A_PLAYER)}
     names |= {name: name.replace("_", " ") for name in sorted(losses)}
+    names[PERPLEXITY] = "perplexity of the codes"
     if first == {"bound": "reconstruction"}:
         del names["bound"]
     known = {n: name for n, name in names.items() if any(row.get(n) is not None for row in rows)}

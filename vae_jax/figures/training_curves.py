@@ -37,7 +37,8 @@ def training_curves(path: Path, rows: list[dict[str, Any]], *, title: str, prefi
                     )
         axes.set_xlabel("epoch")
         plain = metric in ("kl", "critic_kl") or metric.endswith(style.OF_A_PLAYER)
-        axes.set_ylabel(f"{'' if plain else prefix}{name} (nats per example)")
+        unit = "" if metric == style.PERPLEXITY else " (nats per example)"
+        axes.set_ylabel(f"{'' if plain or not unit else prefix}{name}{unit}")
         axes.grid(alpha=0.3)
         # The values of the first steps would flatten all the rest.
         settled = [r[metric] for r in rows if r["epoch"] >= 1 and r.get(metric) is not None]

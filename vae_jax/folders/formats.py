@@ -18,6 +18,8 @@ ADDED: dict[str, Any] = {
     "training.ema_decay": 0.0,
     "evaluation.samplers": ("prior",),
     "evaluation.mixture.components": 10,
+    "evaluation.sampler_steps": 5_000,
+    "evaluation.sampler_width": 128,
     "objective.penalty": "none",
     "objective.penalty_weight": 1.0,
     "objective.critic.widths": (256, 256),  # any value, of these: there were no critics
@@ -104,7 +106,9 @@ def metric_of_today(section: str) -> str:
         r"^(Nll|NllActive)\((num_importance_samples=\d+)\)$", r"\1(\2, images=0)", section
     )
     of_prior = r"Samples(\1, samplers=('prior',), components=10)"
-    return re.sub(r"^Samples\((features=[^,]*)\)$", of_prior, section)
+    section = re.sub(r"^Samples\((features=[^,]*)\)$", of_prior, section)
+    without_flow = r"^(Samples\(.*, components=\d+)\)$"
+    return re.sub(without_flow, r"\1, steps=5000, width=128)", section)
 
 
 class StateOfFormat1(NamedTuple):

@@ -7,6 +7,7 @@ from vae_jax.networks.conv import Conv, ResNet
 from vae_jax.networks.interface import DecoderNetwork, EncoderNetwork, Network
 from vae_jax.networks.mlp import MLP, GatedMLP, ResidualMLP
 from vae_jax.networks.pixelcnn import PixelCNN
+from vae_jax.networks.spectral import SpectralMLP
 
 __all__ = [
     "DECODERS",
@@ -28,6 +29,7 @@ NETWORKS: dict[str, type[Network]] = {
     "mlp": MLP,
     "residual_mlp": ResidualMLP,
     "resnet": ResNet,
+    "spectral_mlp": SpectralMLP,
 }
 # By key: a network of the user's own may be one of them alone.
 ENCODERS: dict[str, type[EncoderNetwork]] = {**NETWORKS}

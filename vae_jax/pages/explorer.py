@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from vae_jax.api.trained import Trained
+from vae_jax.evaluation.samplers import PRIOR
 from vae_jax.figures.latent_space import principal_plane
 from vae_jax.pages.charts import (
     GREY,
@@ -17,7 +18,7 @@ from vae_jax.pages.charts import (
     scatter_by_class,
     tiled,
 )
-from vae_jax.pages.picture import INK, Picture, rasterise
+from vae_jax.pages.picture import INK, Picture, ellipse, rasterise
 from vae_jax.views.points import by_kl
 from vae_jax.words import aligned
 
@@ -28,7 +29,6 @@ NEIGHBOURS = 6
 SAMPLES, PER_ROW = 16, 8  # of the prior
 HOTTEST = 1.5  # temperature
 REACH = 4.0  # of a slider, in standard deviations of the prior
-DEVIATIONS = 2  # from the mean of q(z | x) to the edge of its ellipse
 CANVAS = 280  # pixels of a drawing
 ELLIPSE = ("x", "y", "width", "height", "angle")
 
@@ -315,24 +315,32 @@ class Explorer:
             for i, name in enumerate(names)
         ]  # fmt: skip
         others = models.Button(label="other samples", width=120)
-        self.seed = 0
+        self.seed, self.sampling = 0, self.trained
+        kept = [PRIOR, *self.trained.samplers]
+        self.source = models.Select(title="z of", value=PRIOR, options=kept, width=110)
+        self.source.visible = len(kept) > 1
 
         def draw(attr: str, old: Any, new: Any) -> None:
             heat = [self.temperatures[names.index(group)].value for group in groups]
-            made = self.trained.generate(SAMPLES, self.seed, self.chosen_class(SAMPLES), heat)
+            made = self.sampling.generate(SAMPLES, self.seed, self.chosen_class(SAMPLES), heat)
             self.sampled.show(tiled(self.trained.pictures(made), PER_ROW))
 
         def again() -> None:
             self.seed += 1
             draw("seed", None, self.seed)
 
-        for slider in self.temperatures:
-            slider.on_change("value", draw)
-        self.label.on_change("value", draw)
+        def by(attr: str, old: Any, new: str) -> None:
+            own = new in kept[1:]  # what a page sends may be anything
+            self.sampling = self.trained.with_sampler(new) if own else self.trained
+            draw("source", old, new)
+
+        self.source.on_change("value", by)
+        for widget in (*self.temperatures, self.label):
+            widget.on_change("value", draw)
         others.on_click(again)
         draw("seed", None, self.seed)
-        controls = layouts.column(*self.temperatures, others)
-        return section("Samples of the prior", own_size(self.sampled), controls)
+        controls = layouts.column(self.source, *self.temperatures, others)
+        return section("Samples of p(z)", own_size(self.sampled), controls)
 
     def drawing(self) -> Widget:
         """A canvas: what is drawn with the mouse is encoded."""
@@ -383,16 +391,6 @@ def section(title: str, *parts: Widget) -> Widget:
     heading = bokeh().models.Div(text=f"<h2>{title}</h2>", styles={"font-size": "0.8rem"})
     children = [heading, wrap(*parts)]
     return bokeh().models.Column(children=children, sizing_mode="stretch_width", min_width=300)
-
-
-def ellipse(covariance: np.ndarray) -> tuple[float, float, float]:
-    """Width, height and angle (radians) of the ellipse of a Gaussian with this covariance [2, 2].
-
-    Its edge is DEVIATIONS standard deviations from the mean.
-    """
-    variances, directions = np.linalg.eigh(covariance)  # the smallest variance first
-    sides = 2 * DEVIATIONS * np.sqrt(np.maximum(variances[::-1], 0))
-    return float(sides[0]), float(sides[1]), float(np.arctan2(*directions[::-1, 1]))
 
 
 def layer_name(layer: int) -> str:

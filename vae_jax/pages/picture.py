@@ -8,6 +8,7 @@ import numpy as np
 from vae_jax.pages.charts import GREY, bokeh
 
 INK = 0.045  # the width of a drawn line, as a part of the image
+DEVIATIONS = 2  # from the mean of q(z | x) to the edge of its ellipse
 
 
 class Picture:
@@ -80,3 +81,13 @@ def rasterise(
     small = sheet.filter(ImageFilter.GaussianBlur(scale / 2)).resize((width, height))
     image = np.asarray(small, np.float32)[..., None] / 255
     return np.repeat(image, channels, axis=-1)
+
+
+def ellipse(covariance: np.ndarray) -> tuple[float, float, float]:
+    """Width, height and angle (radians) of the ellipse of a Gaussian with this covariance [2, 2].
+
+    Its edge is DEVIATIONS standard deviations from the mean.
+    """
+    variances, directions = np.linalg.eigh(covariance)  # the smallest variance first
+    sides = 2 * DEVIATIONS * np.sqrt(np.maximum(variances[::-1], 0))
+    return float(sides[0]), float(sides[1]), float(np.arctan2(*directions[::-1, 1]))

@@ -321,6 +321,9 @@ def pictures_of(trained: Trained) -> list[dict[str, Any]]:
         ("test images and their reconstructions", pairs, len(images), []),
         ("samples of the prior, decoded", samples, PAIRS, []),
     ]
+    for name in trained.samplers:
+        made = trained.pictures(trained.generate(SHOWN, sampler=name))
+        parts.append((f"samples by {name}, fitted to the codes, decoded", made, PAIRS, []))
     size = trained.latent_size
     if size:
         # A few images do not give the order that many do, and a page has many lanes.

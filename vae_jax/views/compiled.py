@@ -9,6 +9,8 @@ from jaxtyping import Array, Float, Int, UInt32
 
 from vae_jax.evaluation.importance_sampling import importance_sampling
 from vae_jax.evaluation.latents import latents as codes
+from vae_jax.evaluation.samplers.interface import Sampler
+from vae_jax.evaluation.samplers.prior import with_sampler
 from vae_jax.functions import decode
 from vae_jax.models import ModelSpec, make_model
 from vae_jax.models.model import (
@@ -71,9 +73,13 @@ class Compiled(NamedTuple):
 
 
 @functools.lru_cache(MODELS)
-def compiled(spec: ModelSpec) -> Compiled:
-    """The functions of a model; lanes with an equal model share them."""
+def compiled(spec: ModelSpec, sampler: Sampler | None = None) -> Compiled:
+    """The functions of a model; lanes with an equal model share them.
+
+    sampler: in place of its p(z); then the variables have what was fitted, as "sampler".
+    """
     model = make_model(spec)
+    model = model if sampler is None else with_sampler(model, sampler)
 
     def of_model(view: Callable[..., Any], **static: Any) -> Callable[..., Any]:
         return jax.jit(functools.partial(view, model), **static)

@@ -12,7 +12,7 @@ from vae_jax.evaluation.latents import ACTIVE, activity
 from vae_jax.evaluation.metrics import METRICS
 from vae_jax.evaluation.metrics.samples import MADE
 from vae_jax.evaluation.metrics.samples import Samples as SamplesMetric
-from vae_jax.evaluation.samplers import PRIOR
+from vae_jax.evaluation.samplers import PRIOR, SAMPLERS
 from vae_jax.figures import images, latent_space, measurements, training_curves
 from vae_jax.objectives.objective import KL_OF_LAYER
 from vae_jax.sections.declare import section
@@ -325,9 +325,10 @@ class Samplers(FigureSection):
             )
 
     def drawing(self, view: View) -> Drawing:
-        made = view.measured_of_lane("samples")
-        names = [name.removeprefix(MADE).removeprefix("_") or PRIOR for name in made]
-        x = np.stack([scaled(own[:PER_ROW]) for own in made.values()])
+        measured = view.measured_of_lane("samples")
+        of = {name.removeprefix(MADE).removeprefix("_") or PRIOR: x for name, x in measured.items()}
+        names = [name for name in (PRIOR, *SAMPLERS) if name in of]
+        x = np.stack([scaled(of[name][:PER_ROW]) for name in names])
         return drawing(
             images.rows,
             view.lane.images(x, len(x)),

@@ -1,5 +1,6 @@
 """The metric that judges generated images."""
 
+import functools
 import math
 from collections.abc import Iterator
 from functools import partial
@@ -10,8 +11,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Key
 
+from vae_jax.devices.processes import is_first
 from vae_jax.evaluation import features
 from vae_jax.evaluation.at_once import fitting
+from vae_jax.evaluation.examples import Measure
 from vae_jax.evaluation.features import FeatureSpace
 from vae_jax.evaluation.metrics.codes import codes_needs, units_needs
 from vae_jax.evaluation.metrics.interface import MetricSection
@@ -26,18 +29,28 @@ from vae_jax.evaluation.metrics.metric import (
     package_needs,
 )
 from vae_jax.evaluation.sample_quality import NEIGHBOURS, sample_quality
-from vae_jax.evaluation.samplers import PRIOR, SAMPLERS, Fitted, fit, padded, sample
+from vae_jax.evaluation.samplers import DOCS, PRIOR, SAMPLERS, kept, sampler_of
+from vae_jax.evaluation.samplers.lanes import Lanes, fit_lanes, sample_lane, sizes_of, stacked
 from vae_jax.models.model import Model, Variables, given, sample_prior
 from vae_jax.sections.checks import names_in, no_effect, text, whole
 from vae_jax.sections.declare import section, static
 
 MOST_FITTED = 1_000  # latent units: a component has the square of it
+SEED = 0  # of the fits
 MADE, FITTED = "made", "samplers"  # names of arrays, and of variables
-SCORES = {"precision": 3, "recall": 3, "density": 3, "coverage": 3, "frechet_distance": 2}
+SCORES = {"precision": 3, "recall": 3, "density": 3, "coverage": 3, "frechet_distance": 2, "kid": 1}
 SAMPLED_AT_ONCE = 1_000  # of an autoregressive decoder, whose passes wait for the slowest image
 
 
+@functools.cache
+def measure_of(sizes: tuple[int, ...], is_uint8: bool) -> Measure:
+    """`samples_measure` of lanes with codes of these sizes; one function for equal arguments."""
+    measure = samples_uint8_measure if is_uint8 else samples_measure
+    return partial(measure, sizes)
+
+
 def samples_measure(
+    sizes: tuple[int, ...],
     settings: Any,
     model: Model,
     variables: Variables,
@@ -51,23 +64,17 @@ def samples_measure(
     if PRIOR in settings.samplers:
         trace = sample_prior(model, variables, jax.random.clone(z_key), 1, label_b)
         made[MADE] = trace.x.sample(jax.random.clone(x_key))[0]
-    for name, fitted in variables.get(FITTED, {}).items():
-        z_kbl = sample(fitted, jax.random.clone(z_key), 1)[None]
+    for name, lane in variables.get(FITTED, {}).items():
+        sampler = sampler_of(name, settings)
+        z_kbl = sample_lane(sampler, sizes, lane, jax.random.clone(z_key), 1)[None]
         trace = model.trace(variables, given([z_kbl]), None, label_b)
         made[f"{MADE}_{name}"] = trace.x.sample(jax.random.clone(x_key))[0]
     return made
 
 
-def samples_uint8_measure(
-    settings: Any,
-    model: Model,
-    variables: Variables,
-    key: Key[Array, ""],
-    x_bd: Float[Array, "1 d"],
-    label_b: Any,
-) -> dict[str, Array]:
+def samples_uint8_measure(*args: Any) -> dict[str, Array]:
     """Generated x for each example, as uint8 like the stored data."""
-    made = samples_measure(settings, model, variables, key, x_bd, label_b)
+    made = samples_measure(*args)
     return {n: jnp.clip(jnp.round(255 * x), 0, 255).astype(jnp.uint8) for n, x in made.items()}
 
 
@@ -113,18 +120,28 @@ def samples_summary(given: str, arrays: Arrays, subject: Subject) -> list[Number
 
 
 def fit_samplers(
-    section: Any, subject: Subject, kept: dict[str, Arrays]
-) -> dict[str, dict[str, Fitted]]:
-    """The samplers of the section, fitted to the codes of each lane: leaves [lanes, ...]."""
+    section: Any, subject: Subject, others: dict[str, Arrays]
+) -> dict[str, dict[str, Lanes]]:
+    """The samplers of the section, fitted to the codes of each lane: leaves [lanes, ...].
+
+    They are kept in the run folder, and read there while codes and numbers are the same.
+    """
     fitted = {}
     for name in section.samplers:
         if name == PRIOR:
             continue
-        lanes = range(len(subject.settings))
-        codes = [of_lane(kept["codes"], subject, lane)["code"] for lane in lanes]
-        size = kept["codes"]["code"].shape[-1]
-        own = [padded(fit(name, code_nl, section.components), size) for code_nl in codes]
-        fitted[name] = jax.tree.map(lambda *leaves: np.stack(leaves), *own)
+        sampler, codes = sampler_of(name, section), others["codes"]
+        found = kept.read(subject.folder, name, codes["code"], sampler)
+        if found is None:
+            lanes = range(len(subject.settings))
+            if is_first():
+                n = codes["code"].shape[1]
+                print(f"samples: fitting {name} to {n:,} codes of each lane", flush=True)
+            own = [of_lane(codes, subject, lane)["code"] for lane in lanes]
+            found = kept.Kept(sampler, fit_lanes(sampler, SEED, own))
+            if is_first():
+                kept.write(subject.folder, name, sampler, codes["code"], found.fitted)
+        fitted[name] = stacked(found.fitted)
     return {FITTED: fitted} if fitted else {}
 
 
@@ -141,12 +158,18 @@ class Samples(MetricSection):
 
     samplers: tuple[str, ...] = static(
         (PRIOR,),
-        names_in({PRIOR: "p(z)", **SAMPLERS}),
+        names_in({PRIOR: "p(z)", **DOCS}),
         "which z are decoded: those of the prior, or of what is fitted to the codes afterwards",
         key="samplers",
-        choices={PRIOR: "p(z)", **SAMPLERS},
+        choices={PRIOR: "p(z)", **DOCS},
     )
     components: int = static(10, whole(1), "components of the mixture", key="mixture.components")
+    steps: int = static(
+        5_000, whole(1), "steps of the fit of flow and two_stage", key="sampler_steps"
+    )
+    width: int = static(
+        128, whole(1), "hidden units of the networks of flow and two_stage", key="sampler_width"
+    )
 
     columns: ClassVar = tuple(
         Column(f"{name}{of}", digits)
@@ -157,7 +180,7 @@ class Samples(MetricSection):
     def metric(self, subject: Subject) -> Metric:
         is_uint8 = subject.data.test.images.dtype == np.uint8
         return Metric(
-            measure=samples_uint8_measure if is_uint8 else samples_measure,
+            measure=measure_of(sizes_of(subject.latent_sizes), is_uint8),
             summary=partial(samples_summary, self.features),
             cost=f"{math.prod(subject.data.image_shape):,} numbers sampled",
             at_once=self.at_once(subject),
@@ -171,9 +194,14 @@ class Samples(MetricSection):
         return fitting(spec, SAMPLED_AT_ONCE, 1) if spec.is_autoregressive(spec.image_shape) else 0
 
     def idle(self, config: Any) -> Iterator[tuple[str, str]]:
-        if "mixture" not in self.samplers and self.components != 10:
-            key, by = "evaluation.mixture.components", "evaluation.samplers"
-            yield no_effect(key, self.components, by, repr(self.samplers))
+        for key, value, usual, readers in (
+            ("mixture.components", self.components, 10, {"mixture"}),
+            ("sampler_steps", self.steps, 5_000, {"flow", "two_stage"}),
+            ("sampler_width", self.width, 128, {"flow", "two_stage"}),
+        ):
+            if value != usual and not readers & {*self.samplers}:
+                by = "evaluation.samplers"
+                yield no_effect(f"evaluation.{key}", value, by, repr(self.samplers))
 
     def needs(self, config: Any) -> Iterator[str]:
         yield from latents_needs("samples", config)
