@@ -17,7 +17,7 @@ from vae_jax.evaluation.samplers.interface import Sampler
 from vae_jax.models import ModelSpec, make_model
 from vae_jax.models.model import Model, Params, posterior_samples, sample_prior
 from vae_jax.networks import MLP
-from vae_jax.objectives.elbo import elbo_of
+from vae_jax.objectives.terms import elbo_of
 from vae_jax.probability.likelihoods import GaussianSharedScale
 
 
