@@ -21,6 +21,11 @@ def refuse_no_likelihood(model: ModelSpec, sampler: Sampler | None, x: np.ndarra
     """Refuses -log p(x) of a model without one, or of other images."""
     if model.abilities.is_point:
         raise UserError("q(z | x) of this model is a point without a density: there is no nll")
+    if model.abilities.is_code:
+        raise UserError(
+            "q(z | x) of this model has probability 1 at one code: importance sampling would give "
+            "the negative ELBO, which run.results has"
+        )
     if sampler is not None and not sampler.kind.has_density:
         raise UserError(no_density(sampler.kind))
     if model.likelihood.support == "binary" and not np.isin(x, (0, 1)).all():

@@ -14,6 +14,7 @@ from vae_jax.api.trained import Trained
 from vae_jax.config.code import Untrusted
 from vae_jax.config.schema import defaults
 from vae_jax.errors import UserError, tell
+from vae_jax.evaluation.latents import activity
 from vae_jax.figures.latent_space import principal_components
 from vae_jax.folders import folder
 from vae_jax.folders.kinds import Kind, kind_of, refuse_others, refuse_search
@@ -21,6 +22,7 @@ from vae_jax.folders.schemas import Environment, Results, read_bytes, read_json
 from vae_jax.pages import charts, findings, sweep_charts
 from vae_jax.pages.curves import curves
 from vae_jax.pages.sheets import lane_sheet, plain, result_sheet, text_of
+from vae_jax.probability.categorical import Categorical
 from vae_jax.reports.columns import best_lanes, kinds, labelled, warnings
 from vae_jax.reports.sweep_report import in_order, points, setting_of
 from vae_jax.reports.table import folder_name
@@ -324,8 +326,17 @@ def pictures_of(trained: Trained) -> list[dict[str, Any]]:
     for name in trained.samplers:
         made = trained.pictures(trained.generate(SHOWN, sampler=name))
         parts.append((f"samples by {name}, fitted to the codes, decoded", made, PAIRS, []))
-    size = trained.latent_size
-    if size:
+    size, able = trained.latent_size, trained.run.config.model.abilities
+    if able.posterior_type is Categorical:
+        codes, _ = trained.codes(*shown_images(trained, MEASURED))
+        units = np.argsort(-activity(codes, able.width), kind="stable")[:TRAVERSED]
+        count = min(able.width, len(TRAVERSAL))
+        z = points_of_z.values(codes[0], units, able.width, count).reshape(-1, size)
+        label = None if labels is None else labels[:1] * len(z)
+        rows = trained.pictures(trained.decode(z, label))
+        named = [f"variable {unit}" for unit in units]
+        parts.append(("each value of a variable, the most active first", rows, count, named))
+    elif size and not trained.run.config.model.has_discrete_z(trained.run.data):
         # A few images do not give the order that many do, and a page has many lanes.
         _, kl_l = trained.codes(*shown_images(trained, MEASURED))
         codes, _ = trained.codes(images[:1], None if labels is None else labels[:1])

@@ -38,7 +38,13 @@ def serve(workdir: Path, port: int, address: str = "localhost") -> None:
     # It warns that requests may be from anywhere: the token is what keeps others out.
     logging.getLogger("bokeh.server.util").setLevel(logging.ERROR)
     lanes = lane_numbers(workdir)
-    load(workdir, lanes[0])  # what is wrong with the folder is said before anything is served
+    # What is wrong with the folder is said before anything is served.
+    first = load(workdir, lanes[0]).run
+    if first.config.model.has_discrete_z(first.data):
+        raise UserError(
+            f"the explorer moves z along lines, and z of {first.config.model.named()} is discrete; "
+            "`vae-jax report --html` shows what it means"
+        )
     token = secrets.token_urlsafe(12)
     application = Application(FunctionHandler(functools.partial(build, workdir, lanes)))
     try:

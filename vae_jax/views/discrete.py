@@ -16,6 +16,7 @@ from vae_jax.evaluation.metrics.codebook import (
 from vae_jax.figures import images, measurements
 from vae_jax.probability.categorical import Categorical
 from vae_jax.sections.declare import section
+from vae_jax.views import points
 from vae_jax.views.interface import MEASURED, Drawing, FigureSection, View, drawing
 
 MOST = 10  # variables, and values of each
@@ -37,12 +38,7 @@ class Values(FigureSection):
         width = lane.spec.abilities.width
         units = np.argsort(-activity(lane.codes, width), kind="stable")[:MOST]
         values = min(width, MOST)
-        first = lane.codes[0].reshape(-1, width)
-        z = np.tile(
-            np.eye(width, dtype=np.float32)[first.argmax(axis=-1)], (len(units), values, 1, 1)
-        )
-        for row, unit in enumerate(units):
-            z[row, :, unit] = np.eye(width)[:values]
+        z = points.values(lane.codes[0], units, width, values)
         label = 0 if lane.labels is None else int(lane.labels[0])
         made = lane.decoded(z.reshape(len(units) * values, -1), label)
         return drawing(

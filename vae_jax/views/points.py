@@ -45,3 +45,16 @@ def plane(values: Float[np.ndarray, " n"]) -> Float[np.ndarray, "m 2"]:
     """A grid of two-dimensional z [n * n, 2]: z_2 falls from row to row, z_1 rises in a row."""
     z1, z2 = np.meshgrid(values, values[::-1])
     return np.stack([z1, z2], axis=-1).reshape(-1, 2)
+
+
+def values(code_l: Float[np.ndarray, " l"], units: Any, width: int, count: int) -> Any:
+    """One-hot variables [units, count, l], each of `units` at its first `count` values in turn.
+
+    `code_l`: probabilities; the other variables are at their most probable values.
+    """
+    one_hot = np.eye(width, dtype=np.float32)
+    code = one_hot[code_l.reshape(-1, width).argmax(axis=-1)]
+    z = np.tile(code, (len(units), count, 1, 1))
+    for row, unit in enumerate(units):
+        z[row, :, unit] = one_hot[:count]
+    return z.reshape(len(units), count, -1)
