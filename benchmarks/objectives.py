@@ -3,7 +3,7 @@
     python -m benchmarks objectives
 
 times a step of `configs/default.py` (784-400-20, batch 128, one lane) with each objective,
-estimator and regulariser in turn, ROUNDS times, in one process, and prints the shortest time and
+estimator, regulariser and kind of latents in turn, ROUNDS times, in one process, and prints the shortest time and
 its ratio to the plain ELBO's. Then it compares the IWAE at k = 50 (784-200-200-50, batch 20, as in
 its paper) with the matrix products that it needs, timed alone. Writes JSON under
 benchmarks/results/. Takes about five minutes on two cores.
@@ -36,6 +36,9 @@ K5: dict[str, Any] = {"objective.num_samples": 5}
 DOUBLY = {"objective.gradient": "doubly_reparameterized"}
 SAMPLED = {"objective.kl": "sampled"}
 M2 = {"model.name": "m2", "objective.name": "m2"}
+CATEGORICAL = {"model.posterior": "categorical", "model.prior": "uniform"}
+POINT = {"model.posterior": "deterministic"}
+VQ = {"model.posterior": "vq", "model.prior": "uniform", "model.latent_size": 8}
 ROWS: dict[str, dict[str, Any]] = {
     "elbo": {},
     "elbo, sampled KL": SAMPLED,
@@ -61,6 +64,23 @@ ROWS: dict[str, dict[str, Any]] = {
             "dip_ii",
         )
     },
+    **{
+        f"categorical 20 x 10, {gradient}": CATEGORICAL | {"objective.gradient": gradient}
+        for gradient in ("straight_through", "relaxed")
+    },
+    "categorical 20 x 10, leave_one_out, k = 4": CATEGORICAL
+    | {"objective.gradient": "leave_one_out", "objective.num_samples": 4},
+    "vq, 8 of 64 entries of 16": VQ,
+    "vq, 8 of 512 entries of 16": VQ | {"model.codebook.entries": 512},
+    "fsq, 8 of 5 x 5 x 5": VQ | {"model.posterior": "fsq", "model.levels": (5, 5, 5)},
+    "rae": POINT | {"objective.name": "rae"},
+    "aae": POINT | {"objective.name": "aae", "training.keep": "last"},
+    "avb": {
+        "model.posterior": "implicit",
+        "objective.name": "avb",
+        "training.keep": "last",
+    },
+    "vae_gan": {"objective.name": "vae_gan", "training.keep": "last"},
 }
 
 

@@ -115,3 +115,20 @@ def test_a_part_alone_is_trained_of_a_finished_run_only(first):
     npz, _ = first
     with pytest.raises(UserError, match="start_from should be the folder"):
         check(nest(values_of(npz, **(VQ | {"training__trained": ("decoder",)}))))
+
+
+def test_a_book_that_follows_the_codes_goes_on_bit_for_bit(first, tmp_path):
+    """Averages and restarts are of the run: two trainings, the second of which resumes."""
+    npz, _ = first
+    restarts = VQ | {"model__codebook__restart_below": 0.5, "model__codebook__decay": 0.5}
+    for name, epochs in (("twice", (2, 4)), ("once", (4,))):
+        for n in epochs:
+            run(npz, tmp_path / name, **restarts, training__num_epochs=n)
+    one, other = (
+        load_progress(
+            make_run(config_of(npz, **restarts, training__num_epochs=4), tmp_path / name)
+        ).state
+        for name in ("twice", "once")
+    )
+    for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True):
+        np.testing.assert_array_equal(a, b)
