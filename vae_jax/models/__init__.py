@@ -94,7 +94,10 @@ class ModelSpec:
 
     @property
     def abilities(self) -> Abilities:
-        return self.kind.abilities
+        able = self.kind.abilities
+        # A network of the user's own need not say it.
+        networks = (getattr(own, "can_be_masked", True) for own in (self.encoder, self.decoder))
+        return able._replace(can_be_masked=able.can_be_masked and all(networks))
 
     @property
     def has_scale(self) -> bool:

@@ -4,6 +4,7 @@ interface.py says what it has.
 """
 
 from vae_jax.networks.conv import Conv, ResNet
+from vae_jax.networks.grid import Grid
 from vae_jax.networks.interface import DecoderNetwork, EncoderNetwork, Network
 from vae_jax.networks.mlp import MLP, GatedMLP, ResidualMLP
 from vae_jax.networks.pixelcnn import PixelCNN
@@ -26,6 +27,7 @@ __all__ = [
 NETWORKS: dict[str, type[Network]] = {
     "conv": Conv,
     "gated_mlp": GatedMLP,
+    "grid": Grid,
     "mlp": MLP,
     "residual_mlp": ResidualMLP,
     "resnet": ResNet,

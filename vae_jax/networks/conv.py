@@ -50,7 +50,11 @@ class ConvEncoder(nn.Module):
         for i, features in enumerate(self.network.widths):
             h = Convolution(features, 4, 2, hidden_init, name=f"hidden_{i}")(h)
             h = ACTIVATIONS[self.network.activation](self.network.block(h, i))
-        return linear_heads(self.heads, h.reshape(b, -1))
+        return self.out(h)
+
+    def out(self, h: Map) -> Outputs:
+        """The heads, of the last map."""
+        return linear_heads(self.heads, h.reshape(len(h), -1))
 
 
 def map_sizes(image_shape: ImageShape, stages: int) -> list[tuple[int, int]]:
