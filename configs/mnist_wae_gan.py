@@ -5,8 +5,7 @@ docs/adversarial.md.
 
   vae-jax train --config=configs/mnist_wae_gan.py --workdir=runs/mnist_wae_gan
 
-Time: TIME
-Expect: EXPECT
+Not run here to its end, so there are no numbers to expect.
 """
 
 from ml_collections import ConfigDict
