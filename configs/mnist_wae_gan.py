@@ -5,8 +5,9 @@ docs/adversarial.md.
 
   vae-jax train --config=configs/mnist_wae_gan.py --workdir=runs/mnist_wae_gan
 
-Time: TIME
-Expect: EXPECT
+Time: not run to its end here.
+Expect: not run to its end here; after one epoch (one seed), a reconstruction of -120 nats and a
+penalty of 1.0 (validation).
 """
 
 from ml_collections import ConfigDict
