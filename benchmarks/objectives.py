@@ -4,8 +4,9 @@
 
 times a step of `configs/default.py` (784-400-20, batch 128, one lane) with each objective,
 estimator, regulariser and kind of latents in turn, ROUNDS times, in one process, and prints the
-shortest time and its ratio to the plain ELBO's. Then it compares the IWAE at k = 50 (784-200-200-50, batch 20, as in
-its paper) with the matrix products that it needs, timed alone. Writes JSON under
+shortest time and its ratio to the plain ELBO's. Then it compares the IWAE at k = 50
+(784-200-200-50, batch 20, as in its paper) with the matrix products that it needs, timed alone.
+Writes JSON under
 benchmarks/results/. Takes about five minutes on two cores.
 """
 

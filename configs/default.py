@@ -94,26 +94,26 @@ def get_config() -> ConfigDict:
     config.model.conditional = False  # vae: whether encoder, decoder and prior are given the label
     config.model.latent_size = 20  # dimensions of z
     config.model.encoder = ConfigDict()
-    # The network from x to the parameters of q(z | x): conv, gated_mlp, mlp, residual_mlp, resnet,
-    # spectral_mlp
+    # The network from x to the parameters of q(z | x): conv, gated_mlp, grid, mlp, residual_mlp,
+    # resnet, spectral_mlp
     config.model.encoder.name = "mlp"
     # Hidden units, or channels of a convolution, from the network's input on; (): none
     config.model.encoder.widths = (400,)
-    # conv, mlp, residual_mlp, resnet, spectral_mlp: the nonlinearity: elu, gelu, leaky_relu, relu,
-    # silu, softplus, tanh
+    # conv, grid, mlp, residual_mlp, resnet, spectral_mlp: the nonlinearity: elu, gelu, leaky_relu,
+    # relu, silu, softplus, tanh
     config.model.encoder.activation = "relu"
-    # resnet: of the features, before each activation of a block: none, group
+    # grid, resnet: of the features, before each activation of a block: none, group
     config.model.encoder.norm = "none"
     config.model.decoder = ConfigDict()
-    # The network from z to the parameters of p(x | z): conv, gated_mlp, mlp, residual_mlp, resnet,
-    # spectral_mlp, pixelcnn
+    # The network from z to the parameters of p(x | z): conv, gated_mlp, grid, mlp, residual_mlp,
+    # resnet, spectral_mlp, pixelcnn
     config.model.decoder.name = "mlp"
     # Hidden units, or channels of a convolution, from the network's input on; (): none
     config.model.decoder.widths = (400,)
-    # conv, mlp, residual_mlp, resnet, spectral_mlp, pixelcnn: the nonlinearity: elu, gelu,
+    # conv, grid, mlp, residual_mlp, resnet, spectral_mlp, pixelcnn: the nonlinearity: elu, gelu,
     # leaky_relu, relu, silu, softplus, tanh
     config.model.decoder.activation = "relu"
-    # resnet: of the features, before each activation of a block: none, group
+    # grid, resnet: of the features, before each activation of a block: none, group
     config.model.decoder.norm = "none"
     config.model.decoder.layers = 3  # pixelcnn: masked layers
     # pixelcnn: features of a pixel, in each stack and in z's map

@@ -3,7 +3,6 @@
 The grid is the encoder's smallest map. z is in the order (row, column, unit at the place).
 """
 
-import math
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
@@ -96,6 +95,6 @@ class Grid(ResNet):
             where = "encoder" if config.model.encoder is self else "decoder"
             yield (
                 f"model.{where}.name = 'grid' with {len(self.widths)} widths has a grid of "
-                f"{height} x {width} places; model.latent_size = {config.model.latent_size} should be a "
-                f"multiple of {math.prod((height, width))}"
+                f"{height} x {width} places; model.latent_size = {config.model.latent_size} should "
+                f"be a multiple of {height * width}"
             )
