@@ -54,7 +54,7 @@ def test_codes_on_a_grid_are_trained(tmp_path):
         "model__codebook__width": 2,
         "training__num_epochs": 1,
     }
-    with pytest.raises(UserError, match="grid of 3 x 3 places.*should be a multiple of 9"):
+    with pytest.raises(UserError, match=r"grid of 3 x 3 places.*should be a multiple of 9"):
         run(npz, tmp_path / "wrong", **changes, model__latent_size=4)
     run(npz, tmp_path / "right", **changes, model__latent_size=9)
     for lane in folder.read_results(tmp_path / "right")["lanes"]:

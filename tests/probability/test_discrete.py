@@ -150,7 +150,7 @@ def test_noise_of_a_unit_does_not_depend_on_the_others():
     np.testing.assert_array_equal(z_one, z_two[..., :C])
 
 
-VQ = VectorQuantized(entries=8, width=2, decay=0.9, restart_below=0.0)
+VQ = VectorQuantized(entries=8, unit_size=2, decay=0.9, restart_below=0.0)
 
 
 def stats_of(vq, seed=0):
@@ -230,7 +230,7 @@ def test_unused_entries_start_anew_at_encodings_and_stay():
 
 
 def test_each_stage_codes_what_is_left():
-    vq = VectorQuantized(entries=8, width=2, stages=2)
+    vq = VectorQuantized(entries=8, unit_size=2, stages=2)
     params, h = stats_of(vq), normal(0, 16, 4)
     q = vq.distribution(params, {"mean": h})
     books, index = np.asarray(params["book"]), np.asarray(q.index_bt).reshape(-1, 2)
@@ -290,7 +290,7 @@ def test_perplexity_by_hand():
 
 
 def test_a_code_s_kl_under_a_causal_prior_is_its_log_probability():
-    vq = VectorQuantized(entries=C, width=4)
+    vq = VectorQuantized(entries=C, unit_size=4)
     params = {"book": BOOK}
     q = vq.distribution(params, {"mean": normal(0, B, L * 4)})
     p = prior_of("causal", BOOK)

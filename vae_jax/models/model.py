@@ -77,7 +77,7 @@ class Abilities(NamedTuple):
     is_point: bool = False  # q(z | x) is a point: it has no density, and there is no bound
     is_code: bool = False  # q(z | x) has probability 1 at one code
     has_path: bool = True  # samples of q(z | x) have a gradient
-    width: int = 1  # numbers of z for each latent unit
+    unit_size: int = 1  # numbers of z for each latent unit
     values: tuple[int, int] | None = None  # of a discrete z: stages of a unit, entries of each
     notes: tuple[str, ...] = ()  # the names in Trace.notes
     is_implicit: bool = False  # its density is unknown even for its own samples: nor is there one

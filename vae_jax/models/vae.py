@@ -52,7 +52,7 @@ def one_layer_abilities(
         is_point=posterior.is_point,
         is_code=posterior.is_code,
         has_path=posterior.has_path,
-        width=posterior.width,
+        unit_size=posterior.unit_size,
         values=posterior.values,
         notes=posterior.notes,
         is_implicit=posterior.is_implicit,
@@ -90,7 +90,7 @@ def vae(spec: Any, prior: Prior, posterior: Posterior, num_classes: int) -> Mode
 
     With `num_classes` above 0, the encoder and the decoder are given the one-hot label.
     """
-    mask_l, likelihood, width = spec.latent_mask, spec.likelihood, posterior.width
+    mask_l, likelihood, width = spec.latent_mask, spec.likelihood, posterior.unit_size
     mask_z = mask_l if mask_l is None or width == 1 else jnp.repeat(mask_l, width)
     if hasattr(prior, "values"):
         prior = replace(prior, values=posterior.values)

@@ -211,15 +211,15 @@ def categorical_needs(bound: Any, config: Any) -> Iterator[str]:
         return
     if gradient in RELAXED and bound.kl != "analytic":
         yield f"{head} is of the reconstruction; objective.kl = 'sampled' should be 'analytic'"
-    if gradient == "disarm" and (able.width != 2 or k % 2):
+    if gradient == "disarm" and (able.unit_size != 2 or k % 2):
         yield (
-            f"{head} is of pairs of samples of binary variables; model.categories = {able.width} "
+            f"{head} is of pairs of samples of binary variables; model.categories = {able.unit_size} "
             f"should be 2, and objective.num_samples = {k} even"
         )
     size = config.model.latent_size
-    if gradient == "exact" and size * math.log(able.width) > math.log(MOST_VALUES) + 1e-9:
+    if gradient == "exact" and size * math.log(able.unit_size) > math.log(MOST_VALUES) + 1e-9:
         yield (
-            f"{head} is a sum over all z, and {size} variables of {able.width} values have more "
+            f"{head} is a sum over all z, and {size} variables of {able.unit_size} values have more "
             f"than {MOST_VALUES:,}; take {LEAVE_ONE_OUT!r}"
         )
     if gradient == "exact" and k != 1:

@@ -19,9 +19,11 @@ from vae_jax.models.model import (
     log_posterior,
     posterior_samples,
 )
-from vae_jax.objectives import discrete
+from vae_jax.objectives.discrete import GRADIENTS as OF_DISCRETE
 from vae_jax.objectives.discrete import (
+    estimated,
     gradient_needs,
+    temperature_at,
     temperature_idle,
     temperature_key,
     temperature_start_key,
@@ -47,7 +49,7 @@ KLS = {"analytic": "in closed form", "sampled": "estimated with the samples of t
 GRADIENTS = {
     "reparameterized": "through the samples z(q, noise) (Kingma and Welling 2014)",
     "sticking_the_landing": "log q(z | x) has a gradient only through z (Roeder et al. 2017)",
-    **discrete.GRADIENTS,
+    **OF_DISCRETE,
 }
 
 
@@ -210,7 +212,7 @@ class Elbo(Bound):
 
     def evaluated(self) -> "Elbo":
         """With exact samples, as many as there are asked for."""
-        is_discrete = self.gradient in discrete.GRADIENTS and self.gradient != "exact"
+        is_discrete = self.gradient in OF_DISCRETE and self.gradient != "exact"
         return replace(self, gradient="reparameterized") if is_discrete else self
 
     @property
@@ -255,11 +257,9 @@ class Elbo(Bound):
         weights: Weights,
     ) -> Loss:
         k = weights.num_samples
-        if self.gradient in discrete.GRADIENTS:
-            temperature = discrete.temperature_at(self, weights.step)
-            terms, trace = discrete.estimated(
-                self, model, variables, key, x_bd, label_b, k, temperature
-            )
+        if self.gradient in OF_DISCRETE:
+            temperature = temperature_at(self, weights.step)
+            terms, trace = estimated(self, model, variables, key, x_bd, label_b, k, temperature)
         else:
             terms, trace = parts_of(self, model, variables, key, x_bd, label_b, k)
         kl_bu = terms.kl_bu

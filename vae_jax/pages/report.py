@@ -329,9 +329,9 @@ def pictures_of(trained: Trained) -> list[dict[str, Any]]:
     size, able = trained.latent_size, trained.run.config.model.abilities
     if able.posterior_type is Categorical:
         codes, _ = trained.codes(*shown_images(trained, MEASURED))
-        units = np.argsort(-activity(codes, able.width), kind="stable")[:TRAVERSED]
-        count = min(able.width, len(TRAVERSAL))
-        z = points_of_z.values(codes[0], units, able.width, count).reshape(-1, size)
+        units = np.argsort(-activity(codes, able.unit_size), kind="stable")[:TRAVERSED]
+        count = min(able.unit_size, len(TRAVERSAL))
+        z = points_of_z.values(codes[0], units, able.unit_size, count).reshape(-1, size)
         label = None if labels is None else labels[:1] * len(z)
         rows = trained.pictures(trained.decode(z, label))
         named = [f"variable {unit}" for unit in units]

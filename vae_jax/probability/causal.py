@@ -5,7 +5,6 @@ import math
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key
@@ -15,58 +14,76 @@ from vae_jax.probability.categorical import Book, fixed, index_of, vectors
 from vae_jax.probability.distributions import Samples
 
 HEADS = 4  # of the attention, where they divide the width
-INIT = nn.initializers.normal(0.02)
+SMALL = 0.02  # the scale of the first embeddings
+Weights = dict[str, Any]
 
 
-class Block(nn.Module):
-    """Attention to the positions before, and an MLP."""
-
-    width: int
-
-    @nn.compact
-    def __call__(self, h_ntw: Float[Array, "n t w"]) -> Float[Array, "n t w"]:
-        mask = nn.make_causal_mask(jnp.ones(h_ntw.shape[:2]))
-        heads = math.gcd(self.width, HEADS)
-        h_ntw += nn.MultiHeadDotProductAttention(heads)(nn.LayerNorm()(h_ntw), mask=mask)
-        inner = nn.gelu(nn.Dense(4 * self.width)(nn.LayerNorm()(h_ntw)))
-        return h_ntw + nn.Dense(self.width)(inner)
+def dense(key: Key[Array, ""], inputs: int, outputs: int) -> Weights:
+    kernel = jax.random.normal(key, (inputs, outputs)) / math.sqrt(inputs)
+    return {"kernel": kernel, "bias": jnp.zeros(outputs)}
 
 
-class CausalNetwork(nn.Module):
-    """index [n, t] -> logits [n, t, c]: those of a position depend on the indices before it.
+def linear(layer: Weights, h_ntw: Float[Array, "n t w"]) -> Float[Array, "n t v"]:
+    return h_ntw @ layer["kernel"] + layer["bias"][None, None]
 
-    Before training, all entries are equally probable.
-    """
 
-    layers: int
-    width: int
-    values: int
+def normalised(h_ntw: Float[Array, "n t w"]) -> Float[Array, "n t w"]:
+    """Of mean 0 and variance 1 at each position; the next layer has the scales."""
+    away = h_ntw - jnp.mean(h_ntw, axis=-1, keepdims=True)
+    return away * jax.lax.rsqrt(jnp.mean(jnp.square(away), axis=-1, keepdims=True) + 1e-6)
 
-    @nn.compact
-    def __call__(self, index_nt: Int[Array, "n t"]) -> Float[Array, "n t c"]:
-        n, length = index_nt.shape
-        start = self.param("start", INIT, (1, 1, self.width))
-        h_ntw = nn.Embed(self.values, self.width, embedding_init=INIT)(index_nt[:, :-1])
-        h_ntw = jnp.concatenate([jnp.broadcast_to(start, (n, 1, self.width)), h_ntw], axis=1)
-        h_ntw += self.param("position", INIT, (1, length, self.width))
-        for _ in range(self.layers):
-            h_ntw = Block(self.width)(h_ntw)
-        return nn.Dense(self.values, kernel_init=nn.initializers.zeros)(nn.LayerNorm()(h_ntw))
+
+def attended(block: Weights, h_ntw: Float[Array, "n t w"]) -> Float[Array, "n t w"]:
+    """Attention of each position to itself and those before."""
+    n, length, width = h_ntw.shape
+    heads = math.gcd(width, HEADS)
+    parts = linear(block["attention"], h_ntw).reshape(n, length, 3, heads, -1)
+    query, key, value = (parts[:, :, i] for i in range(3))
+    scores = jnp.einsum("nthw,nshw->nhts", query, key) / math.sqrt(width // heads)
+    is_before = jnp.tril(jnp.ones((length, length), bool))[None, None]
+    weights = jax.nn.softmax(jnp.where(is_before, scores, -jnp.inf))
+    mixed = jnp.einsum("nhts,nshw->nthw", weights, value).reshape(n, length, width)
+    return linear(block["mixed"], mixed)
 
 
 class CausalSize(NamedTuple):
-    """The size of a network, and the number of its positions."""
+    """A network from index [n, t] to logits [n, t, c], where those of a position depend on the
+    indices before it."""
 
     layers: int
     width: int
     values: int
     length: int
 
-    def init(self, key: Key[Array, ""]) -> Any:
-        return self.network().init(key, jnp.zeros((1, self.length), int))["params"]
+    def init(self, key: Key[Array, ""]) -> Weights:
+        """Its params: at first, all entries are equally probable."""
+        keys, width = iter(jax.random.split(key, 3 + 4 * self.layers)), self.width
+        start, entry, position = (
+            SMALL * jax.random.normal(next(keys), shape)
+            for shape in ((1, 1, width), (self.values, width), (1, self.length, width))
+        )
+        blocks = [
+            {
+                "attention": dense(next(keys), width, 3 * width),
+                "mixed": dense(next(keys), width, width),
+                "inner": dense(next(keys), width, 4 * width),
+                "outer": dense(next(keys), 4 * width, width),
+            }
+            for _ in range(self.layers)
+        ]
+        output = {"kernel": jnp.zeros((width, self.values)), "bias": jnp.zeros(self.values)}
+        ends = {"start": start, "entry": entry, "position": position, "output": output}
+        return ends | {"blocks": blocks}
 
-    def network(self) -> CausalNetwork:
-        return CausalNetwork(self.layers, self.width, self.values)
+    def logits(self, params: Weights, index_nt: Int[Array, "n t"]) -> Float[Array, "n t c"]:
+        start = jnp.broadcast_to(params["start"], (len(index_nt), 1, self.width))
+        h_ntw = jnp.concatenate([start, params["entry"][index_nt[:, :-1]]], axis=1)
+        h_ntw += params["position"]
+        for block in params["blocks"]:
+            h_ntw += attended(block, normalised(h_ntw))
+            inner = jax.nn.gelu(linear(block["inner"], normalised(h_ntw)))
+            h_ntw += linear(block["outer"], inner)
+        return linear(params["output"], normalised(h_ntw))
 
 
 @jax.tree_util.register_dataclass
@@ -83,7 +100,7 @@ class Causal:
     def log_probs(self, index: Int[Array, "*batch t"]) -> Float[Array, "*batch t c"]:
         """Of each entry, given those before it in `index`."""
         flat = index.reshape(-1, self.size.length)
-        logits: Any = self.size.network().apply({"params": self.params}, flat)
+        logits = self.size.logits(self.params, flat)
         log_probs = jax.nn.log_softmax(logits / self.temperature)
         return log_probs.reshape(*index.shape, self.size.values)
 

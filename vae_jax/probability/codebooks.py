@@ -63,7 +63,7 @@ class VectorQuantized(Codebook):
     """
 
     entries: int = static(64, whole(2), "entries of the book", key="codebook.entries")
-    width: int = static(16, whole(1), "numbers of each entry", key="codebook.width")
+    unit_size: int = static(16, whole(1), "numbers of each entry", key="codebook.unit_size")
     stages: int = static(1, whole(1), "books, each for what is left", key="codebook.stages")
     commitment: float = traced(
         0.25,
@@ -90,7 +90,7 @@ class VectorQuantized(Codebook):
         return self.stages, self.entries
 
     def heads(self, latent_size: int) -> Heads:
-        return (("mean", latent_size * self.width),)
+        return (("mean", latent_size * self.unit_size),)
 
     def init(self, key: Key[Array, ""], latent_size: int) -> Params:
         return {} if self.update_by == "average" else {"book": self.first_book(key)}
@@ -103,7 +103,7 @@ class VectorQuantized(Codebook):
         return {"book": book, "count": count, "total": book}
 
     def first_book(self, key: Key[Array, ""]) -> Float[Array, "s c w"]:
-        return jax.random.normal(key, (self.stages, self.entries, self.width))
+        return jax.random.normal(key, (self.stages, self.entries, self.unit_size))
 
     def book_of(self, params: Params) -> Float[Array, "s c w"]:
         return params["book"]
@@ -119,14 +119,14 @@ class VectorQuantized(Codebook):
 
     def distribution(self, params: Params, outputs: Outputs, mask_l: Mask = None) -> Quantized:
         h_bl, book = outputs["mean"], params["book"]
-        found = self.by_stage(book, h_bl.reshape(-1, self.width))
+        found = self.by_stage(book, h_bl.reshape(-1, self.unit_size))
         index_ns = jnp.stack([index_n for _, index_n in found], axis=-1)
         return Quantized(h_bl, index_ns.reshape(len(h_bl), -1), book)
 
     def losses_of(self, q: Quantized) -> dict[str, Float[Array, " b"]]:
         """commitment * |h - fixed entry|^2, summed over units and stages; with "gradient", also
         |fixed h - entry|^2 (van den Oord et al. 2017, equation 3)."""
-        h_nw, total_n = q.h_bl.reshape(-1, self.width), jnp.float32(0)
+        h_nw, total_n = q.h_bl.reshape(-1, self.unit_size), jnp.float32(0)
         for entries_cw, (left_nw, index_n) in zip(q.book, self.by_stage(q.book, h_nw), strict=True):
             away_n = jnp.sum(jnp.square(left_nw - fixed(entries_cw[index_n])), axis=-1)
             total_n += self.commitment * away_n
@@ -140,7 +140,7 @@ class VectorQuantized(Codebook):
         The entries that are used too little start anew at encodings: rows of the minibatch, whose
         order is random.
         """
-        h_nw, stages = fixed(q.h_bl).reshape(-1, self.width), []
+        h_nw, stages = fixed(q.h_bl).reshape(-1, self.unit_size), []
         for s, (left_nw, index_n) in enumerate(self.by_stage(q.book, h_nw)):
             own = {name: stats[name][s] for name in ("book", "count", "total")}
             stages.append(self.averaged(own, left_nw, index_n))
@@ -150,7 +150,7 @@ class VectorQuantized(Codebook):
         """The averages of one stage."""
         n, size, keep = len(h_nw), self.entries, self.decay
         used_c1 = jnp.zeros((size, 1)).at[index_n].add(1.0)
-        summed_cw = jnp.zeros((size, self.width)).at[index_n].add(h_nw)
+        summed_cw = jnp.zeros((size, self.unit_size)).at[index_n].add(h_nw)
         count_c1 = keep * own["count"] + (1 - keep) * used_c1
         total_cw = keep * own["total"] + (1 - keep) * summed_cw
         is_unused_c1 = count_c1 < self.restart_below * n / size
@@ -200,7 +200,7 @@ class FiniteScalar(Codebook):
     stages: ClassVar = 1
 
     @property
-    def width(self) -> int:
+    def unit_size(self) -> int:
         return len(self.levels)
 
     @property
@@ -208,7 +208,7 @@ class FiniteScalar(Codebook):
         return 1, math.prod(self.levels)
 
     def heads(self, latent_size: int) -> Heads:
-        return (("mean", latent_size * self.width),)
+        return (("mean", latent_size * self.unit_size),)
 
     def book_of(self, params: Params) -> Float[Array, "1 c w"]:
         """All entries, each number within -1 to 1; the last number changes fastest."""
@@ -224,7 +224,7 @@ class FiniteScalar(Codebook):
         reach = (levels - 1) * (1 + 1e-3) / 2
         offset = np.where(levels % 2 == 0, 0.5, 0.0)  # an even number has one level more below 0
         h_bl = outputs["mean"]
-        h_blw = h_bl.reshape(len(h_bl), -1, self.width)
+        h_blw = h_bl.reshape(len(h_bl), -1, self.unit_size)
         shift = np.arctanh(offset / reach)
         h_blw = jnp.tanh(h_blw + as_row(shift)) * as_row(reach) - as_row(offset)
         whole_blw = fixed(jnp.round(h_blw) + as_row(half)).astype(jnp.int32)

@@ -38,7 +38,7 @@ class CategoricalPosterior(Posterior):
     support: ClassVar = "discrete"
 
     @property
-    def width(self) -> int:
+    def unit_size(self) -> int:
         return self.categories
 
     @property

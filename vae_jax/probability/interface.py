@@ -208,7 +208,7 @@ class Posterior(Part, Protocol):
         return True
 
     @property
-    def width(self) -> int:
+    def unit_size(self) -> int:
         """How many numbers of z each latent unit has."""
         return 1
 

@@ -35,7 +35,7 @@ class Values(FigureSection):
 
     def drawing(self, view: View) -> Drawing:
         lane = view.lane
-        width = lane.spec.abilities.width
+        width = lane.spec.abilities.unit_size
         units = np.argsort(-activity(lane.codes, width), kind="stable")[:MOST]
         values = min(width, MOST)
         z = points.values(lane.codes[0], units, width, values)

@@ -359,7 +359,7 @@ class LatentUnits(FigureSection):
         kl_l = kept["kl"].mean(axis=0, dtype=np.float64) if "kl" in kept else None
         return drawing(
             measurements.latent_units,
-            activity(kept["mean"], view.lane.spec.abilities.width),
+            activity(kept["mean"], view.lane.spec.abilities.unit_size),
             kl_l,
             active=ACTIVE,
             title=view.title("Latent units"),

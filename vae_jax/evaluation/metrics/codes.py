@@ -78,7 +78,7 @@ def latents_measure(
 
 def latents_summary(arrays: Arrays, subject: Subject) -> Numbers:
     """How many latent units are active, also by layer, and how many have collapsed to the prior."""
-    width = subject.lane.abilities.width
+    width = subject.lane.abilities.unit_size
     numbers: Numbers = {
         "active_units": active_units(arrays["mean"], width),
         "activity": activity(arrays["mean"], width).tolist(),

@@ -85,7 +85,7 @@ OF_Z = ("mean", "code")
 
 def of_lane(arrays: Arrays, subject: Subject, lane: int) -> Arrays:
     """The arrays [n, ...] of one lane, without padded latent units."""
-    size, width = subject.latent_sizes[lane], subject.lane.abilities.width
+    size, width = subject.latent_sizes[lane], subject.lane.abilities.unit_size
     return {
         name: leaf[lane][..., : size * (width if name in OF_Z else 1)]
         if name in BY_UNIT and size
