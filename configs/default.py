@@ -70,7 +70,7 @@ def get_config() -> ConfigDict:
     config.model.posterior_components = 4  # mixture: components
     config.model.codebook = ConfigDict()
     config.model.codebook.entries = 64  # vq: entries of the book
-    config.model.codebook.unit_size = 16  # vq: numbers of each entry
+    config.model.codebook.width = 16  # vq: numbers of each entry
     config.model.codebook.stages = 1  # vq: books, each for what is left
     # vq: weight of the squared distance of encodings from entries
     config.model.codebook.commitment = 0.25

@@ -120,11 +120,17 @@ def test_samples_tell_what_says_nothing(kind):
     assert of_prior(prior_of(kind)()) == KINDS[kind]
 
 
-def test_what_it_says_counts_and_ours_are_real():
+def test_what_it_says_counts_as_does_what_ours_say():
     assert of_posterior(posterior_of(Laplace, support="discrete")()) == "discrete"
     assert of_prior(prior_of(Drawn, support="real")()) == "real"
-    assert {of_posterior(own()) for own in POSTERIORS.values()} == {"real"}
-    assert {of_prior(own()) for own in PRIORS.values()} == {"real"}
+    of_q = {name: of_posterior(own()) for name, own in POSTERIORS.items()}
+    of_p = {name: of_prior(own()) for name, own in PRIORS.items()}
+    for found, discrete in (
+        (of_q, {"categorical", "fsq", "vq"}),
+        (of_p, {"categorical", "causal", "uniform"}),
+    ):
+        assert {name for name, support in found.items() if support == "discrete"} == discrete
+        assert set(found.values()) == {"discrete", "real"}
     assert of_posterior(posterior_of(DiagonalGaussian)()) == "real"
 
 

@@ -213,8 +213,8 @@ def categorical_needs(bound: Any, config: Any) -> Iterator[str]:
         yield f"{head} is of the reconstruction; objective.kl = 'sampled' should be 'analytic'"
     if gradient == "disarm" and (able.unit_size != 2 or k % 2):
         yield (
-            f"{head} is of pairs of samples of binary variables; model.categories = {able.unit_size} "
-            f"should be 2, and objective.num_samples = {k} even"
+            f"{head} is of pairs of samples of binary variables; model.categories = "
+            f"{able.unit_size} should be 2, and objective.num_samples = {k} even"
         )
     size = config.model.latent_size
     if gradient == "exact" and size * math.log(able.unit_size) > math.log(MOST_VALUES) + 1e-9:

@@ -63,7 +63,7 @@ class VectorQuantized(Codebook):
     """
 
     entries: int = static(64, whole(2), "entries of the book", key="codebook.entries")
-    unit_size: int = static(16, whole(1), "numbers of each entry", key="codebook.unit_size")
+    unit_size: int = static(16, whole(1), "numbers of each entry", key="codebook.width")
     stages: int = static(1, whole(1), "books, each for what is left", key="codebook.stages")
     commitment: float = traced(
         0.25,
