@@ -74,7 +74,7 @@ def get_config() -> ConfigDict:
     config.model.codebook.stages = 1  # vq: books, each for what is left
     # vq: weight of the squared distance of encodings from entries
     config.model.codebook.commitment = 0.25
-    config.model.codebook.update = "average"  # vq: how the book is learned: average, gradient
+    config.model.codebook.rule = "average"  # vq: how the book is learned: average, gradient
     config.model.codebook.decay = 0.99  # vq: decay of the moving averages
     # vq: an entry used less than this part of an even share starts anew at an encoding; 0: never
     config.model.codebook.restart_below = 0.03

@@ -22,7 +22,10 @@ IDLE = {
     "objective.regularizer_weight": (2.0, "it is for objective.regularizer = 'dip_i' or"),
     "objective.discriminator.widths": ((9,), "--config.objective.discriminator.widths=256,256"),
     "model.flow.width": (32, "it is for model.prior = 'autoregressive' or"),
-    "model.encoder.norm": ("group", "it is for model.encoder.name = 'resnet', and that is 'mlp'"),
+    "model.encoder.norm": (
+        "group",
+        "it is for model.encoder.name = 'grid' or 'resnet'",
+    ),
     "model.likelihood_scale": (0.1, "it is for model.likelihood = 'gaussian' or 'laplace'"),
     "model.top.widths": ([50], "it is for model.name = 'two_layers', and that is 'vae'"),
     "evaluation.ais.chains": (4, "it is for evaluation.metrics = 'ais', and that is"),

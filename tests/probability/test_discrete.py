@@ -251,7 +251,7 @@ def test_each_stage_codes_what_is_left():
 
 
 def test_a_book_by_gradient_is_drawn_to_the_encodings_and_they_to_it():
-    vq = replace(VQ, update_by="gradient")
+    vq = replace(VQ, rule="gradient")
     params, h = vq.init(jax.random.key(0), L), normal(0, 16, 4)
     assert vq.init_stats(jax.random.key(0), L) is None
 

@@ -324,8 +324,8 @@ def test_a_checkpoint_of_another_config_is_told(copy):
     [
         (
             {"metrics": ("nnl",)},
-            r"'nnl' is unknown; did you mean 'nll'\? there are: ais, codes, disentanglement, "
-            "elbo, gaps, latents, nll, nll_active, probes, samples, surgery",
+            r"'nnl' is unknown; did you mean 'nll'\? there are: ais, codebook, codes, "
+            "disentanglement, elbo, gaps, latents, nll, nll_active, probes, samples, surgery",
         ),
         ({"metrics": ("nll,fid",)}, "'fid' is unknown"),
         ({"num_importance_samples": 0}, "should be a whole number, at least 1"),

@@ -6,9 +6,7 @@ import jax
 import numpy as np
 import pytest
 
-from tests.small.runs import config_of, rows_of, run, values_of, write_tiny_npz
-from vae_jax.config.check import check
-from vae_jax.config.schema import nest
+from tests.small.runs import config_of, rows_of, run, write_tiny_npz
 from vae_jax.errors import UserError
 from vae_jax.folders import folder
 from vae_jax.runs.load import load_progress
@@ -111,10 +109,10 @@ def test_another_start_is_refused_before_anything_is_written(first, tmp_path, ch
     assert not (tmp_path / "new").exists()
 
 
-def test_a_part_alone_is_trained_of_a_finished_run_only(first):
+def test_a_part_alone_is_trained_of_a_finished_run_only(first, tmp_path):
     npz, _ = first
     with pytest.raises(UserError, match="start_from should be the folder"):
-        check(nest(values_of(npz, **(VQ | {"training__trained": ("decoder",)}))))
+        run(npz, tmp_path / "new", **VQ, training__trained=("decoder",))
 
 
 def test_a_book_that_follows_the_codes_goes_on_bit_for_bit(first, tmp_path):

@@ -66,7 +66,7 @@ STATIC = {
     "model.codebook.entries": 8,
     "model.codebook.width": 2,
     "model.codebook.stages": 2,
-    "model.codebook.update": "gradient",
+    "model.codebook.rule": "gradient",
     "objective.penalty": "l2",
     "objective.discriminator.widths": (9,),
     "objective.critic.widths": (9,),

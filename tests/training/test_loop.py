@@ -201,11 +201,11 @@ def poison(monkeypatch):
     """poison(kind): the loss, or its gradient alone, of a lane of beta 100 + s is NaN at step s."""
 
     def of(kind):
-        def loss(objective, model, variables, key, x_bd, label_b, at):
+        def loss(objective, model, variables, key, x_bd, label_b, at, **more):
             bad = objective.beta == 100.0 + at
             if kind == "gradient":
                 variables = variables | {"params": poisoned(variables["params"], bad)}
-            found = original(objective, model, variables, key, x_bd, label_b, at)
+            found = original(objective, model, variables, key, x_bd, label_b, at, **more)
             value = jnp.where(bad, jnp.nan, found.value) if kind == "loss" else found.value
             return found._replace(value=value)
 

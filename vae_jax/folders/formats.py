@@ -46,7 +46,7 @@ ADDED: dict[str, Any] = {
     "model.codebook.width": 16,
     "model.codebook.stages": 1,
     "model.codebook.commitment": 0.25,
-    "model.codebook.update": "average",
+    "model.codebook.rule": "average",
     "model.codebook.decay": 0.99,
     "model.codebook.restart_below": 0.03,
     "objective.layer_free_bits": (),

@@ -219,7 +219,7 @@ def categorical_needs(bound: Any, config: Any) -> Iterator[str]:
     size = config.model.latent_size
     if gradient == "exact" and size * math.log(able.unit_size) > math.log(MOST_VALUES) + 1e-9:
         yield (
-            f"{head} is a sum over all z, and {size} variables of {able.unit_size} values have more "
+            f"{head} is a sum over all z; {size} variables of {able.unit_size} values have more "
             f"than {MOST_VALUES:,}; take {LEAVE_ONE_OUT!r}"
         )
     if gradient == "exact" and k != 1:

@@ -14,7 +14,7 @@ from vae_jax.probability.interface import Heads, Mask, Outputs, Params, Posterio
 from vae_jax.sections.checks import no_effect, number, several, whole
 from vae_jax.sections.declare import choice, section, static, traced
 
-UPDATES = {
+RULES = {
     "average": "moving averages of the encodings that are nearest to each entry",
     "gradient": "the gradient of the squared distance from them",
 }
@@ -71,7 +71,7 @@ class VectorQuantized(Codebook):
         "weight of the squared distance of encodings from entries",
         key="codebook.commitment",
     )
-    update_by: str = choice(UPDATES, "average", "how the book is learned", key="codebook.update")
+    rule: str = choice(RULES, "average", "how the book is learned", key="codebook.rule")
     decay: float = traced(
         0.99,
         number(0, 1, open_high=True),
@@ -93,10 +93,10 @@ class VectorQuantized(Codebook):
         return (("mean", latent_size * self.unit_size),)
 
     def init(self, key: Key[Array, ""], latent_size: int) -> Params:
-        return {} if self.update_by == "average" else {"book": self.first_book(key)}
+        return {} if self.rule == "average" else {"book": self.first_book(key)}
 
     def init_stats(self, key: Key[Array, ""], latent_size: int) -> Params | None:
-        if self.update_by != "average":
+        if self.rule != "average":
             return None
         book = self.first_book(key)
         count = jnp.ones((*book.shape[:2], 1))
@@ -130,7 +130,7 @@ class VectorQuantized(Codebook):
         for entries_cw, (left_nw, index_n) in zip(q.book, self.by_stage(q.book, h_nw), strict=True):
             away_n = jnp.sum(jnp.square(left_nw - fixed(entries_cw[index_n])), axis=-1)
             total_n += self.commitment * away_n
-            if self.update_by == "gradient":
+            if self.rule == "gradient":
                 total_n += jnp.sum(jnp.square(fixed(left_nw) - entries_cw[index_n]), axis=-1)
         return {"commitment": jnp.sum(total_n.reshape(len(q.h_bl), -1), axis=-1)}
 
@@ -166,14 +166,14 @@ class VectorQuantized(Codebook):
         return ("commitment",)
 
     def idle(self, config: Any) -> Iterator[tuple[str, str]]:
-        if self.update_by == "gradient":
+        if self.rule == "gradient":
             for key, value, usual in (
                 ("decay", self.decay, 0.99),
                 ("restart_below", self.restart_below, 0.03),
             ):
                 if value != usual:
                     yield no_effect(
-                        f"model.codebook.{key}", value, "model.codebook.update", "'gradient'"
+                        f"model.codebook.{key}", value, "model.codebook.rule", "'gradient'"
                     )
 
 

@@ -62,6 +62,11 @@ def refuse_other_start(run: Run) -> None:
     training = run.config.training
     if not training.start_from and not training.trained:
         return
+    if not training.start_from:
+        raise UserError(
+            f"{TRAINED} = {training.trained} leaves all other params as they start; {START_FROM} "
+            "should be the folder of a finished run"
+        )
     spec = replace(run.spec, training=replace(run.spec.training, trained=()))
     shapes = template(spec, make_start(run)).state.variables
     for name in training.trained:
@@ -70,8 +75,7 @@ def refuse_other_start(run: Run) -> None:
                 f"{TRAINED} = {training.trained} should be among the parts of the params of "
                 f"{run.config.model.named()}: {', '.join(shapes['params'])}"
             )
-    if training.start_from:
-        taken_parts(run, loaded(run), shapes)
+    taken_parts(run, loaded(run), shapes)
 
 
 def taken_parts(run: Run, source: Loaded, own: Variables) -> dict[str, list[str]]:

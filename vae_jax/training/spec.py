@@ -85,11 +85,6 @@ class Training:
                 f"training.patience = {self.patience} is for training.keep = 'best'; with 'last' "
                 "it should be 0"
             )
-        if self.trained and not self.start_from:
-            yield (
-                f"{TRAINED} = {self.trained} leaves all other params as they start; {START_FROM} "
-                "should be the folder of a finished run"
-            )
         if self.labelled_per_batch and not config.model.abilities.infers_labels:
             yield (
                 f"training.labelled_per_batch = {self.labelled_per_batch} is for a model that "
