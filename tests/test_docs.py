@@ -37,6 +37,7 @@ from vae_jax.folders import folder
 from vae_jax.pages import report, server
 from vae_jax.reports import paper_table, sweep_report
 from vae_jax.runs import run
+from vae_jax.runs import train as runs_train
 
 ROOT = Path(__file__).parents[1]
 docs = runpy.run_path(str(ROOT / "docs" / "conf.py"))
@@ -109,7 +110,7 @@ def place(folder_of_a_reader, monkeypatch):
     monkeypatch.setattr(run.Datasets, "source", lambda self, config: loaded(config))
     monkeypatch.setenv("HOME", str(folder_of_a_reader))
     nothing = [
-        *((train, name) for name in ("train_run", "evaluate_best")),
+        *((train, name) for name in ("train_run", "evaluate_best", "refuse_other_start")),
         *((evaluate, name) for name in ("load_progress", "evaluate_best")),
         (evaluate_on, "evaluate_on"),
         (sweep, "sweep"),
@@ -118,6 +119,7 @@ def place(folder_of_a_reader, monkeypatch):
         (report, "write_report"),
         (server, "serve"),
     ]
+    monkeypatch.setattr(runs_train, "about_start", lambda run: {})
     for module, name in nothing:
         monkeypatch.setattr(module, name, lambda *arguments, **named: ())
     for name in ("table_of", "compare_runs"):
