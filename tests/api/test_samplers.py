@@ -39,6 +39,7 @@ def workdir(tmp_path_factory):
     return at / "run"
 
 
+@pytest.mark.slow
 def test_each_sampler_has_its_scores_and_its_row(workdir):
     made = np.load(workdir / "evaluation" / "samples.npz")
     assert made.keys() == {"made", *(f"made_{name}" for name in SAMPLERS)}
@@ -54,6 +55,7 @@ def test_each_sampler_has_its_scores_and_its_row(workdir):
     assert codes.shape == (len(run.data.train.images), run.latent_size)
 
 
+@pytest.mark.slow
 def test_only_what_reads_a_changed_number_is_fitted_anew(workdir, capsys):
     values = json.loads((workdir / "config.json").read_text())
     values["evaluation"]["mixture"]["components"] = 4
@@ -71,6 +73,7 @@ def nest_lists(values):
     return tuple(values) if isinstance(values, list) else values
 
 
+@pytest.mark.slow
 def test_from_python_a_lane_takes_what_was_kept_or_fitted(workdir):
     run = vae_jax.load(workdir, lane=0)
     assert run.samplers == tuple(SAMPLERS)
@@ -93,6 +96,7 @@ def test_from_python_a_lane_takes_what_was_kept_or_fitted(workdir):
     np.testing.assert_allclose(cold, run.decode(np.tile(own.fitted.centre_l, (3, 1))), atol=1e-5)
 
 
+@pytest.mark.slow
 def test_the_explorer_and_the_page_take_what_was_kept(workdir):
     run = vae_jax.load(workdir, lane=0)
     page = Explorer(run)
@@ -111,6 +115,7 @@ def test_the_explorer_and_the_page_take_what_was_kept(workdir):
         assert f"samples by {name}, fitted to the codes, decoded" in names
 
 
+@pytest.mark.slow
 def test_what_a_sampler_can_t_do_is_said(workdir):
     run = vae_jax.load(workdir, lane=0)
     x = run.images("test")[:5]
@@ -127,6 +132,7 @@ def test_what_a_sampler_can_t_do_is_said(workdir):
         vae_jax.fit_sampler(run, "mixtur")
 
 
+@pytest.mark.slow
 def test_others_beside_do_not_change_the_samples_of_the_prior(workdir, tmp_path):
     alone = {"evaluation.samplers": ("prior",), "evaluation.metrics": ("samples",)}
     npz = workdir.parent / "tiny.npz"
