@@ -11,7 +11,10 @@ import tempfile
 from pathlib import Path
 
 TUTORIAL = Path(__file__).parent / "tutorial.ipynb"
-PROGRESS = r"(: step [\d,]+ of |: about \d|, about \d|: \d+ s so far)"
+PROGRESS = (
+    r"(: step [\d,]+ of |^step [\d,]+ of |: about \d|, about \d|: \d+ s so far"
+    r"|: [\d,]+ of [\d,]+ images)"
+)
 RAN = "ran_code_sha256"  # in the notebook's metadata: the code that gave its outputs
 
 

@@ -68,6 +68,9 @@ def test_progress_is_left_out():
         "program 000: step 0 of 858",
         "nll: about 88 s for 2 lanes",
         "nll: 1, about 4 s left",
+        "step 0 of 4,290",
+        "nll: 160 of 10,000 images",
+        "vae-jax: compiling train_lanes: 30 s so far; Ctrl-C stops",
     ]
     assert RUN["without_progress"]("\n".join(["a 1", *progress, "b", ""])) == "a 1\nb\n"
 
