@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from vae_jax.evaluation.metrics.codebook import shares
 from vae_jax.probability import priors
 from vae_jax.probability.categorical import Categorical, index_of, vectors
 from vae_jax.probability.causal import Causal
@@ -298,3 +299,10 @@ def test_a_code_s_kl_under_a_causal_prior_is_its_log_probability():
     np.testing.assert_allclose(kl_divergence(q, p)[0].sum(-1), -p.log_prob(z)[0], rtol=1e-5)
     np.testing.assert_array_equal(log_q, 0)
     assert isinstance(p, Causal)
+
+
+def test_the_metric_counts_the_use_of_every_entry():
+    index = np.array([[0, 3], [0, 2]])  # two images of one unit with two stages, four entries
+    share_sc = shares(index, (2, 4))
+    np.testing.assert_allclose(share_sc, [[1, 0, 0, 0], [0, 0, 0.5, 0.5]])
+    assert float(perplexity(share_sc)) == pytest.approx(1.5)

@@ -10,11 +10,11 @@ from vae_jax.evaluation.metrics.codebook import (
     INDEX,
     CodebookMetric,
     code_needs,
-    perplexity,
     shares,
 )
 from vae_jax.figures import images, measurements
 from vae_jax.probability.categorical import Categorical
+from vae_jax.probability.codebooks import perplexity
 from vae_jax.sections.declare import section
 from vae_jax.views import points
 from vae_jax.views.interface import MEASURED, Drawing, FigureSection, View, drawing
@@ -69,11 +69,11 @@ class Codebook(FigureSection):
         index_nt = view.measured_of_lane("codebook")[INDEX]
         values = view.lane.spec.abilities.values
         assert values is not None  # needs refuses other models
-        share_sc = shares(index_nt, *values)
+        share_sc = shares(index_nt, values)
         return drawing(
             measurements.codebook,
-            share_sc,
-            perplexity(share_sc),
+            np.asarray(share_sc),
+            float(perplexity(share_sc)),
             title=view.title("Use of the codebook"),
         )
 

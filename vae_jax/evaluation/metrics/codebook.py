@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
@@ -16,6 +17,7 @@ from vae_jax.evaluation.metrics.metric import (
     lane_by_lane,
 )
 from vae_jax.models.model import Model, Variables, posterior_means
+from vae_jax.probability.codebooks import perplexity, use_of
 from vae_jax.sections.declare import section
 
 INDEX = "index"
@@ -34,25 +36,18 @@ def index_measure(
     return {INDEX: layer.q.index_bt}
 
 
-def shares(index_nt: Int[np.ndarray, "n t"], stages: int, entries: int) -> np.ndarray:
-    """How often each entry is taken, of 1, by stage [s, c]."""
-    by_stage = index_nt.reshape(-1, stages).T
-    counts = np.stack([np.bincount(own, minlength=entries) for own in by_stage])
-    return counts / by_stage.shape[1]
-
-
-def perplexity(share_sc: np.ndarray) -> float:
-    """exp of the entropy of the shares, a mean over the stages: all alike, the entries."""
-    logs = np.log(np.where(share_sc > 0, share_sc, 1.0))
-    return float(np.mean(np.exp(-np.sum(share_sc * logs, axis=1))))
+def shares(index_nt: Int[np.ndarray, "n t"], values: tuple[int, int]) -> Float[Array, "s c"]:
+    """How often each entry is taken, of 1, by stage."""
+    return use_of(jnp.asarray(index_nt), *values)
 
 
 def codebook_summary(arrays: Arrays, subject: Subject) -> Numbers:
     """The perplexity of the codes of the test set, and the share of the entries that they use."""
     values = subject.lane.abilities.values
     assert values is not None  # code_needs refuses other models
-    share_sc = shares(arrays[INDEX], *values)
-    return {"code_perplexity": perplexity(share_sc), "entries_used": float((share_sc > 0).mean())}
+    share_sc = shares(arrays[INDEX], values)
+    used = float((share_sc > 0).mean())
+    return {"code_perplexity": float(perplexity(share_sc)), "entries_used": used}
 
 
 @section
