@@ -10,6 +10,9 @@ import pytest
 
 from tests.small.exact import flat, objective, variables_of
 from tests.small.models import mlp_spec
+from tests.small.runs import run
+from vae_jax.errors import UserError
+from vae_jax.folders import folder
 from vae_jax.models import ModelSpec, make_model
 from vae_jax.models.model import given, latents, log_joint, log_posterior
 from vae_jax.models.vae import VAE
@@ -316,3 +319,16 @@ def test_piwae_takes_one_bound_for_the_model_and_one_for_q(monkeypatch):
     np.testing.assert_allclose(mean[is_encoder], of_q[is_encoder], atol=1e-5)
     np.testing.assert_allclose(mean[~is_encoder], of_model[~is_encoder], atol=1e-5)
     assert np.abs(of_q - of_model)[is_encoder].max() > 1e-4
+
+
+def test_leave_one_out_goes_with_several_layers_by_a_sampled_kl(tiny_npz, tmp_path):
+    layers = {"model__name": "two_layers", "model__top__latent_size": 2}
+    own = {"objective__gradient": "leave_one_out", "objective__num_samples": 2}
+    changes = layers | own | {"training__num_epochs": 1}
+    ladder = changes | {"model__name": "ladder", "model__upper__latent_sizes": (2,)}
+    del ladder["model__top__latent_size"]
+    with pytest.raises(UserError, match=r"'analytic' should be 'sampled'"):
+        run(tiny_npz, tmp_path / "wrong", **ladder)
+    run(tiny_npz, tmp_path / "right", **changes, objective__kl="sampled")
+    found = folder.read_results(tmp_path / "right")["lanes"]
+    assert all(np.isfinite(lane["elbo"]) for lane in found)

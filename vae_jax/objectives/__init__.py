@@ -98,7 +98,7 @@ class Objective:
         able = config.model.abilities
         is_point = able.is_point
         name = name_among(OBJECTIVES, self.bound)
-        kind = config.model.abilities.kind_of_q
+        kind = able.kind_of_q
         if kind not in self.bound.kinds_of_q and kind != "density":
             lack = {"point": "has none", "implicit": "has one that is not known"}[kind]
             yield (

@@ -24,7 +24,7 @@ from vae_jax.objectives.critic import (
 )
 from vae_jax.objectives.objective import Loss, Player, Terms, Weights
 from vae_jax.objectives.rae import RECONSTRUCTION
-from vae_jax.objectives.terms import reconstruction
+from vae_jax.objectives.terms import reconstruction, with_own_losses
 from vae_jax.sections.checks import number
 from vae_jax.sections.declare import fact, section, traced
 
@@ -169,9 +169,7 @@ class WAEGAN(AdversarialCode):
 def reconstructed(trace: Trace, x_bd: Float[Array, "b d"]) -> Loss:
     """The Loss of -E_q[log p(x | z)] and the model's own."""
     reconstruction_b = reconstruction(trace, x_bd)
-    value = jnp.mean(-reconstruction_b)
-    for of_model_b in trace.losses.values():
-        value += jnp.mean(of_model_b)
+    value = with_own_losses(jnp.mean(-reconstruction_b), trace)
     return Loss(
         value, Terms(reconstruction_b, {RECONSTRUCTION: reconstruction_b} | trace.losses), trace
     )

@@ -14,7 +14,7 @@ from jaxtyping import Array, Float, Key
 from vae_jax.models.model import Model, Trace, Variables, posterior_samples
 from vae_jax.objectives.critic import CRITIC, Adversarial, cross_entropy, labels_of
 from vae_jax.objectives.objective import Loss, Player, Terms, Weights
-from vae_jax.objectives.terms import reconstruction
+from vae_jax.objectives.terms import reconstruction, with_own_losses
 from vae_jax.probability.distributions import DiagonalGaussian
 from vae_jax.sections.checks import flag
 from vae_jax.sections.declare import fact, section, static
@@ -59,8 +59,7 @@ class AVB(Adversarial):
         kl_b = jnp.mean(self.kl_of(variables, trace, x_bd, label_b), axis=0)
         bound_b = reconstruction_b - kl_b
         value = jnp.mean(-reconstruction_b) + weights.beta * jnp.mean(kl_b)
-        for of_model_b in trace.losses.values():
-            value += jnp.mean(of_model_b)
+        value = with_own_losses(value, trace)
         parts = {
             "critic_bound": bound_b,
             "reconstruction": reconstruction_b,

@@ -56,6 +56,17 @@ def temperature_at(bound: Any, step: Scalar) -> Float[Array, ""]:
     return bound.temperature_start * (bound.temperature / bound.temperature_start) ** part
 
 
+def constant_samples(model: Model, key: Key[Array, ""], k: int) -> Take:
+    """`posterior_samples` without a gradient, with log q(z | x) of these z."""
+    drawn = posterior_samples(model, key, k)
+
+    def choose(own: Any, q: Any, p: Any) -> tuple[Array, Array]:
+        z_kbl = fixed(drawn.choose(own, q, p)[0])
+        return z_kbl, q.log_prob(z_kbl)
+
+    return drawn._replace(choose=choose)
+
+
 def with_score(f_kb: Float[Array, "k b"], log_q_kb: Float[Array, "k b"]) -> Float[Array, " b"]:
     """mean_k f, with an unbiased gradient of E_q[f]: (f - the mean of the others) d log q, and df.
 
@@ -97,7 +108,7 @@ def estimated(
         probs_kb = jnp.exp(log_posterior(trace))
         return of(trace, lambda f_kb: jnp.sum(probs_kb * f_kb, axis=0))
     if bound.gradient == LEAVE_ONE_OUT:
-        trace = traced_with(lambda own, q: (z := fixed(q.sample(own, k)[0]), q.log_prob(z)))
+        trace = model.trace(variables, constant_samples(model, key, k), x_bd, label_b)
         log_q_kb = log_posterior(trace)
         return of(trace, lambda f_kb: with_score(f_kb, log_q_kb))
     if bound.gradient == "disarm":
@@ -188,6 +199,11 @@ def gradient_needs(bound: Any, config: Any) -> Iterator[str]:
             yield from density_needs(gradient, config)
     elif gradient == LEAVE_ONE_OUT:
         yield from density_needs(gradient, config)
+        if able.num_layers > 1 and getattr(bound, "kl", "sampled") == "analytic":
+            yield (
+                f"{head} of several layers is of the samples above each; objective.kl = 'analytic' "
+                "should be 'sampled'"
+            )
         if k < 2:
             yield (
                 f"{head} compares each sample with the others; objective.num_samples = {k} should "

@@ -32,7 +32,7 @@ from vae_jax.objectives.discrete import (
 from vae_jax.objectives.interface import Bound
 from vae_jax.objectives.objective import KL_OF_LAYER, TERMS, Loss, Scalar, Terms, Weights, ramp
 from vae_jax.objectives.terms import elbo_terms as elbo_terms
-from vae_jax.objectives.terms import reconstruction, sampled_kl, terms_of
+from vae_jax.objectives.terms import reconstruction, sampled_kl, terms_of, with_own_losses
 from vae_jax.sections.checks import no_effect, number, several, whole
 from vae_jax.sections.declare import (
     as_numbers,
@@ -108,9 +108,7 @@ def parts_of(
 def loss_of(terms: Terms, trace: Trace, beta: Any, cost: Any) -> Loss:
     """-mean_b reconstruction + beta times the cost of the KL + the model's own losses."""
     value = jnp.mean(-terms.parts["reconstruction"]) + beta * cost
-    for loss_b in trace.losses.values():
-        value += jnp.mean(loss_b)
-    return Loss(value, terms, trace)
+    return Loss(with_own_losses(value, trace), terms, trace)
 
 
 def score_of(means: Mapping[str, float], cost: float) -> float:

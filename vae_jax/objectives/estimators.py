@@ -17,7 +17,7 @@ from vae_jax.models.model import (
     posterior_samples,
     sample_prior,
 )
-from vae_jax.objectives.discrete import LEAVE_ONE_OUT
+from vae_jax.objectives.discrete import LEAVE_ONE_OUT, constant_samples
 from vae_jax.objectives.interface import SampleBound
 from vae_jax.objectives.log_weights import LogDensities, LogWeights, log_densities
 from vae_jax.objectives.objective import Weights
@@ -159,9 +159,7 @@ def leave_one_out(
     """
     _, x_bd, label_b, weights = batch
     k = weights.num_samples
-    drawn = posterior_samples(model, batch.key, k)
-    z = fixed(latents(model.trace(fixed(variables), drawn, x_bd, label_b)))
-    trace = model.trace(variables, given(z), x_bd, label_b)
+    trace = model.trace(variables, constant_samples(model, batch.key, k), x_bd, label_b)
     parts = log_densities(trace, x_bd, log_posterior(trace))
     encoder_bound = bound.encoder_bound() or bound
     log_w_kb = parts.log_weight(weights.beta)

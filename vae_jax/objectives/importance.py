@@ -19,6 +19,7 @@ from vae_jax.objectives.estimators import ESTIMATORS, Minibatch
 from vae_jax.objectives.interface import SampleBound
 from vae_jax.objectives.log_weights import LogWeights, log_mean_exp, spread
 from vae_jax.objectives.objective import TERMS, Loss, Terms, Weights
+from vae_jax.objectives.terms import with_own_losses
 from vae_jax.sections.checks import no_effect, number, whole
 from vae_jax.sections.declare import choice, choices_of, section, static, traced
 
@@ -48,8 +49,7 @@ def importance_loss(
     """
     batch = Minibatch(key, x_bd, label_b, weights)
     value, parts, trace = ESTIMATORS[bound.gradient](bound, model, variables, batch)
-    for loss_b in trace.losses.values():
-        value += jnp.mean(loss_b)
+    value = with_own_losses(value, trace)
     log_w_kb = parts.log_weight(1.0)
     named = {
         "elbo": jnp.mean(log_w_kb, axis=0),

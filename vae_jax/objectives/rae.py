@@ -22,7 +22,7 @@ from vae_jax.models.model import (
 )
 from vae_jax.objectives.interface import Bound
 from vae_jax.objectives.objective import Loss, Terms, Weights
-from vae_jax.objectives.terms import reconstruction
+from vae_jax.objectives.terms import reconstruction, with_own_losses
 from vae_jax.probability.distributions import StandardNormal
 from vae_jax.sections.checks import no_effect, number
 from vae_jax.sections.declare import choice, section, traced
@@ -111,9 +111,7 @@ class RAE(Bound):
             parts["penalty"] = jnp.broadcast_to(norm, reconstruction_b.shape)
         if "penalty" in parts:
             loss_b += self.penalty_weight * parts["penalty"]
-        value = jnp.mean(loss_b)
-        for of_model_b in trace.losses.values():
-            value += jnp.mean(of_model_b)
+        value = with_own_losses(jnp.mean(loss_b), trace)
         return Loss(value, Terms(reconstruction_b, parts), trace)
 
     def validation_score(self, means: Mapping[str, float], kl_u: Any, weights: Weights) -> float:

@@ -66,6 +66,13 @@ def terms_of(reconstruction_b: Float[Array, " b"], kl_b: Float[Array, " b"], tra
     return Terms(elbo_b, parts | trace.losses)
 
 
+def with_own_losses(value: Float[Array, ""], trace: Trace) -> Float[Array, ""]:
+    """A loss, and the model's own, which are added to any."""
+    for loss_b in trace.losses.values():
+        value += jnp.mean(loss_b)
+    return value
+
+
 def with_layers(model: Model, terms: Terms, trace: Trace, *, analytic: bool) -> Terms:
     """The terms, and those of the KL of each layer, where the model has several."""
     kls = kl_by_layer(trace, model.layer_names, analytic=analytic) if model.layer_names else {}

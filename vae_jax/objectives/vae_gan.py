@@ -27,7 +27,7 @@ from vae_jax.networks import MLP
 from vae_jax.networks.network import ACTIVATIONS
 from vae_jax.objectives.critic import CRITIC, Adversarial, cross_entropy, taken_for_p
 from vae_jax.objectives.objective import Loss, Player, Terms, Weights
-from vae_jax.objectives.terms import reconstruction, sampled_kl
+from vae_jax.objectives.terms import reconstruction, sampled_kl, with_own_losses
 from vae_jax.sections.checks import number
 from vae_jax.sections.declare import fact, section, traced
 
@@ -101,9 +101,7 @@ class VAEGAN(Adversarial):
         kl_bu = kl_by_unit(trace)
         kl_bu = sampled_kl(trace, log_posterior(trace)) if kl_bu is None else kl_bu
         kl_b = jnp.sum(kl_bu, axis=-1)
-        value = jnp.mean(error_b) + weights.beta * jnp.mean(kl_b)
-        for of_model_b in trace.losses.values():
-            value += jnp.mean(of_model_b)
+        value = with_own_losses(jnp.mean(error_b) + weights.beta * jnp.mean(kl_b), trace)
         reported = {FEATURES: -error_b, "reconstruction": reconstruction(trace, x_bd), "kl": kl_b}
         return Loss(value, Terms(-error_b, reported | trace.losses), trace)
 

@@ -197,8 +197,6 @@ class FiniteScalar(Codebook):
         (8, 5, 5, 5), several(level), "of each number of a unit", key="levels"
     )
 
-    stages: ClassVar = 1
-
     @property
     def unit_size(self) -> int:
         return len(self.levels)
