@@ -38,6 +38,9 @@ AAE = POINT | {"objective.name": "aae", "training.keep": "last"}
 AVB = {"objective.name": "avb", "model.posterior": "implicit"}
 M2 = {"model.name": "m2", "objective.name": "m2", "dataset.num_labels": 30}
 NEEDS = {
+    # The tiny images have a grid of 3 x 3 places.
+    ("model.encoder.name", "grid"): {"model.latent_size": 9},
+    ("model.decoder.name", "grid"): {"model.latent_size": 9},
     ("model.name", "m2"): M2 | {"training.labelled_per_batch": 5},
     ("model.name", "hierarchy"): SAMPLED,
     ("model.name", "top_down"): {"model.blocks.width": 8, "model.blocks.bottleneck": 4},
@@ -68,7 +71,9 @@ NEEDS = {
     ("model.posterior", "implicit"): AVB,
     ("objective.name", "aae"): AAE,
     ("objective.name", "avb"): AVB,
-    ("objective.name", "vae_gan"): {"training.keep": "last", "objective.gamma": 1e-3},
+    # Losses of features can be compared where these hardly move.
+    ("objective.name", "vae_gan"): {"training.keep": "last", "objective.gamma": 1e-3}
+    | {"objective.critic.learning_rate": 1e-6},
     ("objective.name", "wae_gan"): AAE,
     ("objective.name", "m2"): M2,
     ("objective.name", "rae"): POINT,
