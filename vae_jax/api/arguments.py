@@ -12,6 +12,7 @@ from vae_jax.data.labels import classes_of
 from vae_jax.data.source import as_array, checked_images
 from vae_jax.data.units import Units, in_units
 from vae_jax.errors import UserError
+from vae_jax.runs.run import Run
 from vae_jax.sections.checks import number
 from vae_jax.words import count, reason
 
@@ -159,3 +160,13 @@ def in_batches(function: Callable, rows: np.ndarray, y: Classes) -> Any:
         for i in range(0, len(rows), BATCH)
     ]
     return jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
+
+
+def refuse_lines(what: str, run: Run) -> None:
+    """Refuses what moves z along lines where z is discrete."""
+    model = run.config.model
+    if model.has_discrete_z(run.data):
+        raise UserError(
+            f"{what} moves z along lines, and z of {model.named()} is discrete; "
+            "`vae-jax report --html` shows what it means"
+        )

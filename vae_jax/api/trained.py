@@ -21,6 +21,7 @@ from vae_jax.api.arguments import (
     known_classes,
     known_units,
     pictures,
+    refuse_lines,
     scaled,
     temperatures,
 )
@@ -303,6 +304,7 @@ class Trained:
         self, one: ArrayLike, other: ArrayLike, steps: int = 11, labels: Labels = None
     ) -> np.ndarray:
         """Images between the codes of two images [steps, ...]; of n pairs, [n, steps, ...]."""
+        refuse_lines("interpolate", self.run)
         steps = whole(1)("steps", steps)
         x, y, _ = self._inputs(one, labels)
         other_x, _, _ = self._inputs(other, labels)
@@ -378,18 +380,14 @@ class Trained:
 
     @property
     def _units(self) -> Units | None:
-        return known_units(self.run.data.units, self._support)
-
-    @property
-    def _support(self) -> str:
-        return self.run.spec.model.likelihood.support
+        return known_units(self.run.data.units, self.run.spec.model.likelihood.support)
 
     def _inputs(
         self, images: ArrayLike, labels: Labels
     ) -> tuple[np.ndarray, Classes, tuple[int, ...]]:
         """x [n, d], the classes [n], and the shape of the images that come out."""
         batch, single = batch_of(images, self.image_shape)
-        x = scaled(batch, self._units, self._support)
+        x = scaled(batch, self._units, self.run.spec.model.likelihood.support)
         return x, self._labels(labels, len(x)), batch.shape[single:]
 
     def _labels(self, labels: Labels, n: int) -> Classes:

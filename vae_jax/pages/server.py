@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from vae_jax.api.arguments import refuse_lines
 from vae_jax.api.folders import load
 from vae_jax.api.frames import result_rows
 from vae_jax.errors import UserError
@@ -40,11 +41,7 @@ def serve(workdir: Path, port: int, address: str = "localhost") -> None:
     lanes = lane_numbers(workdir)
     # What is wrong with the folder is said before anything is served.
     first = load(workdir, lanes[0]).run
-    if first.config.model.has_discrete_z(first.data):
-        raise UserError(
-            f"the explorer moves z along lines, and z of {first.config.model.named()} is discrete; "
-            "`vae-jax report --html` shows what it means"
-        )
+    refuse_lines("the explorer", first)
     token = secrets.token_urlsafe(12)
     application = Application(FunctionHandler(functools.partial(build, workdir, lanes)))
     try:
