@@ -21,19 +21,26 @@ from vae_jax.runs.run import make_run
 ROWS = 30 * (2 + 1) * 2  # epochs, train and validation rows an epoch, lanes
 
 
-def command(npz, workdir):
+AAE = (
+    "--config.model.posterior=deterministic", "--config.objective.name=aae",
+    "--config.training.keep=last",
+)  # fmt: skip
+VQ = ("--config.model.posterior=vq", "--config.model.prior=causal", "--config.model.latent_size=3")
+
+
+def command(npz, workdir, more=()):
     return [
         sys.executable, "-m", "vae_jax", "train", "--config=configs/smoke.py",
         f"--workdir={workdir}", "--config.dataset.name=arrays", f"--config.dataset.path={npz}",
         "--config.dataset.validation_size=50", "--config.training.batch_size=20",
         "--config.training.num_epochs=30", "--config.log.every_steps=6",
-        "--config.optimizer.schedule.name=cosine",
+        "--config.optimizer.schedule.name=cosine", *more,
     ]  # fmt: skip
 
 
-def started(npz, workdir, under=()):
+def started(npz, workdir, under=(), more=()):
     return subprocess.Popen(
-        [*under, *command(npz, workdir)],
+        [*under, *command(npz, workdir, more)],
         cwd=REPOSITORY,
         env=environment(),
         stdout=subprocess.PIPE,
@@ -42,8 +49,8 @@ def started(npz, workdir, under=()):
     )
 
 
-def completed(npz, workdir) -> str:
-    process = started(npz, workdir)
+def completed(npz, workdir, more=()) -> str:
+    process = started(npz, workdir, more=more)
     output, _ = process.communicate(timeout=300)
     assert process.returncode == 0, output
     return output
@@ -54,9 +61,9 @@ def number_of_rows(workdir) -> int:
     return path.read_bytes().count(b"\n") if path.exists() else 0
 
 
-def killed_after(npz, workdir, rows: int, delay: float, number=signal.SIGKILL) -> int:
+def killed_after(npz, workdir, rows, delay, number=signal.SIGKILL, more=()) -> int:
     """Starts the run, kills it `delay` seconds after it has written that many rows."""
-    process = started(npz, workdir)
+    process = started(npz, workdir, more=more)
     while process.poll() is None and number_of_rows(workdir) < rows:
         time.sleep(0.001)
     time.sleep(delay)
@@ -120,19 +127,28 @@ def test_killed_around_a_checkpoint(tiny_npz, tmp_path, monkeypatch, rows_first)
     assert outcome(tmp_path / "killed") == outcome(tmp_path / "whole")
 
 
-def kill_at_random_moments(npz, workdir, kills: int, seed: int) -> None:
+def kill_at_random_moments(npz, workdir, kills: int, seed: int, more=()) -> None:
     moments = random.Random(seed)
     for target in sorted(moments.randrange(ROWS + 1) for _ in range(kills)):
         # After so many rows; or, of those already there, at some moment of the start.
         start = 4.0 if number_of_rows(workdir) >= target else 0.2
-        killed_after(npz, workdir, target, moments.random() * start)
-    completed(npz, workdir)
+        killed_after(npz, workdir, target, moments.random() * start, more=more)
+    completed(npz, workdir, more)
 
 
 @pytest.mark.slow
 def test_killed_at_random_moments(npz, tmp_path, uninterrupted):
     kill_at_random_moments(npz, tmp_path / "killed", kills=1, seed=0)
     assert outcome(tmp_path / "killed") == uninterrupted
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("more", [AAE, VQ], ids=["players", "a codebook"])
+def test_what_moves_beside_the_params_is_resumed(npz, tmp_path, more):
+    """The networks and optimisers of players; a codebook's moving averages, in the statistics."""
+    completed(npz, tmp_path / "whole", more)
+    kill_at_random_moments(npz, tmp_path / "killed", kills=3, seed=0, more=more)
+    assert outcome(tmp_path / "killed") == outcome(tmp_path / "whole")
 
 
 @pytest.mark.slow
