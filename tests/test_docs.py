@@ -31,12 +31,10 @@ from vae_jax.commands import evaluate, evaluate_on, search, sweep, train
 from vae_jax.config.check import check
 from vae_jax.config.listing import families
 from vae_jax.config.schema import KEYS, nest
-from vae_jax.data import DatasetSection
-from vae_jax.data.source import Source
 from vae_jax.folders import folder
 from vae_jax.pages import report, server
 from vae_jax.reports import paper_table, sweep_report
-from vae_jax.runs import run
+from vae_jax.runs import observer, run
 from vae_jax.runs import train as runs_train
 
 ROOT = Path(__file__).parents[1]
@@ -72,16 +70,8 @@ COMMANDS = [
 
 
 TRAINING = ("few_labels", "from_pytorch", "python")  # pages whose Python trains runs
-SOURCES: dict[DatasetSection, Source] = {}
-load_source = run.Datasets.source
-
-
-def loaded(config):
-    """The config's data, loaded once for all commands."""
-    key = config.dataset.source
-    if key not in SOURCES:
-        SOURCES[key] = load_source(run.Datasets(), config)
-    return SOURCES[key]
+# The data of all commands, each loaded and binarised once.
+DATASETS, SOURCE, OF = run.Datasets(), run.Datasets.source, run.Datasets.of
 
 
 @pytest.fixture(scope="module")
@@ -107,7 +97,8 @@ def draw_pictures(at: Path) -> None:
 def place(folder_of_a_reader, monkeypatch):
     """A folder with the configs, and the work of `vae-jax` replaced by nothing."""
     monkeypatch.chdir(folder_of_a_reader)
-    monkeypatch.setattr(run.Datasets, "source", lambda self, config: loaded(config))
+    monkeypatch.setattr(run.Datasets, "source", lambda self, config: SOURCE(DATASETS, config))
+    monkeypatch.setattr(run.Datasets, "of", lambda self, config: OF(DATASETS, config))
     monkeypatch.setenv("HOME", str(folder_of_a_reader))
     nothing = [
         *((train, name) for name in ("train_run", "evaluate_best", "refuse_other_start")),
@@ -120,6 +111,9 @@ def place(folder_of_a_reader, monkeypatch):
         (server, "serve"),
     ]
     monkeypatch.setattr(runs_train, "about_start", lambda run: {})
+    monkeypatch.setattr(
+        train, "compiled_ahead", lambda run: contextlib.nullcontext(observer.Observer())
+    )
     for module, name in nothing:
         monkeypatch.setattr(module, name, lambda *arguments, **named: ())
     for name in ("table_of", "compare_runs"):

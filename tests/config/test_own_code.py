@@ -178,6 +178,7 @@ def test_a_metric_that_the_user_names_is_that_of_today(a_and_b):
     assert version_of(run) == version_of(vae_jax.load("a")) == 1
 
 
+@pytest.mark.slow
 def test_lanes_of_one_sweep_have_their_modules(place):
     plans = {}
     for number, name in ((1, "first"), (3, "second")):

@@ -124,6 +124,7 @@ def test_a_process_starts_without_all_of_it():
     assert said.stdout.split() == [str(n), str(n), str(threads)], said.stderr
 
 
+@pytest.mark.slow
 def test_a_run_is_trained_without_all_of_it(tiny_npz, tmp_path):
     """From the first import to the results; the folder's lock and the watchdog are Unix's own."""
     arguments = [

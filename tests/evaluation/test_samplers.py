@@ -130,7 +130,10 @@ def test_densities_integrate_to_one(sampler, columns):
 
 @pytest.mark.parametrize(
     "sampler",
-    [pytest.param(own, marks=[pytest.mark.slow] * isinstance(own, Flow)) for own in SMALL],
+    [
+        pytest.param(own, marks=[pytest.mark.slow] * isinstance(own, Flow | TwoStage))
+        for own in SMALL
+    ],
     ids=lambda it: type(it).__name__,
 )
 def test_lanes_of_other_sizes_are_as_each_alone(sampler):

@@ -321,6 +321,7 @@ def test_piwae_takes_one_bound_for_the_model_and_one_for_q(monkeypatch):
     assert np.abs(of_q - of_model)[is_encoder].max() > 1e-4
 
 
+@pytest.mark.slow
 def test_leave_one_out_goes_with_several_layers_by_a_sampled_kl(tiny_npz, tmp_path):
     layers = {"model__name": "two_layers", "model__top__latent_size": 2}
     own = {"objective__gradient": "leave_one_out", "objective__num_samples": 2}

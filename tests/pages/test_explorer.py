@@ -193,6 +193,7 @@ def test_a_mistake_is_one_line(folders, capsys, arguments, message):
     assert message in error
 
 
+@pytest.mark.slow
 def test_three_thousand_units_are_shown_by_kl_and_nothing_waits(tmp_path):
     """As many as a convolutional hierarchy may have."""
     npz = write_tiny_npz(tmp_path / "tiny.npz")

@@ -133,6 +133,7 @@ def test_too_few_images_for_a_metric_are_told_before_anything_is_made(
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_what_an_earlier_version_measured_of_several_layers_is_measured_again(tmp_path):
     """It gave the KL at the means of the layers above, and no active units of each layer."""
     ladder = {"model.name": "ladder", "model.upper.latent_sizes": (2,), "model.upper.widths": (4,)}
