@@ -232,6 +232,10 @@ def get_config() -> ConfigDict:
     # a finished run, with whose best params the lane of each seed starts; "": none
     config.training.start_from = ""
     config.training.trained = ()  # parts of the params that are trained, such as 'prior'; (): all
+    # Of the networks in training; all is measured in that of the device: device, float32,
+    # tensorfloat32, bfloat16
+    config.training.precision = "device"
+    config.training.accumulate = 1  # parts of a batch, one after the other: memory is that of one
     # Lanes that a device computes at once; 0: one on a CPU, all on other devices
     config.training.lanes_at_once = 0
 

@@ -105,7 +105,7 @@ FIGURE = "gradient_variance.png"
 
 Estimator = tuple[str, str]  # its bound, and the name of its gradient
 
-# The config keys that make each. A bound's first is what its others are tested against.
+# The config keys that make each. Those after a bound's first without a bias are tested against it.
 ROWS: dict[Estimator, dict[str, Any]] = {
     ("elbo", "reparameterized"): {},
     ("elbo", "reparameterized, sampled KL"): {"objective.kl": "sampled"},
@@ -247,7 +247,9 @@ def measure(
             )
             result = jax.device_get(program(variables, keys_n, x_bd, units))
             mean_bound, qualities[estimator] = result
-            reference = references.setdefault(estimator[0], estimator)
+            if estimator[1] not in (*OTHER_TARGET, *BIASED):
+                references.setdefault(estimator[0], estimator)
+            reference = references.get(estimator[0])
             for part in PARTS:
                 rows.append(
                     {"step": step, "bound": estimator[0], "gradient": estimator[1], "part": part}
@@ -275,13 +277,13 @@ def of_keys(
 
 def numbers(
     estimator: Estimator,
-    reference: Estimator,
+    reference: Estimator | None,
     part: str,
     qualities: dict[Estimator, dict[str, Quality]],
 ) -> dict[str, Any]:
     """What is said of an estimator and a part at one step; no test of the reference itself."""
     quality, test = qualities[estimator][part], None
-    if estimator != reference:
+    if reference not in (None, estimator):
         test = bias_test(quality.projection_nr, qualities[reference][part].projection_nr)
     return {
         "variance": files.or_none(float(quality.variance)),

@@ -106,6 +106,17 @@ def test_a_gradient_that_never_moves_has_no_ratio():
     assert total_variance(found) == 0
 
 
+def test_rounding_is_no_noise():
+    """One of two parameters has the same gradient for all keys, but for its last bits."""
+
+    def sample(key):
+        noise = jax.random.normal(key, (2,))
+        return {"all": jnp.array([1.0, 1.0]) + noise * jnp.array([1.0, 1e-6])}
+
+    found = moments(sample, keys(500), units_of({"all": jnp.ones(2)}))["all"]
+    assert float(signal_to_noise(found)) == pytest.approx(1, abs=0.2)
+
+
 def test_directions_are_unit_vectors_of_each_part():
     parts = parts_of(exact.linear()[1]["params"])
     found = jax.jit(lambda key: directions(key, parts, 3))(jax.random.key(0))

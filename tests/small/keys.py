@@ -59,6 +59,8 @@ STATIC = {
     "optimizer.skip_above": 9.0,
     "training.ema_decay": 0.9,
     "training.trained": ("prior",),
+    "training.precision": "bfloat16",
+    "training.accumulate": 2,
     "model.categories": 4,
     "model.levels": (3, 3),
     "model.causal.layers": 1,

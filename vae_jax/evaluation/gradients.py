@@ -25,6 +25,9 @@ Parts = dict[str, Any]  # {part: its params, or a gradient by them}
 PARTS = {"encoder": ("encoder", "posterior"), "decoder": ("decoder", "likelihood", "prior")}
 
 
+ROUNDING = 1e-5  # of float32, after a sum over examples
+
+
 class Moments(NamedTuple):
     """Moments of n independent samples of the gradient of one part of the params."""
 
@@ -114,15 +117,15 @@ def total_variance(of: Moments) -> Float[Array, ""]:
 
 
 def signal_to_noise(of: Moments) -> Float[Array, ""]:
-    """mean over parameters of |mean g| / std g, those whose std is 0 left out; 0 if all are.
+    """mean over parameters of |mean g| / std g, those without noise left out; 0 if all are.
 
     Mean and std are those of the n samples, so the ratio of pure noise is sqrt(2 / (pi n)), not 0:
-    see `noise_floor`. The std is 0 if a parameter has no gradient, such as the weight of a pixel
-    that is always 0, or if its gradient does not depend on z.
+    see `noise_floor`. A parameter is without noise if it has no gradient, such as the weight of a
+    pixel that is always 0, or if its gradient does not depend on z: what is left is rounding.
     """
     ratios, counts = jnp.float32(0), jnp.float32(0)
     for mean, variance in zip(jax.tree.leaves(of.mean), jax.tree.leaves(of.variance), strict=True):
-        moves = variance > 0
+        moves = variance > jnp.square(ROUNDING * mean)
         ratio = jnp.abs(mean) / jnp.sqrt(jnp.where(moves, variance, 1.0))
         ratios += jnp.sum(jnp.where(moves, ratio, 0.0))
         counts += jnp.sum(moves)

@@ -35,6 +35,8 @@ ADDED: dict[str, Any] = {
     "optimizer.skip_above": 0.0,
     "training.start_from": "",
     "training.trained": (),
+    "training.precision": "device",
+    "training.accumulate": 1,
     "objective.temperature": 0.5,  # any value, of these: there was no discrete z
     "objective.temperature_start": 1.0,
     "objective.temperature_epochs": 0.0,

@@ -21,6 +21,7 @@ from vae_jax.models.two_layers import TwoLayers
 from vae_jax.models.vae import VAE
 from vae_jax.networks import DECODERS, ENCODERS
 from vae_jax.networks.interface import DecoderNetwork, EncoderNetwork
+from vae_jax.networks.precision import AS_DEVICE, InPrecision
 from vae_jax.probability.interface import Likelihood
 from vae_jax.probability.likelihoods import LIKELIHOODS
 from vae_jax.sections.checks import WIDEST, flag, no_effect, whole
@@ -33,6 +34,7 @@ from vae_jax.sections.declare import (
     family,
     host,
     name_among,
+    replace,
     resolve,
     section,
     static,
@@ -91,6 +93,7 @@ class ModelSpec:
     image_shape: Any = fact(lambda facts: facts.image_shape)
     num_classes: Any = fact(lambda facts: facts.num_classes)
     latent_mask: Any = fact(is_static=False)  # [l], 1 for a unit in use, 0 for padding; None: all
+    precision: Any = fact()  # of the networks; None: that of the device
 
     @property
     def abilities(self) -> Abilities:
@@ -211,4 +214,7 @@ def facts_of_data(data: Any) -> Facts:
 
 def make_model(spec: ModelSpec) -> Model:
     """The model that `spec` describes."""
-    return spec.kind.model(spec)
+    if spec.precision in (None, AS_DEVICE):
+        return spec.kind.model(spec)
+    encoder, decoder = (InPrecision(own, spec.precision) for own in (spec.encoder, spec.decoder))
+    return spec.kind.model(replace(spec, encoder=encoder, decoder=decoder))

@@ -6,6 +6,7 @@ NVAE; Maaløe, Fraccaro, Liévin and Winther 2019, BIVA; Kingma et al. 2016 (the
 
 import math
 from collections.abc import Iterator
+from functools import partial
 from typing import Any, ClassVar, NamedTuple
 
 import jax
@@ -28,6 +29,7 @@ from vae_jax.models.model import (
 )
 from vae_jax.networks.conv import map_sizes
 from vae_jax.networks.convolution import convolve
+from vae_jax.networks.precision import computed_in
 from vae_jax.probability import gaussian
 from vae_jax.probability.distributions import DiagonalGaussian
 from vae_jax.sections.checks import WIDEST, several, whole
@@ -167,6 +169,9 @@ def enlarge(x: Float[Array, "n h w c"], height: int, width: int) -> Float[Array,
 def top_down(spec: Any, kind: TopDown) -> Model:
     """The model. z of a block is [k, b, height * width * latents]."""
     likelihood, width, latents = spec.likelihood, kind.width, kind.latents
+    # Branches and products in the precision of the networks; the state they add to stays float32.
+    branch, product = (computed_in(spec.precision, own) for own in (bottleneck, conv))
+    image_product = computed_in(spec.precision, partial(convolve, stride=kind.stride))
     channels = spec.image_shape[-1]
     stride, num_maps = kind.stride, len(kind.num_blocks)
     sizes = map_sizes(spec.image_shape, num_maps - 2 + stride)[:num_maps]  # the smallest first
@@ -185,8 +190,8 @@ def top_down(spec: Any, kind: TopDown) -> Model:
         up, down = [], []
         for size, n in zip(sizes, kind.num_blocks, strict=True):
             k = kernel_size(size)
-            branch = bottleneck_weights(width, kind.bottleneck, width, k, 1 / math.sqrt(num_up))
-            up.append(repeat(branch, kind.encoder_blocks))
+            of_up = bottleneck_weights(width, kind.bottleneck, width, k, 1 / math.sqrt(num_up))
+            up.append(repeat(of_up, kind.encoder_blocks))
             block = {
                 "posterior": bottleneck_weights(2 * width, kind.bottleneck, 2 * latents, k, 1.0),
                 # q and p start at N(0, 1) given anything, and p adds nothing to the state.
@@ -217,11 +222,11 @@ def top_down(spec: Any, kind: TopDown) -> Model:
 
     def encode(params: Params, x_bd: Float[Array, "b d"]) -> list[Array]:
         """The maps of x [b, h, w, c], the smallest first."""
-        h = convolve(x_bd.reshape(len(x_bd), *spec.image_shape), params["image"], stride)
+        h = image_product(x_bd.reshape(len(x_bd), *spec.image_shape), params["image"])
         maps = []
         for stage in reversed(range(len(sizes))):
             for i in range(kind.encoder_blocks):
-                h += bottleneck(jax.tree.map(lambda leaf, i=i: leaf[i], params["up"][stage]), h)
+                h += branch(jax.tree.map(lambda leaf, i=i: leaf[i], params["up"][stage]), h)
             maps.append(h)
             h = pool(h) if stage else h
         return maps[::-1]
@@ -235,20 +240,20 @@ def top_down(spec: Any, kind: TopDown) -> Model:
         """
         k, b, height, map_width, _ = state.shape
         flat = state.reshape(-1, *state.shape[2:])
-        raw = bottleneck(params["prior"], flat)
+        raw = branch(params["prior"], flat)
         p = gaussian_of(raw[..., : 2 * latents], k, b)
         q = None
         if map_bhwc is not None:
             known, state_too = beside(map_bhwc, flat, k)
-            raw_q = bottleneck(params["posterior"], jnp.concatenate([state_too, known], axis=-1))
+            raw_q = branch(params["posterior"], jnp.concatenate([state_too, known], axis=-1))
             q = gaussian_of(raw_q, len(raw_q) // len(map_bhwc), len(map_bhwc))
         z_kbl, log_q_kb = take.choose(source, q, p)
         k, b = z_kbl.shape[:2]
         z = z_kbl.reshape(k * b, height, map_width, latents)
         added = (raw[..., 2 * latents :] + flat).reshape(state.shape)
         state = jnp.broadcast_to(added, (k, b, *state.shape[2:])).reshape(k * b, *flat.shape[1:])
-        state += conv(params["latents"], z)
-        state += bottleneck(params["branch"], state)
+        state += product(params["latents"], z)
+        state += branch(params["branch"], state)
         return state.reshape(k, b, *flat.shape[1:]), Layer(z_kbl, log_q_kb, q, p)
 
     def beside(map_bhwc: Array, flat: Array, k: int) -> tuple[Array, Array]:
@@ -292,7 +297,7 @@ def top_down(spec: Any, kind: TopDown) -> Model:
         """The likelihood's params [k, b, d, p]."""
         k, b, rows, columns, _ = state.shape
         height, image_width, _ = spec.image_shape
-        raw = conv(params["kernel"], jax.nn.gelu(state.reshape(k * b, *state.shape[2:])))
+        raw = product(params["kernel"], jax.nn.gelu(state.reshape(k * b, *state.shape[2:])))
         raw = raw.reshape(k * b, rows, columns, stride, stride, outputs)
         raw = raw.transpose(0, 1, 3, 2, 4, 5).reshape(k * b, rows * stride, -1, outputs)
         raw = raw[:, :height, :image_width] + params["bias"][None, None, None]

@@ -7,7 +7,7 @@ References: Goodfellow et al. 2014, proposition 1; Sugiyama, Suzuki and Kanamori
 """
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -59,6 +59,8 @@ class Adversarial(Bound):
         0.999, number(0, 1, open_high=True), "decay of its second moment", key="critic.b2"
     )
     times: int = static(1, whole(1), "moves of the critic in a step", key="critic.times")
+
+    is_mean: ClassVar = False  # a critic learns from a whole minibatch
 
     def player(self, loss: Any, init: Any, **more: Any) -> Player:
         """The critic, by these keys."""

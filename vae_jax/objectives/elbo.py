@@ -231,6 +231,10 @@ class Elbo(Bound):
         return self.free_bits > 0 or self.capacity > 0 or self.is_layered
 
     @property
+    def is_mean(self) -> bool:
+        return not self.is_constrained
+
+    @property
     def annealed_steps(self) -> Scalar:
         warm = [float(steps) for steps in self.layer_warmup if np.isfinite(steps)]
         return max(self.capacity_steps if self.capacity > 0 else 0.0, *warm, 0.0)

@@ -75,6 +75,11 @@ class Bound(Part, Protocol):
         """Whether it is another function than the bound, even where beta is 1."""
         return False
 
+    @property
+    def is_mean(self) -> bool:
+        """Whether the loss of a minibatch is the mean of those of its parts."""
+        return True
+
     def evaluated(self) -> "Bound":
         """The bound that validation and the test set measure: with exact samples of q(z | x)."""
         return self

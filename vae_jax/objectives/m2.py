@@ -41,6 +41,7 @@ class M2Bound(Bound):
     )
 
     infers_labels = is_unit_by_unit = True
+    is_mean = False  # -log q(y | x) is a mean over the labelled ones of the minibatch
     terms = TERMS
 
     def loss(

@@ -6,7 +6,6 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Key
 
-from vae_jax.models import make_model
 from vae_jax.models.model import Params, Variables
 from vae_jax.objectives import loss_in_turn
 from vae_jax.objectives.objective import Player, owned, with_owned
@@ -106,7 +105,7 @@ def moves(
 ) -> tuple[Variables, Any, Float[Array, ""]]:
     """All moves of one player in a step; its mean loss, which is not finite if a move can't be."""
     name, player = named
-    model, rule = make_model(spec.model), optimizers_of(spec)[name]
+    model, rule = spec.trained_model, optimizers_of(spec)[name]
 
     def move(j: Any, carry: tuple[Params, Any, Any]) -> tuple[Params, Any, Any]:
         own, own_state, total = carry

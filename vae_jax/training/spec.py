@@ -6,10 +6,12 @@ from typing import Any
 
 import jax
 
-from vae_jax.models import ModelSpec
+from vae_jax.models import ModelSpec, make_model
+from vae_jax.models.model import Model
+from vae_jax.networks.precision import AS_DEVICE, PRECISIONS
 from vae_jax.objectives import Objective
 from vae_jax.sections.checks import name_in, number, path, seeds, several, text, whole
-from vae_jax.sections.declare import host, replace, section, static
+from vae_jax.sections.declare import choice, host, replace, section, static
 from vae_jax.training.optimizer import Optimizer
 
 START_FROM, TRAINED = "training.start_from", "training.trained"
@@ -62,6 +64,12 @@ class Training:
     trained: tuple[str, ...] = static(
         (), several(text), "parts of the params that are trained, such as 'prior'; (): all"
     )
+    precision: str = choice(
+        PRECISIONS, AS_DEVICE, "of the networks in training; all is measured in that of the device"
+    )
+    accumulate: int = static(
+        1, whole(1), "parts of a batch, one after the other: memory is that of one"
+    )
     lanes_at_once: int = host(
         0, whole(0), "lanes that a device computes at once; 0: one on a CPU, all on other devices"
     )
@@ -95,11 +103,38 @@ class Training:
                 f"training.labelled_per_batch = {self.labelled_per_batch} should be at most "
                 f"training.batch_size = {self.batch_size}"
             )
+        if self.accumulate > 1:
+            yield from self.needs_of_parts(config)
         if self.batch_size % self.data_devices:
             yield (
                 f"training.data_devices = {self.data_devices} should divide training.batch_size = "
                 f"{self.batch_size}"
             )
+
+    def needs_of_parts(self, config: Any) -> Iterator[str]:
+        """What is wrong with a batch in parts."""
+        head, objective = f"training.accumulate = {self.accumulate}", config.objective
+        if self.batch_size % (self.accumulate * self.data_devices):
+            yield (
+                f"{head} should divide training.batch_size = {self.batch_size}"
+                + f" / training.data_devices = {self.data_devices}" * (self.data_devices > 1)
+            )
+        of_batch = {
+            f"objective.name = {config.values['objective.name']!r} with these settings": (
+                not objective.bound.is_mean
+            ),
+            objective.regularizer_named(): config.values["objective.regularizer"] != "none",
+            config.model.named(): bool(config.model.abilities.notes),
+            f"model.likelihood = {config.values['model.likelihood']!r}": (
+                config.model.likelihood.init_stats(1.0) is not None
+            ),
+        }
+        for name, has_statistic in of_batch.items():
+            if has_statistic:
+                yield (
+                    f"{head} is for a loss that is a mean over examples, and {name} has a "
+                    "statistic of the whole batch; it should be 1"
+                )
 
 
 def fixed() -> Any:
@@ -123,6 +158,11 @@ class Spec:
     dynamic: bool = fixed()  # whether each minibatch is binarised with new samples
     chunk_steps: int = fixed()  # the most steps in one call of the program
     augmentations: tuple = ()  # sections: the changes of each minibatch's images, in order
+
+    @property
+    def trained_model(self) -> Model:
+        """The model, as training computes it."""
+        return make_model(replace(self.model, precision=self.training.precision))
 
     @property
     def steps_per_epoch(self) -> int:

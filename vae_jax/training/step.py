@@ -1,5 +1,6 @@
 """One training step: (spec, state, keys, batch) -> (state, metrics), pure."""
 
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -187,6 +188,31 @@ def minibatch(
     return Batch(x_bd, None if examples.labels is None else examples.labels[rows])
 
 
+def in_parts(
+    spec: Spec, gradient_of: Any, params: dict[str, Params], key: Key[Array, ""], batch: Batch
+) -> tuple[tuple[Float[Array, ""], tuple[Any, ...]], dict[str, Params]]:
+    """`gradient_of` of a batch whose loss is a mean over examples, a part at a time.
+
+    Each part has its own key. Returns the mean loss and gradients, and the terms of all examples.
+    """
+    n = spec.training.accumulate
+    rows = jnp.arange(spec.training.batch_size).reshape(n, -1)
+
+    def add(total: Any, part: tuple[Any, Any]) -> tuple[Any, Any]:
+        own_key, own_rows = part
+        own = jax.tree.map(lambda leaf: leaf[own_rows], batch)
+        if spec.training.data_devices > 1:
+            own = own._replace(x_bd=share_batch(own.x_bd))
+        (value, (terms, stats, _, _)), gradients = gradient_of(params, own_key, own)
+        return jax.tree.map(jnp.add, total, (value, gradients)), (terms, stats)
+
+    zeros = (jnp.float32(0), jax.tree.map(jnp.zeros_like, params))
+    summed, (terms, stats) = jax.lax.scan(add, zeros, (jax.random.split(key, n), rows))
+    value, gradients = jax.tree.map(lambda total: total / n, summed)
+    terms, stats = jax.tree.map(jnp.concatenate, terms), jax.tree.map(lambda leaf: leaf[0], stats)
+    return (value, (terms, stats, {}, {})), gradients
+
+
 def train_step(
     spec: Spec, state: State, key: Key[Array, ""], batch: Batch, *, careful: bool = False
 ) -> tuple[State, Metrics]:
@@ -199,11 +225,13 @@ def train_step(
     lane diverged. A step that is skipped, for the norm of its gradients, is sound: training goes on
     from the same params, optimiser states and stats.
     """
-    model, batch_size = make_model(spec.model), spec.training.batch_size
+    model, batch_size = spec.trained_model, spec.training.batch_size
     players, before = players_of(spec), params_by_player(spec, state.variables)
     at_once = {name: player for name, player in players.items() if player.at_once}
 
-    def loss_of(params: dict[str, Params]) -> tuple[Float[Array, ""], tuple[Any, ...]]:
+    def loss_of(
+        params: dict[str, Params], key: Key[Array, ""], batch: Batch
+    ) -> tuple[Float[Array, ""], tuple[Any, ...]]:
         variables = with_params(spec, state.variables, params)
         found = loss(spec.objective, model, variables, key, *batch, state.step, players=at_once)
         value = found.value
@@ -212,8 +240,10 @@ def train_step(
         return value, (found.terms, *found.trace[-2:], found.of_players)
 
     params = {name: before[name] for name in (MODEL, *at_once)}
-    (value, aux), gradients = jax.value_and_grad(loss_of, has_aux=True)(params)
-    terms, stats, notes, values = aux
+    gradient_of = jax.value_and_grad(loss_of, has_aux=True)
+    if spec.training.accumulate > 1:
+        gradient_of = partial(in_parts, spec, gradient_of)
+    (value, (terms, stats, notes, values)), gradients = gradient_of(params, key, batch)
     healthy = state.diverged_step < 0
     finite = jnp.isfinite(value)
     for own in values.values():
