@@ -1,5 +1,6 @@
 """A run that is killed at any moment, a real process by real signals, ends bit for bit the same."""
 
+import os
 import random
 import signal
 import subprocess
@@ -68,7 +69,7 @@ def killed_after(npz, workdir, rows, delay, number=signal.SIGKILL, more=()) -> i
         time.sleep(0.001)
     time.sleep(delay)
     process.send_signal(number)
-    output, _ = process.communicate(timeout=120)
+    output, _ = process.communicate(timeout=10 if number != signal.SIGKILL else 120)
     assert "Traceback" not in output, output
     return process.returncode
 
@@ -171,6 +172,26 @@ def test_asked_to_stop(npz, tmp_path, uninterrupted, number):
     assert ROWS // 2 <= len(kept) < ROWS
     output = completed(npz, workdir)
     assert "resuming at step" in output
+    assert outcome(workdir) == uninterrupted
+
+
+SCONTROL = """#!/bin/sh
+echo "$@" >> $(dirname $0)/asked
+"""
+
+
+@pytest.mark.slow
+def test_preempted_it_saves_at_once_and_is_queued_again(npz, tmp_path, monkeypatch, uninterrupted):
+    scontrol = tmp_path / "scontrol"
+    scontrol.write_text(SCONTROL)
+    scontrol.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    monkeypatch.setenv("SLURM_JOB_ID", "42")
+    workdir = tmp_path / "preempted"
+    assert killed_after(npz, workdir, ROWS // 2, 0, signal.SIGUSR1) == 1
+    assert (tmp_path / "asked").read_text() == "requeue 42\n"
+    assert ROWS // 2 <= len(folder.read_rows(workdir)) < ROWS
+    assert "resuming at step" in completed(npz, workdir)
     assert outcome(workdir) == uninterrupted
 
 

@@ -35,6 +35,7 @@ from vae_jax.config.code import Members
 from vae_jax.config.file import blamed_on, config_from_file
 from vae_jax.errors import Failed, Stopped, UserError, choose, tell
 from vae_jax.interrupts import interruptible
+from vae_jax.preemption import requeued
 from vae_jax.sections.checks import path_of, written
 from vae_jax.streams import prepare, silence
 from vae_jax.words import page
@@ -320,7 +321,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         except FlagMistake as error:
             raise UserError(f"{error}; see vae-jax {verb} --help") from error
 
-    code = answer(partial(contextvars.copy_context().run, command))
+    with requeued():
+        code = answer(partial(contextvars.copy_context().run, command))
     try:
         sys.stdout.flush()
     except BrokenPipeError:

@@ -19,6 +19,7 @@ from typing import NamedTuple
 import jax
 from tqdm import tqdm
 
+from vae_jax import preemption
 from vae_jax.words import as_one_line
 
 EVENT = "/jax/core/compile/backend_compile_duration"  # jax's name for a compilation
@@ -56,8 +57,8 @@ def listen() -> None:
 
 @contextlib.contextmanager
 def watched() -> Iterator[None]:
-    """In this context, long compilations are named on stderr, and SIGINT and SIGTERM end the
-    process even during one, with exit code 1: GRACE_SECONDS after the first signal, or at the
+    """In this context, long compilations are named on stderr, and SIGINT, SIGTERM and SIGUSR1 end
+    the process even during one, with exit code 1: GRACE_SECONDS after the first signal, or at the
     second.
 
     Only what was computed since the last checkpoint is lost, as with a SIGKILL.
@@ -106,7 +107,9 @@ class Watch(threading.Thread):
             return True
         numbers = os.read(self.reader, 64)
         for number in numbers:
-            if number in (signal.SIGINT, signal.SIGTERM):
+            if number == preemption.SIGNAL:
+                preemption.asked.set()  # its handler waits for the main thread
+            if number in (signal.SIGINT, signal.SIGTERM, preemption.SIGNAL):
                 self.first_signal = self.first_signal or time.monotonic()
                 self.signals += 1
         return bool(numbers)
@@ -135,6 +138,7 @@ class Watch(threading.Thread):
 
 def leave() -> None:
     """Ends the process at once, after flushing stdout."""
+    preemption.requeue()
     with contextlib.suppress(OSError, ValueError):
         sys.stdout.flush()
     os._exit(1)
