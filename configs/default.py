@@ -16,8 +16,12 @@ def get_config() -> ConfigDict:
     config = ConfigDict()
 
     config.dataset = ConfigDict()
-    config.dataset.name = "mnist"  # where the images are from: arrays, mnist, sprites, tfds
-    # arrays, tfds: the .npz file, or a folder of image files; its data folder; "": TFDS's own
+    # Where the images are from: arrays, binarized_mnist, caltech101_silhouettes, celeba, cifar10,
+    # dsprites, fashion_mnist, frey_faces, mnist, omniglot, sprites, svhn, tfds
+    config.dataset.name = "mnist"
+    # arrays, caltech101_silhouettes, celeba, cifar10, dsprites, fashion_mnist, frey_faces,
+    # omniglot, svhn, tfds: the .npz file, or a folder of image files; the folder of its files; its
+    # data folder; "": TFDS's own
     config.dataset.path = ""
     # arrays: height, width that image files are cut to; (): as they are
     config.dataset.image_size = ()

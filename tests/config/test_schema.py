@@ -112,7 +112,11 @@ WRONG = [
     ("training.seeds", (), "at least one seed"),
     ("training.seeds", (1, 2, 1), "1 is there twice"),
     ("training.seeds", (2**32,), r"training.seeds\[0\] = 4294967296 should be below 2\*\*32"),
-    ("dataset.name", "cifar", f"'cifar' is unknown; there are: {', '.join(sorted(DATASETS))}"),
+    (
+        "dataset.name",
+        "imagenet",
+        f"'imagenet' is unknown; there are: {', '.join(sorted(DATASETS))}",
+    ),
     ("dataset.binarization", "yes", "there are: dynamic, none, static, threshold"),
     ("model.encoder.name", "cnn", f"there are: {', '.join(sorted(NETWORKS))}"),
     ("model.encoder.activation", "rleu", "there are: elu, gelu"),

@@ -7,10 +7,11 @@ import os
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
-from vae_jax.data import arrays, image_files, mnist, sprites, tfds
+from vae_jax.data import arrays, binarized_mnist, image_files, mnist, sprites, tfds
 from vae_jax.data.augmentation import AUGMENTATIONS
 from vae_jax.data.binarization import BINARIZATIONS
 from vae_jax.data.interface import Augmentation, DatasetSection
+from vae_jax.data.published import PUBLISHED, load
 from vae_jax.data.source import Source
 from vae_jax.errors import UserError
 from vae_jax.sections.checks import WIDEST, name_in, path, seed, several, text, whole
@@ -74,10 +75,111 @@ class TFDS(DatasetSection):
         return tfds.load(self.tfds_name, self.path)
 
 
+@section
+class Binary(DatasetSection):
+    """Images of 0 and 1."""
+
+    usual: ClassVar = ("none", "bernoulli")
+
+    def needs(self, config: Any) -> Iterator[str]:
+        if config.dataset.binarization not in ("none", "auto"):
+            yield (
+                f"dataset.name = {config.values['dataset.name']!r} holds 0 and 1; "
+                f"dataset.binarization = {config.dataset.binarization!r} should be 'none'"
+            )
+
+
+@section
+class BinarizedMNIST(Binary):
+    """The one fixed binarisation of MNIST (Larochelle and Murray 2011), in the package."""
+
+    def load(self) -> Source:
+        return binarized_mnist.load()
+
+
+@section
+class FromFiles(DatasetSection):
+    """A data set of `PUBLISHED`."""
+
+    path: str = host("", path, "the folder of its files")
+
+    name: ClassVar = ""
+
+    def load(self) -> Source:
+        return load(self.name, PUBLISHED[self.name], self.path)
+
+
+@section
+class Caltech101Silhouettes(FromFiles, Binary):
+    """Shapes of 101 kinds of things, 28 x 28, binary."""
+
+    name: ClassVar = "caltech101_silhouettes"
+
+
+@section
+class CelebA(FromFiles):
+    """Faces, aligned, their middle scaled to 64 x 64."""
+
+    name: ClassVar = "celeba"
+
+
+@section
+class CIFAR10(FromFiles):
+    """Photographs of ten kinds of things, 32 x 32."""
+
+    name: ClassVar = "cifar10"
+
+
+@section
+class DSprites(FromFiles, Binary):
+    """Shapes with five factors, 64 x 64, binary."""
+
+    name: ClassVar = "dsprites"
+
+
+@section
+class FashionMNIST(FromFiles):
+    """Clothes of ten kinds, 28 x 28, grey."""
+
+    name: ClassVar = "fashion_mnist"
+    usual: ClassVar = BINARIZED
+
+
+@section
+class FreyFaces(FromFiles):
+    """Faces of one person, 28 x 20, grey."""
+
+    name: ClassVar = "frey_faces"
+
+
+@section
+class Omniglot(FromFiles):
+    """Characters of 50 alphabets, 28 x 28, in the split of Burda et al. 2015."""
+
+    name: ClassVar = "omniglot"
+    usual: ClassVar = BINARIZED
+
+
+@section
+class SVHN(FromFiles):
+    """Digits of house numbers, 32 x 32."""
+
+    name: ClassVar = "svhn"
+
+
 DATASETS: dict[str, type[DatasetSection]] = {
     "arrays": Arrays,
+    "binarized_mnist": BinarizedMNIST,
+    "caltech101_silhouettes": Caltech101Silhouettes,
+    "celeba": CelebA,
+    "cifar10": CIFAR10,
+    "dsprites": DSprites,
+    "fashion_mnist": FashionMNIST,
+    "frey_faces": FreyFaces,
     "mnist": MNIST,
+    "omniglot": Omniglot,
     "sprites": Sprites,
+    "svhn": SVHN,
     "tfds": TFDS,
 }
 

@@ -35,7 +35,11 @@ def read_idx(path: Path) -> np.ndarray:
             f"{path} is damaged: its sha256 is not the original's; restore it "
             "(git checkout, or reinstall vae_jax)"
         )
-    content = gzip.decompress(packed)
+    return idx(gzip.decompress(packed))
+
+
+def idx(content: bytes) -> np.ndarray:
+    """The unsigned bytes of an IDX file, in its own shape."""
     # IDX: two zero bytes, the type (8: unsigned byte), the rank, then each size as 4 bytes.
     rank = content[3]
     shape = np.frombuffer(content, ">u4", count=rank, offset=4)
