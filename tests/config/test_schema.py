@@ -114,8 +114,8 @@ WRONG = [
     ("training.seeds", (2**32,), r"training.seeds\[0\] = 4294967296 should be below 2\*\*32"),
     (
         "dataset.name",
-        "faces",
-        f"'faces' is unknown; there are: {', '.join(sorted(DATASETS))}",
+        "zzz",
+        f"'zzz' is unknown; there are: {', '.join(sorted(DATASETS))}",
     ),
     ("dataset.binarization", "yes", "there are: dynamic, none, static, threshold"),
     ("model.encoder.name", "cnn", f"there are: {', '.join(sorted(NETWORKS))}"),
