@@ -10,8 +10,9 @@ from typing import Any
 
 __version__ = "0.1.0"
 
-# Of functions.py; `config` is a package that can be called; the others are of api.
+# Of functions.py, and of exports; `config` is a package that can be called; the others are of api.
 FUNCTIONS = ("decode", "elbo", "encode", "init", "reparameterize", "train_step")
+EXPORTS = ("export", "load_exported")
 
 MODULES = {"config": "vae_jax.config", "frames": "vae_jax.api.frames"}
 
@@ -21,9 +22,11 @@ __all__ = [
     "decode",
     "elbo",
     "encode",
+    "export",
     "fit_sampler",
     "init",
     "load",
+    "load_exported",
     "read_images",
     "reparameterize",
     "save",
@@ -38,6 +41,7 @@ def __getattr__(name: str) -> Any:
         return importlib.import_module(MODULES[name])
     if name in __all__:
         home = "vae_jax.functions" if name in FUNCTIONS else "vae_jax.api"
+        home = "vae_jax.exports" if name in EXPORTS else home
         return getattr(importlib.import_module(home), name)
     raise AttributeError(f"module 'vae_jax' has no attribute {name!r}")
 

@@ -1,0 +1,206 @@
+"""Writes a trained lane as a folder that leaves: see docs/export.md."""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import vae_jax
+from vae_jax.api.folders import folder_of
+from vae_jax.api.trained import Trained
+from vae_jax.config.schema import DATA_PATH
+from vae_jax.devices.setup import pinned
+from vae_jax.errors import UserError, naming
+from vae_jax.exports import folder
+from vae_jax.exports.card import card
+from vae_jax.exports.folder import CARD, CONFIG, FORMAT, WEIGHTS, Description, Function, Shape
+from vae_jax.exports.functions import (
+    FUNCTIONS,
+    LABEL,
+    PLATFORMS,
+    exported,
+    flattened,
+    refuse_without_packages,
+)
+from vae_jax.folders.folder import is_finished, read_results
+from vae_jax.folders.schemas import RunResults
+from vae_jax.models.model import layer_sizes, names_of_layers
+from vae_jax.sections.checks import written
+from vae_jax.training.spec import START_FROM
+from vae_jax.words import reason
+
+PRIVATE = (DATA_PATH, START_FROM)  # keys that say where something is on this machine
+MOST_LETTERS = 200  # of a licence
+
+
+@pinned()
+def export(run: Trained, to: str | os.PathLike[str], licence: str = "") -> Path:
+    """Writes one lane as a folder of weights and functions; returns the folder.
+
+    It is there whole, or not at all. Two exports of one lane are equal byte for byte.
+
+    Args:
+      run: of `vae_jax.load`, or its `with_sampler`.
+      to: a new folder.
+      licence: what others may do with the model, as the model card says it.
+
+    Raises:
+      UserError: the run is not finished; the folder is there; a package is missing.
+    """
+    refuse_without_packages()
+    to = target(run, to)
+    if not isinstance(licence, str) or len(licence) > MOST_LETTERS or not licence.isprintable():
+        raise UserError(
+            f"licence = {written(licence)} should be a line of at most {MOST_LETTERS} letters, "
+            "such as 'CC BY 4.0'"
+        )
+    if not is_finished(run.workdir):
+        raise UserError(
+            f"{run.workdir} has no finished run; `vae-jax train` or `evaluate` finishes it first"
+        )
+    contents = contents_of(run, licence)
+    with naming(to):
+        to.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=f".{to.name}.", dir=to.parent))
+        try:
+            temporary.chmod(0o777 & ~umask())
+            for name, content in contents.items():
+                (temporary / name).write_bytes(content)
+            os.rename(temporary, to)
+        except BaseException:
+            shutil.rmtree(temporary, ignore_errors=True)
+            raise
+    return to
+
+
+def told(to: Path) -> str:
+    """Lines that say what an export holds."""
+    description = folder.read_description(to)
+    size = sum(file["bytes"] for file in description["files"].values())
+    return "\n".join(
+        [
+            f"lane {description['lane']}, seed {description['seed']}, as of step "
+            f"{description['step']:,}: {', '.join(sorted(description['functions']))}",
+            *(f"no {name}: {why}" for name, why in description["left_out"].items()),
+            f"export       {to} ({size:,} bytes)",
+        ]
+    )
+
+
+def umask() -> int:
+    """The mask of this process, which can only be read by setting it."""
+    mask = os.umask(0o022)
+    os.umask(mask)
+    return mask
+
+
+def target(run: Trained, to: Any) -> Path:
+    """The folder to write, absolute.
+
+    Raises:
+      UserError: it is no path; it is there, and not empty; it is in the run folder.
+    """
+    if not isinstance(to, str | os.PathLike) or not os.fspath(to):
+        raise UserError(f"to = {written(to)} should be the path of a new folder")
+    path = folder_of(to)
+    if path.is_dir() and any(path.iterdir()):
+        if folder.is_export(path):
+            raise UserError(f"{path} holds an export; remove it, or take another folder")
+        raise UserError(f"{path} is not empty, and holds no export; take another folder")
+    if path.resolve().is_relative_to(run.workdir.resolve()):
+        raise UserError(f"{path} is in the run folder {run.workdir}; take a folder outside of it")
+    return path
+
+
+def contents_of(run: Trained, licence: str) -> dict[str, bytes]:
+    """{name: content} of all files of an export."""
+    import safetensors.numpy
+
+    flat = flattened(run.variables)
+    contents = {WEIGHTS: safetensors.numpy.save(flat)}
+    functions, left_out = functions_of(run, contents)
+    results: Any = read_results(run.workdir)
+    description = describe(run, flat, functions, left_out, licence)
+    contents[CARD] = card(description, results).encode()
+    files = {name: folder.file_of(content) for name, content in sorted(contents.items())}
+    contents[CONFIG] = folder.sealed(description | {"files": files})
+    return contents
+
+
+def functions_of(
+    run: Trained, contents: dict[str, bytes]
+) -> tuple[dict[str, Function], dict[str, str]]:
+    """What config.json says of the functions, and why some are left out; adds their files."""
+    functions: dict[str, Function] = {}
+    left_out: dict[str, str] = {}
+    sizes = {"d": int(np.prod(run.image_shape)), "l": run.latent_size, "2": 2}
+    for name, what in FUNCTIONS.items():
+        try:
+            found = exported(
+                name, run.model, run.variables, sizes, reads_labels=run.reads_labels
+            )
+        except UserError as error:  # it has no meaning for this model
+            left_out[name] = reason(error)
+            continue
+        arguments = (*what.arguments, *([LABEL] if run.reads_labels else []))
+        functions[name] = {
+            "file": f"{name}{folder.SUFFIX}",
+            "arguments": {
+                own.name: {"shape": ["b", *(sizes[axis] for axis in own.axes)], "dtype": own.dtype}
+                for own in arguments
+            },
+            "returns": found.returns,
+        }
+        contents[f"{name}{folder.SUFFIX}"] = found.serialized
+    return functions, left_out
+
+
+def describe(
+    run: Trained,
+    flat: Mapping[str, np.ndarray],
+    functions: dict[str, Function],
+    left_out: dict[str, str],
+    licence: str,
+) -> Description:
+    """config.json, but for the files."""
+    identity, spec = run.run.data.identity, run.run.spec.model
+    place = next(i for i, own in enumerate(run.run.lanes) if own.number == run.lane)
+    label = np.zeros(1, np.int32) if run.reads_labels else None
+    sizes = layer_sizes(run.model, run.variables, label)[::-1]
+    params: dict[str, Shape] = {
+        name: {"shape": [*leaf.shape], "dtype": leaf.dtype.name} for name, leaf in flat.items()
+    }
+    return {
+        "format": FORMAT,
+        "vae_jax": vae_jax.__version__,
+        "jax": version("jax"),
+        "lane": run.lane,
+        "seed": run.run.lanes[place].seed,
+        "step": int(run.progress.best.step[place]),
+        "latent_size": run.latent_size,
+        "layers": [
+            {"name": name, "size": size}
+            for name, size in zip(names_of_layers(run.model)[::-1], sizes, strict=True)
+        ],
+        "images": {
+            "shape": run.image_shape,
+            "units": identity.get("units"),
+            "support": spec.likelihood.support,
+        },
+        "reads_labels": run.reads_labels,
+        "class_names": list(run.class_names),
+        "dataset": dict(identity),
+        "sampler": None if run.sampler is None else type(run.sampler.kind).__name__,
+        "licence": licence,
+        "platforms": list(PLATFORMS),
+        "functions": functions,
+        "left_out": left_out,
+        "params": params,
+        "config": {key: "" if key in PRIVATE else value for key, value in run.config.items()},
+        "files": {},
+    }
