@@ -3,7 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
-from vae_jax.exports.folder import WEIGHTS, Description
+from vae_jax.data.units import from_record
+from vae_jax.exports.folder import Description
+from vae_jax.folders.folder import WEIGHTS
 from vae_jax.reports.columns import Lane, columns_of, labelled, means, value
 from vae_jax.reports.table import cells, kept, measured_on
 from vae_jax.words import as_name, count
@@ -20,8 +22,9 @@ TOLD = (
 CARD = """\
 # {title}
 
-A variational autoencoder of {name}: {units} ({layers}), images of {height} x {width} x {channels}. Lane {lane}, seed
-{seed}, its params after step {step:,}. Written by vae_jax {vae_jax} with jax {jax}.
+A variational autoencoder of {name}: {units} ({layers}), images of {height} x {width} x
+{channels}. Lane {lane}, seed {seed}, its params after step {step:,}. Written by vae_jax {vae_jax}
+with jax {jax}.
 
 Licence: {licence}.
 
@@ -35,7 +38,8 @@ Licence: {licence}.
 
 ## How to load it
 
-With vae_jax: `model = vae_jax.load_exported("FOLDER")`, then `model.generate(4)`, `model.encode(images)`.
+With vae_jax: `model = vae_jax.load_exported("FOLDER")`; it has `encode`, `decode`, `generate` and
+`elbo`.
 
 Without it, by `pip install jax safetensors flatbuffers`:
 
@@ -48,8 +52,8 @@ params = load_file("{weights}")
 {example}
 ```
 
-Each function takes the params first. b: any number of examples, d = height * width * channels (row by row, channels
-last), l: latent units{order}. They run on {platforms}.
+Each function takes the params first. b: any number of examples, d = height * width * channels (row
+by row, channels last), l: latent units{order}. They run on {platforms}.
 
 | file | arguments after the params | gives |
 |---|---|---|
@@ -133,7 +137,9 @@ def numbers(description: Description, results: Mapping[str, Any]) -> str:
     """The results of the lane, and the mean over the seeds that have its settings."""
     lanes = labelled(results, description["config"])
     own = next(lane for lane in lanes if lane["lane"] == description["lane"])
-    same = [lane for lane in lanes if all(lane[key] == own[key] for key in results.get("swept", ()))]
+    same = [
+        lane for lane in lanes if all(lane[key] == own[key] for key in results.get("swept", ()))
+    ]
     columns = columns_of([own])
     shown = [value(own, column) for column in columns]
     errors = [own.get(f"{column.name}_se") for column in columns]
@@ -164,7 +170,7 @@ def healthy(lanes: list[Lane]) -> list[Lane]:
 def function_rows(description: Description) -> list[str]:
     """The cells of each function's row."""
     rows = []
-    for name, function in description["functions"].items():
+    for function in description["functions"].values():
         arguments = ", ".join(
             f"{own} {a['dtype']} [{', '.join(map(str, a['shape']))}]"
             for own, a in function["arguments"].items()
@@ -184,13 +190,17 @@ def example(description: Description) -> str:
         f'{name} = export.deserialize(bytearray(open("{name}.jaxexport", "rb").read()))',
     ]
     if name == "generate":
-        lines.append("arguments = [np.array([[0, 0], [0, 1]], np.uint32)]  # seed 0, images 0 and 1")
+        lines.append(
+            "arguments = [np.array([[0, 0], [0, 1]], np.uint32)]  # seed 0, images 0 and 1"
+        )
     else:
         lines.append(f"arguments = [np.zeros((2, {shape['x']['shape'][1]}), np.float32)]")
     if description["reads_labels"]:
         lines.append("arguments.append(np.array([0, 1], np.int32))  # labels")
     call = f"{name}.call(params, *arguments)"
-    return "\n".join([*lines, f"images = {call}  # [2, d]" if name == "generate" else f"q = {call}"])
+    return "\n".join(
+        [*lines, f"images = {call}  # [2, d]" if name == "generate" else f"q = {call}"]
+    )
 
 
 SCALES = {
@@ -203,8 +213,6 @@ SCALES = {
 
 def scaled_as(images: Mapping[str, Any]) -> str:
     """How images become x."""
-    from vae_jax.data.units import from_record
-
     units = from_record(images["units"])
     binary = "; the likelihood is of 0 and 1" if images["support"] == "binary" else ""
     if units is None:

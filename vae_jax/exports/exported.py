@@ -24,8 +24,9 @@ from vae_jax.api.arguments import (
 from vae_jax.data.units import from_record
 from vae_jax.devices.setup import pinned
 from vae_jax.errors import UserError
-from vae_jax.exports.folder import ANEW, WEIGHTS, Description, read_description
+from vae_jax.exports.folder import ANEW, Description, read_description
 from vae_jax.exports.functions import refuse_without_packages
+from vae_jax.folders.folder import WEIGHTS
 from vae_jax.folders.schemas import read_bytes
 from vae_jax.sections.checks import seed as seed_of
 from vae_jax.sections.checks import whole, written
@@ -82,7 +83,7 @@ class Exported:
         return self.posterior(images, labels)["mean"]
 
     def posterior(self, images: ArrayLike, labels: Labels = None) -> dict[str, np.ndarray]:
-        """"mean" [n, l] of q(z | x), and "sd" [n, l] where it has one."""
+        """ "mean" [n, l] of q(z | x), and "sd" [n, l] where it has one."""
         x, y = self._inputs(images, labels)
         return self._call("encode", [x], y)
 
@@ -214,7 +215,7 @@ def read_function(path: Path, description: Description) -> Callable[..., Any]:
         raise
     except Exception as error:  # by what is wrong, and by the version of jax
         raise UserError(
-            f"{path} is no program that jax {jax.__version__} reads ({reason(error)[:200]}); it was "
-            f"written with jax {description['jax']}: install that or a newer one"
+            f"{path} is no program that jax {jax.__version__} reads ({reason(error)[:200]}); it "
+            f"was written with jax {description['jax']}: install that or a newer one"
         ) from error
     return jax.jit(program.call)

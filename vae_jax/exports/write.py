@@ -11,14 +11,13 @@ from typing import Any
 import numpy as np
 
 import vae_jax
-from vae_jax.api.folders import folder_of
 from vae_jax.api.trained import Trained
 from vae_jax.config.schema import DATA_PATH
 from vae_jax.devices.setup import pinned
-from vae_jax.errors import UserError, naming
+from vae_jax.errors import UserError
 from vae_jax.exports import folder
 from vae_jax.exports.card import card
-from vae_jax.exports.folder import CARD, CONFIG, FORMAT, WEIGHTS, Description, Function, Shape
+from vae_jax.exports.folder import CARD, CONFIG, FORMAT, Description, Function, Shape
 from vae_jax.exports.functions import (
     FUNCTIONS,
     LABEL,
@@ -27,10 +26,10 @@ from vae_jax.exports.functions import (
     flattened,
     refuse_without_packages,
 )
-from vae_jax.folders.folder import is_finished, read_results
-from vae_jax.folders.schemas import RunResults
+from vae_jax.folders.folder import WEIGHTS, read_results
+from vae_jax.folders.lanes import STOPPED
 from vae_jax.models.model import layer_sizes, names_of_layers
-from vae_jax.sections.checks import written
+from vae_jax.sections.checks import path_of, written
 from vae_jax.training.spec import START_FROM
 from vae_jax.words import reason
 
@@ -59,23 +58,44 @@ def export(run: Trained, to: str | os.PathLike[str], licence: str = "") -> Path:
             f"licence = {written(licence)} should be a line of at most {MOST_LETTERS} letters, "
             "such as 'CC BY 4.0'"
         )
-    if not is_finished(run.workdir):
+    contents = contents_of(run, results_of(run), licence)
+    try:
+        write_folder(to, contents)
+    except OSError as error:
         raise UserError(
-            f"{run.workdir} has no finished run; `vae-jax train` or `evaluate` finishes it first"
-        )
-    contents = contents_of(run, licence)
-    with naming(to):
-        to.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=f".{to.name}.", dir=to.parent))
-        try:
-            temporary.chmod(0o777 & ~umask())
-            for name, content in contents.items():
-                (temporary / name).write_bytes(content)
-            os.rename(temporary, to)
-        except BaseException:
-            shutil.rmtree(temporary, ignore_errors=True)
-            raise
+            f"{to} can't be written ({error.strerror}); mend that, or take another folder"
+        ) from error
     return to
+
+
+def results_of(run: Trained) -> dict[str, Any]:
+    """results.json of the run.
+
+    Raises:
+      UserError: there is none; its training goes on.
+    """
+    results = read_results(run.workdir)
+    own = next((lane for lane in results["lanes"] if lane["lane"] == run.lane), None)
+    if own is None or not (results["finished"] or own["status"] == STOPPED):
+        raise UserError(
+            f"{run.workdir} is not finished; the command that trains it goes on, and what it ends "
+            "with can be exported"
+        )
+    return results
+
+
+def write_folder(to: Path, contents: Mapping[str, bytes]) -> None:
+    """Writes the files into a folder of another name beside `to`, which then gets this name."""
+    to.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(prefix=f".{to.name}.", dir=to.parent))
+    try:
+        temporary.chmod(0o777 & ~umask())
+        for name, content in contents.items():
+            (temporary / name).write_bytes(content)
+        os.rename(temporary, to)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
 
 
 def told(to: Path) -> str:
@@ -107,7 +127,9 @@ def target(run: Trained, to: Any) -> Path:
     """
     if not isinstance(to, str | os.PathLike) or not os.fspath(to):
         raise UserError(f"to = {written(to)} should be the path of a new folder")
-    path = folder_of(to)
+    path = path_of(os.fspath(to)).absolute()
+    if path.exists() and not path.is_dir():
+        raise UserError(f"{path} is a file; take a new folder")
     if path.is_dir() and any(path.iterdir()):
         if folder.is_export(path):
             raise UserError(f"{path} holds an export; remove it, or take another folder")
@@ -117,14 +139,13 @@ def target(run: Trained, to: Any) -> Path:
     return path
 
 
-def contents_of(run: Trained, licence: str) -> dict[str, bytes]:
+def contents_of(run: Trained, results: Mapping[str, Any], licence: str) -> dict[str, bytes]:
     """{name: content} of all files of an export."""
     import safetensors.numpy
 
     flat = flattened(run.variables)
     contents = {WEIGHTS: safetensors.numpy.save(flat)}
     functions, left_out = functions_of(run, contents)
-    results: Any = read_results(run.workdir)
     description = describe(run, flat, functions, left_out, licence)
     contents[CARD] = card(description, results).encode()
     files = {name: folder.file_of(content) for name, content in sorted(contents.items())}
@@ -141,9 +162,7 @@ def functions_of(
     sizes = {"d": int(np.prod(run.image_shape)), "l": run.latent_size, "2": 2}
     for name, what in FUNCTIONS.items():
         try:
-            found = exported(
-                name, run.model, run.variables, sizes, reads_labels=run.reads_labels
-            )
+            found = exported(name, run.model, run.variables, sizes, reads_labels=run.reads_labels)
         except UserError as error:  # it has no meaning for this model
             left_out[name] = reason(error)
             continue
