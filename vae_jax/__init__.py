@@ -10,10 +10,9 @@ from typing import Any
 
 __version__ = "0.1.0"
 
-# Of functions.py, and of exports; `config` is a package that can be called; the others are of api.
+# Of functions.py; `config` is a package that can be called; the others are of api.
 FUNCTIONS = ("decode", "elbo", "encode", "init", "reparameterize", "train_step")
-EXPORTS = ("export", "load_exported")
-
+EXPORTS = {"export": "vae_jax.exports.write", "load_exported": "vae_jax.exports.exported"}
 MODULES = {"config": "vae_jax.config", "frames": "vae_jax.api.frames"}
 
 __all__ = [
@@ -41,7 +40,7 @@ def __getattr__(name: str) -> Any:
         return importlib.import_module(MODULES[name])
     if name in __all__:
         home = "vae_jax.functions" if name in FUNCTIONS else "vae_jax.api"
-        home = "vae_jax.exports" if name in EXPORTS else home
+        home = EXPORTS.get(name, home)
         return getattr(importlib.import_module(home), name)
     raise AttributeError(f"module 'vae_jax' has no attribute {name!r}")
 

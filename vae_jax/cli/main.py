@@ -263,13 +263,10 @@ def export(arguments: Sequence[str]) -> None:
     if given.lane != "best" and not re.fullmatch(r"\d{1,9}", given.lane, re.ASCII):
         raise UserError(f"--lane={given.lane} should be the number of a lane, or best")
     with jax_started(command):
-        from vae_jax.api import load
-        from vae_jax.exports.write import export as write
-        from vae_jax.exports.write import told
+        from vae_jax.exports import write
 
         lane = None if given.lane == "best" else int(given.lane)
-        run = load(command.workdir, lane, trust=given.trust)
-        print(told(write(run, path_of(given.to), given.licence)))
+        write.export_lane(command.workdir, lane, path_of(given.to), given.licence, given.trust)
 
 
 def compare(arguments: Sequence[str]) -> None:

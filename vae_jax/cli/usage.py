@@ -177,9 +177,9 @@ example:
     "export": f"""\
 usage: vae-jax export --workdir=FOLDER --to=FOLDER [FLAGS]
 
-Writes the best params of one lane as a folder to hand on: weights, the functions
-encode, decode, generate and elbo, and a model card. It is loaded from Python by
-vae_jax.load_exported, or without this package, by jax and safetensors.
+Writes the best params of one lane as a folder to hand on: its weights, the
+functions encode, decode, generate and elbo, and a model card. From Python,
+vae_jax.load_exported loads it; without this package, jax and safetensors do.
 
 {WORKDIR}  --to=FOLDER         a new folder
   --lane=N            the number of a lane; best: the best by validation (best)

@@ -5,7 +5,7 @@ from typing import Any
 
 from vae_jax.data.units import from_record
 from vae_jax.exports.folder import Description
-from vae_jax.folders.folder import WEIGHTS
+from vae_jax.folders.exported import WEIGHTS
 from vae_jax.reports.columns import Lane, columns_of, labelled, means, value
 from vae_jax.reports.table import cells, kept, measured_on
 from vae_jax.words import as_name, count

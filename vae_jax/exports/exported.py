@@ -26,7 +26,7 @@ from vae_jax.devices.setup import pinned
 from vae_jax.errors import UserError
 from vae_jax.exports.folder import ANEW, Description, read_description
 from vae_jax.exports.functions import refuse_without_packages
-from vae_jax.folders.folder import WEIGHTS
+from vae_jax.folders.exported import WEIGHTS
 from vae_jax.folders.schemas import read_bytes
 from vae_jax.sections.checks import seed as seed_of
 from vae_jax.sections.checks import whole, written

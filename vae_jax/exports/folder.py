@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, NotRequired, TypedDict
 
 from vae_jax.errors import UserError
-from vae_jax.folders.folder import WEIGHTS
+from vae_jax.folders.exported import WEIGHTS
 from vae_jax.folders.schemas import decode, read_bytes, without_waiting
 
 FORMAT = 1

@@ -11,13 +11,25 @@ from typing import Any
 import numpy as np
 
 import vae_jax
+from vae_jax.api.folders import load
 from vae_jax.api.trained import Trained
 from vae_jax.config.schema import DATA_PATH
 from vae_jax.devices.setup import pinned
 from vae_jax.errors import UserError
-from vae_jax.exports import folder
 from vae_jax.exports.card import card
-from vae_jax.exports.folder import CARD, CONFIG, FORMAT, Description, Function, Shape
+from vae_jax.exports.folder import (
+    CARD,
+    CONFIG,
+    FORMAT,
+    SUFFIX,
+    Description,
+    Function,
+    Shape,
+    file_of,
+    is_export,
+    read_description,
+    sealed,
+)
 from vae_jax.exports.functions import (
     FUNCTIONS,
     LABEL,
@@ -26,7 +38,8 @@ from vae_jax.exports.functions import (
     flattened,
     refuse_without_packages,
 )
-from vae_jax.folders.folder import WEIGHTS, read_results
+from vae_jax.folders.exported import WEIGHTS
+from vae_jax.folders.folder import read_results
 from vae_jax.folders.lanes import STOPPED
 from vae_jax.models.model import layer_sizes, names_of_layers
 from vae_jax.sections.checks import path_of, written
@@ -68,6 +81,21 @@ def export(run: Trained, to: str | os.PathLike[str], licence: str = "") -> Path:
     return to
 
 
+def export_lane(
+    workdir: Path, lane: int | None, to: Path, licence: str = "", trust: bool = False
+) -> None:
+    """Exports a lane of the run, sweep or search in `workdir`, and prints what that holds.
+
+    Args:
+      lane: its number; None: the best.
+      trust: as in `vae_jax.load`.
+
+    Raises:
+      UserError: as `vae_jax.load` and `export`.
+    """
+    print(told(export(load(workdir, lane, trust=trust), to, licence)))
+
+
 def results_of(run: Trained) -> dict[str, Any]:
     """results.json of the run.
 
@@ -100,7 +128,7 @@ def write_folder(to: Path, contents: Mapping[str, bytes]) -> None:
 
 def told(to: Path) -> str:
     """Lines that say what an export holds."""
-    description = folder.read_description(to)
+    description = read_description(to)
     size = sum(file["bytes"] for file in description["files"].values())
     return "\n".join(
         [
@@ -131,7 +159,7 @@ def target(run: Trained, to: Any) -> Path:
     if path.exists() and not path.is_dir():
         raise UserError(f"{path} is a file; take a new folder")
     if path.is_dir() and any(path.iterdir()):
-        if folder.is_export(path):
+        if is_export(path):
             raise UserError(f"{path} holds an export; remove it, or take another folder")
         raise UserError(f"{path} is not empty, and holds no export; take another folder")
     if path.resolve().is_relative_to(run.workdir.resolve()):
@@ -148,8 +176,8 @@ def contents_of(run: Trained, results: Mapping[str, Any], licence: str) -> dict[
     functions, left_out = functions_of(run, contents)
     description = describe(run, flat, functions, left_out, licence)
     contents[CARD] = card(description, results).encode()
-    files = {name: folder.file_of(content) for name, content in sorted(contents.items())}
-    contents[CONFIG] = folder.sealed(description | {"files": files})
+    files = {name: file_of(content) for name, content in sorted(contents.items())}
+    contents[CONFIG] = sealed(description | {"files": files})
     return contents
 
 
@@ -168,14 +196,14 @@ def functions_of(
             continue
         arguments = (*what.arguments, *([LABEL] if run.reads_labels else []))
         functions[name] = {
-            "file": f"{name}{folder.SUFFIX}",
+            "file": f"{name}{SUFFIX}",
             "arguments": {
                 own.name: {"shape": ["b", *(sizes[axis] for axis in own.axes)], "dtype": own.dtype}
                 for own in arguments
             },
             "returns": found.returns,
         }
-        contents[f"{name}{folder.SUFFIX}"] = found.serialized
+        contents[f"{name}{SUFFIX}"] = found.serialized
     return functions, left_out
 
 

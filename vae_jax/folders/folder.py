@@ -27,6 +27,7 @@ from vae_jax.config.schema import differences, flatten, nest
 from vae_jax.data.dataset import other_data
 from vae_jax.errors import UserError, naming
 from vae_jax.folders.environment import environment
+from vae_jax.folders.exported import refuse_export
 from vae_jax.folders.formats import config_of_today
 from vae_jax.folders.schemas import Environment, Results, Row, decode, read_bytes, read_json
 from vae_jax.sections.declare import Values
@@ -47,7 +48,6 @@ PROGRAMS = "programs"  # in the folder of a sweep: a run folder for each program
 ERROR = "error.txt"  # in the folder of a program: the traceback of its exception
 OWNER = ".owner"  # in the folder of a program: the token of the process that may write there
 SEARCH = "search.json"
-WEIGHTS = "model.safetensors"  # in the folder of an export, which has a config.json too
 BEST = "best"  # in the folder of a search: the run folder of its best trial
 
 # What is written without a new name, or holds what is; a link there could lead anywhere.
@@ -85,15 +85,6 @@ def recorded_config(workdir: Path) -> Values:
         raise UserError(f"{workdir} holds no run (no {CONFIG}); train one there first")
     flat = config_of_today(flatten(read_json(path, dict[str, Any])))
     return {key: tuple(v) if isinstance(v, list) else v for key, v in flat.items()}
-
-
-def refuse_export(workdir: Path) -> None:
-    """Raises UserError if the folder holds an export of a model."""
-    if (workdir / WEIGHTS).exists():
-        raise UserError(
-            f"{workdir} holds an exported model, which vae_jax.load_exported loads, and no run; "
-            "take the folder of a run"
-        )
 
 
 def import_recorded(workdir: Path, values: Mapping[str, Any], known: Members) -> Members:

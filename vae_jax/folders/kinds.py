@@ -5,7 +5,8 @@ import os
 from pathlib import Path
 
 from vae_jax.errors import UserError
-from vae_jax.folders.folder import BEST, CONFIG, LANES, ON, SEARCH, SWEEP, refuse_export
+from vae_jax.folders.exported import refuse_export
+from vae_jax.folders.folder import BEST, CONFIG, LANES, ON, SEARCH, SWEEP
 
 
 class Kind(enum.Enum):
