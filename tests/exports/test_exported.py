@@ -5,6 +5,7 @@ import shutil
 import sys
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 
@@ -264,3 +265,31 @@ def test_an_export_of_version_0_2_loads_and_gives_its_numbers():
     close(model.decode(np.eye(2)), numbers["decoded"])
     close(model.generate(2), numbers["generated"])
     close(model.elbo(x), numbers["elbo"])
+
+
+def test_where_jax_can_t_read_the_programs_they_are_made_anew(copy, run, capsys):
+    whole = vae_jax.load_exported(copy)
+    for path in copy.glob("*.jaxexport"):
+        path.write_bytes(b"a program of a jax of long ago")
+    small.reseal(copy)
+    assert f"it was written with jax {jax.__version__}" in refused(copy)
+    small.reseal(copy, jax="0.1.2")
+    model = vae_jax.load_exported(copy)
+    told = capsys.readouterr().err
+    assert "written with jax 0.1.2; its functions are made of its config" in told
+    x, y = run.images()[:3], [0, 1, 2]
+    close(model.encode(x, y), whole.encode(x, y))
+    close(model.generate(3, labels=y), whole.generate(3, labels=y))
+    close(model.elbo(x, y), whole.elbo(x, y))
+
+
+def test_what_is_not_of_vae_jax_is_not_made_anew(copy):
+    (copy / "elbo.jaxexport").write_bytes(b"")
+    config = json.loads((copy / "config.json").read_text())["config"]
+    small.reseal(copy, jax="0.1.2", config=config | {"model.likelihood": "mine:likelihood"})
+    assert "model.likelihood = mine:likelihood is a part of the user's own" in refused(copy)
+    assert "install jax 0.1.2" in refused(copy)
+    small.reseal(copy, config=config | {"model.encoder.widths": [9]})
+    assert "its weights are not those of the model" in refused(copy)
+    small.reseal(copy, config=config, sampler="Flow")
+    assert "its p(z) is a fitted sampler, Flow" in refused(copy)

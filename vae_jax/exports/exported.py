@@ -11,6 +11,7 @@ import numpy as np
 from jax import export as jax_export
 from numpy.typing import ArrayLike
 
+import vae_jax
 from vae_jax.api.arguments import (
     BATCH,
     Labels,
@@ -23,9 +24,10 @@ from vae_jax.api.arguments import (
 )
 from vae_jax.data.units import from_record
 from vae_jax.devices.setup import pinned
-from vae_jax.errors import UserError
+from vae_jax.errors import UserError, tell
 from vae_jax.exports.folder import ANEW, Description, read_description
-from vae_jax.exports.functions import refuse_without_packages
+from vae_jax.exports.functions import refuse_without_packages, shapes_of
+from vae_jax.exports.rebuild import UnreadProgram, rebuilt
 from vae_jax.folders.exported import WEIGHTS
 from vae_jax.folders.schemas import read_bytes
 from vae_jax.sections.checks import seed as seed_of
@@ -164,19 +166,27 @@ def keys(seed: int, n: int) -> np.ndarray:
 def load_exported(folder: str | os.PathLike[str]) -> Exported:
     """The export in a folder. All of its files are checked first, and no pickle is read.
 
+    Where jax can't read programs of another jax, they are made anew of config and weights.
+
     Raises:
       UserError: it is no export; a file is missing, or is not what was exported; it is of another
-        format, or of a jax whose programs this one can't read.
+        format; jax here can't read its programs, and they can't be made anew.
     """
     refuse_without_packages()
     if not isinstance(folder, str | os.PathLike) or not os.fspath(folder):
         raise UserError(f"folder = {written(folder)} should be the folder of an export")
     path = Path(os.path.expanduser(folder)).absolute()
     description = read_description(path)
-    functions = {
-        name: read_function(path / function["file"], description)
-        for name, function in description["functions"].items()
-    }
+    try:
+        functions = {
+            name: read_function(path / function["file"], description)
+            for name, function in description["functions"].items()
+        }
+    except UnreadProgram as error:
+        if description["jax"] == jax.__version__:  # then no other jax would read it
+            raise
+        functions = rebuilt(description, error)
+        tell(f"{error}; its functions are made of its config, by vae_jax {vae_jax.__version__}")
     return Exported(path, description, read_params(path, description["params"]), functions)
 
 
@@ -196,7 +206,7 @@ def read_params(folder: Path, shapes: Mapping[str, Any]) -> dict[str, np.ndarray
         raise
     except Exception as error:  # of its own, or of numpy: by what is wrong
         raise UserError(f"{path} is no safetensors file ({reason(error)[:200]}); {ANEW}") from error
-    found = {n: {"shape": [*leaf.shape], "dtype": leaf.dtype.name} for n, leaf in params.items()}
+    found = shapes_of(params)
     if found != shapes:
         wrong = sorted(n for n in {*found, *shapes} if found.get(n) != shapes.get(n))
         raise UserError(f"{path} has not the array {wrong[0][:100]!r} of config.json; {ANEW}")
@@ -207,15 +217,18 @@ def read_function(path: Path, description: Description) -> Callable[..., Any]:
     """A function, to be compiled where it is first called.
 
     Raises:
-      UserError: it is no program that jax here can read.
+      UnreadProgram: it is no program that jax here can read.
     """
+    content = bytearray(read_bytes(path))
     try:
-        program = jax_export.deserialize(bytearray(read_bytes(path)))
-    except UserError:
-        raise
+        program = jax_export.deserialize(content)
+        oldest = jax_export.minimum_supported_calling_convention_version
+        newest = jax_export.maximum_supported_calling_convention_version
+        if not oldest <= program.calling_convention_version <= newest:
+            raise ValueError(f"its calling convention is {program.calling_convention_version}")
     except Exception as error:  # by what is wrong, and by the version of jax
-        raise UserError(
+        raise UnreadProgram(
             f"{path} is no program that jax {jax.__version__} reads ({reason(error)[:200]}); it "
-            f"was written with jax {description['jax']}: install that or a newer one"
+            f"was written with jax {description['jax']}"
         ) from error
     return jax.jit(program.call)

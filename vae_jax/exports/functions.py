@@ -17,6 +17,7 @@ from jax import export as jax_export
 from jaxtyping import Array, Float, Int, UInt32
 
 from vae_jax.errors import UserError
+from vae_jax.exports.folder import Shape
 from vae_jax.functions import decode, elbo
 from vae_jax.models.model import (
     Model,
@@ -118,11 +119,21 @@ FUNCTIONS = {
 
 
 def flattened(variables: Variables) -> dict[str, np.ndarray]:
-    """The leaves by their paths, such as "params/encoder/output/bias", in order of the names."""
-    leaves, _ = jax.tree_util.tree_flatten_with_path(variables)
-    flat = {"/".join(map(part_of, path)): np.ascontiguousarray(leaf) for path, leaf in leaves}
+    """The arrays by their paths, such as "params/encoder/output/bias", in order of the names."""
+    return {name: np.ascontiguousarray(leaf) for name, leaf in by_path(variables).items()}
+
+
+def by_path(tree: Any) -> dict[str, Any]:
+    """The leaves by their paths, in order of the names."""
+    leaves, _ = jax.tree_util.tree_flatten_with_path(tree)
+    flat = {"/".join(map(part_of, path)): leaf for path, leaf in leaves}
     assert len(flat) == len(leaves), "two leaves have one name"
     return dict(sorted(flat.items()))
+
+
+def shapes_of(flat: Flat) -> dict[str, Shape]:
+    """The sizes and types of arrays, as config.json has them."""
+    return {n: {"shape": [*leaf.shape], "dtype": leaf.dtype.name} for n, leaf in flat.items()}
 
 
 def part_of(entry: Any) -> str:
@@ -143,6 +154,27 @@ class Program(NamedTuple):
     returns: dict[str, str]
 
 
+def of_batch(name: str, model: Model, like: Variables, *, reads_labels: bool) -> Callable[..., Any]:
+    """A function of (params, arrays [b, ...]).
+
+    like: variables of the model, or their shapes.
+    """
+    what = FUNCTIONS[name]
+    n = len(what.arguments)
+
+    def function(params: Flat, *examples: Array) -> Any:
+        own = unflattened(params, like)
+
+        def of_one(*example: Array) -> Any:
+            label = example[n] if reads_labels else None
+            return what.of_one(model, own, *example[:n], label)
+
+        return jax.vmap(of_one)(*examples)
+
+    function.__name__ = name
+    return function
+
+
 def exported(
     name: str, model: Model, variables: Variables, sizes: Mapping[str, int], *, reads_labels: bool
 ) -> Program:
@@ -156,18 +188,7 @@ def exported(
     """
     refuse_without_packages()
     what = FUNCTIONS[name]
-    n = len(what.arguments)
-
-    def function(params: Flat, *examples: Array) -> Any:
-        own = unflattened(params, variables)
-
-        def of_one(*example: Array) -> Any:
-            label = example[n] if reads_labels else None
-            return what.of_one(model, own, *example[:n], label)
-
-        return jax.vmap(of_one)(*examples)
-
-    function.__name__ = name
+    function = of_batch(name, model, variables, reads_labels=reads_labels)
     (b,) = jax_export.symbolic_shape("b")
     shapes = [
         jax.ShapeDtypeStruct((b, *(sizes[axis] for axis in own.axes)), own.dtype)

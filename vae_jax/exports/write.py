@@ -24,7 +24,6 @@ from vae_jax.exports.folder import (
     SUFFIX,
     Description,
     Function,
-    Shape,
     file_of,
     is_export,
     read_description,
@@ -37,6 +36,7 @@ from vae_jax.exports.functions import (
     exported,
     flattened,
     refuse_without_packages,
+    shapes_of,
 )
 from vae_jax.folders.exported import WEIGHTS
 from vae_jax.folders.folder import read_results
@@ -219,9 +219,6 @@ def describe(
     place = next(i for i, own in enumerate(run.run.lanes) if own.number == run.lane)
     label = np.zeros(1, np.int32) if run.reads_labels else None
     sizes = layer_sizes(run.model, run.variables, label)[::-1]
-    params: dict[str, Shape] = {
-        name: {"shape": [*leaf.shape], "dtype": leaf.dtype.name} for name, leaf in flat.items()
-    }
     return {
         "format": FORMAT,
         "vae_jax": vae_jax.__version__,
@@ -247,7 +244,7 @@ def describe(
         "platforms": list(PLATFORMS),
         "functions": functions,
         "left_out": left_out,
-        "params": params,
+        "params": shapes_of(flat),
         "config": {key: "" if key in PRIVATE else value for key, value in run.config.items()},
         "files": {},
     }
