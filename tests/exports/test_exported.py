@@ -1,7 +1,9 @@
 """An export of a run: what it gives, and what is refused."""
 
 import json
+import os
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -103,6 +105,24 @@ def test_two_exports_are_equal_byte_for_byte(run, exported, tmp_path):
     assert sorted(path.name for path in again.iterdir()) == sorted(FILES)
     for name in FILES:
         assert (again / name).read_bytes() == (exported / name).read_bytes(), name
+
+
+@pytest.mark.slow
+def test_two_processes_in_other_folders_write_the_same(run, exported, tmp_path):
+    for seed in ("1", "2"):
+        at = tmp_path / seed / seed
+        at.mkdir(parents=True)
+        subprocess.run(
+            [sys.executable, "-m", "vae_jax", "export", f"--workdir={run.workdir}", "--to=to"],
+            cwd=at,
+            env={**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": os.pathsep.join(sys.path)},
+            check=True,
+        )
+    one, other = (tmp_path / seed / seed / "to" for seed in ("1", "2"))
+    for name in FILES:
+        assert (one / name).read_bytes() == (other / name).read_bytes(), name
+        if name not in ("README.md", "config.json"):  # which have another licence
+            assert (one / name).read_bytes() == (exported / name).read_bytes(), name
 
 
 def test_no_path_is_in_it(run, exported):

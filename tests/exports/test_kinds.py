@@ -9,6 +9,7 @@ from tests.small.runs import run as train_run
 from tests.small.runs import write_tiny_npz
 from tests.small.sweeps import run_sweep
 from vae_jax.errors import UserError
+from vae_jax.exports.rebuild import functions_of
 
 TRAINED = (
     "conv", "realnvp", "categorical", "vq", "rae", "hierarchy", "m2", "pixelcnn",
@@ -37,6 +38,9 @@ def assert_same(run, folder):
     for i in range(3):
         own = None if y is None else y[i : i + 1]
         close(made[i : i + 1], run.generate(1, seed=i, labels=own))
+    anew = functions_of(model.description)["encode"]  # as where jax can't read the programs
+    of_x = x.reshape(3, -1).astype(np.float32) / np.float32(255 if x.dtype == np.uint8 else 1)
+    close(anew(model.params, of_x, *([] if y is None else [y.astype(np.int32)]))["mean"], z)
     if "elbo" in model.functions:
         own = None if y is None else y[:1]
         close(model.elbo(x, y)[0], run.posterior(x[0], own)["elbo"])
