@@ -12,10 +12,16 @@ __version__ = "0.1.0"
 
 # Of functions.py; `config` is a package that can be called; the others are of api.
 FUNCTIONS = ("decode", "elbo", "encode", "init", "reparameterize", "train_step")
-EXPORTS = {"export": "vae_jax.exports.write", "load_exported": "vae_jax.exports.exported"}
+EXPORTS = {
+    "Exported": "vae_jax.exports.exported",
+    "export": "vae_jax.exports.write",
+    "load_exported": "vae_jax.exports.exported",
+    "push_to_hub": "vae_jax.exports.hub",
+}
 MODULES = {"config": "vae_jax.config", "frames": "vae_jax.api.frames"}
 
 __all__ = [
+    "Exported",
     "Trained",
     "config",
     "decode",
@@ -26,6 +32,7 @@ __all__ = [
     "init",
     "load",
     "load_exported",
+    "push_to_hub",
     "read_images",
     "reparameterize",
     "save",

@@ -18,6 +18,7 @@ EXTRAS = {
     "cluster": "bokeh dask-jobqueue distributed",
     "evaluation": "blackjax scikit-learn",
     "export": "flatbuffers safetensors",
+    "hub": "huggingface_hub",
     "notebook": "pandas",
     "pages": "bokeh jinja2",
     "tensorboard": "tensorboardX",

@@ -27,11 +27,12 @@ from vae_jax.devices.setup import pinned
 from vae_jax.errors import UserError, tell
 from vae_jax.exports.folder import ANEW, Description, read_description
 from vae_jax.exports.functions import refuse_without_packages, shapes_of
+from vae_jax.exports.hub import HUB, from_hub
 from vae_jax.exports.rebuild import UnreadProgram, rebuilt
 from vae_jax.folders.exported import WEIGHTS
 from vae_jax.folders.schemas import read_bytes
+from vae_jax.sections.checks import path_of, whole, written
 from vae_jax.sections.checks import seed as seed_of
-from vae_jax.sections.checks import whole, written
 from vae_jax.words import reason
 
 
@@ -168,6 +169,8 @@ def load_exported(folder: str | os.PathLike[str]) -> Exported:
 
     Where jax can't read programs of another jax, they are made anew of config and weights.
 
+    folder: or "hf:owner/name", of the Hugging Face hub.
+
     Raises:
       UserError: it is no export; a file is missing, or is not what was exported; it is of another
         format; jax here can't read its programs, and they can't be made anew.
@@ -175,7 +178,8 @@ def load_exported(folder: str | os.PathLike[str]) -> Exported:
     refuse_without_packages()
     if not isinstance(folder, str | os.PathLike) or not os.fspath(folder):
         raise UserError(f"folder = {written(folder)} should be the folder of an export")
-    path = Path(os.path.expanduser(folder)).absolute()
+    name = os.fspath(folder)
+    path = from_hub(name) if name.startswith(HUB) else path_of(name).absolute()
     description = read_description(path)
     try:
         functions = {
