@@ -21,9 +21,9 @@ def hub(tmp_path, monkeypatch):
     at = tmp_path / "hub"
 
     def matching(folder, patterns):
-        return [
-            p for p in Path(folder).iterdir() if any(fnmatch.fnmatch(p.name, x) for x in patterns)
-        ]
+        names = [path.name for path in Path(folder).iterdir()]
+        taken = {name for own in patterns for name in fnmatch.filter(names, own)}
+        return [Path(folder) / name for name in taken]
 
     def create_repo(repo_id, *, private, exist_ok):
         (at / repo_id).mkdir(parents=True, exist_ok=exist_ok)
@@ -63,7 +63,7 @@ def test_up_and_down(hub, tmp_path):
 
 def test_what_is_wrong_is_one_line(hub, tmp_path, monkeypatch):
     wrong = {
-        r"hf:ada/none can't be downloaded \(404 Client Error. Repository Not Found\)": "hf:ada/none",
+        r"hf:ada/none can't be downloaded \(404 .*Error. Repository Not Found": "hf:ada/none",
         "'hf:ada' should be 'hf:' and the name of a repository": "hf:ada",
         "hf:ada/x@none can't be downloaded": "hf:ada/x@none",
     }
@@ -74,7 +74,7 @@ def test_what_is_wrong_is_one_line(hub, tmp_path, monkeypatch):
         vae_jax.push_to_hub(KEPT, "mnist")
     folder = shutil.copytree(KEPT, tmp_path / "damaged")
     (folder / "README.md").write_text("")
-    with pytest.raises(UserError, match="README.md has 0 bytes"):
+    with pytest.raises(UserError, match=r"README.md has 0 bytes"):
         vae_jax.push_to_hub(folder, "ada/mnist-vae")
     assert not hub.exists()
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
