@@ -25,7 +25,7 @@ from vae_jax.api.arguments import (
 from vae_jax.data.units import from_record
 from vae_jax.devices.setup import pinned
 from vae_jax.errors import UserError, tell
-from vae_jax.exports.folder import ANEW, Description, read_description
+from vae_jax.exports.folder import ANEW, Description, Function, Shape, read_description
 from vae_jax.exports.functions import refuse_without_packages, shapes_of
 from vae_jax.exports.hub import HUB, from_hub
 from vae_jax.exports.rebuild import UnreadProgram, rebuilt
@@ -183,7 +183,7 @@ def load_exported(folder: str | os.PathLike[str]) -> Exported:
     description = read_description(path)
     try:
         functions = {
-            name: read_function(path / function["file"], description)
+            name: read_function(path, function, description)
             for name, function in description["functions"].items()
         }
     except UnreadProgram as error:
@@ -217,22 +217,31 @@ def read_params(folder: Path, shapes: Mapping[str, Any]) -> dict[str, np.ndarray
     return params
 
 
-def read_function(path: Path, description: Description) -> Callable[..., Any]:
+def read_function(folder: Path, function: Function, description: Description) -> Callable[..., Any]:
     """A function, to be compiled where it is first called.
+
+    Of another jax, it is lowered once: a program of a newer one is refused there, not before.
 
     Raises:
       UnreadProgram: it is no program that jax here can read.
     """
+    path = folder / function["file"]
     content = bytearray(read_bytes(path))
     try:
         program = jax_export.deserialize(content)
-        oldest = jax_export.minimum_supported_calling_convention_version
-        newest = jax_export.maximum_supported_calling_convention_version
-        if not oldest <= program.calling_convention_version <= newest:
-            raise ValueError(f"its calling convention is {program.calling_convention_version}")
+        call = jax.jit(program.call)
+        if description["jax"] != jax.__version__:
+            shapes = [shape_of(own) for own in function["arguments"].values()]
+            call.lower({n: shape_of(own) for n, own in description["params"].items()}, *shapes)
     except Exception as error:  # by what is wrong, and by the version of jax
         raise UnreadProgram(
             f"{path} is no program that jax {jax.__version__} reads ({reason(error)[:200]}); it "
             f"was written with jax {description['jax']}"
         ) from error
-    return jax.jit(program.call)
+    return call
+
+
+def shape_of(array: Shape) -> jax.ShapeDtypeStruct:
+    """An array of that shape, of a batch of one."""
+    sizes = [1 if axis == "b" else int(axis) for axis in array["shape"]]
+    return jax.ShapeDtypeStruct(sizes, array["dtype"])
