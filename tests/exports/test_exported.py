@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -67,6 +68,10 @@ def test_it_gives_what_the_run_gives(run, exported):
     assert repr(model).endswith("images (6, 6, 1); decode, elbo, encode, generate>")
     assert (model.image_shape, model.latent_size, model.reads_labels) == ((6, 6, 1), 3, True)
     assert model.class_names == run.class_names
+    arguments = model.description["functions"]["elbo"]["arguments"]
+    assert [(a["name"], a["shape"]) for a in arguments] == [
+        ("key", ["b", 2]), ("x", ["b", 36]), ("label", ["b"])
+    ]  # fmt: skip
     x, y = run.images()[:3], run.data.test.labels[:3]
     for n in (3, 1):
         close(model.encode(x[:n], y[:n]), run.encode(x[:n], y[:n]))
@@ -142,6 +147,15 @@ def test_the_card_has_the_numbers_with_their_errors(run, exported):
     for text in ("Licence: CC BY 4.0.", "50 images", "seeds are 4, 9", "label: int32",
                  f"vae_jax {vae_jax.__version__}", run.data.identity["checksum"]):  # fmt: skip
         assert text in card
+
+
+def test_the_card_s_example_runs_as_printed(exported, monkeypatch):
+    monkeypatch.chdir(exported)
+    (code,) = re.findall(r"```python\n(.*?)```", Path("README.md").read_text(), re.DOTALL)
+    names: dict = {}
+    exec(code, names)
+    made = vae_jax.load_exported(exported).generate(2, labels=[0, 1])
+    close(names["images"].reshape(2, 6, 6), made)
 
 
 @pytest.mark.parametrize("name", FILES)

@@ -1,5 +1,6 @@
 """The model card of an export: README.md."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -172,8 +173,8 @@ def function_rows(description: Description) -> list[str]:
     rows = []
     for function in description["functions"].values():
         arguments = ", ".join(
-            f"{own} {a['dtype']} [{', '.join(map(str, a['shape']))}]"
-            for own, a in function["arguments"].items()
+            f"{own['name']} {own['dtype']} [{', '.join(map(str, own['shape']))}]"
+            for own in function["arguments"]
         )
         gives = "; ".join(f"{n} {what}".strip() for n, what in function["returns"].items())
         as_dict = "a dict: " if "" not in function["returns"] else ""
@@ -185,7 +186,7 @@ def function_rows(description: Description) -> list[str]:
 def example(description: Description) -> str:
     """Lines that run a function."""
     name = "generate" if "generate" in description["functions"] else "encode"
-    shape = description["functions"][name]["arguments"]
+    size = math.prod(description["images"]["shape"])
     lines = [
         f'{name} = export.deserialize(bytearray(open("{name}.jaxexport", "rb").read()))',
     ]
@@ -194,7 +195,7 @@ def example(description: Description) -> str:
             "arguments = [np.array([[0, 0], [0, 1]], np.uint32)]  # seed 0, images 0 and 1"
         )
     else:
-        lines.append(f"arguments = [np.zeros((2, {shape['x']['shape'][1]}), np.float32)]")
+        lines.append(f"arguments = [np.zeros((2, {size}), np.float32)]")
     if description["reads_labels"]:
         lines.append("arguments.append(np.array([0, 1], np.int32))  # labels")
     call = f"{name}.call(params, *arguments)"

@@ -231,7 +231,7 @@ def read_function(folder: Path, function: Function, description: Description) ->
         program = jax_export.deserialize(content)
         call = jax.jit(program.call)
         if description["jax"] != jax.__version__:
-            shapes = [shape_of(own) for own in function["arguments"].values()]
+            shapes = [shape_of(own) for own in function["arguments"]]
             call.lower({n: shape_of(own) for n, own in description["params"].items()}, *shapes)
     except Exception as error:  # by what is wrong, and by the version of jax
         raise UnreadProgram(

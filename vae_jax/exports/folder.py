@@ -42,11 +42,17 @@ class Shape(TypedDict):
     dtype: str
 
 
+class Named(Shape):
+    """An argument."""
+
+    name: str
+
+
 class Function(TypedDict):
-    """A function: its arguments after the params, by name in their order; and what it returns."""
+    """A function: its arguments after the params, in their order; and what it returns."""
 
     file: str
-    arguments: dict[str, Shape]
+    arguments: list[Named]
     returns: dict[str, str]  # {name in the dict, or "" of a single array: axes and meaning}
 
 

@@ -197,10 +197,14 @@ def functions_of(
         arguments = (*what.arguments, *([LABEL] if run.reads_labels else []))
         functions[name] = {
             "file": f"{name}{SUFFIX}",
-            "arguments": {
-                own.name: {"shape": ["b", *(sizes[axis] for axis in own.axes)], "dtype": own.dtype}
+            "arguments": [
+                {
+                    "name": own.name,
+                    "shape": ["b", *(sizes[axis] for axis in own.axes)],
+                    "dtype": own.dtype,
+                }
                 for own in arguments
-            },
+            ],
             "returns": found.returns,
         }
         contents[f"{name}{SUFFIX}"] = found.serialized
