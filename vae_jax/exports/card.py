@@ -23,9 +23,8 @@ TOLD = (
 CARD = """\
 # {title}
 
-A variational autoencoder of {name}: {units} ({layers}), images of {height} x {width} x
-{channels}. Lane {lane}, seed {seed}, its params after step {step:,}. Written by vae_jax {vae_jax}
-with jax {jax}.
+A variational autoencoder of {name}: {units} ({layers}), images of {height} x {width} x {channels}.
+Lane {lane}, seed {seed}, its params after step {step:,}. Written by vae_jax {vae_jax} with jax {jax}.
 
 Licence: {licence}.
 
@@ -39,12 +38,13 @@ Licence: {licence}.
 
 ## How to load it
 
-With vae_jax: `model = vae_jax.load_exported("FOLDER")`; it has `encode`, `decode`, `generate` and
-`elbo`.
+With vae_jax: `model = vae_jax.load_exported("FOLDER")`; it has {methods}.
 
 Without it, by `pip install jax safetensors flatbuffers`:
 
 ```python
+from pathlib import Path
+
 import numpy as np
 from jax import export
 from safetensors.numpy import load_file
@@ -101,6 +101,7 @@ def card(description: Description, results: Mapping[str, Any]) -> str:
         data=data_lines(identity),
         numbers=numbers(description, results),
         weights=WEIGHTS,
+        methods=", ".join(f"`{own}`" for own in description["functions"]),
         example=example(description),
         order=", the bottom layer first" if len(description["layers"]) > 1 else "",
         platforms=", ".join(description["platforms"]),
@@ -111,7 +112,8 @@ def card(description: Description, results: Mapping[str, Any]) -> str:
         "`jax.random.key(s)`.\n" * bool({"generate", "elbo"} & set(description["functions"])),
         labels=labels(description),
         left_out="".join(
-            f"There is no `{left}`: {code(why)}.\n" for left, why in description["left_out"].items()
+            f"There is no `{left}`: {as_name(why)}.\n"
+            for left, why in description["left_out"].items()
         ),
         config="\n".join(f"| `{key}` | {code(config[key])} |" for key in TOLD if key in config),
     )
@@ -188,7 +190,7 @@ def example(description: Description) -> str:
     name = "generate" if "generate" in description["functions"] else "encode"
     size = math.prod(description["images"]["shape"])
     lines = [
-        f'{name} = export.deserialize(bytearray(open("{name}.jaxexport", "rb").read()))',
+        f'{name} = export.deserialize(bytearray(Path("{name}.jaxexport").read_bytes()))',
     ]
     if name == "generate":
         lines.append(
