@@ -24,7 +24,7 @@ CARD = """\
 # {title}
 
 A variational autoencoder of {name}: {units} ({layers}), images of {height} x {width} x {channels}.
-Lane {lane}, seed {seed}, its params after step {step:,}. Written by vae_jax {vae_jax} with jax {jax}.
+Lane {lane}, seed {seed}, its params after step {step:,}. Written by vae_jax {vae_jax}, jax {jax}.
 
 Licence: {licence}.
 
