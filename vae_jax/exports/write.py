@@ -1,4 +1,4 @@
-"""Writes a trained lane as a folder that leaves: see docs/export.md."""
+"""Writes a trained lane as a folder that leaves."""
 
 import os
 import shutil

@@ -1,4 +1,4 @@
-"""An exported model has a config.json too, and is no run folder; docs/export.md has its files."""
+"""An exported model has a config.json too, and is no run folder."""
 
 from pathlib import Path
 
