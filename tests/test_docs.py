@@ -31,6 +31,7 @@ from vae_jax.commands import evaluate, evaluate_on, search, sweep, train
 from vae_jax.config.check import check
 from vae_jax.config.listing import families
 from vae_jax.config.schema import KEYS, nest
+from vae_jax.exports import write
 from vae_jax.folders import folder
 from vae_jax.pages import report, server
 from vae_jax.reports import paper_table, sweep_report
@@ -109,6 +110,7 @@ def place(folder_of_a_reader, monkeypatch):
         (sweep_report, "report"),
         (report, "write_report"),
         (server, "serve"),
+        (write, "export_lane"),
     ]
     monkeypatch.setattr(runs_train, "about_start", lambda run: {})
     monkeypatch.setattr(

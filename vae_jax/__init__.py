@@ -12,18 +12,27 @@ __version__ = "0.1.0"
 
 # Of functions.py; `config` is a package that can be called; the others are of api.
 FUNCTIONS = ("decode", "elbo", "encode", "init", "reparameterize", "train_step")
-
+EXPORTS = {
+    "Exported": "vae_jax.exports.exported",
+    "export": "vae_jax.exports.write",
+    "load_exported": "vae_jax.exports.exported",
+    "push_to_hub": "vae_jax.exports.hub",
+}
 MODULES = {"config": "vae_jax.config", "frames": "vae_jax.api.frames"}
 
 __all__ = [
+    "Exported",
     "Trained",
     "config",
     "decode",
     "elbo",
     "encode",
+    "export",
     "fit_sampler",
     "init",
     "load",
+    "load_exported",
+    "push_to_hub",
     "read_images",
     "reparameterize",
     "save",
@@ -38,6 +47,7 @@ def __getattr__(name: str) -> Any:
         return importlib.import_module(MODULES[name])
     if name in __all__:
         home = "vae_jax.functions" if name in FUNCTIONS else "vae_jax.api"
+        home = EXPORTS.get(name, home)
         return getattr(importlib.import_module(home), name)
     raise AttributeError(f"module 'vae_jax' has no attribute {name!r}")
 

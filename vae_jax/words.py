@@ -17,6 +17,8 @@ CONTROL = re.compile(r"\r(?!\n)|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202
 EXTRAS = {
     "cluster": "bokeh dask-jobqueue distributed",
     "evaluation": "blackjax scikit-learn",
+    "export": "flatbuffers safetensors",
+    "hub": "huggingface_hub",
     "notebook": "pandas",
     "pages": "bokeh jinja2",
     "tensorboard": "tensorboardX",

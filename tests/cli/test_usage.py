@@ -11,6 +11,7 @@ from vae_jax.cli import main as cli
 from vae_jax.cli.flags import (
     define_evaluate,
     define_explore,
+    define_export,
     define_report,
     define_seeds,
     define_sweep,
@@ -44,6 +45,7 @@ OWN_FLAGS = {
     "report": define_report,
     "compare": lambda values: define_table(values, "text"),
     "explore": define_explore,
+    "export": define_export,
     "list": lambda values: None,
 }
 

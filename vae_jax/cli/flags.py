@@ -340,6 +340,11 @@ def overridden(override: str) -> str:
     return re.sub(OVERRIDE, "", override.split("=")[0], count=1)
 
 
+def define_export(values: flags.FlagValues) -> None:
+    for name, default in (("lane", "best"), ("to", ""), ("licence", "")):
+        flags.DEFINE_string(name, default, NO_HELP, flag_values=values)
+
+
 def define_explore(values: flags.FlagValues) -> None:
     define_number(values, "port", 5006, 0, 65_535)
     flags.DEFINE_string("address", "localhost", NO_HELP, flag_values=values)

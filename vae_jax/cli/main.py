@@ -20,6 +20,7 @@ from vae_jax.cli.flags import (
     FlagMistake,
     define_evaluate,
     define_explore,
+    define_export,
     define_report,
     define_seeds,
     define_sweep,
@@ -254,6 +255,20 @@ def explore(arguments: Sequence[str]) -> None:
         serve(command.workdir, given.port, given.address)
 
 
+def export(arguments: Sequence[str]) -> None:
+    command = parse(arguments, lambda workdir: (ConfigDict(), {}), define_export)
+    given = command.flags
+    if not given.to.strip():
+        raise UserError("--to is missing: the folder to write, such as --to=exported")
+    if given.lane != "best" and not re.fullmatch(r"\d{1,9}", given.lane, re.ASCII):
+        raise UserError(f"--lane={given.lane} should be the number of a lane, or best")
+    with jax_started(command):
+        from vae_jax.exports import write
+
+        lane = None if given.lane == "best" else int(given.lane)
+        write.export_lane(command.workdir, lane, path_of(given.to), given.licence, given.trust)
+
+
 def compare(arguments: Sequence[str]) -> None:
     values = flags.FlagValues()
     define_table(values, "text")
@@ -298,6 +313,7 @@ VERBS = {
     "report": report,
     "compare": compare,
     "explore": explore,
+    "export": export,
     "list": list_families,
 }
 

@@ -10,6 +10,7 @@ usage: vae-jax VERB FLAGS       `vae-jax VERB --help` has all flags of a verb
   report    prints and plots results; writes a page, or a table for a paper
   compare   puts several runs into one table
   explore   serves a page on which to move through the latent space
+  export    writes a trained model as a folder that runs without this package
   list      names all that a config key can choose
 
   --config=FILE       a config file, or the name of one, such as mnist
@@ -172,6 +173,22 @@ Serves a page: move through the latents, pick test images, draw your own.
 {CACHE}{TRUST}
 example:
   vae-jax explore --workdir=runs/mnist
+""",
+    "export": f"""\
+usage: vae-jax export --workdir=FOLDER --to=FOLDER [FLAGS]
+
+Writes the best params of one lane as a folder to hand on: its weights, the
+functions encode, decode, generate and elbo, and a model card. From Python,
+vae_jax.load_exported loads it; without this package, jax and safetensors do.
+
+{WORKDIR}  --to=FOLDER         a new folder
+  --lane=N            the number of a lane; best: the best by validation (best)
+  --licence=TEXT      what others may do with the model, as the card says it
+{CACHE}{TRUST}
+examples:
+  vae-jax export --workdir=runs/mnist --to=exported
+  vae-jax export --workdir=runs/mnist --lane=2 --to=exported \\
+    --licence="CC BY 4.0"
 """,
     "list": """\
 usage: vae-jax list [--write | --config=FILE]

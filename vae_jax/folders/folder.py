@@ -27,6 +27,7 @@ from vae_jax.config.schema import differences, flatten, nest
 from vae_jax.data.dataset import other_data
 from vae_jax.errors import UserError, naming
 from vae_jax.folders.environment import environment
+from vae_jax.folders.exported import refuse_export
 from vae_jax.folders.formats import config_of_today
 from vae_jax.folders.schemas import Environment, Results, Row, decode, read_bytes, read_json
 from vae_jax.sections.declare import Values
@@ -78,6 +79,7 @@ def recorded_config(workdir: Path) -> Values:
     Raises:
       UserError: there is no run, or its config.json is damaged.
     """
+    refuse_export(workdir)
     path = workdir / CONFIG
     if not path.exists():
         raise UserError(f"{workdir} holds no run (no {CONFIG}); train one there first")

@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 
 from vae_jax.errors import UserError
+from vae_jax.folders.exported import refuse_export
 from vae_jax.folders.folder import BEST, CONFIG, LANES, ON, SEARCH, SWEEP
 
 
@@ -57,7 +58,9 @@ def refuse_search(workdir: Path) -> None:
 
 
 def refuse_others(workdir: Path) -> None:
-    """Raises UserError if the folder holds what a run measured on other images, and no run."""
+    """Raises UserError if the folder holds what a run measured on other images, or an exported
+    model, and no run."""
+    refuse_export(workdir)
     path = Path(os.path.abspath(workdir))
     if path.parent.name == ON and (path.parents[1] / CONFIG).exists():
         raise UserError(
