@@ -8,7 +8,7 @@ q = vae_jax.encode(run.model, run.variables, x)  # vae_jax/functions.py
 import importlib
 from typing import Any
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 # Of functions.py; `config` is a package that can be called; the others are of api.
 FUNCTIONS = ("decode", "elbo", "encode", "init", "reparameterize", "train_step")
