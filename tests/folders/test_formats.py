@@ -1,8 +1,9 @@
-"""Run folders that an earlier version left are gone on with, and end as they would have there.
+"""Run folders that earlier versions left are gone on with, and end as they would have there.
 
 folders_of_format_1.tar.xz was made by commit 3455488, jax 0.10.2, with most of XLA's optimisations
 off: tiny runs of several kinds, each stopped after 15 of its 20 steps and, beside it, the records
-of the same run to its end; a finished run and a finished sweep, whole.
+of the same run to its end; a finished run and a finished sweep, whole. folders_of_0_2.tar.xz is of
+version 0.2.0, by `write_folders.py`.
 """
 
 import csv
@@ -14,6 +15,7 @@ import jax
 import numpy as np
 import pytest
 
+import vae_jax
 from tests.small.runs import load
 from vae_jax import files
 from vae_jax.cli.main import main
@@ -23,16 +25,29 @@ from vae_jax.folders.environment import environment
 from vae_jax.folders.folder import read_config
 from vae_jax.models.model import reconstruct
 
-ARCHIVE = Path(__file__).parent / "folders_of_format_1.tar.xz"
+HERE = Path(__file__).parent
 KINDS = ("plain", "adversarial", "two_layers", "m2", "flows", "conditional")
+
+
+KINDS_OF_0_2 = (
+    "aae", "averaged", "avb", "categorical", "codebook", "hierarchy", "top_down", "vae_gan",
+)  # fmt: skip
+
+
+def unpacked(name, at):
+    with tarfile.open(HERE / name) as archive:
+        archive.extractall(at, filter="data")
+    return at
 
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory):
-    at = tmp_path_factory.mktemp("format_1")
-    with tarfile.open(ARCHIVE) as archive:
-        archive.extractall(at, filter="data")
-    return at
+    return unpacked("folders_of_format_1.tar.xz", tmp_path_factory.mktemp("format_1"))
+
+
+@pytest.fixture(scope="module")
+def folders_of_0_2(tmp_path_factory):
+    return unpacked("folders_of_0_2.tar.xz", tmp_path_factory.mktemp("of_0_2"))
 
 
 def train(workdir: Path) -> int:
@@ -43,7 +58,8 @@ def train(workdir: Path) -> int:
         f"from ml_collections import ConfigDict\n\ndef get_config():\n"
         f"    config = ConfigDict({content!r}, convert_dict=True)\n    return config\n"
     )
-    return main(["train", f"--config={config}", f"--workdir={workdir}"])
+    path = f"--config.dataset.path={workdir.parent / 'tiny.npz'}"
+    return main(["train", f"--config={config}", f"--workdir={workdir}", path])
 
 
 @pytest.mark.parametrize(
@@ -55,13 +71,34 @@ def train(workdir: Path) -> int:
 )
 def test_a_stopped_run_goes_on_to_the_end_it_had_then(folders, monkeypatch, capsys, kind):
     monkeypatch.chdir(folders)
+    goes_on_to_its_end(folders, kind, capsys)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", KINDS_OF_0_2)
+def test_a_stopped_run_of_0_2_goes_on(folders_of_0_2, monkeypatch, capsys, kind):
+    monkeypatch.chdir(folders_of_0_2)
+    goes_on_to_its_end(folders_of_0_2, kind, capsys)
+
+
+def test_samplers_of_0_2_are_read(folders_of_0_2, monkeypatch):
+    monkeypatch.chdir(folders_of_0_2)
+    run = vae_jax.load(folders_of_0_2 / "rae_finished")
+    assert {"gaussian", "mixture"} <= set(run.samplers)
+    assert np.isfinite(run.generate(3, sampler="mixture")).all()
+
+
+def goes_on_to_its_end(folders, kind, capsys):
     stopped, finished = folders / f"{kind}_stopped", folders / f"{kind}_finished"
     assert train(stopped) == 0
     assert "resuming at step 15 of 20" in capsys.readouterr().out
     rows, expected = folder.read_rows(stopped), folder.read_rows(finished)
-    # Rows of several layers have the KL of each layer since then.
-    own = [{name for name in row if not name.startswith("kl_layer_")} for row in rows]
-    assert own == [{*row} for row in expected]
+    # Rows have the KL of each layer since then, and the losses of players.
+    for row, old in zip(rows, expected, strict=True):
+        assert {*old} <= {*row}
+        assert all(
+            name.startswith("kl_layer_") or name.endswith("_loss") for name in {*row} - {*old}
+        )
     for row, old in zip(rows, expected, strict=True):
         # To the last bit on one machine and one jax; elsewhere, the compiler's.
         for name, value in old.items():
@@ -69,7 +106,8 @@ def test_a_stopped_run_goes_on_to_the_end_it_had_then(folders, monkeypatch, caps
                                  if isinstance(value, float) else value), name  # fmt: skip
     lanes = [json.loads((at / folder.RESULTS).read_text())["lanes"] for at in (stopped, finished)]
     for own, old in zip(*lanes, strict=True):
-        assert own["elbo"] == pytest.approx(old["elbo"], rel=1e-4)
+        compared = "reconstruction" if old.get("elbo") is None else "elbo"  # None: no density
+        assert own[compared] == pytest.approx(old[compared], rel=1e-4)
         assert own["best_step"] == old["best_step"]
 
 

@@ -31,25 +31,27 @@ def small(*names: str) -> dict[str, Any]:
     return {k: v for k, v in SMALL.items() if k.split(".")[1] in names}
 
 
+CRITIC = {"objective.critic.widths": (8, 8)}
 NETWORKS = ("model.latent_size", "model.encoder.widths", "model.decoder.widths")
 KINDS: dict[str, dict[str, Any]] = {
-    "aae": AAE,
+    "aae": AAE | CRITIC,
     "averaged": {"training.ema_decay": 0.9, "optimizer.skip_above": 1e6},
-    "avb": AVB | {"training.keep": "last"},
+    "avb": AVB | CRITIC | {"training.keep": "last", "model.posterior_width": 8},
     "categorical": DISCRETE
     | small("categories")
     | {"objective.num_samples": 2, "evaluation.num_samples": 2},
     "codebook": CODE
     | small("causal", "codebook")
     | {"model.prior": "causal", "model.codebook.stages": 2},
-    "hierarchy": SAMPLED | {"model.name": "hierarchy", "model.upper.latent_sizes": (2,)},
+    "hierarchy": SAMPLED
+    | {"model.name": "hierarchy", "model.upper.latent_sizes": (2,), "model.upper.widths": (8,)},
     "top_down": {
         "model.name": "top_down",
         "model.blocks.width": 8,
         "model.blocks.bottleneck": 4,
         **{key: KEYS[key].default for key in NETWORKS},
     },
-    "vae_gan": {"objective.name": "vae_gan", "training.keep": "last"},
+    "vae_gan": CRITIC | {"objective.name": "vae_gan", "training.keep": "last"},
 }
 RAE = POINT | {
     "evaluation.metrics": ("elbo", "samples"),
@@ -65,6 +67,7 @@ def values(changes: dict[str, Any]) -> Any:
     few = {
         "training.num_epochs": 4,
         "training.batch_size": 50,
+        "log.keep_checkpoints": 1,
         "log.figures": ("training_curves",),
         "evaluation.metrics": ("elbo", "latents"),
     }
