@@ -17,10 +17,14 @@ def get_config() -> ConfigDict:
 
     config.dataset = ConfigDict()
     config.dataset.name = "mnist"  # where the images are from: arrays, mnist, sprites, tfds
-    # arrays, tfds: the .npz file, or a folder of image files; its data folder; "": TFDS's own
+    # arrays, tfds: the .npz file, or a folder of image files, or of .npy files; its data folder;
+    # "": TFDS's own
     config.dataset.path = ""
     # arrays: height, width that image files are cut to; (): as they are
     config.dataset.image_size = ()
+    # arrays: whether the training images of a folder are read once, or as they are trained on;
+    # auto: by size: yes, no, auto
+    config.dataset.in_memory = "auto"
     config.dataset.tfds_name = ""  # tfds: its name there, such as "fashion_mnist"
     # Images, taken from the end of the training set; 0: 5,000, or a tenth of a small set
     config.dataset.validation_size = 0
