@@ -30,7 +30,7 @@ from vae_jax.data.pixels import (
     survey_of,
 )
 from vae_jax.data.stored import Stored, open_stored
-from vae_jax.errors import UserError, tell
+from vae_jax.errors import UserError
 from vae_jax.words import count
 
 VERSION = 1  # of how files become pixels: others are decoded anew
@@ -107,7 +107,7 @@ def read(
     kept = opened(into, key, num_train, len(paths))
     if kept is None:
         shutil.rmtree(into, ignore_errors=True)  # damaged
-        tell(f"decoding {count(len(paths), 'image')} once, into {into}")
+        print(f"decoding {count(len(paths), 'image')} once, into {into}", flush=True)
         with whole_folder(into) as temporary:
             decode(paths, num_train, size, how, temporary)
         kept = opened(into, key, num_train, len(paths))

@@ -16,7 +16,9 @@ def fits(choice: str, num_bytes: int) -> bool:
 
 
 def said(choice: str, num_bytes: int, where: str) -> str:
-    """A sentence on images that stay on disk; `where`: the folder that they are read from."""
+    """A sentence on where the training images are; `where`: the folder that they are read from."""
+    if fits(choice, num_bytes):
+        return f"in memory: the {num_bytes / 1e9:.3g} GB of training images"
     memory = f"; twice that is more than the memory of {host_memory() / 1e9:.3g} GB"
     return (
         f"streamed: the {num_bytes / 1e9:.3g} GB of training images are read from {where} as they "

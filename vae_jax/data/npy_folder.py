@@ -47,8 +47,8 @@ def load(path: str | Path, choice: str, identity: str = "") -> Source:
         read(folder, "test_labels"),
         name=str(folder),
     )
-    notes = () if kept else (in_memory.said(choice, stored.nbytes, str(folder)),)
-    return source._replace(name=as_name(folder.name), notes=notes)
+    note = in_memory.said(choice, stored.nbytes, str(folder))
+    return source._replace(name=as_name(folder.name), notes=(note,))
 
 
 def read(folder: Path, name: str) -> Any:

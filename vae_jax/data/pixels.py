@@ -201,7 +201,7 @@ def scale_of_whole(files: list[Path]) -> tuple[Scale, str]:
 
 def bytes_of(files: list[Path], size: Sequence[int]) -> int:
     """The bytes of all images in colour, by the size of the first."""
-    look = look_at(files[0])
+    look = look_at(min(files))
     height, width = size or (look.height, look.width)
     channels = 3 if look.depth == "8 bits" else 4  # bytes a pixel
     return len(files) * height * width * channels
