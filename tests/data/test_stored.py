@@ -80,9 +80,12 @@ def test_the_rows_are_those_of_the_array(tmp_path, images, monkeypatch):
     np.testing.assert_array_equal(its[:3], array[:3])
 
 
-@pytest.mark.parametrize("readers", [1, 3])
-def test_the_number_of_threads_changes_no_row(tmp_path, monkeypatch, readers):
+@pytest.mark.parametrize(("readers", "group", "dense"), [(1, 128, 12), (3, 4, 2), (2, 3, 0)])
+def test_how_rows_are_read_changes_none(tmp_path, monkeypatch, readers, group, dense):
+    """By how many threads; and those near to one another with what lies between, or each alone."""
     monkeypatch.setattr(stored, "READERS", readers)
+    monkeypatch.setattr(stored, "GROUP", group)
+    monkeypatch.setattr(stored, "DENSE", dense)
     monkeypatch.setattr(stored, "LEAST_ROWS", 2)
     its, rows = both(tmp_path, GREY)[1].train_images, RNG.permutation(50)
     np.testing.assert_array_equal(its[rows][..., 0], GREY[rows])

@@ -115,4 +115,6 @@ def reading(
     try:
         yield at
     finally:
-        pool.shutdown(cancel_futures=True)
+        for ahead in pending.values():
+            ahead.cancel()
+        pool.shutdown()
