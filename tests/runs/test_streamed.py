@@ -14,6 +14,7 @@ from tests.small.runs import evaluate, run, values_of, write_tiny_npz
 from tests.small.runs import train as train_config
 from vae_jax.cli import main as cli
 from vae_jax.commands import sweep as sweep_command
+from vae_jax.config import build
 from vae_jax.config.check import check
 from vae_jax.config.schema import nest
 from vae_jax.data import image_files, stored
@@ -326,3 +327,10 @@ def test_image_files_are_trained_on_from_the_cache(tmp_path, capsys):
     assert rows[0] == rows[1]
     assert "decoding 60 images once, into " in capsys.readouterr().out
     assert image_files.load(str(at), (), "no").train_images.path.is_relative_to(tmp_path / "cache")
+
+
+def test_a_chunk_has_at_most_so_many_bytes(of_two_lanes, tmp_path, monkeypatch):
+    config = check(nest(values_of(of_two_lanes / "images", dataset__in_memory="no")))
+    for most, steps in ((3 * 20 * 36, 3), (1, 1), (10**9, 5)):
+        monkeypatch.setattr(build, "CHUNK_BYTES", most)
+        assert make_run(config, tmp_path / "run").spec.chunk_steps == steps
