@@ -76,7 +76,7 @@ def key_of(folder: Path, paths: Sequence[Path], num_train: int, size: Sequence[i
     digest = sha256(json.dumps([VERSION, num_train, list(size)]).encode())
     for path in paths:
         stat = path.stat()
-        name = path.relative_to(folder).as_posix()
+        name = str(path).removeprefix(str(folder)).replace(os.sep, "/")
         digest.update(f"{name}\n{stat.st_size} {stat.st_mtime_ns}\n".encode(errors="replace"))
     return digest.hexdigest()
 

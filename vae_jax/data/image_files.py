@@ -1,5 +1,6 @@
 """The user's own images, from a folder of image files."""
 
+import os
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -87,7 +88,7 @@ def load(path: str, size: Sequence[int] = (), choice: str = "yes") -> Source:
         name=path,
     )
     notes = [
-        f"read: {listed(sorted(files))}; {sets}",
+        f"read: {listed(sorted(files, key=str))}; {sets}",
         streamed,
         "; ".join([*left_out(folder, used), *survey.left_out]),
         "; ".join([*survey.notes, *ground(transparent)]),
@@ -199,11 +200,13 @@ def is_hidden(name: str) -> bool:
 
 def visible(folder: Path) -> list[Path]:
     """The files of a folder at any depth, without hidden ones, in alphabetical order."""
-    return sorted(
-        file
-        for file in folder.rglob("*")
-        if not any(map(is_hidden, file.relative_to(folder).parts)) and file.is_file()
-    )
+    found: list[str] = []
+    for top, subfolders, names in os.walk(folder):
+        subfolders[:] = [name for name in subfolders if not is_hidden(name)]
+        found += [os.path.join(top, name) for name in names if not is_hidden(name)]
+    # As paths are sorted, which takes a second for 20,000 of them.
+    found.sort(key=lambda file: file.split(os.sep))
+    return [Path(file) for file in found if os.path.isfile(file)]
 
 
 def is_image(file: Path) -> bool:
