@@ -12,7 +12,6 @@ from jaxtyping import Float, Shaped
 
 from vae_jax import files
 
-
 IN_CACHE = 65_536  # numbers that are converted at a time
 
 
