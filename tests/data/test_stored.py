@@ -12,7 +12,7 @@ from PIL import Image
 
 from vae_jax import files
 from vae_jax.config.decide import are_whole
-from vae_jax.data import DATASETS, decoded, facts, image_files, in_memory, npy_folder, stored
+from vae_jax.data import DATASETS, decoded, image_files, in_memory, npy_folder, stored
 from vae_jax.data.dataset import Split, dataset, described, in_range, mean_image, spread
 from vae_jax.data.source import is_binary, kind
 from vae_jax.data.stored import Stored, open_stored
@@ -164,8 +164,8 @@ def test_the_identity_is_of_name_size_and_time_not_of_the_path(tmp_path):
 
 def test_facts_are_found_once_and_of_these_very_images(tmp_path, monkeypatch):
     at = folder_of(tmp_path, GREY)
-    passes, found = [], facts.found
-    monkeypatch.setattr(facts, "found", lambda *a: passes.append(1) or found(*a))
+    passes, found = [], stored.found
+    monkeypatch.setattr(stored, "found", lambda *a: passes.append(1) or found(*a))
 
     def its():
         monkeypatch.setattr(stored, "FOUND", {})  # another process

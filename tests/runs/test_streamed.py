@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 import vae_jax
-from tests.runs.test_resume import completed, killed_after, outcome
+from tests.small.killing import completed, killed_after, outcome
 from tests.small.runs import evaluate, run, values_of, write_tiny_npz
 from tests.small.runs import train as train_config
 from vae_jax.cli import main as cli
@@ -17,7 +17,7 @@ from vae_jax.commands import sweep as sweep_command
 from vae_jax.config import build
 from vae_jax.config.check import check
 from vae_jax.config.schema import nest
-from vae_jax.data import image_files, stored
+from vae_jax.data import image_files, in_memory, stored
 from vae_jax.errors import Stopped, UserError
 from vae_jax.folders import folder
 from vae_jax.folders.checkpoint import Checkpoints
@@ -79,10 +79,14 @@ def test_one_lane_of_seed_0_is_the_run_in_memory(images, tmp_path, capsys):
 
 
 def test_what_is_decided_is_recorded_and_stays(images, tmp_path, monkeypatch):
-    from vae_jax.data import in_memory
-
     monkeypatch.setattr(in_memory, "host_memory", lambda: 100)
-    values = run(images, tmp_path / "run", training__seeds=(0,), training__num_epochs=1)
+    values = run(
+        images,
+        tmp_path / "run",
+        dataset__in_memory="auto",
+        training__seeds=(0,),
+        training__num_epochs=1,
+    )
     assert values["dataset.in_memory"] == "auto"
     recorded = folder.read_config(tmp_path / "run").values["dataset.in_memory"]
     assert recorded == "no"

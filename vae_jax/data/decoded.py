@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from vae_jax import files
-from vae_jax.data import npy_folder
+from vae_jax.data.npy_folder import TEST, TRAIN, read_npy
 from vae_jax.data.pixels import (
     Scale,
     Survey,
@@ -81,7 +81,7 @@ def key_of(folder: Path, paths: Sequence[Path], num_train: int, size: Sequence[i
     return digest.hexdigest()
 
 
-def read(
+def read_decoded(
     folder: Path, paths: Sequence[Path], num_train: int, size: Sequence[int], how: str
 ) -> Decoded:
     """The images of the files: the first `num_train` stay on disk, and the others are read.
@@ -120,8 +120,8 @@ def opened(into: Path, key: str, num_train: int, total: int) -> Decoded | None:
     """What a folder of the cache holds; None: there is none, or it is damaged."""
     try:
         about = json.loads((into / ABOUT).read_text())
-        stored = open_stored(into / f"{npy_folder.TRAIN}.npy", "images", key)
-        test_images = npy_folder.read(into, npy_folder.TEST)
+        stored = open_stored(into / f"{TRAIN}.npy", "images", key)
+        test_images = read_npy(into, TEST)
         if (len(stored), len(test_images)) != (num_train, total - num_train):
             return None
         survey = Survey([], Scale(about["depth"]), about["notes"], about["left_out"])
@@ -174,7 +174,7 @@ def decode(
         )
     seen = Seen()
     threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    sets = {npy_folder.TRAIN: paths[:num_train], npy_folder.TEST: paths[num_train:]}
+    sets = {TRAIN: paths[:num_train], TEST: paths[num_train:]}
     with contextlib.ExitStack() as stack:
         stack.enter_context(far_too_large_is_an_error())
         pool = ThreadPoolExecutor(threads)
@@ -191,7 +191,7 @@ def decode(
     else:
         notes, left_out = survey.notes, survey.left_out
     if seen.is_grey and first.shape[-1] > 1:
-        for name in (npy_folder.TRAIN, npy_folder.TEST):
+        for name in (TRAIN, TEST):
             make_grey(into / f"{name}.npy")
     about = {
         "depth": scale.depth,

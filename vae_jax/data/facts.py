@@ -73,13 +73,13 @@ def found(blocks: Iterable[Shaped[np.ndarray, "b d"]], origin_d: Float[np.ndarra
     return Facts(low, high, darkest, bits, ends, whole, finite, sums, squares)
 
 
-def file_of(key: str) -> Path | None:
+def facts_file(key: str) -> Path | None:
     """Where the facts are kept of what has this key; None: there is no cache folder."""
     folder = files.user_cache()
     return None if folder is None else folder / "facts" / f"{sha256(key.encode()).hexdigest()}.json"
 
 
-def read(path: Path, size: int) -> Facts | None:
+def kept_facts(path: Path, size: int) -> Facts | None:
     """Facts that were kept, of images [n, size]; None: there are none, or they are damaged."""
     try:
         kept: dict[str, Any] = json.loads(path.read_text())
@@ -94,7 +94,7 @@ def read(path: Path, size: int) -> Facts | None:
     return facts if facts.sums.shape == (size,) else None
 
 
-def write(path: Path, facts: Facts) -> None:
+def keep_facts(path: Path, facts: Facts) -> None:
     """Keeps the facts. What is not finite is refused, and not kept."""
     if facts.finite and math.isfinite(facts.darkest):
         path.parent.mkdir(exist_ok=True)

@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from vae_jax.data import decoded, in_memory
+from vae_jax.data.decoded import read_decoded
+from vae_jax.data.in_memory import said_of_memory, stays_in_memory
 from vae_jax.data.pixels import (
     Scale,
     bytes_of,
@@ -67,16 +68,16 @@ def load(path: str, size: Sequence[int] = (), choice: str = "yes") -> Source:
     files = [file for part in parts for file in part.files]
     num_train = len(train.files) + len(validation.files)
     streamed = ""
-    if in_memory.fits(choice, needed := bytes_of(files, size)):
+    if stays_in_memory(choice, needed := bytes_of(files, size)):
         survey = survey_of(sorted(files))
         refuse_too_large(files, survey, size)
         images, transparent = read(files, size, survey.scale)
         train_images: Any = images[:num_train]
         test_images = images[num_train:]
     else:
-        found = decoded.read(folder, files, num_train, size, HOW)
+        found = read_decoded(folder, files, num_train, size, HOW)
         train_images, test_images, transparent, survey = found
-        streamed = in_memory.said(choice, needed, str(train_images.path.parent))
+        streamed = said_of_memory(choice, needed, str(train_images.path.parent))
     classes = [[class_of(file, part.top) for file in part.files] for part in parts]
     labels = [np.array([*classes[0], *classes[1]]), np.array(classes[2])]
     labelled = all(all(names) for names in classes)

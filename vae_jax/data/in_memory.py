@@ -10,14 +10,14 @@ AUTO = "auto"
 PART = 2  # of the memory, which images in memory may have one of: they are copied
 
 
-def fits(choice: str, num_bytes: int) -> bool:
+def stays_in_memory(choice: str, num_bytes: int) -> bool:
     """Whether images of so many bytes are to be in memory; `choice`: of IN_MEMORY, or AUTO."""
     return choice == "yes" or (choice == AUTO and PART * num_bytes <= host_memory())
 
 
-def said(choice: str, num_bytes: int, where: str) -> str:
+def said_of_memory(choice: str, num_bytes: int, where: str) -> str:
     """A sentence on where the training images are; `where`: the folder that they are read from."""
-    if fits(choice, num_bytes):
+    if stays_in_memory(choice, num_bytes):
         return f"in memory: the {num_bytes / 1e9:.3g} GB of training images"
     memory = f"; twice that is more than the memory of {host_memory() / 1e9:.3g} GB"
     return (

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from vae_jax.data import in_memory
+from vae_jax.data.in_memory import said_of_memory, stays_in_memory
 from vae_jax.data.source import Source, checked_source
 from vae_jax.data.stored import open_stored
 from vae_jax.errors import Unreadable, UserError
@@ -39,19 +39,19 @@ def load(path: str | Path, choice: str, identity: str = "") -> Source:
                 f"{TEST}.npy, and may have train_labels.npy and test_labels.npy"
             )
     stored = open_stored(folder / f"{TRAIN}.npy", TRAIN, identity)
-    kept = in_memory.fits(choice, stored.nbytes)
+    kept = stays_in_memory(choice, stored.nbytes)
     source = checked_source(
-        read(folder, TRAIN) if kept else stored,
-        read(folder, "train_labels"),
-        read(folder, TEST),
-        read(folder, "test_labels"),
+        read_npy(folder, TRAIN) if kept else stored,
+        read_npy(folder, "train_labels"),
+        read_npy(folder, TEST),
+        read_npy(folder, "test_labels"),
         name=str(folder),
     )
-    note = in_memory.said(choice, stored.nbytes, str(folder))
+    note = said_of_memory(choice, stored.nbytes, str(folder))
     return source._replace(name=as_name(folder.name), notes=(note,))
 
 
-def read(folder: Path, name: str) -> Any:
+def read_npy(folder: Path, name: str) -> Any:
     """The array of a file; None: there is no such file.
 
     Raises:

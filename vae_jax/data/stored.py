@@ -13,8 +13,7 @@ from typing import Any, NoReturn
 import numpy as np
 from jaxtyping import Float
 
-from vae_jax.data import facts
-from vae_jax.data.facts import Facts
+from vae_jax.data.facts import Facts, facts_file, found, keep_facts, kept_facts, moments, origin
 from vae_jax.data.shapes import refuse_shape
 from vae_jax.errors import Unreadable, UserError
 from vae_jax.words import reason
@@ -136,14 +135,14 @@ class Stored:
     @property
     def facts(self) -> Facts:
         """Facts of all images in the file: from the first pass over it, or as they were kept."""
-        found = self._facts_of_file()
+        facts = self._facts_of_file()
         if not self.from_bits:
-            return found
-        return found._replace(
-            **{name: 255 * getattr(found, name) for name in ("low", "high", "darkest", "sums")},
-            squares=255**2 * found.squares,
-            bits=found.high == 0,
-            ends=found.bits,
+            return facts
+        return facts._replace(
+            **{name: 255 * getattr(facts, name) for name in ("low", "high", "darkest", "sums")},
+            squares=255**2 * facts.squares,
+            bits=facts.high == 0,
+            ends=facts.bits,
         )
 
     def _facts_of_file(self) -> Facts:
@@ -151,13 +150,13 @@ class Stored:
         key = f"{os.path.abspath(self.path)} {self.stamp} {self.identity}"
         if key in FOUND:
             return FOUND[key]
-        file = facts.file_of(key)
-        kept = None if file is None else facts.read(file, whole.shape[1])
+        file = facts_file(key)
+        kept = None if file is None else kept_facts(file, whole.shape[1])
         if kept is None:
-            kept = facts.found(whole.blocks(), facts.origin(whole[:1][0]))
+            kept = found(whole.blocks(), origin(whole[:1][0]))
             if file is not None:
                 with contextlib.suppress(OSError):  # a full disk, or another process: not kept
-                    facts.write(file, kept)
+                    keep_facts(file, kept)
         FOUND[key] = kept
         return kept
 
@@ -171,12 +170,12 @@ class Stored:
         Of these rows: only those of the file that are not among them are read.
         """
         whole = self._whole()
-        origin = facts.origin(whole[:1][0])
+        start = origin(whole[:1][0])
         others = [whole.part(0, self.start), whole.part(self.stop, self.file_rows)]
-        sums, squares = facts.moments((b for part in others for b in part.blocks()), origin)
+        sums, squares = moments((b for part in others for b in part.blocks()), start)
         of_file = self._facts_of_file()
         one = 255 if self.from_bits else 1
-        return one * origin, one * (of_file.sums - sums), one**2 * (of_file.squares - squares)
+        return one * start, one * (of_file.sums - sums), one**2 * (of_file.squares - squares)
 
     def _as_read(self, block: np.ndarray) -> np.ndarray:
         """Rows of the file as those of this."""
@@ -314,3 +313,17 @@ def open_stored(path: Path, name: str, identity: str = "") -> Stored:
 
 
 Images = np.ndarray | Stored
+
+
+def all_in_memory(images: Images) -> np.ndarray:
+    """The images, which are in memory.
+
+    Raises:
+      UserError: they stay on disk.
+    """
+    if isinstance(images, Stored):
+        raise UserError(
+            "the training images stay on disk (dataset.in_memory = 'no'); "
+            "run.data.train.images[rows] reads some of them, [n, d]"
+        )
+    return images
