@@ -249,8 +249,8 @@ def pixels(file: Path, size: Sequence[int], scale: Scale) -> tuple[np.ndarray, b
 
 def pixels_of(image: Image.Image, size: Sequence[int], scale: Scale) -> tuple[np.ndarray, bool]:
     """The same, of an open file."""
-    upright = ImageOps.exif_transpose(image)
-    transparent = False
+    ImageOps.exif_transpose(image, in_place=True)  # of most images, nothing is copied
+    upright, transparent = image, False
     if scale.depth == "whole":
         upright = Image.fromarray((np.asarray(upright) >> scale.shift).astype(np.uint8))
     elif scale.depth == "8 bits":
@@ -264,7 +264,7 @@ def pixels_of(image: Image.Image, size: Sequence[int], scale: Scale) -> tuple[np
 def on_ground(image: Image.Image) -> tuple[Image.Image, bool]:
     """The image as RGB, with its transparent pixels on GROUND; whether it has any."""
     if not image.has_transparency_data:
-        return image.convert("RGB"), False
+        return image if image.mode == "RGB" else image.convert("RGB"), False
     seen = image.convert("RGBA")
     if seen.getchannel("A").getextrema()[0] == 255:
         return seen.convert("RGB"), False
