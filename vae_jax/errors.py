@@ -24,6 +24,10 @@ class UserError(Exception):
         return [as_one_line(f"{type(self).__name__}: {self}")]
 
 
+class Unreadable(UserError):
+    """The data are not where the config says, or can't be read."""
+
+
 class Stopped(Exception):
     """A run was asked to stop, and has saved its state; the same command continues it."""
 

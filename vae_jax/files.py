@@ -57,6 +57,17 @@ def write_npz(path: Path, arrays: Mapping[str, Any]) -> None:
         np.savez_compressed(file, **arrays)
 
 
+def user_cache() -> Path | None:
+    """The user's folder of what can be made again; None: there is none that can be written."""
+    try:  # without HOME and an entry of the user, Path.home() raises RuntimeError
+        home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+        folder = home / "vae_jax"
+        folder.mkdir(parents=True, exist_ok=True)
+    except (OSError, RuntimeError):
+        return None
+    return folder if os.access(folder, os.W_OK | os.X_OK) else None
+
+
 def or_none(value: float) -> float | None:
     """The value as a float, or None if it is not finite: JSON has no NaN."""
     return float(value) if math.isfinite(value) else None

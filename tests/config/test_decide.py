@@ -33,7 +33,8 @@ def images(dtype=np.uint8, n=50):
 
 def test_by_what_the_images_are():
     inputs = "model.encoder.inputs"
-    assert set(undecided(ARRAYS)) == {inputs, *CHOSEN}
+    assert set(undecided(ARRAYS)) == {inputs, "dataset.in_memory", *CHOSEN}
+    assert decided(ARRAYS, source(images())).values["dataset.in_memory"] == "yes"
     assert decided(ARRAYS, source(images())).values[inputs] == "standardized"
     assert decided(ARRAYS, source(np.round(images(np.float32)))).values[inputs] == "raw"
     assert chosen(ARRAYS, images()) == ("none", "discretized_logistic", 5)

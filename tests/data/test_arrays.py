@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 
 from vae_jax.data import arrays
-from vae_jax.data.source import Unreadable, kind
-from vae_jax.errors import UserError
+from vae_jax.data.source import kind
+from vae_jax.errors import Unreadable, UserError
 
 
 def saved(tmp_path, **content):

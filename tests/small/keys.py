@@ -83,6 +83,7 @@ HOST = {
     "dataset.name",
     "dataset.path",
     "dataset.image_size",
+    "dataset.in_memory",
     "dataset.tfds_name",
     "dataset.binarization_seed",
     "dataset.num_labels",

@@ -54,6 +54,7 @@ def values_of(npz, **changes):
     values = check(default.get_config()).values | {
         "dataset.name": "arrays",
         "dataset.path": str(npz),
+        "dataset.in_memory": "yes",
         "dataset.validation_size": 50,
         "dataset.binarization": "dynamic",
         "model.likelihood": "bernoulli",

@@ -23,9 +23,8 @@ from vae_jax.config.schema import defaults, flatten, nest
 from vae_jax.data.arrays import GIVEN, checked_split
 from vae_jax.data.arrays import read as read_arrays
 from vae_jax.data.image_files import FolderImages, read_folder
-from vae_jax.data.source import Unreadable
 from vae_jax.devices.setup import pinned, use_cache, use_cores
-from vae_jax.errors import Stopped, UserError
+from vae_jax.errors import Stopped, Unreadable, UserError
 from vae_jax.folders import folder
 from vae_jax.folders.checkpoint import Best, Checkpoints, template
 from vae_jax.folders.kinds import Kind, kind_of

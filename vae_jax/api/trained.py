@@ -31,6 +31,7 @@ from vae_jax.api.frames import history, results
 from vae_jax.api.likelihood import estimated_nll, refuse_no_likelihood
 from vae_jax.config.build import lane_spec
 from vae_jax.data.dataset import Dataset
+from vae_jax.data.stored import all_in_memory
 from vae_jax.data.units import Units
 from vae_jax.devices.setup import pinned
 from vae_jax.errors import UserError
@@ -159,13 +160,13 @@ class Trained:
           split: "train", "validation" or "test".
 
         Raises:
-          UserError: another set; the images are not where they were.
+          UserError: another set; the images are not where they were; they stay on disk.
         """
         if split not in SPLITS:
             raise UserError(f"split = {written(split)} should be one of {', '.join(SPLITS)}")
         if self.data is None:
             raise UserError("the images are not where they were: load(..., data_path=) says where")
-        return in_shape(self.image_shape, getattr(self.data, split).images)
+        return in_shape(self.image_shape, all_in_memory(getattr(self.data, split).images))
 
     @pinned()
     def encode(self, images: ArrayLike, labels: Labels = None) -> np.ndarray:

@@ -20,6 +20,8 @@ from vae_jax.training.optimizer import Optimizer
 from vae_jax.training.search import Search
 from vae_jax.training.spec import Spec, Training
 
+CHUNK_BYTES = 64_000_000  # of images that are read at a time, at most, where they stay on disk
+
 
 @dataclass(frozen=True)
 class Config:
@@ -100,14 +102,19 @@ def lane_spec(config: Config, data: Dataset, padded_latent_size: int | None = No
     if padded_latent_size is not None:
         mask: Any = np.arange(padded_latent_size) < model.latent_size
         model = replace(model, latent_size=padded_latent_size, latent_mask=mask)
+    training = resolve(config.training, facts).fitting(facts.train_size)
+    chunk_steps = min(config.log.every_steps, facts.steps_per_epoch)
+    if data.is_streamed:
+        of_step = training.batch_size * (data.train.images.nbytes // facts.train_size)
+        chunk_steps = min(chunk_steps, max(1, CHUNK_BYTES // of_step))
     return Spec(
         model=model,
         objective=resolve(config.objective, facts),
         optimizer=resolve(config.optimizer, facts),
-        training=resolve(config.training, facts).fitting(facts.train_size),
+        training=training,
         train_size=facts.train_size,
         dynamic=data.dynamic,
-        chunk_steps=min(config.log.every_steps, facts.steps_per_epoch),
+        chunk_steps=chunk_steps,
         augmentations=resolve(config.dataset.augmentations, facts),
     )
 

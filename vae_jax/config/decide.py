@@ -1,17 +1,20 @@
-"""What a config leaves to its data: the binarisation, the likelihood, how the encoder sees x, and
-the size of the validation set.
+"""What a config leaves to its data: the binarisation, the likelihood, how the encoder sees x, the
+size of the validation set, and whether the training images are in memory.
 
 A run folder's config holds what was decided.
 """
 
 from vae_jax.config.build import Config, overridden
+from vae_jax.config.declared import is_read
 from vae_jax.config.needs import refuse_combination
 from vae_jax.data.source import Source, kind
+from vae_jax.data.stored import Images, Stored
 from vae_jax.errors import UserError
 from vae_jax.sections.declare import Values
 
 BINARIZATION, LIKELIHOOD = "dataset.binarization", "model.likelihood"
 VALIDATION_SIZE, INPUTS = "dataset.validation_size", "model.encoder.inputs"
+IN_MEMORY = "dataset.in_memory"
 # {kind of images: the likelihood that suits them}.
 BY_KIND = {
     "binary": "bernoulli",
@@ -26,7 +29,9 @@ def undecided(config: Config) -> list[str]:
     return [
         name
         for name, key in config.keys.items()
-        if key.by_data is not None and config.value(name) == key.by_data
+        if key.by_data is not None
+        and config.value(name) == key.by_data
+        and is_read(key, config.values)
     ]
 
 
@@ -53,6 +58,8 @@ def decided(config: Config, source: Source) -> Config:
         values[LIKELIHOOD] = usual[1]
     elif LIKELIHOOD in left:
         values[LIKELIHOOD] = likelihood(values[BINARIZATION], source)
+    if IN_MEMORY in left:
+        values[IN_MEMORY] = "no" if isinstance(source.train_images, Stored) else "yes"
     if INPUTS in left:
         support = likelihoods[values[LIKELIHOOD]].support
         values[INPUTS] = "standardized" if support in ("real", "levels") else "raw"
@@ -85,7 +92,7 @@ def likelihood(binarization: str, source: Source) -> str:
     if binarization != "none":
         return BY_KIND["binary"]
     images = source.train_images
-    if kind(source) == "real" and images.max() > 1 and not (images % 1).any():
+    if kind(source) == "real" and images.max() > 1 and are_whole(images):
         low, high = images.min(), images.max()
         raise UserError(
             f"{source.name}: the images are {images.dtype} of whole numbers, {low:g} to {high:g}; "
@@ -93,3 +100,8 @@ def likelihood(binarization: str, source: Source) -> str:
             "to 1 (images / 255)"
         )
     return BY_KIND[kind(source)]
+
+
+def are_whole(images: Images) -> bool:
+    """Whether every value is a whole number."""
+    return images.facts.whole if isinstance(images, Stored) else not (images % 1).any()

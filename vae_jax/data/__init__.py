@@ -7,9 +7,10 @@ import os
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
-from vae_jax.data import arrays, binarized_mnist, image_files, mnist, sprites, tfds
+from vae_jax.data import arrays, binarized_mnist, image_files, mnist, npy_folder, sprites, tfds
 from vae_jax.data.augmentation import AUGMENTATIONS
 from vae_jax.data.binarization import BINARIZATIONS
+from vae_jax.data.in_memory import AUTO, IN_MEMORY
 from vae_jax.data.interface import Augmentation, DatasetSection
 from vae_jax.data.published import PUBLISHED, load
 from vae_jax.data.source import Source
@@ -22,20 +23,37 @@ BINARIZED = ("dynamic", "bernoulli")
 
 @section
 class Arrays(DatasetSection):
-    """Your own images: a folder of image files, or an .npz file."""
+    """Your own images: a folder of image files or of .npy files, or an .npz file."""
 
-    path: str = host("", path, "the .npz file, or a folder of image files")
+    path: str = host("", path, "the .npz file, or a folder of image files, or of .npy files")
     image_size: tuple[int, ...] = host(
         (), several(whole(1, WIDEST)), "height, width that image files are cut to; (): as they are"
     )
 
+    in_memory: str = host(
+        AUTO,
+        name_in(IN_MEMORY),
+        "whether the training images of a folder are all in memory; auto: if they fit",
+        choices=IN_MEMORY,
+        by_data=AUTO,
+    )
+
     def load(self) -> Source:
-        if os.path.isdir(self.path):
-            return image_files.load(self.path, self.image_size)
-        if self.image_size:
+        is_folder = os.path.isdir(self.path)
+        of_arrays = is_folder and npy_folder.is_one(self.path)
+        if self.image_size and (of_arrays or not is_folder):
             raise UserError(
                 f"dataset.image_size = {self.image_size} is for a folder of image files, and "
-                f"{self.path} is a file; it should be ()"
+                f"{self.path} is {'one of .npy files' if of_arrays else 'a file'}; it should be ()"
+            )
+        if of_arrays:
+            return npy_folder.load(self.path, self.in_memory)
+        if is_folder:
+            return image_files.load(self.path, self.image_size, self.in_memory)
+        if self.in_memory == "no":
+            raise UserError(
+                f"dataset.in_memory = 'no' is for a folder, and {self.path} is none: of image "
+                "files, or of train_images.npy and test_images.npy; of others it should be 'auto'"
             )
         return arrays.load(self.path)
 

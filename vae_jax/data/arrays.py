@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from vae_jax.data.labels import as_labels
-from vae_jax.data.source import Source, Unreadable, as_array, checked_source
-from vae_jax.errors import UserError
+from vae_jax.data.source import Source, as_array, checked_source
+from vae_jax.errors import Unreadable, UserError
 from vae_jax.words import reason
 
 REQUIRED = ("train_images", "test_images")

@@ -9,6 +9,7 @@ from jaxtyping import Array, Int, Key, UInt32
 
 from vae_jax.data.binarization import BLOCK, sampled_once, threshold
 from vae_jax.data.source import Source, checksum, is_binary
+from vae_jax.data.stored import Images, Stored
 from vae_jax.data.units import Units, from_record, units_of
 from vae_jax.errors import UserError
 from vae_jax.words import as_name
@@ -19,10 +20,11 @@ TRAIN, VALIDATION, TEST = SETS = range(3)
 class Split(NamedTuple):
     """images [n, d], uint8 or float32; labels [n], -1 where one is hidden, or None.
 
-    factors [n, f]: the factors that each image was made from, or None.
+    factors [n, f]: the factors that each image was made from, or None. Training images may be
+    stored ones, which are read as they are trained on; those of the other sets are in memory.
     """
 
-    images: np.ndarray
+    images: Any  # an array, or vae_jax.data.stored.Stored
     labels: np.ndarray | None
     factors: np.ndarray | None = None
 
@@ -55,6 +57,11 @@ class Dataset(NamedTuple):
     units: Units | None = None
     notes: tuple[str, ...] = ()
 
+    @property
+    def is_streamed(self) -> bool:
+        """Whether the training images stay on disk, and are read as they are trained on."""
+        return isinstance(self.train.images, Stored)
+
 
 def dataset(
     source: Source,
@@ -70,19 +77,19 @@ def dataset(
 
     Raises:
       UserError: the validation set leaves no training images, or is not the source's own; data
-        beyond 0 to 1 are to be binarised; labels are to be hidden, but there are none, or too few
-        of a class.
+        beyond 0 to 1 are to be binarised, or stored ones once; labels are to be hidden, but there
+        are none, or too few of a class.
     """
     in_unit = all(in_range(images) for images in (source.train_images, source.test_images))
     refuse_unfit(source, validation_size, binarization, in_unit=in_unit)
     num_train = len(source.train_images) - validation_size
     image_shape = source.train_images.shape[1:]
     size = math.prod(image_shape)
-    train = source.train_images[:num_train].reshape(-1, size)
+    train = first_rows(source.train_images, num_train, size)
     validation = source.train_images[num_train:].reshape(-1, size)
     test = source.test_images.reshape(-1, size)
 
-    def binarize(images: np.ndarray, set_number: int) -> np.ndarray:
+    def binarize(images: Any, set_number: int) -> np.ndarray:
         return binarized_once(images, binarization, binarization_seed, set_number)
 
     validation, test = binarize(validation, VALIDATION), binarize(test, TEST)
@@ -114,7 +121,7 @@ def dataset(
         test=Split(test, source.test_labels, source.test_factors),
         image_shape=image_shape,
         dynamic=binarization == "dynamic",
-        binary=binarization != "none" or all(map(is_binary, (train, validation, test))),
+        binary=binarization != "none" or all(map(is_binary, (source.train_images, test))),
         identity=identity,
         in_unit=in_unit,
         num_classes=num_classes,
@@ -131,6 +138,12 @@ def refuse_unfit(source: Source, validation_size: int, binarization: str, *, in_
             f"dataset.binarization = {binarization!r} is for data in 0 to 1, and those of "
             f"{source.name} go beyond; it should be 'none'"
         )
+    once = [name for name in ("static", "threshold") if name == binarization]
+    if once and isinstance(source.train_images, Stored):
+        raise UserError(
+            f"dataset.binarization = {once[0]!r} is of all training images at once, and they stay "
+            "on disk; it should be 'dynamic' or 'none', or dataset.in_memory 'yes'"
+        )
     if source.validation_size not in (0, validation_size):
         raise UserError(
             f"dataset.validation_size = {validation_size} should be 0: {source.name} has a "
@@ -141,6 +154,13 @@ def refuse_unfit(source: Source, validation_size: int, binarization: str, *, in_
             f"dataset.validation_size = {validation_size} should be at least 1 and leave training "
             f"images of the {len(source.train_images)} there are"
         )
+
+
+def first_rows(images: Images, n: int, size: int) -> Images:
+    """The first n images, as [n, size]; stored ones are not read."""
+    if isinstance(images, Stored):
+        return images.part(0, n).flattened()
+    return images[:n].reshape(-1, size)
 
 
 def split_rows(array: np.ndarray | None, n: int) -> tuple[np.ndarray | None, np.ndarray | None]:
@@ -236,7 +256,7 @@ def classes(data: Dataset) -> str:
     )
 
 
-def in_range(images: np.ndarray) -> bool:
+def in_range(images: Images) -> bool:
     """Whether every scaled value lies in 0 to 1."""
     return images.dtype == np.uint8 or bool(images.min() >= 0 and images.max() <= 1)
 
@@ -267,18 +287,28 @@ def hide_some(labels: np.ndarray | None, num_labels: int, seed: int, name: str) 
 
 def mean_image(split: Split) -> np.ndarray:
     """The mean of each dimension over the split [d], float32 in [0, 1]."""
-    mean = np.zeros(split.images.shape[1])
-    for start in range(0, len(split.images), BLOCK):
-        mean += split.images[start : start + BLOCK].sum(axis=0, dtype=np.float64)
-    mean /= len(split.images)
+    n = len(split.images)
+    if isinstance(split.images, Stored):
+        origin_d, sums_d, _ = split.images.moments()
+        mean = origin_d + sums_d / n
+    else:
+        mean = np.zeros(split.images.shape[1])
+        for start in range(0, n, BLOCK):
+            mean += split.images[start : start + BLOCK].sum(axis=0, dtype=np.float64)
+        mean /= n
     return (mean / 255 if split.images.dtype == np.uint8 else mean).astype(np.float32)
 
 
 def spread(split: Split, mean_d: np.ndarray) -> np.float32:
     """The root mean square deviation of the pixels from their means, in units of x."""
-    total = 0.0
-    for start in range(0, len(split.images), BLOCK):
-        block = split.images[start : start + BLOCK].astype(np.float64)
-        block = block / 255 if split.images.dtype == np.uint8 else block
-        total += np.square(block - mean_d).sum()
-    return np.float32(max(math.sqrt(total / split.images.size), LEAST_SPREAD))
+    images, total = split.images, 0.0
+    if isinstance(images, Stored):
+        _, sums_d, squares = images.moments()
+        total = squares - float(np.square(sums_d).sum()) / len(images)
+        total /= 255**2 if images.dtype == np.uint8 else 1
+    else:
+        for start in range(0, len(images), BLOCK):
+            block = images[start : start + BLOCK].astype(np.float64)
+            block = block / 255 if images.dtype == np.uint8 else block
+            total += np.square(block - mean_d).sum()
+    return np.float32(max(math.sqrt(max(total, 0.0) / images.size), LEAST_SPREAD))

@@ -13,9 +13,9 @@ from vae_jax.data.arrays import read
 from vae_jax.data.dataset import TEST, Dataset, Split, binarized_once, in_range
 from vae_jax.data.image_files import read_folder, set_folders
 from vae_jax.data.labels import as_labels, classes_of
-from vae_jax.data.source import Unreadable, as_array, checked_images, is_binary
+from vae_jax.data.source import as_array, checked_images, is_binary
 from vae_jax.data.units import in_units
-from vae_jax.errors import UserError
+from vae_jax.errors import Unreadable, UserError
 from vae_jax.words import as_name, count
 
 NAMES = ("test_images", "test_labels", "images", "labels")  # of arrays in an .npz

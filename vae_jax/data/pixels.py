@@ -10,8 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image, ImageOps
 
-from vae_jax.data.source import Unreadable
-from vae_jax.errors import UserError
+from vae_jax.errors import Unreadable, UserError
 from vae_jax.memory import host_memory
 from vae_jax.words import count, reason
 
@@ -56,7 +55,7 @@ class Scale(NamedTuple):
 class Survey(NamedTuple):
     """What the files of a folder have in common."""
 
-    looks: list[Look]
+    looks: list[Look]  # of each file; [] where they were decoded at once
     scale: Scale
     notes: list[str]  # sentences on the scale
     left_out: list[str]  # and on what is not read
@@ -79,11 +78,27 @@ def open_image(file: Path) -> Iterator[Image.Image]:
     Raises:
       Unreadable: the file is no image, is damaged, or is far larger than a photograph.
     """
+    with far_too_large_is_an_error(), open_in_a_thread(file) as image:
+        yield image
+
+
+@contextlib.contextmanager
+def far_too_large_is_an_error() -> Iterator[None]:
+    """In this context, Pillow raises for an image that is far larger than a photograph.
+
+    For all threads: it is one setting of the process.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        yield
+
+
+@contextlib.contextmanager
+def open_in_a_thread(file: Path) -> Iterator[Image.Image]:
+    """As `open_image`, for several threads in the context of `far_too_large_is_an_error`."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(file) as image:
-                yield image
+        with Image.open(file) as image:
+            yield image
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         most = Image.MAX_IMAGE_PIXELS or 0
         raise Unreadable(
@@ -100,13 +115,16 @@ def open_image(file: Path) -> Iterator[Image.Image]:
 def look_at(file: Path) -> Look:
     """What a file says of its image, which is not decoded."""
     with open_image(file) as image:
-        mode = image.mode
-        depth = "whole" if mode.startswith("I") else "floats" if mode == "F" else "8 bits"
-        cut = depth == "8 bits" and any(
-            ";16" in str(tile[3]) for tile in getattr(image, "tile", [])
-        )
-        pages = 1 if image.format == MPO else getattr(image, "n_frames", 1)
-        return Look(depth, cut, pages, image.height, image.width)
+        return look_of(image)
+
+
+def look_of(image: Image.Image) -> Look:
+    """The same, of an open file."""
+    mode = image.mode
+    depth = "whole" if mode.startswith("I") else "floats" if mode == "F" else "8 bits"
+    cut = depth == "8 bits" and any(";16" in str(tile[3]) for tile in getattr(image, "tile", []))
+    pages = 1 if image.format == MPO else getattr(image, "n_frames", 1)
+    return Look(depth, cut, pages, image.height, image.width)
 
 
 def survey_of(files: list[Path]) -> Survey:
@@ -118,19 +136,10 @@ def survey_of(files: list[Path]) -> Survey:
     looks = [look_at(file) for file in files]
     first = looks[0].depth
     for file, look in zip(files, looks, strict=True):
-        if look.depth != first:
-            one, other = depth_name(first), depth_name(look.depth)
-            raise UserError(
-                f"{files[0]} holds {one} a pixel and {file} {other}; give all files one depth"
-            )
+        refuse_other_depth(files[0], first, file, look.depth)
     many = [file for file, look in zip(files, looks, strict=True) if look.pages > 1]
-    left_out = (
-        [f"only the first page is read of {count(len(many), 'file')}, such as {many[0]}"]
-        if many
-        else []
-    )
     cut = [file for file, look in zip(files, looks, strict=True) if look.cut]
-    notes = [f"of {count(len(cut), 'file')} with 16 bits a colour, 8 are read"] if cut else []
+    notes, left_out = said_of_files(many, cut)
     scale = Scale(first, cut=cut[0] if cut else None)
     if first == "whole":
         scale, more = scale_of_whole(files)
@@ -138,6 +147,31 @@ def survey_of(files: list[Path]) -> Survey:
     elif first == "floats":
         notes.append("the pixels are floats, which stay as they are")
     return Survey(looks, scale, notes, left_out)
+
+
+def refuse_other_depth(first: Path, depth: str, file: Path, other: str) -> None:
+    """Raises UserError if a file has another depth than the first."""
+    if other != depth:
+        raise UserError(
+            f"{first} holds {depth_name(depth)} a pixel and {file} {depth_name(other)}; give all "
+            "files one depth"
+        )
+
+
+def said_of_files(many: Sequence[Path], cut: Sequence[Path]) -> tuple[list[str], list[str]]:
+    """Sentences on the scale, and on what is not read.
+
+    Args:
+      many: the files of several pages.
+      cut: those with colours of 16 bits.
+    """
+    notes = [f"of {count(len(cut), 'file')} with 16 bits a colour, 8 are read"] if cut else []
+    left_out = (
+        [f"only the first page is read of {count(len(many), 'file')}, such as {many[0]}"]
+        if many
+        else []
+    )
+    return notes, left_out
 
 
 def depth_name(depth: str) -> str:
@@ -165,6 +199,14 @@ def scale_of_whole(files: list[Path]) -> tuple[Scale, str]:
     )
 
 
+def bytes_of(files: list[Path], size: Sequence[int]) -> int:
+    """The bytes of all images in colour, by the size of the first."""
+    look = look_at(min(files))
+    height, width = size or (look.height, look.width)
+    channels = 3 if look.depth == "8 bits" else 4  # bytes a pixel
+    return len(files) * height * width * channels
+
+
 def refuse_too_large(files: list[Path], survey: Survey, size: Sequence[int]) -> None:
     """Raises UserError if the images need more memory than the machine has."""
     height, width = size or survey.looks[0][3:5]
@@ -178,6 +220,21 @@ def refuse_too_large(files: list[Path], survey: Survey, size: Sequence[int]) -> 
         )
 
 
+def refuse_other_size(
+    first: Path, shape: tuple[int, ...], file: Path, other: tuple[int, ...], how: str
+) -> None:
+    """Raises UserError if an image has another size than the first.
+
+    `how`: what the user can give so that all have one size.
+    """
+    if other != shape:
+        one, its = ("{} x {}".format(*sides[:2]) for sides in (shape, other))
+        raise UserError(
+            f"{first} has {one} pixels and {file} has {its}; give one size, to which all are cut: "
+            f"{how}"
+        )
+
+
 def pixels(file: Path, size: Sequence[int], scale: Scale) -> tuple[np.ndarray, bool]:
     """The image, upright, and whether it has transparent pixels, which become white.
 
@@ -187,23 +244,27 @@ def pixels(file: Path, size: Sequence[int], scale: Scale) -> tuple[np.ndarray, b
       Unreadable: the file is no image, or is damaged.
     """
     with open_image(file) as image:
-        upright = ImageOps.exif_transpose(image)
-        transparent = False
-        if scale.depth == "whole":
-            upright = Image.fromarray((np.asarray(upright) >> scale.shift).astype(np.uint8))
-        elif scale.depth == "8 bits":
-            upright, transparent = on_ground(upright)
-        if size:
-            height, width = size
-            upright = ImageOps.fit(upright, (width, height), Image.Resampling.BOX)
-        image_hwc = np.atleast_3d(np.asarray(upright))
-    return image_hwc, transparent
+        return pixels_of(image, size, scale)
+
+
+def pixels_of(image: Image.Image, size: Sequence[int], scale: Scale) -> tuple[np.ndarray, bool]:
+    """The same, of an open file."""
+    ImageOps.exif_transpose(image, in_place=True)  # of most images, nothing is copied
+    upright, transparent = image, False
+    if scale.depth == "whole":
+        upright = Image.fromarray((np.asarray(upright) >> scale.shift).astype(np.uint8))
+    elif scale.depth == "8 bits":
+        upright, transparent = on_ground(upright)
+    if size:
+        height, width = size
+        upright = ImageOps.fit(upright, (width, height), Image.Resampling.BOX)
+    return np.atleast_3d(np.asarray(upright)), transparent
 
 
 def on_ground(image: Image.Image) -> tuple[Image.Image, bool]:
     """The image as RGB, with its transparent pixels on GROUND; whether it has any."""
     if not image.has_transparency_data:
-        return image.convert("RGB"), False
+        return image if image.mode == "RGB" else image.convert("RGB"), False
     seen = image.convert("RGBA")
     if seen.getchannel("A").getextrema()[0] == 255:
         return seen.convert("RGB"), False

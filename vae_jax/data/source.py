@@ -7,18 +7,21 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from vae_jax.data.labels import UNKNOWN, Labels, checked_labels, number_classes
+from vae_jax.data.shapes import refuse_shape
+from vae_jax.data.stored import Images, Stored
 from vae_jax.data.units import Units, has_two_values, in_units, units_of
 from vae_jax.errors import UserError
 from vae_jax.words import reason
 
-COLOURS = (1, 3, 4)  # usual numbers of channels
+STORED = "stored:"  # begins the checksum of images that were not read
+NOT_FINITE = "{} holds NaN or infinite values; it should hold numbers, finite in float32"
 
 
 class Source(NamedTuple):
     """Images [n, height, width, channels], uint8 or float32; labels [n] or None."""
 
     name: str  # the name in results
-    train_images: np.ndarray
+    train_images: Any  # an array, or vae_jax.data.stored.Stored
     train_labels: np.ndarray | None
     test_images: np.ndarray
     test_labels: np.ndarray | None
@@ -31,10 +34,6 @@ class Source(NamedTuple):
     notes: tuple[str, ...] = ()  # what was read, and what was not, in sentences
 
 
-class Unreadable(UserError):
-    """The data are not where the config says, or can't be read."""
-
-
 def kind(source: Source) -> str:
     """What the pixels are: "binary" (0 or 1), "levels" (uint8) or "real"."""
     if all(map(is_binary, (source.train_images, source.test_images))):
@@ -42,7 +41,7 @@ def kind(source: Source) -> str:
     return "levels" if source.train_images.dtype == np.uint8 else "real"
 
 
-def is_binary(images: np.ndarray) -> bool:
+def is_binary(images: Images) -> bool:
     """Whether every scaled value is exactly 0 or 1."""
     return has_two_values(images, 255 if images.dtype == np.uint8 else 1)
 
@@ -50,7 +49,8 @@ def is_binary(images: np.ndarray) -> bool:
 def checksum(source: Source) -> str:
     """The sha256 of every array's type, shape and bytes; equal only for equal sources.
 
-    Labels count as the numbers that they were given as.
+    Labels count as the numbers that they were given as. Of stored images, it is not the bytes that
+    count, but what their file says of itself; the checksum says so.
     """
     digest = hashlib.sha256()
     values = np.array([*source.class_values, UNKNOWN], np.int64)
@@ -64,8 +64,11 @@ def checksum(source: Source) -> str:
     for array in arrays[1:7]:
         if array is not None:
             digest.update(f"{array.dtype.str}{array.shape}".encode())
+        if isinstance(array, Stored):
+            digest.update(array.identity.encode())
+        elif array is not None:
             digest.update(np.ascontiguousarray(array).data)
-    return digest.hexdigest()
+    return STORED * isinstance(source.train_images, Stored) + digest.hexdigest()
 
 
 def as_array(given: Any, where: str) -> np.ndarray:
@@ -80,25 +83,18 @@ def as_array(given: Any, where: str) -> np.ndarray:
         raise UserError(f"{where} can't be made an array ({reason(error)})") from error
 
 
-def checked_images(images: np.ndarray, where: str) -> np.ndarray:
-    """`images` as [n, height, width, channels]: booleans, uint8 or float32.
+def checked_images(images: Any, where: str) -> Any:
+    """`images` as [n, height, width, channels]: booleans, uint8 or float32; stored ones stay so.
 
     Raises:
       UserError: another shape or type, or a value that is not finite in float32; `where` names the
         array.
     """
+    if isinstance(images, Stored):
+        return checked_stored(images, where)
+    refuse_shape(images.shape, where)
     if images.ndim == 3:
         images = images[..., None]
-    if images.ndim != 4 or 0 in images.shape:
-        raise UserError(
-            f"{where} has shape {images.shape}; it should be (n, height, width) or "
-            "(n, height, width, channels), none of them zero"
-        )
-    if images.shape[-1] > max(COLOURS) and images.shape[1] in COLOURS:
-        raise UserError(
-            f"{where} has shape {images.shape}, which looks like (n, channels, height, width); it "
-            "should be (n, height, width, channels): images.transpose(0, 2, 3, 1)"
-        )
     if images.dtype in (bool, np.uint8):
         return images
     if not np.issubdtype(images.dtype, np.floating):
@@ -113,14 +109,22 @@ def checked_images(images: np.ndarray, where: str) -> np.ndarray:
     with np.errstate(over="ignore"):
         images = images.astype(np.float32)
     if not np.isfinite(images).all():
-        raise UserError(
-            f"{where} holds NaN or infinite values; it should hold numbers, finite in float32"
-        )
+        raise UserError(NOT_FINITE.format(where))
+    return images
+
+
+def checked_stored(images: Stored, where: str) -> Stored:
+    """Stored images, as `checked_images` has them."""
+    refuse_shape(images.shape, where)
+    if images.dtype not in (bool, np.uint8, np.float32):
+        raise UserError(f"{where} holds {images.dtype}; it should hold uint8, 0 to 255, or floats")
+    if not images.facts.finite:
+        raise UserError(NOT_FINITE.format(where))
     return images
 
 
 def checked_source(
-    train_images: np.ndarray,
+    train_images: Images,
     train_labels: Any,
     test_images: np.ndarray,
     test_labels: Any,

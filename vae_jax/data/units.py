@@ -4,10 +4,12 @@ The same function takes images at training and afterwards, so that the very imag
 model are the same to it later, and images in other units are refused.
 """
 
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from vae_jax.data.stored import Images, Stored
 from vae_jax.errors import UserError
 from vae_jax.words import page
 
@@ -54,25 +56,45 @@ RIGHT = {
 }
 
 
-def units_of(train_images: np.ndarray, test_images: np.ndarray) -> Units:
+def units_of(train_images: Images, test_images: np.ndarray) -> Units:
     """The units of two sets of images of one type: booleans, uint8 or floats."""
     parts = [train_images, test_images]
-    least = [part.reshape(len(part), -1).max(axis=1) for part in parts]
-    highest = np.concatenate(least).astype(float)
-    lit = highest[highest > 0]
-    dtype, high = train_images.dtype, highest.max()
+    found = [extremes(part) for part in parts]
+    dtype, high = train_images.dtype, max(own.high for own in found)
+    darkest = min(own.darkest for own in found)
     one = 255 if dtype == np.uint8 and high != 1 else 1
     return Units(
         dtype=dtype.name,
-        low=min(float(part.min()) for part in parts),
-        high=float(high),
-        darkest=float(lit.min()) if len(lit) else 0.0,
+        low=min(own.low for own in found),
+        high=high,
+        darkest=darkest if darkest < math.inf else 0.0,
         binary=all(has_two_values(part, one) for part in parts),
     )
 
 
-def has_two_values(images: np.ndarray, one: float) -> bool:
-    """Whether every value is exactly 0 or `one`."""
+class Extremes(NamedTuple):
+    """Of images: the least and the greatest value, and the least maximum of one that is lit."""
+
+    low: float
+    high: float
+    darkest: float  # inf: none is
+
+
+def extremes(images: Images) -> Extremes:
+    """The extremes of images, in memory or stored."""
+    if isinstance(images, Stored):
+        return Extremes(*images.facts[:3])
+    highest = images.reshape(len(images), -1).max(axis=1).astype(float)
+    lit = highest[highest > 0]
+    return Extremes(
+        float(images.min()), float(highest.max()), float(lit.min()) if len(lit) else math.inf
+    )
+
+
+def has_two_values(images: Images, one: float) -> bool:
+    """Whether every value is exactly 0 or `one`: 1 or 255."""
+    if isinstance(images, Stored):
+        return images.facts.bits if one == 1 else images.facts.ends
     if images.dtype == bool:
         return True
     blocks = (images[i : i + BLOCK] for i in range(0, len(images), BLOCK))
@@ -96,11 +118,11 @@ def from_record(units: Any) -> Units | None:
         raise UserError(f"the run folder's entry `units` is damaged ({error})") from error
 
 
-def in_units(images: np.ndarray, units: Units, where: str, support: str = "real") -> np.ndarray:
+def in_units(images: Any, units: Units, where: str, support: str = "real") -> Any:
     """Images of that source, or in its units, as they are stored: uint8, 255 is 1; or float32.
 
     Args:
-      images: booleans, uint8 or floats.
+      images: booleans, uint8 or floats; in memory, or stored, and those stay so.
       support: of the likelihood; "binary" and "unit" take no value beyond 0 to 1.
 
     Raises:
@@ -114,6 +136,8 @@ def in_units(images: np.ndarray, units: Units, where: str, support: str = "real"
             f"{where} are {numbers}{span}, and the model was trained on {units}; "
             f"{RIGHT[units.kind]}: {page('troubles#other-units')}"
         )
+    if isinstance(images, Stored):  # training images, which the units are of
+        return images.of_bits() if units.kind == "bits" else images
     if images.dtype == bool:
         return np.where(images, 255, 0).astype(np.uint8)
     as_bits = images.dtype == np.uint8 and units.binary and images.size and images.max() <= 1

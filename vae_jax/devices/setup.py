@@ -12,6 +12,7 @@ import jax
 from vae_jax.devices.lanes import Layout
 from vae_jax.devices.pool import compute_in_batches, cores, keep_threads_free
 from vae_jax.errors import UserError, tell
+from vae_jax.files import user_cache
 from vae_jax.memory import host_memory
 
 CACHE_BYTES = 2_000_000_000
@@ -133,11 +134,12 @@ def cache_folder() -> Path | None:
     setting = os.environ.get("JAX_COMPILATION_CACHE_DIR")
     if setting and "://" in setting:  # a bucket
         return Path(setting)
-    try:  # without HOME and an entry of the user, Path.home() raises RuntimeError
-        home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-        folder = Path(setting) if setting else home / "vae_jax"
+    if not setting:
+        return user_cache()
+    try:
+        folder = Path(setting)
         folder.mkdir(parents=True, exist_ok=True)
-    except (OSError, RuntimeError):
+    except OSError:
         return None
     return folder if os.access(folder, os.W_OK | os.X_OK) else None
 

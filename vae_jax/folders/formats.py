@@ -70,6 +70,7 @@ ADDED: dict[str, Any] = {
     "model.decoder.kernel_size": 5,
     "training.patience": 0,
     "dataset.image_size": (),
+    "dataset.in_memory": "yes",
     "dataset.augmentation": (),
     "dataset.shift": 2,  # any value: there were no shifts
     "evaluation.nll.images": 0,

@@ -19,6 +19,7 @@ from vae_jax.objectives import Objective
 from vae_jax.runs.measure import evaluated_objective
 from vae_jax.runs.run import Run, evaluation_labels, make_examples, make_start
 from vae_jax.training.average import AVERAGE
+from vae_jax.training.feed import BUFFERS, Feed, chunk_size
 from vae_jax.training.loop import init_lanes, order_lanes, train_lanes
 from vae_jax.training.spec import Spec
 from vae_jax.training.step import Examples, State
@@ -68,7 +69,9 @@ def shapes_of(run: Run) -> Shapes:
     state = template(run.spec, start).state
     lanes = (run.spec, run.keys, state, evaluated_objective(run))
     spec, keys, state, objective = abstract(run.layout, lanes, P("lanes"), run.layout.padded)
-    examples, start = abstract(run.layout, (make_examples(run), start), P())
+    examples = make_examples(run)
+    examples = examples.blank(run.spec) if isinstance(examples, Feed) else examples
+    examples, start = abstract(run.layout, (examples, start), P())
     return Shapes(spec, keys, state, examples, start, objective)
 
 
@@ -78,8 +81,11 @@ def compile_training(run: Run, its: Shapes) -> jax.stages.Compiled:
     The run itself traces it again and finds it in the cache.
     """
     layout = run.layout
-    order_lanes.lower(its.spec, layout, its.keys, np.int32(0)).compile()
-    order = jax.ShapeDtypeStruct((1, run.spec.train_size), np.int32)
+    size = chunk_size(run.spec)
+    if not run.data.is_streamed:
+        order_lanes.lower(its.spec, layout, its.keys, np.int32(0)).compile()
+        size = run.spec.train_size
+    order = jax.ShapeDtypeStruct((1, size), np.int32)
     order = abstract(layout, order, P("lanes"), layout.padded)
     arguments = (its.state, its.keys, order, np.int32(0), its.examples)
     return train_lanes.lower(its.spec, layout, *arguments).compile()
@@ -110,14 +116,17 @@ def compile_run(run: Run) -> Memory:
         math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in jax.tree.leaves(its.state)
     )
     state_bytes = padded_bytes // layout.padded * len(run.lanes)
+    examples_bytes = its.examples.images.size * its.examples.images.dtype.itemsize
+    more = (BUFFERS - 1) * examples_bytes if data.is_streamed else 0  # besides the arguments
     snapshots = SNAPSHOTS * padded_bytes // layout.mesh.shape["lanes"]
     return Memory(
         device=analysis.argument_size_in_bytes
         + analysis.output_size_in_bytes
         + analysis.temp_size_in_bytes
         - analysis.alias_size_in_bytes
-        + snapshots,
-        shared=data.train.images.nbytes,
+        + snapshots
+        + more,
+        shared=examples_bytes + more,
         host=HOST_COPIES * state_bytes,
     )
 

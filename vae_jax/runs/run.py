@@ -20,6 +20,7 @@ from vae_jax.errors import UserError
 from vae_jax.models import make_model
 from vae_jax.models.model import Model, Start, Variables
 from vae_jax.objectives import Objective
+from vae_jax.training.feed import Feed
 from vae_jax.training.loop import init_lanes
 from vae_jax.training.spec import Spec
 from vae_jax.training.step import Examples, State
@@ -81,7 +82,12 @@ class Datasets:
 
     def decided(self, config: Config) -> Config:
         """Fills in the choices that the config leaves to its data."""
-        return decided(config, self.source(config)) if undecided(config) else config
+        if not undecided(config):
+            return config
+        source = self.source(config)
+        found = decided(config, source)
+        self._sources[found.dataset.source] = source  # not loaded again, for what was decided
+        return found
 
     def of(self, config: Config) -> Dataset:
         """The config's dataset, split and binarised.
@@ -198,10 +204,12 @@ def make_dataset(config: Config) -> Dataset:
     return Datasets().of(config)
 
 
-def make_examples(run: Run) -> Examples:
-    """The training set, as input of the program."""
+def make_examples(run: Run) -> Examples | Feed:
+    """The training set, as input of the program; a feed of it where it stays on disk."""
     labels = run.data.train.labels if run.spec.model.abilities.reads_labels else None
     labels = None if labels is None else labels.astype(np.int32)
+    if run.data.is_streamed:
+        return Feed(run.data.train.images, labels)
     if labels is None or not run.spec.training.labelled_per_batch:
         return Examples(run.data.train.images, labels)
     return Examples(run.data.train.images, labels, np.flatnonzero(labels >= 0).astype(np.int32))
@@ -230,10 +238,12 @@ def make_start(run: Run) -> Start:
     )
 
 
-def on_devices(run: Run) -> tuple[Spec, Layout, RunKeys, Examples]:
+def on_devices(run: Run) -> tuple[Spec, Layout, RunKeys, Examples | Feed]:
     """The arguments of `train_chunks` besides the state."""
-    spec, keys = shard_lanes(run.layout, (run.spec, run.keys))
-    return spec, run.layout, keys, replicate(run.layout, make_examples(run))
+    (spec, keys), examples = shard_lanes(run.layout, (run.spec, run.keys)), make_examples(run)
+    if isinstance(examples, Examples):
+        examples = replicate(run.layout, examples)
+    return spec, run.layout, keys, examples
 
 
 def first_state(run: Run) -> State:

@@ -186,7 +186,7 @@ def train_lanes_to_end(
         save(run, checkpoints, done)
         return done
 
-    with stop_on_signal() as stop:
+    with stop_on_signal() as stop, contextlib.closing(chunks):
         finished = finished_chunks(
             run, chunks, observers, validates=partial(validates, run), stops=is_asked_to_stop
         )

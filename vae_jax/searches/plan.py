@@ -138,6 +138,11 @@ def plan_of(sweep: SweepPlan, data: Datasets) -> Plan:
     """The plan of a search, of its settings and programs."""
     dataset = data.of(sweep.lane(0).config)
     refuse_other_checksum(sweep.workdir, sweep.programs[0], dataset.identity)
+    if dataset.is_streamed:
+        raise UserError(
+            "the trials of a search are in different epochs, and would each read other images: "
+            "dataset.in_memory should be 'yes' for it, or `vae-jax sweep` trains all settings"
+        )
     return Plan(sweep, dataset, sweep.base.search.rule)
 
 

@@ -1,6 +1,6 @@
 """Many steps of many lanes as one compiled program."""
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -11,6 +11,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from vae_jax.devices.lanes import Layout, as_sharded, map_lanes, shard_lanes, to_host
 from vae_jax.models.model import Start
+from vae_jax.training.feed import Feed, in_turn, reading, steps_at
 from vae_jax.training.spec import Spec
 from vae_jax.training.step import (
     Batch,
@@ -146,14 +147,14 @@ def train_chunks(
     spec: Spec,
     layout: Layout,
     keys: RunKeys,
-    examples: Examples,
+    examples: Examples | Feed,
     state: State,
     *,
     first_step: int = 0,
     total_steps: int,
     ahead: Int[np.ndarray, " lane"] | None = None,
     active: Bool[np.ndarray, " lane"] | None = None,
-) -> Iterator[Chunk]:
+) -> Generator[Chunk]:
     """Trains all lanes from `first_step` to `total_steps`; each yield follows one call.
 
     The next call is dispatched before a chunk is yielded, so the devices do not wait for the host.
@@ -162,21 +163,26 @@ def train_chunks(
     repeated with `careful`, so that the lane keeps its last finite params.
 
     Args:
-      ahead: how many epochs each lane is beyond `first_step`; None: 0 for all.
+      examples: on the devices, in an order of each lane; or a feed, in one order of all.
+      ahead: how many epochs each lane is beyond `first_step`; None: 0 for all. Not with a feed.
       active: the lanes to train; the others keep their state. None: all.
     """
     order_epoch, order = -1, None
+    streamed = isinstance(examples, Feed)
+    if streamed:
+        assert ahead is None
+        order = as_sharded(layout, in_turn(spec, layout))
 
     def call(
         state: State, step: int, *, careful: bool = False
     ) -> tuple[Chunk, Bool[Array, " lane"]]:
         nonlocal order_epoch, order
-        epoch, in_epoch = divmod(step, spec.steps_per_epoch)
-        if epoch != order_epoch:
+        epoch = step // spec.steps_per_epoch
+        if epoch != order_epoch and not streamed:
             of_lanes = np.int32(epoch) if ahead is None else shard_lanes(layout, epoch + ahead)
             made = order_lanes(spec, layout, keys, of_lanes)
             order_epoch, order = epoch, as_sharded(layout, made)
-        num_steps = min(spec.chunk_steps, spec.steps_per_epoch - in_epoch, total_steps - step)
+        num_steps = steps_at(spec, step, total_steps)
         of_lanes = np.int32(num_steps)
         if active is not None:
             of_lanes = shard_lanes(layout, np.where(active, of_lanes, np.int32(0)))
@@ -187,25 +193,26 @@ def train_chunks(
             keys,
             order,
             of_lanes,
-            examples,
+            examples_at(step),
             careful=careful,
         )
         return Chunk(epoch, step + num_steps, num_steps, state, metrics), sound
 
-    step, next_call = first_step, None
-    if step < total_steps:
-        next_call = call(state, step)
-    while next_call is not None:
-        (chunk, sound), before, next_call = next_call, state, None
-        more = chunk.step < total_steps
-        if more:
-            next_call = call(chunk.state, chunk.step)
-        if not to_host(layout, sound).all():
-            again, _ = call(before, step, careful=True)
-            state, metrics = chosen_lanes(
-                sound, (chunk.state, chunk.metrics), (again.state, again.metrics)
-            )
-            chunk = chunk._replace(state=state, metrics=metrics)
-            next_call = call(state, chunk.step) if more else None
-        step, state = chunk.step, chunk.state
-        yield chunk
+    with reading(spec, layout, examples, total_steps) as examples_at:
+        step, next_call = first_step, None
+        if step < total_steps:
+            next_call = call(state, step)
+        while next_call is not None:
+            (chunk, sound), before, next_call = next_call, state, None
+            more = chunk.step < total_steps
+            if more:
+                next_call = call(chunk.state, chunk.step)
+            if not to_host(layout, sound).all():
+                again, _ = call(before, step, careful=True)
+                state, metrics = chosen_lanes(
+                    sound, (chunk.state, chunk.metrics), (again.state, again.metrics)
+                )
+                chunk = chunk._replace(state=state, metrics=metrics)
+                next_call = call(state, chunk.step) if more else None
+            step, state = chunk.step, chunk.state
+            yield chunk

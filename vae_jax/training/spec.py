@@ -86,6 +86,11 @@ class Training:
                 f"training.batch_size = {self.batch_size} should be at most the {train_size} "
                 "training examples there are"
             )
+        if self.labelled_per_batch and data.is_streamed:
+            yield (
+                f"training.labelled_per_batch = {self.labelled_per_batch} picks from all training "
+                "images, and they stay on disk; it should be 0, or dataset.in_memory 'yes'"
+            )
 
     def needs(self, config: Any) -> Iterator[str]:
         if self.patience and self.keep == "last":

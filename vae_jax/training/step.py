@@ -40,11 +40,12 @@ class State(NamedTuple):
 
 
 class Examples(NamedTuple):
-    """The training set on the device, in its stored type."""
+    """The training set on the device, in its stored type; or the part that some steps take."""
 
     images: Shaped[Array | np.ndarray, "n d"]  # uint8, or float32
     labels: Int[Array | np.ndarray, " n"] | None = None  # None if the model reads none; -1: unknown
     labelled: Int[Array | np.ndarray, " m"] | None = None  # indices of the labelled examples
+    first: Int[Array | np.ndarray, ""] | None = None  # of a part: its first step in the epoch
 
 
 class Batch(NamedTuple):
@@ -168,10 +169,12 @@ def minibatch(
     order: Int[Array, " n"],
     step: Int[Array, ""],
 ) -> Batch:
-    """The minibatch of a step: gathered by its epoch's `order`, changed by the augmentations that
-    are on, scaled, binarised if dynamic."""
+    """The minibatch of a step: gathered by the `order` of its epoch, or part, changed by the
+    augmentations that are on, scaled, binarised if dynamic."""
     training = spec.training
-    start = (step % spec.steps_per_epoch) * training.batch_size
+    in_epoch = step % spec.steps_per_epoch
+    start = in_epoch if examples.first is None else in_epoch - examples.first
+    start = start * training.batch_size
     rows = jax.lax.dynamic_slice(order, (start,), (training.batch_size,))
     if training.labelled_per_batch:
         assert examples.labelled is not None

@@ -145,6 +145,15 @@ def code_examples(subject: Subject) -> Split:
     return Split(binarized_once(subject.data, subject.seed, subject.data.train.images), None)
 
 
+def in_memory_needs(what: str, data: Any, otherwise: str = "leave it out") -> Iterator[str]:
+    """What is wrong with what takes all training images at once; `what`: with its verb."""
+    if data.is_streamed:
+        yield (
+            f"{what} all training images at once, and they stay on disk (dataset.in_memory = "
+            f"'no'); {otherwise}"
+        )
+
+
 def codes_needs(what: str, config: Any) -> Iterator[str]:
     """What is wrong with a distribution that is fitted to codes."""
     able = config.model.abilities
@@ -174,6 +183,7 @@ class Codes(MetricSection):
 
     def needs_of_data(self, config: Any, data: Any) -> Iterator[str]:
         yield from units_needs("evaluation.metrics = 'codes'", MOST_UNITS, config, data)
+        yield from in_memory_needs("evaluation.metrics = 'codes' encodes", data)
 
 
 def probed_rows(subject: Subject) -> np.ndarray:

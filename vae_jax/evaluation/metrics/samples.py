@@ -16,7 +16,7 @@ from vae_jax.evaluation import features
 from vae_jax.evaluation.at_once import fitting
 from vae_jax.evaluation.examples import Measure
 from vae_jax.evaluation.features import FeatureSpace
-from vae_jax.evaluation.metrics.codes import codes_needs, units_needs
+from vae_jax.evaluation.metrics.codes import codes_needs, in_memory_needs, units_needs
 from vae_jax.evaluation.metrics.interface import MetricSection
 from vae_jax.evaluation.metrics.metric import (
     Arrays,
@@ -86,6 +86,7 @@ def fitted_needs(what: str, config: Any, data: Any) -> Iterator[str]:
             "it out"
         )
     yield from units_needs(what, MOST_FITTED, config, data)
+    yield from in_memory_needs(f"{what} is fitted to codes of", data)
 
 
 def feature_space(given: str, subject: Subject) -> FeatureSpace:
@@ -223,7 +224,11 @@ class Samples(MetricSection):
                 f"evaluation.mixture.components = {self.components} should be fewer than the "
                 f"{n} training images, whose codes they are fitted to"
             )
-        if self.features:
+        if not self.features:
+            how = "evaluation.samples.features should be the features.npz of a run in memory"
+            what = "evaluation.metrics = 'samples' trains its feature space on"
+            yield from in_memory_needs(what, data, how)
+        else:
             features.load(self.features, data.image_shape)  # raises if it does not fit
         if len(data.test.images) <= NEIGHBOURS:
             yield (
