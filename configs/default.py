@@ -20,8 +20,8 @@ def get_config() -> ConfigDict:
     # dsprites, fashion_mnist, frey_faces, mnist, omniglot, sprites, svhn, tfds
     config.dataset.name = "mnist"
     # arrays, caltech101_silhouettes, celeba, cifar10, dsprites, fashion_mnist, frey_faces,
-    # omniglot, svhn, tfds: the .npz file, or a folder of image files; the folder of its files; its
-    # data folder; "": TFDS's own
+    # omniglot, svhn, tfds: the .npz file, or a folder of image files, or of .npy files; the folder
+    # of its files; its data folder; "": TFDS's own
     config.dataset.path = ""
     # arrays: height, width that image files are cut to; (): as they are
     config.dataset.image_size = ()
