@@ -29,7 +29,7 @@ from vae_jax.training.streams import run_keys
 POINT = {"model.posterior": "deterministic", "objective.name": "rae", "evaluation.num_samples": 0}
 NETWORKS = [(key, n) for key, n in MEMBERS if key in ("model.encoder.name", "model.decoder.name")]
 MODELS = [(key, n) for key, n in MEMBERS if key in ("model.name", "model.posterior", "model.prior")]
-FAST = [("model.encoder.name", "mlp"), ("model.name", "top_down")]
+FAST = [("model.encoder.name", "mlp")]
 
 
 def with_training(spec=SPEC, **changes):

@@ -173,11 +173,10 @@ def decode(
             f"{free / 1e9:,.1f} GB; set XDG_CACHE_HOME to a folder on another"
         )
     seen = Seen()
-    threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     sets = {TRAIN: paths[:num_train], TEST: paths[num_train:]}
     with contextlib.ExitStack() as stack:
         stack.enter_context(far_too_large_is_an_error())
-        pool = ThreadPoolExecutor(threads)
+        pool = ThreadPoolExecutor()
         stack.callback(pool.shutdown, cancel_futures=True)
         for name, own in sets.items():
             file = stack.enter_context(open(into / f"{name}.npy", "wb"))
