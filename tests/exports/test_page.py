@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 
@@ -18,6 +19,9 @@ WITHOUT = "import sys; sys.modules['vae_jax'] = None\n"  # importing it raises
 MADE = np.random.default_rng(0).random((2, 36)).astype(np.float32)
 
 
+OLDEST_READER = (0, 10)  # jax 0.8.0 does not run programs of 0.10.2
+
+
 def block(word: str) -> str:
     (found,) = (body for body in BLOCKS if word in body)
     return found
@@ -25,6 +29,8 @@ def block(word: str) -> str:
 
 def ran(tmp_path, code: str, kept: str) -> dict[str, np.ndarray]:
     """The arrays of these names that the code has at its end, in a process without vae_jax."""
+    if "jaxexport" in code and jax.__version_info__ < OLDEST_READER:
+        pytest.skip("this jax does not read the kept programs")
     (tmp_path / "exported").symlink_to(KEPT)
     np.save(tmp_path / "x.npy", MADE)
     save = f"np.savez('out.npz', **{{n: np.asarray(globals()[n]) for n in {kept.split()}}})"
