@@ -18,6 +18,7 @@ from typing import Any
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")  # as in the tests
 
 from tests.small.families import AAE, AVB, CODE, DISCRETE, POINT, SAMPLED, SMALL
+from tests.small.killing import Killed
 from tests.small.runs import train, values_of, write_tiny_npz
 from vae_jax.config.schema import KEYS, nest
 from vae_jax.folders import folder
@@ -57,10 +58,6 @@ RAE = POINT | {
     "evaluation.metrics": ("elbo", "samples"),
     "evaluation.samplers": ("prior", "gaussian", "mixture"),
 }
-
-
-class Killed(BaseException):
-    """The process ends here."""
 
 
 def values(changes: dict[str, Any]) -> Any:

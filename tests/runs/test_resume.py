@@ -6,11 +6,18 @@ import signal
 
 import pytest
 
-from tests.small.killing import completed, killed_after, number_of_rows, outcome, started
+from tests.small.killing import (
+    Killed,
+    completed,
+    kill_at_the_second_save,
+    killed_after,
+    number_of_rows,
+    outcome,
+    started,
+)
 from tests.small.runs import train, values_of, write_tiny_npz
 from vae_jax.config.schema import nest
 from vae_jax.folders import folder
-from vae_jax.folders.checkpoint import Checkpoints
 
 ROWS = 30 * (2 + 1) * 2  # epochs, train and validation rows an epoch, lanes
 
@@ -39,23 +46,9 @@ def uninterrupted(npz):
 def test_killed_around_a_checkpoint(tiny_npz, tmp_path, monkeypatch, rows_first):
     """In this process: what is left by an end before or after a checkpoint is written."""
 
-    class Killed(BaseException):
-        pass
-
     values = nest(values_of(tiny_npz))
     train(values, tmp_path / "whole")
-    save, saved = Checkpoints.save, []
-
-    def killed(self, *arguments):
-        saved.append(1)
-        if len(saved) == 2 and rows_first:
-            raise Killed
-        save(self, *arguments)
-        if len(saved) == 2:
-            self.wait()
-            raise Killed
-
-    monkeypatch.setattr(Checkpoints, "save", killed)
+    kill_at_the_second_save(monkeypatch, rows_first=rows_first)
     with pytest.raises(Killed):
         train(values, tmp_path / "killed")
     assert not (tmp_path / "killed" / folder.RESULTS).exists()

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 import vae_jax
-from tests.small.killing import completed, killed_after, outcome
+from tests.small.killing import Killed, completed, kill_at_the_second_save, killed_after, outcome
 from tests.small.runs import evaluate, run, values_of, write_tiny_npz
 from tests.small.runs import train as train_config
 from vae_jax.cli import main as cli
@@ -99,22 +99,8 @@ def test_what_is_decided_is_recorded_and_stays(images, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("rows_first", [True, False])
 def test_killed_around_a_checkpoint(of_two_lanes, tmp_path, monkeypatch, rows_first):
-    class Killed(BaseException):
-        pass
-
-    save, saved = Checkpoints.save, []
-
-    def killed(self, *arguments):
-        saved.append(1)
-        if len(saved) == 2 and rows_first:
-            raise Killed
-        save(self, *arguments)
-        if len(saved) == 2:
-            self.wait()
-            raise Killed
-
     values = values_of(of_two_lanes / "images", **{"dataset__in_memory": "no"})
-    monkeypatch.setattr(Checkpoints, "save", killed)
+    kill_at_the_second_save(monkeypatch, rows_first=rows_first)
     with pytest.raises(Killed):
         train_config(nest(values), tmp_path / "killed")
     train_config(nest(values), tmp_path / "killed")

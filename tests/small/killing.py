@@ -10,8 +10,29 @@ import numpy as np
 
 from tests.small.processes import REPOSITORY, environment
 from vae_jax.folders import folder
+from vae_jax.folders.checkpoint import Checkpoints
 from vae_jax.runs.load import load_progress
 from vae_jax.runs.run import make_run
+
+
+class Killed(BaseException):
+    """The process ends here."""
+
+
+def kill_at_the_second_save(monkeypatch, *, rows_first):
+    """In this process: it ends before (`rows_first`) or after the second checkpoint is written."""
+    save, saved = Checkpoints.save, []
+
+    def killed(self, *arguments):
+        saved.append(1)
+        if len(saved) == 2 and rows_first:
+            raise Killed
+        save(self, *arguments)
+        if len(saved) == 2:
+            self.wait()
+            raise Killed
+
+    monkeypatch.setattr(Checkpoints, "save", killed)
 
 
 def command(npz, workdir, more=()):

@@ -23,7 +23,6 @@ from vae_jax.memory import host_memory
 from vae_jax.words import reason
 
 Read = Callable[[Mapping[str, Path]], Source]
-BLOCK = 1 << 20  # bytes of a file at a time
 SEED = 0  # of a split that the authors do not give
 
 
@@ -77,18 +76,15 @@ def load(name: str, published: Published, folder: str) -> Source:
 
 def sha256_of(path: Path, published: Published) -> str:
     """The sha256 of a file; raises Unreadable if there is none."""
-    digest = hashlib.sha256()
     try:
         with path.open("rb") as file:
-            while block := file.read(BLOCK):
-                digest.update(block)
+            return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         known = published.files[path.name]
         raise Unreadable(
             f"{path} can't be read ({error.strerror}); put {path.name} there, from "
             f"{published.source}" + (f" (sha256 {known})" if known else "")
         ) from error
-    return digest.hexdigest()
 
 
 def upright(columns: np.ndarray, height: int, width: int) -> np.ndarray:

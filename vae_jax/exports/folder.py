@@ -25,7 +25,6 @@ CARD = "README.md"
 SUFFIX = ".jaxexport"
 
 LARGEST_CONFIG = 4_000_000  # bytes
-BLOCK = 1 << 20  # bytes that are read at a time
 
 
 class File(TypedDict):
@@ -186,16 +185,14 @@ def refuse_changed(path: Path, file: File) -> None:
     size = path.stat().st_size
     if size != file["bytes"]:
         raise UserError(f"{path} has {size:,} bytes, and {file['bytes']:,} were exported; {ANEW}")
-    digest = hashlib.sha256()
     try:
         with open(path, "rb", opener=without_waiting) as stream:
-            while block := stream.read(BLOCK):
-                digest.update(block)
+            found = hashlib.file_digest(stream, "sha256").hexdigest()
     except OSError as error:
         raise UserError(f"{path} can't be read ({error.strerror})") from error
-    if digest.hexdigest() != file["sha256"]:
+    if found != file["sha256"]:
         notes = "; notes of your own belong into another file" if path.name == CARD else ""
         raise UserError(
-            f"{path} is not what was exported: its sha256 is {digest.hexdigest()[:16]}..., and "
+            f"{path} is not what was exported: its sha256 is {found[:16]}..., and "
             f"should be {file['sha256'][:16]}...; {ANEW}{notes}"
         )
