@@ -126,7 +126,7 @@ def get_config() -> ConfigDict:
     # pixelcnn: features of a pixel, in each stack and in z's map
     config.model.decoder.features = 16
     config.model.decoder.kernel_size = 5  # pixelcnn: rows and columns of a kernel, unmasked
-    # How the encoder sees x; auto: by what the images are: raw, standardized, auto
+    # How the encoder sees x; auto: by what the images are: log1p, raw, standardized, auto
     config.model.encoder.inputs = "auto"
     # Start it at the training set's pixel means; always so of real numbers and levels
     config.model.decoder.output_bias_from_data = False
@@ -135,6 +135,13 @@ def get_config() -> ConfigDict:
     # gaussian_pixel_scale, gaussian_shared_scale, laplace, negative_binomial, poisson, auto
     config.model.likelihood = "auto"
     config.model.likelihood_scale = 1.0  # gaussian, laplace: the scale, in units of x
+    # negative_binomial, poisson: what the means are multiplied by: none, total
+    config.model.likelihood_size_factor = "none"
+    # negative_binomial, poisson: whether some zeros are no counts, with a probability by the
+    # decoder
+    config.model.likelihood_zero_inflated = False
+    # negative_binomial: what r is of: class, example, variable
+    config.model.likelihood_dispersion = "example"
 
     config.objective = ConfigDict()
     # The bound on log p(x), in nats: elbo, ciwae, iwae, miwae, piwae, renyi, aae, avb, m2, rae,

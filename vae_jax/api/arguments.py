@@ -9,11 +9,13 @@ from numpy.typing import ArrayLike
 
 from vae_jax.data import binarization
 from vae_jax.data.labels import classes_of
+from vae_jax.data.shapes import is_vector
 from vae_jax.data.source import as_array, checked_images
 from vae_jax.data.units import Units, in_units
 from vae_jax.errors import UserError
 from vae_jax.runs.run import Run
 from vae_jax.sections.checks import number
+from vae_jax.views.profiles import profiles
 from vae_jax.words import count, reason
 
 Labels = ArrayLike | None  # as they are given, [n]
@@ -57,14 +59,15 @@ def codes_of(given: ArrayLike, latent_size: int) -> tuple[np.ndarray, bool]:
 def batch_of(images: ArrayLike, image_shape: tuple[int, int, int]) -> tuple[np.ndarray, bool]:
     """Images [n, height, width] or [n, height, width, channels], and whether it was one without n.
 
-    Flat images [n, d] get their shape.
+    Flat images [n, d] get their shape; vectors may be one [d].
 
     Raises:
       UserError: another shape than the training images have.
     """
     given = as_array(images, "images")
     height, width, channels = image_shape
-    wanted = [image_shape] + [(height, width)] * (channels == 1)
+    wanted: list[tuple[int, ...]] = [image_shape]
+    wanted += [(height, width)] * (channels == 1) + [(width,)] * is_vector(image_shape)
     single = given.shape in wanted
     batch = given[None] if single else given
     if batch.ndim == 2 and batch.shape[1] == height * width * channels:
@@ -102,7 +105,7 @@ def scaled(batch: np.ndarray, units: Units | None, support: str) -> np.ndarray:
 def pictures(
     images: ArrayLike, image_shape: tuple[int, int, int], units: Units | None
 ) -> np.ndarray:
-    """Images as [n, height, width, channels] floats, 0 to 1.
+    """Images as [n, height, width, channels] floats, 0 to 1; of vectors, their profiles.
 
     Floats may go beyond the units, as those of a model do; grey levels that were made floats may
     not.
@@ -114,6 +117,8 @@ def pictures(
     levels = batch.dtype.kind == "f" and batch.max() > 1 and not (batch % 1).any()
     if batch.dtype.kind != "f" or (levels and units is not None and units.kind != "real"):
         batch = scaled(batch, units, "real")
+    if is_vector(image_shape):
+        return profiles(batch.reshape(len(batch), -1), units)
     return np.clip(batch.astype(np.float32).reshape(-1, *image_shape), 0, 1)
 
 
@@ -147,9 +152,10 @@ def known_classes(labels: Labels, n: int, class_names: tuple[str, ...] | None) -
 
 
 def in_shape(image_shape: tuple[int, int, int], x: ArrayLike) -> np.ndarray:
-    """Rows [n, d] as images; those of one channel without its axis."""
+    """Rows [n, d] as images; those of one channel without its axis, and vectors as they are."""
     height, width, channels = image_shape
-    shape = (height, width) if channels == 1 else image_shape
+    shape: tuple[int, ...] = (height, width) if channels == 1 else image_shape
+    shape = (width,) if is_vector(image_shape) else shape
     return np.asarray(x).reshape(len(np.asarray(x)), *shape)
 
 

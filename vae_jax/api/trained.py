@@ -58,11 +58,11 @@ SPLITS = ("train", "validation", "test")
 class Trained:
     """The best params of one lane of a run, and functions of images.
 
-    Images go in as [n, height, width] or [n, height, width, channels] (one image without n), in the
-    units of the training images, and come out as floats in the same shape. They are taken as they
-    were at training: uint8 of 0 to 255, uint8 of 0 and 1, booleans, or floats; those in other units
-    are refused. A model that reads labels takes them as `labels` [n]: as they were given at
-    training, or names of `class_names`.
+    Images go in as [n, height, width] or [n, height, width, channels], vectors as [n, d] (one
+    without n), in the units of the training data, and come out as floats in the same shape. They
+    are taken as they were at training: uint8 of 0 to 255, uint8 of 0 and 1, booleans, floats or
+    counts; those in other units are refused. A model that reads labels takes them as `labels` [n]:
+    as they were given at training, or names of `class_names`.
 
     A wrong argument raises UserError.
     """
@@ -218,7 +218,7 @@ class Trained:
 
     @pinned()
     def pictures(self, images: ArrayLike) -> np.ndarray:
-        """Images as [n, height, width, channels] floats, 0 to 1, for looking at them.
+        """Images, or the profiles of vectors, as [n, height, width, channels] floats, 0 to 1.
 
         Floats may also be what the model gives.
         """

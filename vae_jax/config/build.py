@@ -92,6 +92,7 @@ def facts_of(config: Config, data: Dataset) -> Facts:
         train_size=train_size,
         steps_per_epoch=steps_per_epoch,
         total_steps=config.training.num_epochs * steps_per_epoch,
+        counts=data.is_counts,
     )
 
 

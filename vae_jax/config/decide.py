@@ -8,7 +8,8 @@ from vae_jax.config.build import Config, overridden
 from vae_jax.config.declared import is_read
 from vae_jax.config.needs import refuse_combination
 from vae_jax.data.source import Source, kind
-from vae_jax.data.stored import Images, Stored
+from vae_jax.data.stored import Stored
+from vae_jax.data.units import are_whole
 from vae_jax.errors import UserError
 from vae_jax.sections.declare import Values
 
@@ -19,6 +20,7 @@ IN_MEMORY = "dataset.in_memory"
 BY_KIND = {
     "binary": "bernoulli",
     "levels": "discretized_logistic",
+    "counts": "negative_binomial",
     "real": "gaussian_optimal_scale",
 }
 MOST_VALIDATION, LEAST_PARTS = 5_000, 5  # that many images, if they are at most a fifth of all
@@ -62,7 +64,8 @@ def decided(config: Config, source: Source) -> Config:
         values[IN_MEMORY] = "no" if isinstance(source.train_images, Stored) else "yes"
     if INPUTS in left:
         support = likelihoods[values[LIKELIHOOD]].support
-        values[INPUTS] = "standardized" if support in ("real", "levels") else "raw"
+        own = "log1p" if kind(source) == "counts" else "raw"
+        values[INPUTS] = "standardized" if support in ("real", "levels") else own
     if VALIDATION_SIZE in left:
         n = len(source.train_images)
         usual_size = MOST_VALIDATION if n >= LEAST_PARTS * MOST_VALIDATION else max(1, n // 10)
@@ -97,11 +100,6 @@ def likelihood(binarization: str, source: Source) -> str:
         raise UserError(
             f"{source.name}: the images are {images.dtype} of whole numbers, {low:g} to {high:g}; "
             "grey levels should be uint8, 0 to 255 (images.astype(numpy.uint8)), or floats from 0 "
-            "to 1 (images / 255)"
+            "to 1 (images / 255); counts, in vectors, integers (x.astype(numpy.int32))"
         )
     return BY_KIND[kind(source)]
-
-
-def are_whole(images: Images) -> bool:
-    """Whether every value is a whole number."""
-    return images.facts.whole if isinstance(images, Stored) else not (images % 1).any()

@@ -18,6 +18,15 @@ from vae_jax.sections.checks import whole
 from vae_jax.sections.declare import section, static
 
 
+def needs_of_images(name: str, data: Any) -> Iterator[str]:
+    """What is wrong with vectors for what moves pixels."""
+    if data.is_vectors:
+        yield (
+            f"dataset.augmentation = {name!r} is for images, and these data are vectors; leave it "
+            "out: --config.dataset.augmentation=()"
+        )
+
+
 @section
 class Flip(Augmentation):
     """Each image is mirrored left to right with probability one half."""
@@ -27,6 +36,9 @@ class Flip(Augmentation):
     ) -> Shaped[Array, "b height width channels"]:
         mirrored = threefry.bits(key, (len(images),)) % 2 == 1
         return jnp.where(mirrored[:, None, None, None], images[:, :, ::-1], images)
+
+    def needs_of_data(self, config: Any, data: Any) -> Iterator[str]:
+        yield from needs_of_images("flip", data)
 
 
 @section
@@ -52,6 +64,7 @@ class Shift(Augmentation):
         return jax.vmap(cut)(wider, corners)
 
     def needs_of_data(self, config: Any, data: Any) -> Iterator[str]:
+        yield from needs_of_images("shift", data)
         smaller = min(data.image_shape[:2])
         if self.pixels >= smaller:
             yield (

@@ -19,8 +19,10 @@ BLOCK = 5_000  # images at a time, so that memory does not grow with the dataset
 
 
 def scale(images: Array) -> Float[Array, "b d"]:
-    """Scales uint8 to float32 in [0, 1]; returns floats unchanged."""
-    return images.astype(jnp.float32) / 255 if images.dtype == jnp.uint8 else images
+    """Scales uint8 to float32 in [0, 1]; counts become floats, which stay as they are."""
+    if images.dtype == jnp.uint8:
+        return images.astype(jnp.float32) / 255
+    return images.astype(jnp.float32) if jnp.issubdtype(images.dtype, jnp.integer) else images
 
 
 scale_on_device = jax.jit(scale)
@@ -31,7 +33,7 @@ def scaled(images: np.ndarray) -> np.ndarray:
 
     numpy's division has other bits.
     """
-    return np.asarray(scale_on_device(images)) if images.dtype == np.uint8 else images
+    return np.asarray(scale_on_device(images)) if images.dtype.kind in "iu" else images
 
 
 def sample(key: Key[Array, ""], grey_bd: Float[Array, "b d"]) -> Float[Array, "b d"]:

@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Array, Int, Key, UInt32
 
 from vae_jax.data.binarization import BLOCK, sampled_once, threshold
+from vae_jax.data.shapes import is_vector
 from vae_jax.data.source import Source, checksum, is_binary
 from vae_jax.data.stored import Images, Stored
 from vae_jax.data.units import Units, from_record, units_of
@@ -61,6 +62,16 @@ class Dataset(NamedTuple):
     def is_streamed(self) -> bool:
         """Whether the training images stay on disk, and are read as they are trained on."""
         return isinstance(self.train.images, Stored)
+
+    @property
+    def is_counts(self) -> bool:
+        """Whether x are counts of any size."""
+        return self.units is not None and self.units.kind == "counts"
+
+    @property
+    def is_vectors(self) -> bool:
+        """Whether the examples are vectors, not images."""
+        return is_vector(self.image_shape)
 
 
 def dataset(
@@ -231,16 +242,19 @@ def described(data: Dataset) -> str:
     height, width, channels = data.image_shape
     kind = COLOURS.get(channels, f"{channels}-channel")
     low, high = data.train.images.min(), data.train.images.max()
-    if data.binary:
+    if data.is_counts:
+        pixels = f"{low} to {high:,}, counts"
+    elif data.binary:
         pixels = "0 or 1" + ", sampled anew for every minibatch" * data.dynamic
     elif data.train.images.dtype == np.uint8:
-        pixels = f"{low} to {high}, levels of grey" if channels == 1 else f"{low} to {high}, levels"
+        is_grey = channels == 1 and not data.is_vectors
+        pixels = f"{low} to {high}, levels of grey" if is_grey else f"{low} to {high}, levels"
     else:
         pixels = f"{low:.3g} to {high:.3g}, real numbers"
-    return (
-        f"{n:,} {kind} images, {height} x {width}; {len(data.validation.images):,} kept for "
-        f"validation; pixels {pixels}"
-    )
+    sort, values = f"{kind} images, {height} x {width}", "pixels"
+    if data.is_vectors:
+        sort, values = f"vectors of {width:,} variables", "values"
+    return f"{n:,} {sort}; {len(data.validation.images):,} kept for validation; {values} {pixels}"
 
 
 def classes(data: Dataset) -> str:

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from vae_jax.data.arrays import read
+from vae_jax.data.counts import is_counts
 from vae_jax.data.dataset import TEST, Dataset, Split, binarized_once, in_range
 from vae_jax.data.image_files import read_folder, set_folders
 from vae_jax.data.labels import as_labels, classes_of
@@ -120,7 +121,7 @@ def on_others(data: Dataset, others: Others, support: str, *, reads_labels: bool
     assert data.units is not None  # of a dataset whose images are there
     narrow = support if binarization == "none" else "binary"
     images = as_stored(in_units(images, data.units, what, narrow), data.train.images.dtype)
-    if support in ("levels", "counts") and images.dtype != np.uint8:
+    if support in ("levels", "counts") and images.dtype.kind == "f":
         raise UserError(
             f"{what} are floats that are no levels, and the likelihood is one of whole numbers, 0 "
             "to 255; give uint8, or levels / 255"
@@ -162,8 +163,8 @@ def in_shape(images: np.ndarray, shape: tuple[int, int, int], what: str) -> np.n
 
 
 def as_stored(images: np.ndarray, dtype: np.dtype) -> np.ndarray:
-    """Images of uint8 or float32 in this type, where that is exact: 255 is 1."""
-    if images.dtype == dtype:
+    """Images of uint8 or float32 in this type, where that is exact: 255 is 1; counts stay so."""
+    if images.dtype == dtype or is_counts(dtype):
         return images
     if dtype != np.uint8:
         return images.astype(np.float32) / np.float32(255)

@@ -6,8 +6,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from vae_jax.data.counts import as_counts, in_one_type, is_counts, refuse_no_counts
 from vae_jax.data.labels import UNKNOWN, Labels, checked_labels, number_classes
-from vae_jax.data.shapes import refuse_shape
+from vae_jax.data.shapes import image_shape_of, refuse_shape
 from vae_jax.data.stored import Images, Stored
 from vae_jax.data.units import Units, has_two_values, in_units, units_of
 from vae_jax.errors import UserError
@@ -18,7 +19,8 @@ NOT_FINITE = "{} holds NaN or infinite values; it should hold numbers, finite in
 
 
 class Source(NamedTuple):
-    """Images [n, height, width, channels], uint8 or float32; labels [n] or None."""
+    """Images [n, height, width, channels]: uint8, float32, or uint16 or int32 of counts; labels [n]
+    or None. Vectors have height 1 and one channel."""
 
     name: str  # the name in results
     train_images: Any  # an array, or vae_jax.data.stored.Stored
@@ -35,15 +37,19 @@ class Source(NamedTuple):
 
 
 def kind(source: Source) -> str:
-    """What the pixels are: "binary" (0 or 1), "levels" (uint8) or "real"."""
+    """What the pixels are: "binary" (0 or 1), "levels" (uint8), "counts" or "real"."""
     if all(map(is_binary, (source.train_images, source.test_images))):
         return "binary"
+    if is_counts(source.train_images.dtype):
+        return "counts"
     return "levels" if source.train_images.dtype == np.uint8 else "real"
 
 
 def is_binary(images: Images) -> bool:
     """Whether every scaled value is exactly 0 or 1."""
-    return has_two_values(images, 255 if images.dtype == np.uint8 else 1)
+    return not is_counts(images.dtype) and has_two_values(
+        images, 255 if images.dtype == np.uint8 else 1
+    )
 
 
 def checksum(source: Source) -> str:
@@ -72,19 +78,20 @@ def checksum(source: Source) -> str:
 
 
 def as_array(given: Any, where: str) -> np.ndarray:
-    """An array of what was given, such as lists of lists or a DataFrame.
+    """An array of what was given, such as lists of lists, a DataFrame or a sparse matrix.
 
     Raises:
       UserError: it has no one shape; `where` names it.
     """
     try:
-        return np.asarray(given)
+        return np.asarray(given.toarray() if hasattr(given, "toarray") else given)
     except (TypeError, ValueError) as error:
         raise UserError(f"{where} can't be made an array ({reason(error)})") from error
 
 
 def checked_images(images: Any, where: str) -> Any:
-    """`images` as [n, height, width, channels]: booleans, uint8 or float32; stored ones stay so.
+    """`images` as [n, height, width, channels]: booleans, uint8, float32, or counts; stored ones
+    stay so.
 
     Raises:
       UserError: another shape or type, or a value that is not finite in float32; `where` names the
@@ -93,18 +100,14 @@ def checked_images(images: Any, where: str) -> Any:
     if isinstance(images, Stored):
         return checked_stored(images, where)
     refuse_shape(images.shape, where)
-    if images.ndim == 3:
-        images = images[..., None]
+    images = images.reshape(len(images), *image_shape_of(images.shape))
     if images.dtype in (bool, np.uint8):
         return images
+    if images.dtype.kind in "iu":
+        return as_counts(images, where)
     if not np.issubdtype(images.dtype, np.floating):
-        span, how = "", ""
-        if images.dtype.kind in "iu":
-            low, high = images.min(), images.max()
-            span = f", {low} to {high}"
-            how = " (images.astype(numpy.uint8))" if 0 <= low <= high <= 255 else ""
         raise UserError(
-            f"{where} holds {images.dtype}{span}; it should hold uint8, 0 to 255{how}, or floats"
+            f"{where} holds {images.dtype}; it should hold uint8, 0 to 255, floats, or counts"
         )
     with np.errstate(over="ignore"):
         images = images.astype(np.float32)
@@ -116,8 +119,8 @@ def checked_images(images: Any, where: str) -> Any:
 def checked_stored(images: Stored, where: str) -> Stored:
     """Stored images, as `checked_images` has them."""
     refuse_shape(images.shape, where)
-    if images.dtype not in (bool, np.uint8, np.float32):
-        raise UserError(f"{where} holds {images.dtype}; it should hold uint8, 0 to 255, or floats")
+    if is_counts(images.dtype):
+        refuse_no_counts(images, where)
     if not images.facts.finite:
         raise UserError(NOT_FINITE.format(where))
     return images
@@ -141,6 +144,7 @@ def checked_source(
     """
     train_images = checked_images(train_images, f"{name}: train_images")
     test_images = checked_images(test_images, f"{name}: test_images")
+    train_images, test_images = in_one_type(train_images, test_images)
     if train_images.shape[1:] != test_images.shape[1:]:
         raise UserError(
             f"{name}: train_images are {train_images.shape[1:]} and test_images "

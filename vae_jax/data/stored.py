@@ -13,8 +13,9 @@ from typing import Any, NoReturn
 import numpy as np
 from jaxtyping import Float
 
+from vae_jax.data.counts import stored_type
 from vae_jax.data.facts import Facts, facts_file, found, keep_facts, kept_facts, moments, origin
-from vae_jax.data.shapes import refuse_shape
+from vae_jax.data.shapes import image_shape_of, refuse_shape
 from vae_jax.errors import Unreadable, UserError
 from vae_jax.words import reason
 
@@ -72,7 +73,10 @@ class Stored:
     def dtype(self) -> np.dtype:
         if self.on_disk.kind == "f":
             return np.dtype(np.float32)
-        return np.dtype(np.uint8) if self.from_bits else self.on_disk
+        if self.from_bits:
+            return np.dtype(np.uint8)
+        is_whole = self.on_disk.kind in "iu" and self.on_disk != np.uint8
+        return stored_type(self.on_disk) if is_whole else self.on_disk
 
     @property
     def nbytes(self) -> int:
@@ -184,6 +188,8 @@ class Stored:
         elif self.on_disk.kind == "f":
             with np.errstate(over="ignore"):  # the facts say that it is not finite
                 block = block.astype(np.float32, copy=False)
+        elif self.on_disk != self.dtype:
+            block = block.astype(self.dtype)
         return block.reshape(len(block), *self.shape[1:])
 
     def _run(self, first: int, count: int) -> np.ndarray:
@@ -278,7 +284,8 @@ def open_stored(path: Path, name: str, identity: str = "") -> Stored:
     Raises:
       Unreadable: it is no .npy, or is cut.
       UserError: it holds something else than images [n, height, width] or
-        [n, height, width, channels] of booleans, uint8 or floats.
+        [n, height, width, channels] of booleans, uint8 or floats, or vectors [n, d], of counts
+        too.
     """
     try:
         with open(path, "rb") as file:
@@ -303,13 +310,13 @@ def open_stored(path: Path, name: str, identity: str = "") -> Stored:
             "damaged; copy it again"
         )
     refuse_shape(shape, f"{path}: {name}")
-    if dtype.kind not in "bf" and dtype != np.uint8:
-        raise UserError(f"{path} holds {dtype}; {name} should be uint8, 0 to 255, or floats")
-    height, width, *channels = shape[1:]
+    if dtype.kind not in "bfiu":
+        raise UserError(f"{path} holds {dtype}; {name} should be uint8, 0 to 255, floats or counts")
     about = f"{shape} {dtype.str} {stamp_of(stat)} {path.name}"
     digest = identity or hashlib.sha256(about.encode()).hexdigest()
-    image_shape = (height, width, channels[0] if channels else 1)
-    return Stored(path, offset, dtype, image_shape, shape[0], stamp_of(stat), digest, 0, shape[0])
+    return Stored(
+        path, offset, dtype, image_shape_of(shape), shape[0], stamp_of(stat), digest, 0, shape[0]
+    )
 
 
 Images = np.ndarray | Stored

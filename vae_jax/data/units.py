@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from vae_jax.data.counts import LARGE, MOST_COUNT, is_counts
 from vae_jax.data.stored import Images, Stored
 from vae_jax.errors import UserError
 from vae_jax.words import page
@@ -21,7 +22,7 @@ SLACK = 0.25  # beyond 0 to 1, of floats such as reconstructions and images with
 class Units(NamedTuple):
     """What the images of a source were, before they were scaled to x."""
 
-    dtype: str  # "bool", "uint8" or "float32"
+    dtype: str  # "bool", "uint8", "float32"; of counts "uint16" or "int32"
     low: float
     high: float
     darkest: float  # the least maximum of an image that is not all 0
@@ -31,18 +32,22 @@ class Units(NamedTuple):
     def kind(self) -> str:
         """What they are.
 
-        "bits": 0 and 1, in uint8 or as booleans; "levels": uint8, 255 is 1; "unit": floats in 0 to
-        1; "real": floats beyond.
+        "bits": 0 and 1, in uint8 or as booleans; "levels": uint8, 255 is 1; "counts": whole numbers
+        of another type; "unit": floats in 0 to 1; "real": floats beyond.
         """
         if self.dtype == "bool" or (self.dtype == "uint8" and self.high == 1):
             return "bits"
         if self.dtype == "uint8":
             return "levels"
+        if self.dtype in ("uint16", "int32"):
+            return "counts"
         return "unit" if self.low >= 0 and self.high <= 1 else "real"
 
     def __str__(self) -> str:
         if self.dtype == "bool":
             return "booleans"
+        if self.kind == "counts":
+            return f"counts, {self.low:.0f} to {self.high:.0f}"
         numbers = {"uint8": "uint8", "float32": "floats"}.get(self.dtype, "images")
         return f"{numbers}, {self.low:.4g} {'or' if self.binary else 'to'} {self.high:.4g}"
 
@@ -53,11 +58,12 @@ RIGHT = {
     "levels": "give uint8, 0 to 255, or floats from 0 to 1 (of grey levels: images / 255)",
     "unit": "give floats from 0 to 1, or uint8, 0 to 255",
     "real": "give floats in those units",
+    "counts": "give whole numbers from 0 upwards",
 }
 
 
 def units_of(train_images: Images, test_images: np.ndarray) -> Units:
-    """The units of two sets of images of one type: booleans, uint8 or floats."""
+    """The units of two sets of images of one type: booleans, uint8, floats or counts."""
     parts = [train_images, test_images]
     found = [extremes(part) for part in parts]
     dtype, high = train_images.dtype, max(own.high for own in found)
@@ -101,6 +107,13 @@ def has_two_values(images: Images, one: float) -> bool:
     return all(((block == 0) | (block == one)).all() for block in blocks)  # of grey, the first says
 
 
+def are_whole(images: Images) -> bool:
+    """Whether every value is a whole number."""
+    if isinstance(images, Stored):
+        return images.facts.whole
+    return images.dtype.kind != "f" or not (images % 1).any()
+
+
 def from_record(units: Any) -> Units | None:
     """The units as a run folder holds them; None: an earlier version, which does not."""
     if units is None:
@@ -119,15 +132,17 @@ def from_record(units: Any) -> Units | None:
 
 
 def in_units(images: Any, units: Units, where: str, support: str = "real") -> Any:
-    """Images of that source, or in its units, as they are stored: uint8, 255 is 1; or float32.
+    """Images of that source, or in its units, as they are stored: uint8, 255 is 1; float32; counts.
 
     Args:
-      images: booleans, uint8 or floats; in memory, or stored, and those stay so.
+      images: booleans, uint8, floats or counts; in memory, or stored, and those stay so.
       support: of the likelihood; "binary" and "unit" take no value beyond 0 to 1.
 
     Raises:
       UserError: they are in other units.
     """
+    if is_counts(images.dtype) and units.kind == "bits" and images.size and images.max() <= 1:
+        images = images.astype(bool)
     if images.size and not fits(images, units, support):
         numbers = {"float32": "floats"}.get(images.dtype.name, images.dtype.name)
         low, high = images.min(), images.max()
@@ -138,6 +153,8 @@ def in_units(images: Any, units: Units, where: str, support: str = "real") -> An
         )
     if isinstance(images, Stored):  # training images, which the units are of
         return images.of_bits() if units.kind == "bits" else images
+    if units.kind == "counts":
+        return images if images.dtype == units.dtype else images.astype(LARGE)
     if images.dtype == bool:
         return np.where(images, 255, 0).astype(np.uint8)
     as_bits = images.dtype == np.uint8 and units.binary and images.size and images.max() <= 1
@@ -147,6 +164,10 @@ def in_units(images: Any, units: Units, where: str, support: str = "real") -> An
 def fits(images: np.ndarray, units: Units, support: str) -> bool:
     """Whether images may be in these units."""
     low, high = images.min(), images.max()
+    if units.kind == "counts":
+        return bool(images.dtype != bool and low >= 0 and high <= MOST_COUNT and are_whole(images))
+    if is_counts(images.dtype):
+        return False
     if images.dtype.kind == "f":
         least, most = float_range(units, support)
         return bool(least <= low and high <= most)

@@ -155,10 +155,20 @@ class ModelSpec:
                 "levels as uint8, divide them by their greatest value, or take a likelihood of "
                 "real numbers, such as 'gaussian_shared_scale'"
             )
-        if support in ("levels", "counts") and images.dtype != np.uint8:
+        if support in ("levels", "counts") and images.dtype.kind == "f":
             yield (
-                f"{head} is for whole numbers, 0 to 255; these data are floats, {low:.3g} to "
-                f"{high:.3g}: give them as uint8"
+                f"{head} is for whole numbers; these data are floats, {low:.3g} to {high:.3g}: "
+                "give them as uint8, or counts of any size as int32, in vectors"
+            )
+        if support != "counts" and data.is_counts:
+            yield (
+                f"{head} is for other data than counts, and these are counts, {low} to {high:,}; "
+                "take 'negative_binomial' or 'poisson', or give floats, such as log(1 + x)"
+            )
+        if config.model.inputs == "log1p" and not data.is_counts:
+            yield (
+                "model.encoder.inputs = 'log1p' is for counts, and these data are none; it should "
+                "be 'raw' or 'standardized'"
             )
         if support != "counts" and images.dtype == np.uint8 and 1 < high < DARK:
             yield (
@@ -209,7 +219,8 @@ class ModelSpec:
 def facts_of_data(data: Any) -> Facts:
     """What a model needs to know of the data; of no run."""
     n = len(data.train.images)
-    return Facts(data.image_shape, data.num_classes, n, steps_per_epoch=1, total_steps=1)
+    of_run = {"steps_per_epoch": 1, "total_steps": 1, "counts": data.is_counts}
+    return Facts(data.image_shape, data.num_classes, n, **of_run)
 
 
 def make_model(spec: ModelSpec) -> Model:

@@ -32,6 +32,7 @@ class Autoregressive:
     network: Callable[..., Any] = dataclasses.field(metadata={"static": True})  # Decoder.given
     size: int = dataclasses.field(metadata={"static": True})  # d
     axes: int = dataclasses.field(metadata={"static": True})  # of the batch: 2 for [k, b]
+    inputs: str = dataclasses.field(metadata={"static": True})  # a name of INPUTS
 
     @property
     def batch(self) -> tuple[int, ...]:
@@ -48,7 +49,7 @@ class Autoregressive:
             return jnp.broadcast_to(leaf, (*batch, *own)).reshape(-1, *own)
 
         features = jax.tree.map(lambda leaf: rows(leaf, leaf.shape[self.axes :]), self.features)
-        x_nd = seen(self.stats, rows(x, (self.size,)))
+        x_nd = seen(self.inputs, self.stats, rows(x, (self.size,)))
         raw = self.network(self.params, features, x_nd)
         raw = raw.reshape(*batch, *raw.shape[1:])
         return self.likelihood.distribution(self.likelihood_params, raw)
@@ -122,17 +123,21 @@ def decoded(
     found = decoder.apply(params, z_nl, context)
     found = jax.tree.map(lambda leaf: leaf.reshape(*batch, *leaf.shape[1:]), found)
     network = getattr(decoder, "given", None)  # a user's own pair of functions has none
+    own = likelihood_params(variables)
     if network is None:
-        return likelihood.distribution(likelihood_params(variables), found)
+        if context is not None:
+            own = likelihood.in_context(own, context.reshape(*batch, -1))
+        return likelihood.distribution(own, found)
     return Autoregressive(
         params=params,
         features=found,
         likelihood=likelihood,
-        likelihood_params=likelihood_params(variables),
+        likelihood_params=own,
         stats=variables["stats"],
         network=network,
         size=math.prod(spec.image_shape),
         axes=len(batch),
+        inputs=spec.inputs,
     )
 
 

@@ -194,7 +194,9 @@ def hierarchy(spec: Any, kind: Hierarchy) -> Model:
         p_top = StandardNormal(None, 1, top_size)
         taken: dict[int, tuple[Any, Any]] = {}  # by level, 0 at the bottom: q, (z, log density)
         if x_bd is not None:
-            q: Any = diagonal_of(networks.encoder.apply(params["encoder"], seen(stats, x_bd)))
+            q: Any = diagonal_of(
+                networks.encoder.apply(params["encoder"], seen(spec.inputs, stats, x_bd))
+            )
             for level in range(top + 1):
                 if level:
                     z_kbl = taken[level - 1][1][0]
@@ -255,7 +257,7 @@ def ladder(spec: Any, kind: Ladder) -> Model:
         label_b: Int[Array, " b"] | None = None,
     ) -> Trace:
         params, stats = variables["params"], variables["stats"]
-        messages = None if x_bd is None else messages_of(params, seen(stats, x_bd))
+        messages = None if x_bd is None else messages_of(params, seen(spec.inputs, stats, x_bd))
         p: Any = StandardNormal(None, 1, top_size)
         q: Any = None if messages is None else messages[top]
         layers: list[Layer] = []

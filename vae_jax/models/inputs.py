@@ -13,6 +13,7 @@ from vae_jax.networks.network import refuse_other_images
 from vae_jax.probability.interface import Likelihood
 
 INPUTS = {
+    "log1p": "log(1 + x), of counts",
     "raw": "x as it is",
     "standardized": "centred at the training set's pixel means, and divided by its scale",
 }
@@ -37,8 +38,10 @@ def output_bias(likelihood: Likelihood, start: Start) -> Float[Array, "d p"] | N
     return None if start.mean_d is None else likelihood.initial_bias(start.mean_d, start.scale)
 
 
-def seen(stats: Params, x_bd: Float[Array, "b d"]) -> Float[Array, "b d"]:
-    """x [b, d] as the encoder sees it."""
+def seen(how: str, stats: Params, x_bd: Float[Array, "b d"]) -> Float[Array, "b d"]:
+    """x [b, d] as the encoder sees it; `how`: a name of INPUTS."""
+    if how == "log1p":
+        return jnp.log1p(x_bd)
     if "inputs" not in stats:
         return x_bd
     refuse_other_images(x_bd, stats["inputs"]["mean"].size)

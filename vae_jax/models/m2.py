@@ -53,7 +53,7 @@ class M2(ModelSection):
         ) -> Trace:
             if x_bd is None:
                 return conditional.trace(variables, take, None, label_b)
-            seen_bd = seen(variables["stats"], x_bd)
+            seen_bd = seen(spec.inputs, variables["stats"], x_bd)
             logits_bc = classifier.apply(variables["params"]["classifier"], seen_bd)["label"]
             label_b = jnp.argmax(logits_bc, axis=-1) if label_b is None else label_b
             return conditional.trace(variables, take, x_bd, label_b)._replace(y=logits_bc)

@@ -334,7 +334,9 @@ def reconstruct(
     `key`: of that; None: key 0. All images have the same noise.
     """
     key = jax.random.key(0) if key is None else key
-    return picture(model.trace(variables, posterior_centres, x_bd, label_b).x, key)[0]
+    p = model.trace(variables, posterior_centres, x_bd, label_b).x
+    p = p.given_total(x_bd[None]) if hasattr(p, "given_total") else p  # of counts with a size
+    return picture(p, key)[0]
 
 
 def sample_prior(

@@ -279,7 +279,7 @@ def top_down(spec: Any, kind: TopDown) -> Model:
         params, stats = variables["params"], variables["stats"]
         maps: list[Any] = [None] * len(sizes)
         if x_bd is not None:
-            maps = encode(params, seen(stats, x_bd))
+            maps = encode(params, seen(spec.inputs, stats, x_bd))
         state = jnp.zeros((1, 1, *sizes[0], width))
         layers: list[Layer] = []
         for stage, size, map_bhwc in zip(params["down"], sizes, maps, strict=True):

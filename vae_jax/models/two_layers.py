@@ -79,7 +79,9 @@ class TwoLayers(ModelSection):
                 h1_kbl, log_h1_kb = take(1, None, p1)
                 q1 = q2 = None
             else:
-                q1 = BottomUp(*diagonal_of(encoder.apply(params["encoder"], seen(stats, x_bd))))
+                q1 = BottomUp(
+                    *diagonal_of(encoder.apply(params["encoder"], seen(spec.inputs, stats, x_bd)))
+                )
                 h1_kbl, log_h1_kb = take(1, q1, None)
                 q2 = q_above(top_encoder, params["posterior"], h1_kbl)
                 h2_kbl, log_h2_kb = take(0, q2, p2)

@@ -127,7 +127,7 @@ def vae(spec: Any, prior: Prior, posterior: Posterior, num_classes: int) -> Mode
     def encode(
         variables: Variables, x_bd: Float[Array, "b d"], label_b: Int[Array, " b"] | None = None
     ) -> Any:
-        params, x_bd = variables["params"], seen(variables["stats"], x_bd)
+        params, x_bd = variables["params"], seen(spec.inputs, variables["stats"], x_bd)
         outputs = encoder.apply(params["encoder"], x_bd, context(label_b))
         outputs = {head: gaussian.masked(output, mask_z) for head, output in outputs.items()}
         return posterior.distribution(posterior_params(variables), outputs, mask_l)

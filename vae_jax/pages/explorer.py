@@ -18,8 +18,10 @@ from vae_jax.pages.charts import (
     scatter_by_class,
     tiled,
 )
+from vae_jax.pages.layout import own_size, section, wrap
 from vae_jax.pages.picture import INK, Picture, ellipse, rasterise
 from vae_jax.views.points import by_kl
+from vae_jax.views.profiles import picture_shape
 from vae_jax.words import aligned
 
 MOST_UNITS = 20  # with a slider
@@ -34,7 +36,6 @@ ELLIPSE = ("x", "y", "width", "height", "angle")
 
 
 MARKS = (("white", 7), ("black", 3))  # black with a white edge: seen on every ground
-WRAPPED = {"flex-wrap": "wrap", "gap": "4px 24px", "align-items": "flex-start"}
 STAYS = {
     "position": "sticky", "top": "0", "align-self": "flex-start", "z-index": "2",
     "background": "var(--page)",
@@ -102,12 +103,17 @@ class Explorer:
         if self.test is not None:
             parts += [section("A test image and q(z | x)", *self.chosen_image())]
         others = [self.line()] if self.test is not None else []
-        parts += [wrap(*others, self.samples(), self.drawing())]
+        drawing = [] if self.trained.run.data.is_vectors else [self.drawing()]
+        parts += [wrap(*others, self.samples(), *drawing)]
         return layouts.column(*parts, sizing_mode="stretch_width")
 
     def picture(self, title: str, side: int = 220) -> Picture:
         """A chart for one image of the model."""
-        return Picture(title, side, self.trained.image_shape)
+        return Picture(title, side, picture_shape(self.trained.image_shape))
+
+    def decoded_of(self, z_l: np.ndarray) -> np.ndarray:
+        """What is shown of a code."""
+        return self.trained.pictures(self.trained.decode(z_l[None], self.chosen_class()))
 
     def chosen_class(self, n: int = 1) -> list[str] | None:
         """The class that the page shows, n times; None: the model reads none."""
@@ -115,7 +121,7 @@ class Explorer:
 
     def decode(self) -> None:
         """Shows the image of z."""
-        self.decoded.show(self.trained.decode(self.z[None], self.chosen_class()))
+        self.decoded.show(self.decoded_of(self.z))
         x, y = self.on_plane(self.z)
         self.cross.data = {"x": [float(x)], "y": [float(y)]}
         shown = self.z[:MOST_NUMBERS]
@@ -249,7 +255,7 @@ class Explorer:
         values = self.trained.posterior(image, label)
         self.mean = values["mean"]
         self.seen.show(self.trained.pictures(image))
-        self.rebuilt.show(self.trained.reconstruct(image, label))
+        self.rebuilt.show(self.trained.pictures(self.trained.reconstruct(image, label)))
         sd = values["sd"]
         units = np.sort(self.order[:MOST_SHOWN])
         self.posterior.data = {
@@ -289,7 +295,7 @@ class Explorer:
         def walk(attr: str, old: Any, new: Any) -> None:
             codes = [self.trained.encode(*self.image(end.value))[0] for end in ends]
             z = (1 - along.value) * codes[0] + along.value * codes[1]
-            self.between.show(self.trained.decode(z[None], self.chosen_class()))
+            self.between.show(self.decoded_of(z))
 
         for widget in (*ends, along):
             widget.on_change("value", walk)
@@ -301,7 +307,7 @@ class Explorer:
     def samples(self) -> Widget:
         """Samples of the prior, with a temperature for each layer."""
         layouts, models = bokeh().layouts, bokeh().models
-        blank = np.zeros((SAMPLES, *self.trained.image_shape))
+        blank = np.zeros((SAMPLES, *picture_shape(self.trained.image_shape)))
         self.sampled = Picture("decoded samples of p(z)", 330, tiled(blank, PER_ROW).shape)
         groups = self.trained.groups
         names = list(dict.fromkeys(groups))
@@ -373,24 +379,6 @@ class Explorer:
         label = self.chosen_class()
         self.redrawn.show(self.trained.reconstruct(image[None], label))
         self.move_to(self.trained.encode(image[None], label)[0])
-
-
-def wrap(*parts: Widget) -> Widget:
-    """Parts side by side, as far as the screen is wide."""
-    # The function layouts.row() would stretch what has a size of its own.
-    return bokeh().models.Row(children=list(parts), sizing_mode="stretch_width", styles=WRAPPED)
-
-
-def own_size(picture: Picture) -> Widget:
-    """A picture that a row does not stretch."""
-    return bokeh().layouts.column(picture.figure)
-
-
-def section(title: str, *parts: Widget) -> Widget:
-    """Parts side by side below a title, which is ours: it is HTML."""
-    heading = bokeh().models.Div(text=f"<h2>{title}</h2>", styles={"font-size": "0.8rem"})
-    children = [heading, wrap(*parts)]
-    return bokeh().models.Column(children=children, sizing_mode="stretch_width", min_width=300)
 
 
 def layer_name(layer: int) -> str:

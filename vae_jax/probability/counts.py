@@ -1,26 +1,45 @@
-"""Likelihoods of counts n = 0, 1, 2, ..., given as x = n / 255."""
+"""Likelihoods of counts n = 0, 1, 2, ...
 
-from typing import ClassVar, NamedTuple
+Of data that are counts, x = n. Of uint8, x = n / 255, as in every other model of them.
+"""
+
+import dataclasses
+import math
+from collections.abc import Iterator
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
-from jax.scipy.special import betaln, gammaln
+from jax.scipy.special import gammaln
 from jaxtyping import Array, Float, Key
 
-from vae_jax.probability.elementwise import inside, softplus
+from vae_jax.probability.elementwise import softplus
+from vae_jax.probability.gamma import correction, log_choices
 from vae_jax.probability.interface import Likelihood, Params, Raw, Scale
-from vae_jax.sections.declare import section
+from vae_jax.sections.checks import flag
+from vae_jax.sections.declare import choice, fact, section, static
 
-# Means of counts from 3e-7 to 8e3: far beyond pixels, and no rate or product overflows.
-MIN_LOG_MEAN, MAX_LOG_MEAN = -15.0, 9.0
-# Of the negative binomial's r, 1e-3 to 1,100: the variance is mean + mean^2 / r. Above, a pixel's
+# Means of counts from 3e-7 to 9e6: no rate or product overflows.
+MIN_LOG_MEAN, MAX_LOG_MEAN = -15.0, 16.0
+# Of the negative binomial's r, 1e-3 to 1,100: the variance is mean + mean^2 / r. Above, a value's
 # distribution is nearly a Poisson's.
 MIN_LOG_R, MAX_LOG_R = -7.0, 7.0
+MAX_LOGIT = 30.0  # of a zero that is no count
+LEAST_MEAN = 1e-3  # of a variable, in the first output bias
+STIRLING = 16  # a count from which Stirling's series has the digits of float32
+RATE = 0.1  # of the running mean of the totals
 
-
-def count_of(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
-    """n of x = n / 255, as a float."""
-    return jnp.round(255 * x)
+NONE, TOTAL = "none", "total"
+SIZE_FACTORS = {
+    NONE: "the decoder gives the means",
+    TOTAL: "the decoder gives shares, which are multiplied by the example's own total",
+}
+EXAMPLE, VARIABLE, CLASS = "example", "variable", "class"
+DISPERSIONS = {
+    CLASS: "one r for each variable and label",
+    EXAMPLE: "by the decoder, for each example and variable",
+    VARIABLE: "one r for each variable",
+}
 
 
 def log_mean_of(raw: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
@@ -28,83 +47,209 @@ def log_mean_of(raw: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     return jnp.clip(raw, MIN_LOG_MEAN, MAX_LOG_MEAN)
 
 
-class Poisson(NamedTuple):
-    """The Poisson distribution, independent over dimensions."""
+def log_shares_of(raw: Float[Array, "*batch d"]) -> Float[Array, "*batch d"]:
+    """The log of each variable's share of the total, from the decoder's output: they sum to 1."""
+    return jnp.maximum(jax.nn.log_softmax(raw, axis=-1), 2 * MIN_LOG_MEAN)
 
-    log_rate: Float[Array, "*batch d"]
+
+def poisson_log_prob(
+    n: Float[Array, "*shape"], log_rate: Float[Array, "*shape"]
+) -> Float[Array, "*shape"]:
+    """n log rate - rate - log n! of each count, nats.
+
+    Of large n the terms are far greater than their sum. With u = log rate - log n, it is
+    -n (exp(u) - 1 - u) - log(2 pi n) / 2 - 1 / (12 n) + ..., which keeps the digits of float32
+    (Loader 2000, Fast and Accurate Computation of Binomial Probabilities).
+    """
+    large = jnp.maximum(n, STIRLING)
+    u = log_rate - jnp.log(large)
+    of_large = -large * (jnp.expm1(u) - u) - 0.5 * jnp.log(2 * jnp.pi * large) - correction(large)
+    few = jnp.minimum(n, STIRLING)
+    of_few = few * log_rate - jnp.exp(log_rate) - gammaln(few + 1)
+    return jnp.where(n < STIRLING, of_few, of_large)
+
+
+def negative_binomial_log_prob(
+    n: Float[Array, "*shape"], log_mean: Float[Array, "*shape"], log_r: Float[Array, "*shape"]
+) -> Float[Array, "*shape"]:
+    """log G(n + r) - log G(r) - log n! + r log(r / (r + m)) + n log(m / (r + m)) of each count."""
+    r, log_odds = jnp.exp(log_r), log_mean - log_r
+    return log_choices(n, r) - r * softplus(log_odds) - n * softplus(-log_odds)
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Counts:
+    """Independent counts: of the Poisson distribution, or with r of the negative binomial, whose
+    variance is mean + mean^2 / r. All arrays are [*batch, d].
+
+    log_mean: where log_size is given, the log share of the total.
+    log_r: None: Poisson.
+    zero: the logit of a zero that is no count; None: there is none such.
+    log_size: the log total of a usual example, for what is given no x; None: log_mean is whole.
+    unit: n / x.
+    """
+
+    log_mean: Float[Array, "*batch d"]
+    log_r: Float[Array, "*batch d"] | None
+    zero: Float[Array, "*batch d"] | None
+    log_size: Float[Array, "*batch d"] | None
+    unit: float = dataclasses.field(metadata={"static": True})
+
+    def given_total(self, x: Float[Array, "*batch d"]) -> "Counts":
+        """With the total of each x [*batch, d] as the size."""
+        if self.log_size is None:
+            return self
+        total = jnp.sum(jnp.round(self.unit * x), axis=-1, keepdims=True)
+        return self._of_size(jnp.log(jnp.maximum(total, 1.0)))
+
+    def _of_size(self, log_size: Any) -> "Counts":
+        log_mean = log_mean_of(self.log_mean + log_size)
+        return dataclasses.replace(self, log_mean=log_mean, log_size=None)
+
+    @property
+    def _usual(self) -> "Counts":
+        return self if self.log_size is None else self._of_size(self.log_size)
 
     def log_prob(self, x: Float[Array, "*batch d"]) -> Float[Array, "*batch"]:
-        """sum_d n log rate - rate - log n!, n = 255 x."""
-        n = count_of(x)
-        return jnp.sum(n * self.log_rate - jnp.exp(self.log_rate) - gammaln(n + 1), axis=-1)
+        """sum_d log p(n_d), nats; with shares, given the total of x.
+
+        That is no log probability of x as a whole: the total is taken from x itself.
+        """
+        p = self.given_total(x)
+        n = jnp.round(self.unit * x)
+        if p.log_r is None:
+            log_p = poisson_log_prob(n, p.log_mean)
+        else:
+            log_p = negative_binomial_log_prob(n, p.log_mean, p.log_r)
+        if p.zero is not None:
+            is_count = log_p - softplus(p.zero)
+            zero = jnp.logaddexp(-softplus(-p.zero), is_count)
+            log_p = jnp.where(n == 0, zero, is_count)
+        return jnp.sum(log_p, axis=-1)
 
     def mean(self) -> Float[Array, "*batch d"]:
-        return jnp.exp(self.log_rate) / 255
+        p = self._usual
+        mean = jnp.exp(p.log_mean) / self.unit
+        return mean if p.zero is None else mean * jax.nn.sigmoid(-p.zero)
 
     def picture(self, key: Key[Array, "*n"]) -> Float[Array, "*batch d"]:
         return self.mean()
 
     def sample(self, key: Key[Array, ""]) -> Float[Array, "*batch d"]:
-        return jax.random.poisson(key, jnp.exp(self.log_rate)) / 255
+        """A Poisson sample; with r, of a rate that is a gamma sample."""
+        p = self._usual
+        if p.log_r is None and p.zero is None:
+            return jax.random.poisson(key, jnp.exp(p.log_mean)) / self.unit
+        rate_key, count_key = jax.random.split(key)
+        rate, zero_key = jnp.exp(p.log_mean), jax.random.fold_in(rate_key, 0)
+        if p.log_r is not None:
+            r = jnp.exp(p.log_r)
+            rate = jax.random.gamma(jax.random.fold_in(rate_key, 1), r) * rate / r
+        n = jax.random.poisson(count_key, rate) / self.unit
+        if p.zero is None:
+            return n
+        return jnp.where(jax.random.bernoulli(zero_key, jax.nn.sigmoid(p.zero)), 0.0, n)
 
 
 @section
 class PoissonLikelihood(Likelihood):
-    """sum_d n log rate - rate - log n!, n = 255 x."""
+    """sum_d n log rate - rate - log n!."""
 
-    params_per_dim: ClassVar = 1
+    size_factor: str = choice(
+        SIZE_FACTORS, NONE, "what the means are multiplied by", key="likelihood_size_factor"
+    )
+    zero_inflated: bool = static(
+        False,
+        flag,
+        "whether some zeros are no counts, with a probability by the decoder",
+        key="likelihood_zero_inflated",
+    )
+    # Of x = n; else x = n / 255.
+    counts: Any = fact(lambda facts: facts.counts)
+
     support: ClassVar = "counts"
 
-    def distribution(self, params: Params, raw: Raw) -> Poisson:
-        return Poisson(log_mean_of(raw[..., 0]))
+    @property
+    def unit(self) -> float:
+        """n / x."""
+        return 1.0 if self.counts else 255.0
 
-    def initial_bias(self, mean_d: Float[Array, " d"], scale: Scale = 1.0) -> Float[Array, "d 1"]:
-        return jnp.log(255 * inside(mean_d))[:, None]
+    @property
+    def params_per_dim(self) -> int:
+        return 1 + self.zero_inflated
 
+    def init_stats(self, scale: Scale = 1.0) -> dict[str, Array] | None:
+        return {"log_size": jnp.float32(0)} if self.size_factor == TOTAL else None
 
-class NegativeBinomial(NamedTuple):
-    """Counts with variance mean + mean^2 / r, independent over dimensions."""
+    def update(self, stats: Params, p: Counts, x_bd: Float[Array, "b d"]) -> dict[str, Array]:
+        """The running mean of the log totals, for what is given no x."""
+        log_size = jnp.mean(jnp.log(jnp.maximum(jnp.sum(self.unit * x_bd, axis=-1), 1.0)))
+        old = stats["log_size"]
+        return {"log_size": jnp.where(old == 0, log_size, (1 - RATE) * old + RATE * log_size)}
 
-    log_mean: Float[Array, "*batch d"]
-    log_r: Float[Array, "*batch d"]
+    def log_r(self, params: Params, raw: Raw) -> Float[Array, "*batch d"] | None:
+        """log r of the negative binomial; None: it is none."""
+        return None
 
-    def log_prob(self, x: Float[Array, "*batch d"]) -> Float[Array, "*batch"]:
-        """sum_d log G(n + r) - log G(r) - log n! + r log(r / (r + m)) + n log(m / (r + m)).
+    def distribution(self, params: Params, raw: Raw) -> Counts:
+        log_size, log_mean = None, raw[..., 0]
+        if self.size_factor == TOTAL:
+            log_size = jnp.broadcast_to(params["log_size"], log_mean.shape)
+        log_mean = log_mean_of(log_mean) if log_size is None else log_shares_of(log_mean)
+        zero = jnp.clip(raw[..., -1], -MAX_LOGIT, MAX_LOGIT) if self.zero_inflated else None
+        return Counts(log_mean, self.log_r(params, raw), zero, log_size, self.unit)
 
-        The first three are -log((n + r) B(r, n + 1)): of a large r, the difference of two log
-        gammas would be off by 1e-3 in float32, for every pixel alike.
-        """
-        n, r = count_of(x), jnp.exp(self.log_r)
-        log_odds = self.log_mean - self.log_r
-        log_choices = -betaln(r, n + 1) - jnp.log(n + r)
-        log_p = -r * softplus(log_odds) - n * softplus(-log_odds)
-        return jnp.sum(log_choices + log_p, axis=-1)
+    def initial_bias(self, mean_d: Float[Array, " d"], scale: Scale = 1.0) -> Float[Array, "d p"]:
+        """log mean_d beside 0. Where zeros are no counts, half are none, of twice that mean."""
+        log_mean = jnp.log(jnp.maximum(self.unit * mean_d, LEAST_MEAN))
+        log_mean += math.log(2) * self.zero_inflated
+        return jnp.pad(log_mean[:, None], ((0, 0), (0, self.params_per_dim - 1)))
 
-    def mean(self) -> Float[Array, "*batch d"]:
-        return jnp.exp(self.log_mean) / 255
-
-    def picture(self, key: Key[Array, "*n"]) -> Float[Array, "*batch d"]:
-        return self.mean()
-
-    def sample(self, key: Key[Array, ""]) -> Float[Array, "*batch d"]:
-        """A Poisson sample, with a gamma sample as its rate."""
-        rate_key, count_key = jax.random.split(key)
-        r = jnp.exp(self.log_r)
-        rate = jax.random.gamma(rate_key, r) * jnp.exp(self.log_mean - self.log_r)
-        return jax.random.poisson(count_key, rate) / 255
+    def needs_of_data(self, config: Any, data: Any) -> Iterator[str]:
+        if self.size_factor == TOTAL and config.model.is_autoregressive(data.image_shape):
+            yield (
+                f"model.likelihood_size_factor = {TOTAL!r} is of all variables at once, and the "
+                "decoder gives each by those before it; it should be 'none'"
+            )
 
 
 @section
-class NegativeBinomialLikelihood(Likelihood):
-    """sum_d log G(n + r) - log G(r) - log n! + r log(r / (r + m)) + n log(m / (r + m)), m: mean."""
+class NegativeBinomialLikelihood(PoissonLikelihood):
+    """sum_d log G(n + r) - log G(r) - log n! + r log(r / (r + m)) + n log(m / (r + m)), m: mean.
 
-    params_per_dim: ClassVar = 2
-    support: ClassVar = "counts"
+    With the size factor "total" and a dispersion by variable, the likelihood of Lopez et al. 2018,
+    Deep Generative Modeling for Single-cell Transcriptomics.
+    """
 
-    def distribution(self, params: Params, raw: Raw) -> NegativeBinomial:
-        log_r = jnp.clip(raw[..., 1], MIN_LOG_R, MAX_LOG_R)
-        return NegativeBinomial(log_mean_of(raw[..., 0]), log_r)
+    dispersion: str = choice(DISPERSIONS, EXAMPLE, "what r is of", key="likelihood_dispersion")
+    image_shape: Any = fact(lambda facts: facts.image_shape)
+    num_classes: Any = fact(lambda facts: facts.num_classes)
 
-    def initial_bias(self, mean_d: Float[Array, " d"], scale: Scale = 1.0) -> Float[Array, "d 2"]:
-        log_mean = jnp.log(255 * inside(mean_d))
-        return jnp.stack([log_mean, jnp.zeros_like(log_mean)], axis=-1)
+    @property
+    def params_per_dim(self) -> int:
+        return 1 + (self.dispersion == EXAMPLE) + self.zero_inflated
+
+    def init(self, scale: Scale = 1.0) -> Params:
+        if self.dispersion == EXAMPLE:
+            return {}
+        shape: tuple[int, ...] = (math.prod(self.image_shape),)
+        shape = (self.num_classes, *shape) if self.dispersion == CLASS else shape
+        return {"log_r": jnp.zeros(shape)}
+
+    def in_context(self, params: Params, context: Any) -> Params:
+        """With the r of the label of each example."""
+        if self.dispersion != CLASS:
+            return params
+        return params | {"log_r": context @ params["log_r"]}
+
+    def log_r(self, params: Params, raw: Raw) -> Float[Array, "*batch d"]:
+        log_r = raw[..., 1] if self.dispersion == EXAMPLE else params["log_r"]
+        return jnp.clip(jnp.broadcast_to(log_r, raw.shape[:-1]), MIN_LOG_R, MAX_LOG_R)
+
+    def needs(self, config: Any) -> Iterator[str]:
+        if self.dispersion == CLASS and not config.model.abilities.reads_labels:
+            yield (
+                f"model.likelihood_dispersion = {CLASS!r} is for a model that reads labels; set "
+                "model.conditional = True, or take 'variable'"
+            )

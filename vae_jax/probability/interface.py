@@ -74,6 +74,11 @@ class Likelihood(Part, Protocol):
         means, 1 where nothing is known."""
         return {}
 
+    def in_context(self, params: Params, context: Any, /) -> Params:
+        """The params for each example, which `distribution` is given; context [..., c]: what the
+        decoder is given beside z, such as one-hot labels. It is asked where there is some."""
+        return params
+
     @abstractmethod
     def distribution(self, params: Params, raw: Raw, /) -> LikelihoodDistribution:
         """p(x | z) of the decoder's output raw [..., d, p]."""

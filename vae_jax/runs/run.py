@@ -227,7 +227,8 @@ def make_start(run: Run) -> Start:
     """What the initial params take from the training set."""
     model = run.config.model
     start = Start(examples_nd=first_examples(run))
-    centred, from_data = model.inputs != "raw", model.output_bias_from_data or model.has_scale
+    centred = model.inputs == "standardized"
+    from_data = model.output_bias_from_data or model.has_scale or run.data.is_counts
     if not (centred or from_data):
         return start
     mean_d = mean_image(run.data.train)

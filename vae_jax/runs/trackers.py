@@ -28,6 +28,7 @@ from vae_jax.runs.summary import all_columns
 from vae_jax.sections.declare import Values
 from vae_jax.training.step import State
 from vae_jax.views.lanes import PICTURES, Shown, shown_of_lanes
+from vae_jax.views.profiles import in_rows
 from vae_jax.words import to_install
 
 PER_ROW, CODES = 8, 1_000  # of validation: images in a row, images encoded
@@ -353,7 +354,7 @@ class Trackers:
         """Images in rows [rows, columns, height, width, channels]; the last may be left out."""
         columns = min(PER_ROW, len(x_nd))
         n = len(x_nd) // columns * columns
-        return x_nd[:n].reshape(-1, columns, *self.run.data.image_shape)
+        return in_rows(x_nd[:n], n // columns, self.run.data)
 
     @contextlib.contextmanager
     def _left_out_if_it_fails(self, tracker: Tracker, *, closes: bool = True) -> Iterator[None]:

@@ -39,6 +39,7 @@ class Facts(NamedTuple):
     train_size: int  # training examples
     steps_per_epoch: int
     total_steps: int
+    counts: bool = False  # whether x are counts of any size
 
 
 # The default metadata of a field.

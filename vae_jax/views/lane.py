@@ -16,6 +16,7 @@ from vae_jax.models.model import Variables, layer_sizes, names_of_layers
 from vae_jax.objectives.corruption import NoCorruption
 from vae_jax.views import points
 from vae_jax.views.compiled import Compiled, compiled
+from vae_jax.views.profiles import in_rows
 
 SAMPLES, PER_ROW = 100, 10
 RECONSTRUCTED = 20
@@ -75,7 +76,7 @@ class LaneViews:
         return "E[x | z]"
 
     def images(self, x: Any, rows: int) -> np.ndarray:
-        return np.asarray(x).reshape(rows, -1, *self.data.image_shape)
+        return in_rows(np.asarray(x), rows, self.data)
 
     @functools.cached_property
     def sizes(self) -> tuple[int, ...]:
