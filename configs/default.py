@@ -16,13 +16,16 @@ def get_config() -> ConfigDict:
     config = ConfigDict()
 
     config.dataset = ConfigDict()
-    # Where the images are from: arrays, binarized_mnist, caltech101_silhouettes, celeba, cifar10,
-    # dsprites, fashion_mnist, frey_faces, mnist, omniglot, sprites, svhn, tfds
+    # Where the images are from: anndata, arrays, binarized_mnist, caltech101_silhouettes, celeba,
+    # cifar10, dsprites, fashion_mnist, frey_faces, mnist, omniglot, sprites, svhn, tfds
     config.dataset.name = "mnist"
-    # arrays, caltech101_silhouettes, celeba, cifar10, dsprites, fashion_mnist, frey_faces,
-    # omniglot, svhn, tfds: the .npz file, or a folder of image files, or of .npy files; the folder
-    # of its files; its data folder; "": TFDS's own
+    # anndata, arrays, caltech101_silhouettes, celeba, cifar10, dsprites, fashion_mnist, frey_faces,
+    # omniglot, svhn, tfds: the .h5ad file; the .npz file, or a folder of image files, or of .npy
+    # files; the folder of its files; its data folder; "": TFDS's own
     config.dataset.path = ""
+    config.dataset.layer = ""  # anndata: the layer that is taken, such as "counts"; "": X
+    # anndata: the column of obs that is the label, such as "batch" or "cell_type"; "": none
+    config.dataset.labels = ""
     # arrays: height, width that image files are cut to; (): as they are
     config.dataset.image_size = ()
     # arrays: whether the training images of a folder are all in memory; auto: if they fit: yes, no,

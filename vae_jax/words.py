@@ -15,6 +15,7 @@ CONTROL = re.compile(r"\r(?!\n)|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202
 # The packages of the extras of setup.cfg that messages ask for. `pip install -e '.[EXTRA]'` would
 # need a clone; their names are right beside an installed vae_jax too.
 EXTRAS = {
+    "anndata": "anndata",
     "cluster": "bokeh dask-jobqueue distributed",
     "evaluation": "blackjax scikit-learn",
     "export": "flatbuffers safetensors",

@@ -7,7 +7,16 @@ import os
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
-from vae_jax.data import arrays, binarized_mnist, image_files, mnist, npy_folder, sprites, tfds
+from vae_jax.data import (
+    arrays,
+    binarized_mnist,
+    image_files,
+    matrix,
+    mnist,
+    npy_folder,
+    sprites,
+    tfds,
+)
 from vae_jax.data.augmentation import AUGMENTATIONS
 from vae_jax.data.binarization import BINARIZATIONS
 from vae_jax.data.in_memory import AUTO, IN_MEMORY
@@ -23,7 +32,7 @@ BINARIZED = ("dynamic", "bernoulli")
 
 @section
 class Arrays(DatasetSection):
-    """Your own images: a folder of image files or of .npy files, or an .npz file."""
+    """Your own images or vectors: a folder of image files or of .npy files, or an .npz file."""
 
     path: str = host("", path, "the .npz file, or a folder of image files, or of .npy files")
     image_size: tuple[int, ...] = host(
@@ -60,6 +69,20 @@ class Arrays(DatasetSection):
     def needs(self, config: Any) -> Iterator[str]:
         if len(self.image_size) not in (0, 2):
             yield f"dataset.image_size = {self.image_size} should be (height, width), or ()"
+
+
+@section
+class AnnData(DatasetSection):
+    """Vectors of an .h5ad file, such as the genes of single cells."""
+
+    path: str = host("", path, "the .h5ad file")
+    layer: str = host("", text, 'the layer that is taken, such as "counts"; "": X')
+    labels: str = host(
+        "", text, 'the column of obs that is the label, such as "batch" or "cell_type"; "": none'
+    )
+
+    def load(self) -> Source:
+        return matrix.load_h5ad(self.path, self.layer, self.labels)
 
 
 @section
@@ -186,6 +209,7 @@ class SVHN(FromFiles):
 
 
 DATASETS: dict[str, type[DatasetSection]] = {
+    "anndata": AnnData,
     "arrays": Arrays,
     "binarized_mnist": BinarizedMNIST,
     "caltech101_silhouettes": Caltech101Silhouettes,

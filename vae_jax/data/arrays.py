@@ -1,4 +1,4 @@
-"""The user's own images, from an .npz file."""
+"""The user's own images or vectors, from an .npz file."""
 
 import difflib
 from collections.abc import Sequence
@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from vae_jax.data import matrix
 from vae_jax.data.labels import as_labels
 from vae_jax.data.source import Source, as_array, checked_source
 from vae_jax.errors import Unreadable, UserError
@@ -29,7 +30,8 @@ def load(path: str) -> Source:
     """Reads `train_images`, `test_images` and, if they exist, `train_labels`, `test_labels`.
 
     Images are [n, height, width] or [n, height, width, channels], uint8 or floats in [0, 1];
-    labels [n] are integers, or names.
+    vectors are [n, d], and may be counts too; labels [n] are integers, or names. A sparse matrix of
+    scipy is one of vectors.
 
     Raises:
       UserError: the file can't be read, an array is missing, or a shape, type or range is wrong.
@@ -47,6 +49,8 @@ def load(path: str) -> Source:
             f"{path} {what}; --config.dataset.path should be a folder of image files, or an .npz"
         )
     arrays, names = read(path)
+    if matrix.SPARSE.issubset(names) and not arrays:
+        return matrix.load_sparse(path)
     ours = (*REQUIRED, *OPTIONAL)
     absent = [name for name in ours if name not in arrays]
     for name in absent:
@@ -90,10 +94,10 @@ def checked_split(
     if test_images is None:
         if test_labels is not None:
             raise UserError("there are test_labels, and no test_images")
-        if images.ndim < 3 or len(images) < 2:
+        if images.ndim < 2 or len(images) < 2:
             raise UserError(
                 f"the images have shape {images.shape}; they should be (n, height, width) or "
-                "(n, height, width, channels), at least two"
+                "(n, height, width, channels), or vectors (n, d), at least two"
             )
         if labels is not None and labels.shape != images.shape[:1]:
             raise UserError(

@@ -208,6 +208,7 @@ def example(description: Description) -> str:
 
 SCALES = {
     "bits": "0 and 1",
+    "counts": "counts as they are",
     "levels": "grey levels / 255, from 0 to 1",
     "unit": "from 0 to 1",
     "real": "real numbers as they are",

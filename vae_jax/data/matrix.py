@@ -1,0 +1,134 @@
+"""A matrix of examples and variables, dense or sparse, without a test set: an .npz of
+scipy.sparse, or an .h5ad of anndata."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vae_jax.data.counts import LARGE, SMALL
+from vae_jax.data.source import Source, checked_source
+from vae_jax.errors import Unreadable, UserError
+from vae_jax.words import as_name, reason, to_install
+
+SPARSE = {"format", "shape", "data"}  # arrays that the .npz of a sparse matrix has
+BLOCK = 2_000  # rows that are dense floats at a time
+TEST_PART = 10  # one of so many examples is in the test set
+SEED = 0  # of the order in which examples are taken
+
+
+def load_sparse(path: str) -> Source:
+    """The matrix of an .npz that scipy.sparse.save_npz wrote.
+
+    Raises:
+      UserError: it can't be read, or holds what no data are.
+    """
+    import scipy.sparse
+
+    try:
+        matrix = scipy.sparse.load_npz(path).tocsr()
+    except Exception as error:  # scipy raises many kinds for a damaged file
+        raise Unreadable(f"{path} can't be read as a sparse matrix ({reason(error)})") from error
+    return of_matrix(matrix, None, path)
+
+
+def load_h5ad(path: str, layer: str, labels: str) -> Source:
+    """X, or a layer, of an .h5ad; and a column of obs as the labels.
+
+    Args:
+      layer: its name; "": X.
+      labels: the name of the column, such as "cell_type" or "batch"; "": there are no labels.
+
+    Raises:
+      UserError: anndata, the file, the layer or the column is missing, or holds what no data are.
+    """
+    if not path:
+        raise UserError(
+            "dataset.path is empty; dataset.name = 'anndata' needs the path of an .h5ad"
+        )
+    if not Path(path).is_file():
+        raise Unreadable(f"{path} is no file; --config.dataset.path should be an .h5ad")
+    data = read_h5ad(path)
+    if layer and layer not in data.layers:
+        raise UserError(
+            f"{path} has no layer {layer!r} (it has: {', '.join(data.layers) or 'none'}); "
+            "dataset.layer should be one of them, or '' for X"
+        )
+    if labels and labels not in data.obs:
+        raise UserError(
+            f"{path} has no column {labels!r} in obs (it has: {', '.join(data.obs) or 'none'}); "
+            "dataset.labels should be one of them, or ''"
+        )
+    matrix = data.layers[layer] if layer else data.X
+    if matrix is None:
+        raise UserError(
+            f"{path} has no X; dataset.layer should be one of {', '.join(data.layers) or 'none'}"
+        )
+    return of_matrix(matrix, labels_of(data.obs[labels], path) if labels else None, path)
+
+
+def read_h5ad(path: str) -> Any:
+    """The AnnData of a file."""
+    try:
+        import anndata
+    except ImportError as error:
+        raise UserError(f".h5ad files are read by anndata: {to_install('anndata')}") from error
+    try:
+        return anndata.read_h5ad(path)
+    except Exception as error:  # of anndata, h5py or the system
+        raise Unreadable(f"{path} can't be read as an .h5ad ({reason(error)})") from error
+
+
+def labels_of(column: Any, path: str) -> np.ndarray:
+    """The labels of a column of obs: names, or whole numbers."""
+    if column.isna().any():
+        raise UserError(
+            f"{path}: {int(column.isna().sum()):,} rows have no {column.name!r}; leave them out, "
+            "or give them a name"
+        )
+    values = column.to_numpy()
+    return values if values.dtype.kind in "iubf" else values.astype(str)
+
+
+def of_matrix(matrix: Any, labels: np.ndarray | None, path: str) -> Source:
+    """The source of a matrix [n, d]; of its rows, in an order of their own, the last tenth is the
+    test set."""
+    if matrix.ndim != 2 or min(matrix.shape) < 1 or matrix.shape[0] < 2:
+        raise UserError(f"{path} has shape {matrix.shape}; it should be (n, d), n at least 2")
+    rows = np.random.default_rng(SEED).permutation(matrix.shape[0])
+    test = rows[-max(1, len(rows) // TEST_PART) :]
+    train = rows[: -len(test)]
+    dtype = type_of(matrix)
+    source = checked_source(
+        dense(matrix, train, dtype),
+        None if labels is None else labels[train],
+        dense(matrix, test, dtype),
+        None if labels is None else labels[test],
+        name=path,
+    )
+    note = f"test set: a tenth of the {len(rows):,} rows, drawn at random (always the same)"
+    return source._replace(name=as_name(Path(path).name), notes=(note,))
+
+
+def type_of(matrix: Any) -> np.dtype:
+    """The type of the dense matrix. Whole numbers from 0 upwards are counts, also as floats, which
+    is how such files hold them."""
+    values = matrix.data if hasattr(matrix, "toarray") else np.asarray(matrix)
+    if values.dtype.kind not in "biuf":
+        raise UserError(f"the matrix holds {values.dtype}; it should hold numbers")
+    if values.dtype.kind == "b" or not values.size:
+        return np.dtype(bool)
+    with np.errstate(invalid="ignore"):
+        are_counts = values.min() >= 0 and not (values % 1).any()
+    if not are_counts:
+        return values.dtype
+    return SMALL if values.max() <= np.iinfo(SMALL).max else LARGE
+
+
+def dense(matrix: Any, rows: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """Some rows of a matrix, not sparse, in this type."""
+    out = np.empty((len(rows), matrix.shape[1]), dtype)
+    for start in range(0, len(rows), BLOCK):
+        block = matrix[rows[start : start + BLOCK]]
+        out[start : start + BLOCK] = block.toarray() if hasattr(block, "toarray") else block
+    return out
