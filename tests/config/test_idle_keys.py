@@ -29,7 +29,10 @@ IDLE = {
     "model.likelihood_scale": (0.1, "it is for model.likelihood = 'gaussian' or 'laplace'"),
     "model.top.widths": ([50], "it is for model.name = 'two_layers', and that is 'vae'"),
     "evaluation.ais.chains": (4, "it is for evaluation.metrics = 'ais', and that is"),
-    "dataset.path": ("digits.npz", "it is for dataset.name = 'arrays' or 'caltech101_silhouettes'"),
+    "dataset.path": (
+        "digits.npz",
+        "it is for dataset.name = 'anndata' or 'arrays'",
+    ),
 }
 
 

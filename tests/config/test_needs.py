@@ -213,7 +213,11 @@ OF_DATA = [
         {"model.likelihood": "categorical", **GREY},
         "floats, 0 to 0.[0-9]+: give them as uint8",
     ),
-    (floats, {"model.likelihood": "poisson", **GREY}, "is for whole numbers, 0 to 255"),
+    (
+        floats,
+        {"model.likelihood": "poisson", **GREY},
+        "is for whole numbers; these data are floats",
+    ),
     (lambda p: p, {"model.likelihood": "categorical"}, "binarization = 'dynamic' should be 'none'"),
     (lambda p: p, {"model.likelihood": "continuous_bernoulli"}, "is for grey values"),
     (

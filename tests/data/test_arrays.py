@@ -43,7 +43,8 @@ def test_floats_and_bytes_with_and_without_channels_and_labels(tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"train_images": grey(shape=(3,))}, r"shape \(4, 3\); it should be \(n, height, width\)"),
+        ({"train_images": grey(shape=())}, r"shape \(4,\); it should be \(n, height, width\)"),
+        ({"train_images": grey(shape=(3,))}, r"\(1, 3, 1\) and test_images \(3, 5, 1\)"),
         ({"train_images": np.zeros((0, 3, 5))}, "none of them zero"),
         ({"train_images": np.full((4, 3, 5), np.nan)}, "NaN or infinite"),
         (

@@ -11,11 +11,11 @@ import pytest
 from PIL import Image
 
 from vae_jax import files
-from vae_jax.config.decide import are_whole
 from vae_jax.data import DATASETS, decoded, image_files, in_memory, npy_folder, stored
 from vae_jax.data.dataset import Split, dataset, described, in_range, mean_image, spread
 from vae_jax.data.source import is_binary, kind
 from vae_jax.data.stored import Stored, open_stored
+from vae_jax.data.units import are_whole
 from vae_jax.errors import Unreadable, UserError
 
 RNG = np.random.default_rng(0)
@@ -33,6 +33,10 @@ KINDS = {
     "far from 0": 1e4 + RNG.normal(size=(60, 4, 5)),
     "whole floats": GREY.astype(np.float64),
     "halves": RNG.random((60, 4, 5)).astype(np.float16),
+    "vectors": RNG.normal(size=(60, 7)),
+    "levels in vectors": GREY.reshape(60, 20),
+    "counts": RNG.poisson(RNG.gamma(0.3, 1e5, (60, 7))),
+    "small counts": RNG.poisson(3.0, (60, 7)).astype(np.uint16),
 }
 
 
@@ -211,9 +215,12 @@ WRONG = {
     "an npz": (npz_bytes(), "can't be read as an .npy"),
     "objects": (npy_bytes(np.array([{}, 1], object), allow_pickle=True), "holds Python objects"),
     "columns first": (npy_bytes(np.asfortranarray(GREY)), "the order of Fortran"),
-    "whole numbers": (npy_bytes(GREY.astype(int)), "holds int64; train_images should be uint8"),
+    "whole numbers": (
+        npy_bytes(GREY.astype(int)),
+        "0 to 255; it should hold uint8, 0 to 255 (images.astype",
+    ),
     "complex": (npy_bytes(GREY.astype(complex)), "holds complex128"),
-    "rows": (npy_bytes(GREY[:, 0]), "has shape (60, 5); it should be (n, height, width)"),
+    "rows": (npy_bytes(GREY[:, 0]), "train_images are (1, 5, 1) and test_images (4, 5, 1)"),
     "no images": (npy_bytes(GREY[:0]), "none of them zero"),
     "channels first": (npy_bytes(np.zeros((9, 3, 8, 8), np.uint8)), "images.transpose(0, 2, 3, 1)"),
     "not finite": (npy_bytes(np.full((9, 4, 5), np.nan)), "NaN or infinite"),

@@ -61,6 +61,9 @@ STATIC = {
     "training.trained": ("prior",),
     "training.precision": "bfloat16",
     "training.accumulate": 2,
+    "model.likelihood_size_factor": "total",
+    "model.likelihood_zero_inflated": True,
+    "model.likelihood_dispersion": "variable",
     "model.categories": 4,
     "model.levels": (3, 3),
     "model.causal.layers": 1,
@@ -82,6 +85,8 @@ STATIC = {
 HOST = {
     "dataset.name",
     "dataset.path",
+    "dataset.layer",
+    "dataset.labels",
     "dataset.image_size",
     "dataset.in_memory",
     "dataset.tfds_name",

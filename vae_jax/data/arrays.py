@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from vae_jax.data import matrix
 from vae_jax.data.labels import as_labels
+from vae_jax.data.matrix import SPARSE, load_sparse
 from vae_jax.data.source import Source, as_array, checked_source
 from vae_jax.errors import Unreadable, UserError
 from vae_jax.words import reason
@@ -49,8 +49,8 @@ def load(path: str) -> Source:
             f"{path} {what}; --config.dataset.path should be a folder of image files, or an .npz"
         )
     arrays, names = read(path)
-    if matrix.SPARSE.issubset(names) and not arrays:
-        return matrix.load_sparse(path)
+    if SPARSE.issubset(names) and not arrays:
+        return load_sparse(path)
     ours = (*REQUIRED, *OPTIONAL)
     absent = [name for name in ours if name not in arrays]
     for name in absent:

@@ -122,7 +122,8 @@ def type_of(matrix: Any) -> np.dtype:
         are_counts = values.min() >= 0 and not (values % 1).any()
     if not are_counts:
         return values.dtype
-    return SMALL if values.max() <= np.iinfo(SMALL).max else LARGE
+    # What is too large for both is refused by its own type.
+    return next((t for t in (SMALL, LARGE) if values.max() <= np.iinfo(t).max), values.dtype)
 
 
 def dense(matrix: Any, rows: np.ndarray, dtype: np.dtype) -> np.ndarray:

@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 import numpy as np
 from jaxtyping import Float
 
-from vae_jax.data.counts import stored_type
+from vae_jax.data.counts import MOST_COUNT, stored_type
 from vae_jax.data.facts import Facts, facts_file, found, keep_facts, kept_facts, moments, origin
 from vae_jax.data.shapes import image_shape_of, refuse_shape
 from vae_jax.errors import Unreadable, UserError
@@ -189,7 +189,8 @@ class Stored:
             with np.errstate(over="ignore"):  # the facts say that it is not finite
                 block = block.astype(np.float32, copy=False)
         elif self.on_disk != self.dtype:
-            block = block.astype(self.dtype)
+            # What is too large for the type is refused by its extremes.
+            block = np.clip(block, -1, MOST_COUNT + 1).astype(self.dtype)
         return block.reshape(len(block), *self.shape[1:])
 
     def _run(self, first: int, count: int) -> np.ndarray:

@@ -37,6 +37,11 @@ ADDED: dict[str, Any] = {
     "training.trained": (),
     "training.precision": "device",
     "training.accumulate": 1,
+    "dataset.layer": "",
+    "dataset.labels": "",
+    "model.likelihood_size_factor": "none",
+    "model.likelihood_zero_inflated": False,
+    "model.likelihood_dispersion": "example",
     "objective.temperature": 0.5,  # any value, of these: there was no discrete z
     "objective.temperature_start": 1.0,
     "objective.temperature_epochs": 0.0,
