@@ -55,7 +55,7 @@ def test_counts_go_in_and_means_of_counts_come_out(trained):
             run.encode(wrong, labels)
 
 
-def test_figures_show_profiles(trained, tmp_path):
+def test_figures_show_profiles(trained, tmp_path, with_pixels):
     run, _ = trained
     names = ("reconstructions", "samples", "traversals")
     assert set(run.figures(tmp_path, names=names)) == set(names)
