@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import scipy.sparse
 from PIL import Image
 
 from vae_jax.data.arrays import checked_split
@@ -136,3 +137,29 @@ def test_test_images_come_before_images(tmp_path):
     assert isinstance(found, Others)
     assert len(found.images) == 3
     assert found.labels is None
+
+
+def test_a_folder_of_npy_files(tmp_path):
+    """Its test set, or `images`; labels where there are some."""
+    np.save(tmp_path / "test_images.npy", GREY[:5])
+    np.save(tmp_path / "train_images.npy", GREY)
+    found = from_path(tmp_path, (), (6, 4, 1))
+    np.testing.assert_array_equal(found.images, GREY[:5])
+    assert found.labels is None
+    np.save(tmp_path / "test_labels.npy", np.arange(5))
+    np.testing.assert_array_equal(from_path(tmp_path, (), (6, 4, 1)).labels, np.arange(5))
+    other = tmp_path / "other"
+    other.mkdir()
+    np.save(other / "images.npy", GREY[:2])
+    assert len(from_path(other, (), (6, 4, 1)).images) == 2
+
+
+def test_counts_and_sparse_matrices(tmp_path):
+    counts = RNG.poisson(9.0, (30, 7))
+    data = own(counts)
+    scipy.sparse.save_npz(tmp_path / "x.npz", scipy.sparse.csr_matrix(counts[:4].astype(float)))
+    for others in (given(counts[:4]), from_path(tmp_path / "x.npz", (), (1, 7, 1))):
+        test = on_others(data, others, "counts", reads_labels=False).test.images
+        np.testing.assert_array_equal(test, counts[:4])
+    with pytest.raises(UserError, match="give whole numbers from 0 upwards"):
+        on(data, counts[:4] / 3, support="counts")

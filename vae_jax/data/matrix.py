@@ -23,13 +23,23 @@ def load_sparse(path: str) -> Source:
     Raises:
       UserError: it can't be read, or holds what no data are.
     """
+    return of_matrix(opened(path), None, path)
+
+
+def opened(path: str) -> Any:
+    """The sparse matrix of an .npz, by rows."""
     import scipy.sparse
 
     try:
-        matrix = scipy.sparse.load_npz(path).tocsr()
+        return scipy.sparse.load_npz(path).tocsr()
     except Exception as error:  # scipy raises many kinds for a damaged file
         raise Unreadable(f"{path} can't be read as a sparse matrix ({reason(error)})") from error
-    return of_matrix(matrix, None, path)
+
+
+def read_sparse(path: str) -> np.ndarray:
+    """The rows of the sparse matrix of an .npz, dense, in their order."""
+    matrix = opened(path)
+    return dense(matrix, np.arange(matrix.shape[0]), type_of(matrix))
 
 
 def load_h5ad(path: str, layer: str, labels: str) -> Source:

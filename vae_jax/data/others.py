@@ -14,12 +14,15 @@ from vae_jax.data.counts import is_counts
 from vae_jax.data.dataset import TEST, Dataset, Split, binarized_once, in_range
 from vae_jax.data.image_files import read_folder, set_folders
 from vae_jax.data.labels import as_labels, classes_of
+from vae_jax.data.matrix import SPARSE, read_sparse
+from vae_jax.data.npy_folder import read_npy
 from vae_jax.data.source import as_array, checked_images, is_binary
 from vae_jax.data.units import in_units
 from vae_jax.errors import Unreadable, UserError
 from vae_jax.words import as_name, count
 
 NAMES = ("test_images", "test_labels", "images", "labels")  # of arrays in an .npz
+IMAGES = NAMES[::2]
 LONGEST = 40  # letters of a name
 NEARLY = 0.01  # of a level, by which floats that are levels may differ from it
 
@@ -67,10 +70,11 @@ def given(images: Any, labels: Any = None) -> Others:
 
 
 def from_path(path: Path, size: Sequence[int], image_shape: tuple[int, int, int]) -> Others:
-    """The images of a folder of image files, or of an .npz.
+    """The images of a folder of image files or of .npy files, or of an .npz.
 
     A folder with sets gives its test set; without one, its validation set. Its subfolders are the
-    classes. An .npz gives `test_images` and `test_labels`, or `images` and `labels`.
+    classes. An .npz gives `test_images` and `test_labels`, or `images` and `labels`, as does a
+    folder of .npy files; that of a sparse matrix gives all its rows.
 
     Args:
       size: (height, width) that image files are cut to; (): they are taken as they are.
@@ -79,6 +83,9 @@ def from_path(path: Path, size: Sequence[int], image_shape: tuple[int, int, int]
     Raises:
       UserError: there is nothing, or it can't be read.
     """
+    if path.is_dir() and any((path / f"{name}.npy").exists() for name in IMAGES):
+        arrays = {name: read_npy(path, name) for name in NAMES}
+        return named({n: own for n, own in arrays.items() if own is not None}, path, list(arrays))
     if path.is_dir():
         sets = set_folders(path)
         folder = sets.get("test", sets.get("validation", path))
@@ -93,6 +100,17 @@ def from_path(path: Path, size: Sequence[int], image_shape: tuple[int, int, int]
         what = "is no file and no folder" if path.exists() else "does not exist"
         raise Unreadable(f"{path} {what}; give an .npz, or a folder of image files")
     arrays, names = read(str(path), NAMES)
+    if SPARSE.issubset(names) and not arrays:
+        return named({"images": read_sparse(str(path))}, path, names)
+    return named(arrays, path, names)
+
+
+def named(arrays: dict[str, np.ndarray], path: Path, names: list[str]) -> Others:
+    """The images and labels among the arrays of a file, or of a folder.
+
+    Raises:
+      UserError: there are no images; `names`: what there is.
+    """
     for images, labels in (NAMES[:2], NAMES[2:]):
         if images in arrays:
             return given(arrays[images], arrays.get(labels))._replace(
