@@ -31,6 +31,7 @@ def get_config() -> ConfigDict:
     # arrays: whether the training images of a folder are all in memory; auto: if they fit: yes, no,
     # auto
     config.dataset.in_memory = "auto"
+    config.dataset.broken = "refuse"  # arrays: an image file that can't be read: refuse, skip
     config.dataset.tfds_name = ""  # tfds: its name there, such as "fashion_mnist"
     # Images, taken from the end of the training set; 0: 5,000, or a tenth of a small set
     config.dataset.validation_size = 0

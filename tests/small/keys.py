@@ -85,6 +85,7 @@ STATIC = {
 HOST = {
     "dataset.name",
     "dataset.path",
+    "dataset.broken",
     "dataset.layer",
     "dataset.labels",
     "dataset.image_size",

@@ -19,6 +19,7 @@ from vae_jax.data import (
 )
 from vae_jax.data.augmentation import AUGMENTATIONS
 from vae_jax.data.binarization import BINARIZATIONS
+from vae_jax.data.broken import BROKEN, REFUSE
 from vae_jax.data.in_memory import AUTO, IN_MEMORY
 from vae_jax.data.interface import Augmentation, DatasetSection
 from vae_jax.data.published import PUBLISHED, load
@@ -47,6 +48,8 @@ class Arrays(DatasetSection):
         by_data=AUTO,
     )
 
+    broken: str = host(REFUSE, name_in(BROKEN), "an image file that can't be read", choices=BROKEN)
+
     def load(self) -> Source:
         is_folder = os.path.isdir(self.path)
         of_arrays = is_folder and npy_folder.is_one(self.path)
@@ -58,7 +61,7 @@ class Arrays(DatasetSection):
         if of_arrays:
             return npy_folder.load(self.path, self.in_memory)
         if is_folder:
-            return image_files.load(self.path, self.image_size, self.in_memory)
+            return image_files.load(self.path, self.image_size, self.in_memory, self.broken)
         if self.in_memory == "no":
             raise UserError(
                 f"dataset.in_memory = 'no' is for a folder, and {self.path} is none: of image "

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from vae_jax.data.broken import REFUSE, SKIP, broken_files
 from vae_jax.data.decoded import read_decoded
 from vae_jax.data.in_memory import said_of_memory, stays_in_memory
 from vae_jax.data.pixels import (
@@ -46,7 +47,7 @@ class Part(NamedTuple):
     files: list[Path]
 
 
-def load(path: str, size: Sequence[int] = (), choice: str = "yes") -> Source:
+def load(path: str, size: Sequence[int] = (), choice: str = "yes", broken: str = REFUSE) -> Source:
     """Reads all image files of a folder, with those in its subfolders; not the hidden ones.
 
     If there are subfolders, the one that an image is in is its class. Subfolders `train`, `val` and
@@ -57,6 +58,7 @@ def load(path: str, size: Sequence[int] = (), choice: str = "yes") -> Source:
       size: (height, width) that every image is scaled and cut to, around its centre; (): they are
         taken as they are.
       choice: whether the training images are in memory, of in_memory.IN_MEMORY, or AUTO.
+      broken: what becomes of a file that can't be read, of broken.BROKEN.
 
     Raises:
       UserError: there are too few images, one can't be read, they differ in size or depth, or need
@@ -64,6 +66,9 @@ def load(path: str, size: Sequence[int] = (), choice: str = "yes") -> Source:
     """
     folder = Path(path)
     parts, sets, used = parts_of(folder)
+    skipped = ""
+    if broken == SKIP:
+        parts, skipped = without_broken(folder, parts)
     train, validation, _ = parts
     files = [file for part in parts for file in part.files]
     num_train = len(train.files) + len(validation.files)
@@ -91,6 +96,7 @@ def load(path: str, size: Sequence[int] = (), choice: str = "yes") -> Source:
     notes = [
         f"read: {listed(sorted(files, key=str))}; {sets}",
         streamed,
+        skipped,
         "; ".join([*left_out(folder, used), *survey.left_out]),
         "; ".join([*survey.notes, *ground(transparent)]),
         "" if labelled else no_labels(parts, classes),
@@ -164,6 +170,26 @@ def parts_of(folder: Path) -> tuple[tuple[Part, Part, Part], str, set[Path]]:
     test, train = ([files[i] for i in part] for part in (order[:split], order[split:]))
     parts = Part(whole, train), Part(whole, []), Part(whole, test)
     return parts, f"test set: {split:,} of these", set(files)
+
+
+def without_broken(
+    folder: Path, parts: tuple[Part, Part, Part]
+) -> tuple[tuple[Part, Part, Part], str]:
+    """The parts without the files that can't be read, and a sentence about these.
+
+    Raises:
+      UserError: no file of a set can be read.
+    """
+    found = broken_files(folder, [file for part in parts for file in part.files])
+    train, validation, test = (
+        Part(part.top, [file for file in part.files if file not in found]) for part in parts
+    )
+    for before, after in zip(parts, (train, validation, test), strict=True):
+        if before.files and not after.files:
+            raise UserError(f"{folder}: none of {count(len(before.files), 'file')} can be read")
+    said = f"skipped: {count(len(found), 'file')} that can't be read"
+    said += f", such as {min(found)}" if found else ""
+    return (train, validation, test), said if found else ""
 
 
 def set_folders(folder: Path) -> dict[str, Path]:

@@ -38,6 +38,7 @@ ADDED: dict[str, Any] = {
     "training.precision": "device",
     "training.accumulate": 1,
     "dataset.layer": "",
+    "dataset.broken": "refuse",
     "dataset.labels": "",
     "model.likelihood_size_factor": "none",
     "model.likelihood_zero_inflated": False,
