@@ -9,7 +9,7 @@ from PIL import Image
 
 import vae_jax
 from tests.small.runs import config_of
-from vae_jax.data import broken, image_files, pixels
+from vae_jax.data import image_files, pixels
 from vae_jax.errors import Unreadable, UserError
 from vae_jax.runs.run import make_run
 from vae_jax.runs.terminal import introduce
@@ -389,30 +389,3 @@ def test_the_first_lines_of_a_run_say_what_was_read(tmp_path, capsys):
     assert read == "read: 12 .png; test set: 1 of these"
     assert left_out.startswith("left out: 1 .txt")
     assert left_out.endswith(r"a\nb.txt")
-
-
-@pytest.mark.parametrize("in_memory", ["yes", "no"])
-def test_broken_files_can_be_skipped(tmp_path, monkeypatch, in_memory):
-    """Cut ones and texts; which they are is found once."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    folder = tmp_path / "pets"
-    names = [f"{kind}/{i}.png" for kind in ("cat", "dog") for i in range(10)]
-    written(folder, names, shape=(40, 40))
-    (folder / "cat" / "0.png").write_text("no image")
-    whole = (folder / "dog" / "7.png").read_bytes()
-    (folder / "dog" / "7.png").write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(Unreadable, match="can't be read as an image"):
-        image_files.load(str(folder), (), in_memory)
-    for _ in range(2):
-        source = image_files.load(str(folder), (), in_memory, "skip")
-        assert len(source.train_images) + len(source.test_images) == 18
-        said = next(note for note in source.notes if note.startswith("skipped"))
-        assert said == f"skipped: 2 files that can't be read, such as {folder / 'cat' / '0.png'}"
-        monkeypatch.setattr(broken, "is_broken", None)  # is not asked again
-    monkeypatch.undo()
-    for file in (folder / "cat").iterdir():
-        file.write_text("no image")
-    (folder / "cat").rename(folder / "train")
-    (folder / "dog").rename(folder / "test")
-    with pytest.raises(UserError, match="none of 10 files can be read"):
-        image_files.load(str(folder), (), in_memory, "skip")
