@@ -44,7 +44,7 @@ def step(fields: list, lanes: int, steps: int) -> dict[str, float]:
 
     from benchmarks.kernels import of_work
     from benchmarks.systems import program_of
-    from vae_jax.data import mnist
+    from vae_jax.data.sets import mnist
     from vae_jax.training.loop import train_chunks
 
     work = work_from(fields)

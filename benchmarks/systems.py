@@ -126,7 +126,7 @@ def missing(system: str) -> list[str]:
 
 def measure(system: str, work: Work, started: float) -> dict[str, float]:
     """In a process of its own: trains, and reports its times."""
-    from vae_jax.data import mnist
+    from vae_jax.data.sets import mnist
 
     images = mnist.load().train_images[: work.images].reshape(-1, 784)
     epochs = SYSTEMS[system].train(work, images)

@@ -20,6 +20,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.small.cells import made_cells, write_cells, write_h5ad
 from tests.small.docs import anchors
 from tests.small.own_members import PARTS, forget
 from tests.small.runs import train as train_config
@@ -80,6 +81,9 @@ def folder_of_a_reader(tmp_path_factory):
     at = tmp_path_factory.mktemp("docs")
     (at / "configs").symlink_to(ROOT / "configs")
     write_tiny_npz(at / "mine.npz")
+    cells = made_cells(60, 7)
+    write_cells(at / "cells.npz", cells, test=10)
+    write_h5ad(at / "cells.h5ad", cells)
     (at / "mine.py").write_text(blocks(ROOT / "docs" / "extending.md", ("python",))[0])
     for name, (code, _) in PARTS.items():
         (at / f"{name}.py").write_text(code)
@@ -240,7 +244,7 @@ def test_the_reference_has_the_public_names_by_those_names():
     pages = docs["reference"]()
     for name in PUBLIC:
         assert re.search(rf":: vae_jax\.{name}\b", pages["vae_jax"]), name
-    for name in ("sections.declare.section", "models.make_model", "data.mnist", "frames.results"):
+    for name in ("sections.declare.section", "models.make_model", "data.sets.mnist", "frames.results"):
         assert f":: vae_jax.{name}\n" in pages["parts"]
     assert "vae_jax.api" not in "".join(pages.values())
 

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from vae_jax.data import arrays
+from vae_jax.data.own import arrays
 from vae_jax.data.source import kind
 from vae_jax.errors import Unreadable, UserError
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from vae_jax.data import broken, image_files
+from vae_jax.data.own import broken, image_files
 from vae_jax.errors import Unreadable, UserError
 
 

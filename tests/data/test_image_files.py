@@ -9,7 +9,7 @@ from PIL import Image
 
 import vae_jax
 from tests.small.runs import config_of
-from vae_jax.data import image_files, pixels
+from vae_jax.data.own import image_files, pixels
 from vae_jax.errors import Unreadable, UserError
 from vae_jax.runs.run import make_run
 from vae_jax.runs.terminal import introduce

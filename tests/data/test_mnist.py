@@ -3,7 +3,7 @@ import shutil
 import numpy as np
 import pytest
 
-from vae_jax.data import mnist
+from vae_jax.data.sets import mnist
 from vae_jax.data.source import checksum
 from vae_jax.errors import UserError
 

@@ -5,9 +5,9 @@ import pytest
 import scipy.sparse
 from PIL import Image
 
-from vae_jax.data.arrays import checked_split
 from vae_jax.data.dataset import dataset
 from vae_jax.data.others import Others, from_path, given, on_others
+from vae_jax.data.own.arrays import checked_split
 from vae_jax.data.source import checked_source
 from vae_jax.errors import UserError
 

@@ -16,9 +16,10 @@ from scipy.io import savemat
 from tests.small.runs import values_of
 from vae_jax.config.check import check
 from vae_jax.config.schema import nest
-from vae_jax.data import DATASETS, binarized_mnist
+from vae_jax.data import DATASETS
 from vae_jax.data.dataset import dataset
-from vae_jax.data.published import DSPRITES, PUBLISHED, load
+from vae_jax.data.sets import binarized_mnist
+from vae_jax.data.sets.published import DSPRITES, PUBLISHED, load
 from vae_jax.data.source import is_binary
 from vae_jax.errors import UserError
 

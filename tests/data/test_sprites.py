@@ -5,8 +5,8 @@ import pytest
 from scipy import stats
 
 from vae_jax.data.dataset import dataset
+from vae_jax.data.sets.sprites import FACTORS, SHAPES, render, sample_factors
 from vae_jax.data.source import Source
-from vae_jax.data.sprites import FACTORS, SHAPES, render, sample_factors
 
 NAMES = list(FACTORS)
 BASE = sample_factors(3, 40)

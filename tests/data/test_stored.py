@@ -11,8 +11,9 @@ import pytest
 from PIL import Image
 
 from vae_jax import files
-from vae_jax.data import DATASETS, decoded, image_files, in_memory, npy_folder, stored
+from vae_jax.data import DATASETS, in_memory, stored
 from vae_jax.data.dataset import Split, dataset, described, in_range, mean_image, spread
+from vae_jax.data.own import decoded, image_files, npy_folder
 from vae_jax.data.source import is_binary, kind
 from vae_jax.data.stored import Stored, open_stored
 from vae_jax.data.units import are_whole

@@ -6,7 +6,7 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from vae_jax.data import tfds
+from vae_jax.data.sets import tfds
 from vae_jax.errors import UserError
 
 tensorflow_datasets = pytest.importorskip("tensorflow_datasets")

@@ -9,11 +9,12 @@ from vae_jax.api.arguments import batch_of, in_shape, pictures, scaled
 from vae_jax.config.build import make_config
 from vae_jax.config.decide import decided
 from vae_jax.config.schema import defaults
-from vae_jax.data import DATASETS, arrays, stored
+from vae_jax.data import DATASETS, stored
 from vae_jax.data.binarization import scaled as as_x
 from vae_jax.data.counts import MOST_COUNT
 from vae_jax.data.dataset import dataset, described
-from vae_jax.data.matrix import load_h5ad, load_sparse
+from vae_jax.data.own import arrays
+from vae_jax.data.own.matrix import load_h5ad, load_sparse
 from vae_jax.data.source import checked_source, kind
 from vae_jax.data.stored import open_stored
 from vae_jax.errors import UserError

@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 
 from tests.small.runs import write_tiny_npz
-from vae_jax.data import arrays, binarization, mnist
+from vae_jax.data import binarization
 from vae_jax.data.dataset import dataset
+from vae_jax.data.own import arrays
+from vae_jax.data.sets import mnist
 from vae_jax.errors import UserError
 from vae_jax.evaluation import features as module
 from vae_jax.evaluation.features import (

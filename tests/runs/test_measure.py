@@ -15,9 +15,9 @@ from tests.small.runs import evaluate, load, run, train, values_of
 from vae_jax import files
 from vae_jax.config.build import lane_spec
 from vae_jax.config.schema import nest
-from vae_jax.data import sprites
 from vae_jax.data.binarization import scale
 from vae_jax.data.dataset import Split
+from vae_jax.data.sets import sprites
 from vae_jax.errors import UserError
 from vae_jax.evaluation.importance_sampling import importance_sampling
 from vae_jax.evaluation.latents import active_units

@@ -17,7 +17,8 @@ from vae_jax.commands import sweep as sweep_command
 from vae_jax.config import build
 from vae_jax.config.check import check
 from vae_jax.config.schema import nest
-from vae_jax.data import image_files, in_memory, stored
+from vae_jax.data import in_memory, stored
+from vae_jax.data.own import image_files
 from vae_jax.errors import Stopped, UserError
 from vae_jax.folders import folder
 from vae_jax.folders.checkpoint import Checkpoints

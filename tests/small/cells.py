@@ -38,3 +38,18 @@ def write_cells(path, cells: Cells, test: int) -> None:
         train_labels=batches[:-test],
         test_labels=batches[-test:],
     )
+
+
+def write_h5ad(path, cells: Cells) -> None:
+    """An .h5ad of sparse floats, with the batches and the types in obs."""
+    import anndata
+    import pandas as pd
+    import scipy.sparse
+
+    names = {"batch": cells.batches, "cell_type": cells.types}
+    obs = pd.DataFrame(
+        {name: pd.Categorical([f"{name} {i}" for i in own]) for name, own in names.items()},
+        index=[f"cell {i}" for i in range(len(cells.counts))],
+    )
+    matrix = scipy.sparse.csr_matrix(cells.counts.astype(np.float32))
+    anndata.AnnData(matrix, obs=obs).write_h5ad(path)

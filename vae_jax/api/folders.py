@@ -20,9 +20,9 @@ from vae_jax.config.check import check, without_unread
 from vae_jax.config.code import trusting
 from vae_jax.config.file import config_from_file, name_of, packaged
 from vae_jax.config.schema import defaults, flatten, nest
-from vae_jax.data.arrays import GIVEN, checked_split
-from vae_jax.data.arrays import read as read_arrays
-from vae_jax.data.image_files import FolderImages, read_folder
+from vae_jax.data.own.arrays import GIVEN, checked_split
+from vae_jax.data.own.arrays import read as read_arrays
+from vae_jax.data.own.image_files import FolderImages, read_folder
 from vae_jax.devices.setup import pinned, use_cache, use_cores
 from vae_jax.errors import Stopped, Unreadable, UserError
 from vae_jax.folders import folder

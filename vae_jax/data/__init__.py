@@ -7,22 +7,14 @@ import os
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
-from vae_jax.data import (
-    arrays,
-    binarized_mnist,
-    image_files,
-    matrix,
-    mnist,
-    npy_folder,
-    sprites,
-    tfds,
-)
 from vae_jax.data.augmentation import AUGMENTATIONS
 from vae_jax.data.binarization import BINARIZATIONS
-from vae_jax.data.broken import BROKEN, REFUSE
 from vae_jax.data.in_memory import AUTO, IN_MEMORY
 from vae_jax.data.interface import Augmentation, DatasetSection
-from vae_jax.data.published import PUBLISHED, load
+from vae_jax.data.own import arrays, image_files, matrix, npy_folder
+from vae_jax.data.own.broken import BROKEN, REFUSE
+from vae_jax.data.sets import binarized_mnist, mnist, sprites, tfds
+from vae_jax.data.sets.published import PUBLISHED, load
 from vae_jax.data.source import Source
 from vae_jax.errors import UserError
 from vae_jax.sections.checks import WIDEST, name_in, path, seed, several, text, whole

@@ -9,13 +9,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from vae_jax.data.arrays import read
 from vae_jax.data.counts import is_counts
 from vae_jax.data.dataset import TEST, Dataset, Split, binarized_once, in_range
-from vae_jax.data.image_files import read_folder, set_folders
 from vae_jax.data.labels import as_labels, classes_of
-from vae_jax.data.matrix import SPARSE, read_sparse
-from vae_jax.data.npy_folder import read_npy
+from vae_jax.data.own.arrays import read
+from vae_jax.data.own.image_files import read_folder, set_folders
+from vae_jax.data.own.matrix import SPARSE, read_sparse
+from vae_jax.data.own.npy_folder import read_npy
 from vae_jax.data.source import as_array, checked_images, is_binary
 from vae_jax.data.units import in_units
 from vae_jax.errors import Unreadable, UserError

@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from vae_jax import files
-from vae_jax.data.npy_folder import TEST, TRAIN, read_npy
-from vae_jax.data.pixels import (
+from vae_jax.data.own.npy_folder import TEST, TRAIN, read_npy
+from vae_jax.data.own.pixels import (
     Scale,
     Survey,
     far_too_large_is_an_error,

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from vae_jax.data.mnist import idx
+from vae_jax.data.sets.mnist import idx
 from vae_jax.data.source import Source
 from vae_jax.errors import Unreadable, UserError
 from vae_jax.memory import host_memory

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from vae_jax.data.labels import as_labels
-from vae_jax.data.matrix import SPARSE, load_sparse
+from vae_jax.data.own.matrix import SPARSE, load_sparse
 from vae_jax.data.source import Source, as_array, checked_source
 from vae_jax.errors import Unreadable, UserError
 from vae_jax.words import reason

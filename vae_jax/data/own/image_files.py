@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from vae_jax.data.broken import REFUSE, SKIP, broken_files
-from vae_jax.data.decoded import read_decoded
 from vae_jax.data.in_memory import said_of_memory, stays_in_memory
-from vae_jax.data.pixels import (
+from vae_jax.data.own.broken import REFUSE, SKIP, broken_files
+from vae_jax.data.own.decoded import read_decoded
+from vae_jax.data.own.pixels import (
     Scale,
     bytes_of,
     endings,

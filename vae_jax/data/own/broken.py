@@ -7,8 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from vae_jax import files
-from vae_jax.data.decoded import key_of
-from vae_jax.data.pixels import far_too_large_is_an_error, open_in_a_thread
+from vae_jax.data.own.decoded import key_of
+from vae_jax.data.own.pixels import far_too_large_is_an_error, open_in_a_thread
 from vae_jax.errors import Unreadable, UserError
 
 REFUSE, SKIP = "refuse", "skip"

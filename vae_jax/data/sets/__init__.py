@@ -1,0 +1,1 @@
+"""Data sets by name: in the package, rendered, of tensorflow-datasets, of papers."""
