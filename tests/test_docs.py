@@ -244,7 +244,12 @@ def test_the_reference_has_the_public_names_by_those_names():
     pages = docs["reference"]()
     for name in PUBLIC:
         assert re.search(rf":: vae_jax\.{name}\b", pages["vae_jax"]), name
-    for name in ("sections.declare.section", "models.make_model", "data.sets.mnist", "frames.results"):
+    for name in (
+        "sections.declare.section",
+        "models.make_model",
+        "data.sets.mnist",
+        "frames.results",
+    ):
         assert f":: vae_jax.{name}\n" in pages["parts"]
     assert "vae_jax.api" not in "".join(pages.values())
 

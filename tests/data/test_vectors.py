@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 import scipy.sparse
 
+from tests.small.cells import write_annotated
 from vae_jax.api.arguments import batch_of, in_shape, pictures, scaled
 from vae_jax.config.build import make_config
 from vae_jax.config.decide import decided
@@ -171,7 +172,7 @@ def h5ad(tmp_path):
     data = anndata.AnnData(scipy.sparse.csr_matrix(SPARSE.astype(np.float32)), obs=obs)
     data.layers["log"] = np.log1p(SPARSE).astype(np.float32)
     path = tmp_path / "cells.h5ad"
-    data.write_h5ad(path)
+    write_annotated(path, data)
     return str(path)
 
 

@@ -1,5 +1,6 @@
 """Made counts of cells and genes, of several types and batches."""
 
+import warnings
 from typing import NamedTuple
 
 import numpy as np
@@ -52,4 +53,11 @@ def write_h5ad(path, cells: Cells) -> None:
         index=[f"cell {i}" for i in range(len(cells.counts))],
     )
     matrix = scipy.sparse.csr_matrix(cells.counts.astype(np.float32))
-    anndata.AnnData(matrix, obs=obs).write_h5ad(path)
+    write_annotated(path, anndata.AnnData(matrix, obs=obs))
+
+
+def write_annotated(path, data) -> None:
+    """Writes an AnnData; what its libraries say of each other is no matter here."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        data.write_h5ad(path)

@@ -1,6 +1,7 @@
 """A matrix of examples and variables, dense or sparse, without a test set: an .npz of
 scipy.sparse, or an .h5ad of anndata."""
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -84,7 +85,9 @@ def read_h5ad(path: str) -> Any:
     except ImportError as error:
         raise UserError(f".h5ad files are read by anndata: {to_install('anndata')}") from error
     try:
-        return anndata.read_h5ad(path)
+        with warnings.catch_warnings():  # of what its libraries say of each other
+            warnings.simplefilter("ignore")
+            return anndata.read_h5ad(path)
     except Exception as error:  # of anndata, h5py or the system
         raise Unreadable(f"{path} can't be read as an .h5ad ({reason(error)})") from error
 
