@@ -60,9 +60,10 @@ def load_h5ad(path: str, layer: str, labels: str) -> Source:
     if not Path(path).is_file():
         raise Unreadable(f"{path} is no file; --config.dataset.path should be an .h5ad")
     data = read_h5ad(path)
+    layers = ", ".join(name for name in data.layers if name) or "none"  # of the newest, None is X
     if layer and layer not in data.layers:
         raise UserError(
-            f"{path} has no layer {layer!r} (it has: {', '.join(data.layers) or 'none'}); "
+            f"{path} has no layer {layer!r} (it has: {layers}); "
             "dataset.layer should be one of them, or '' for X"
         )
     if labels and labels not in data.obs:
@@ -72,9 +73,7 @@ def load_h5ad(path: str, layer: str, labels: str) -> Source:
         )
     matrix = data.layers[layer] if layer else data.X
     if matrix is None:
-        raise UserError(
-            f"{path} has no X; dataset.layer should be one of {', '.join(data.layers) or 'none'}"
-        )
+        raise UserError(f"{path} has no X; dataset.layer should be one of {layers}")
     return of_matrix(matrix, labels_of(data.obs[labels], path) if labels else None, path)
 
 
