@@ -24,12 +24,6 @@ from vae_jax.runs.summary import all_columns
 from vae_jax.words import page
 
 HEADS = ("metric", "A", "B", "A - B", "95%", "P(A better)", "seeds", "unpaired", "removed")
-NOTES = f"""
-A - B, 95%: the mean difference over seeds, and its t interval
-P(A better): the probability that one run of A is better than one of B, whatever their seeds
-seeds, unpaired: so many show such a difference, paired or not (power 0.8, two-sided level 0.05)
-removed: the part of the variance of A - B that equal seeds remove
-{page("seeds")}"""
 MOST_NAMED = 10  # seeds, in a line
 # What a metric's numbers depend on, by how its name begins.
 SETTINGS = {"nll": "evaluation.num_importance_samples"}
@@ -85,7 +79,17 @@ def compare_paired(workdirs: Sequence[Path]) -> str:
             parts.append("\n".join([*names(found, first, other), f"not compared: {error}"]))
     if len(refused) == len(others):
         raise refused[0]
-    return "\n\n".join([heading(found), *parts, NOTES.strip()])
+    return "\n\n".join([heading(found), *parts, notes()])
+
+
+def notes() -> str:
+    """What the columns are."""
+    return f"""\
+A - B, 95%: the mean difference over seeds, and its t interval
+P(A better): the probability that one run of A is better than one of B, whatever their seeds
+seeds, unpaired: so many show such a difference, paired or not (power 0.8, two-sided level 0.05)
+removed: the part of the variance of A - B that equal seeds remove
+{page("seeds")}"""
 
 
 def heading(found: Collected) -> str:
