@@ -50,7 +50,7 @@ from vae_jax.sweeps.plan import Datasets, make_sweep
 from vae_jax.words import aligned
 
 RATE = "optimizer.learning_rate"
-RATES = (1e-3, 1.05e-3)
+RATES = (1e-3, 1.02e-3)
 SEED_OF = {
     "initial params": "training.init_seed",
     "order": "training.order_seed",
@@ -273,10 +273,11 @@ def draw(path: Path, rates: Mapping[float, Values], sources: Mapping[str, Values
     )
     left, middle, right = fig.subplots(1, 3)
     low, high = sorted(rates)
-    bins = np.histogram_bin_edges(np.concatenate([numbers(v, "elbo") for v in rates.values()]), 40)
+    of_both = np.concatenate([numbers(values, "elbo") for values in rates.values()])
+    bins = np.histogram_bin_edges(of_both, "fd")  # as wide as the number of seeds allows
     for i, rate in enumerate((low, high)):
         x_n, colour = numbers(rates[rate], "elbo"), style.COLOURS[i]
-        left.hist(x_n, bins, color=colour, alpha=0.5, label=f"rate {rate:g}")
+        left.hist(x_n, bins, color=colour, alpha=0.5, label=f"learning rate {rate:g}")
         left.axvline(x_n.mean(), color=colour, linewidth=1)
     left.set_xlabel("test ELBO, nats")
     left.set_ylabel("seeds")
@@ -298,6 +299,7 @@ def draw(path: Path, rates: Mapping[float, Values], sources: Mapping[str, Values
         right.plot(counts, [100 * e.normal for e in errors], color=colour, linewidth=1)
         label = "paired by seed" if paired else "unpaired"
         right.plot(counts, [100 * e.found for e in errors], "o", color=colour, label=label)
+    right.set_xticks(counts)
     right.set_ylim(0)
     right.set_xlabel("seeds of each rate")
     right.set_ylabel("% with the wrong sign (ELBO)")
