@@ -74,11 +74,11 @@ def test_the_wrong_sign_of_all_subsets_by_hand():
 
 def test_of_normal_values_it_is_the_formula():
     rng = np.random.default_rng(0)
-    a_n, b_n = rng.normal(0.3, 1, 3_000), rng.normal(0, 1, 3_000)
+    a_n, b_n = rng.normal(0.3, 1, 1_000), rng.normal(0, 1, 1_000)
     for paired in (True, False):
         of = study.sign_errors(a_n, b_n, 3, paired=paired)
         assert of.found == pytest.approx(of.normal, abs=0.02)
-    shared = rng.normal(0, 5, 3_000)
+    shared = rng.normal(0, 5, 1_000)
     paired = study.sign_errors(a_n + shared, b_n + shared, 3, paired=True)
     unpaired = study.sign_errors(a_n + shared, b_n + shared, 3, paired=False)
     assert paired.found < 0.4 < unpaired.found
