@@ -12,9 +12,11 @@ from vae_jax import files
 from vae_jax.cli.main import main
 from vae_jax.config.schema import nest
 from vae_jax.errors import UserError
+from vae_jax.pages.sheets import result_sheet
+from vae_jax.reports.columns import labelled
 from vae_jax.reports.paired import compare_paired
 from vae_jax.reports.paper_table import FORMATS, table_of
-from vae_jax.reports.sweep_report import report
+from vae_jax.reports.sweep_report import report, sweep_table
 
 DATA = {"name": "tiny", "checksum": "1", "train_size": 250, "validation_size": 50,
         "test_size": 50, "binarization": "dynamic"}  # fmt: skip
@@ -198,3 +200,21 @@ def test_the_report_has_them_too(tmp_path, capsys):
     assert "± se" in capsys.readouterr().out
     with pytest.raises(UserError, match="where"):
         report(run, where=["a=b"], interval=True)
+
+
+def test_the_tables_of_a_sweep_and_of_the_page_have_them(tmp_path, capsys):
+    at = write_sweep(tmp_path / "sweep", {0.5: A, 2.0: B})
+    content = json.loads((at / "results.json").read_text())
+    lanes = labelled(content, {})
+    text = sweep_table(at, content, lanes, ["objective.beta"], (), interval=True)
+    assert "interquartile mean [95% bootstrap interval] over lanes" in text
+    assert "-101.67 [-104.00, -100.00]" in text
+    assert "an interval of fewer than 10 seeds" in text
+    usual = sweep_table(at, content, lanes, ["objective.beta"], ())
+    assert "mean ± standard error over lanes" in usual
+    assert "-101.67 ± 1.20" in usual
+    sheet = result_sheet(at, interval=True)
+    assert sheet.rows[0][1] == ("-101.67 [-104.00, -100.00]", pytest.approx(-305 / 3))
+    assert "interquartile" in sheet.caption
+    assert "bold: the best mean ELBO" in sheet.caption
+    assert result_sheet(at).rows[0][1].text == "-101.67 ± 1.20"
