@@ -106,6 +106,26 @@ def test_seeds_needed_are_those_of_the_tables(effect, paired, unpaired):
     )
 
 
+@pytest.mark.parametrize(("n", "effect"), [(2, 10.0), (2, 12.0), (3, 1.5), (20, 0.5)])
+def test_the_power_is_how_often_a_t_test_finds_it(n, effect):
+    x = np.random.default_rng(0).normal(effect, 1, (200_000, n))
+    found = stats.ttest_1samp(x, 0, axis=1).pvalue < 0.05
+    assert power(n, 1 / effect, paired=True) == pytest.approx(found.mean(), abs=0.004)
+    if n > 2:  # where scipy's has a value
+        bound, shift = stats.t.ppf(0.975, n - 1), effect * math.sqrt(n)
+        wanted = stats.nct.sf(bound, n - 1, shift) + stats.nct.cdf(-bound, n - 1, shift)
+        assert power(n, 1 / effect, paired=True) == pytest.approx(wanted, abs=1e-4)
+
+
+def test_the_power_grows_with_seeds_and_with_the_difference():
+    for paired in (True, False):
+        of = [[power(n, 1 / e, paired=paired) for n in range(2, 12)] for e in (0.1, 1, 9, 40, 1e3)]
+        assert np.isfinite(of).all()
+        assert (np.diff(of, axis=0) >= -1e-9).all()
+        assert (np.diff(of, axis=1) >= -1e-9).all()
+        assert np.max(of) <= 1 + 1e-9
+
+
 def test_seeds_needed_at_the_ends():
     assert seeds_needed(0.0, 1.0, paired=True) == math.inf
     assert seeds_needed(0.0, 0.0, paired=True) == math.inf

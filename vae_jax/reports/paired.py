@@ -131,7 +131,7 @@ def names(found: Collected, one: tuple[Path, Group], other: tuple[Path, Group]) 
 
 def named(labels: dict[str, Any], keys: Sequence[str]) -> str:
     """A setting by what tells it from the other: its run, its keys."""
-    rest = [key for key in keys if key != "run"]
+    rest = [key for key in keys if key not in ("run", "training.seeds")]
     words = [str(labels["run"])] if "run" in keys else []
     return ", ".join([*words, *([setting_of(labels, rest)] if rest else [])])
 
