@@ -18,8 +18,8 @@ what normal values would do. The difference of all seeds stands for the true one
 variance that a source alone gives, less that of the test's noise, over that of all together; it is
 of one value of the other two, and the shares need not have the sum 1.
 
-It takes about 45 minutes on two cores and 7 GB (40 seeds of each, 13 minutes on busy ones). What
-40 seeds say is in docs/seeds.md.
+40 seeds of each took 13 minutes on two busy cores, from which about 45 minutes are expected of the
+whole on two free ones, and 7 GB. What 40 seeds say is in docs/seeds.md.
 
 The same command goes on where it was stopped, and prints the table at the end. With --table it
 prints the table of the programs that are done so far, and trains nothing. --seeds=40
