@@ -239,6 +239,10 @@ def get_config() -> ConfigDict:
     # Examples, or all where there are fewer; an epoch leaves out an incomplete last batch
     config.training.batch_size = 128
     config.training.seeds = (0,)  # each is a lane: a separate run in the same compiled program
+    config.training.init_seed = -1  # of the initial params; -1: the seed of the lane
+    config.training.order_seed = -1  # of the order of the training images; -1: the seed of the lane
+    # Of all else that training samples: z, binarisation, augmentations; -1: that of the lane
+    config.training.noise_seed = -1
     config.training.keep = "best"  # which epoch's params are evaluated: best, last
     # The run ends after as many epochs in which no lane improved on validation; 0: never
     config.training.patience = 0

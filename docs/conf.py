@@ -165,6 +165,8 @@ def keys_page() -> str:
 def traced(name: str) -> str:
     if name == "model.latent_size":
         return " Padded: lanes of one program may differ in it."
+    if KEYS[name].is_of_lane:
+        return " *Lanes of one program may differ in it.*"
     return " *Traced.*" if KEYS[name].is_traced else ""
 
 

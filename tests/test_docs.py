@@ -35,7 +35,7 @@ from vae_jax.config.schema import KEYS, nest
 from vae_jax.exports import write
 from vae_jax.folders import folder
 from vae_jax.pages import report, server
-from vae_jax.reports import paper_table, sweep_report
+from vae_jax.reports import paired, paper_table, sweep_report
 from vae_jax.runs import observer, run
 from vae_jax.runs import train as runs_train
 
@@ -112,6 +112,7 @@ def place(folder_of_a_reader, monkeypatch):
         (sweep, "sweep"),
         (search, "search"),
         (sweep_report, "report"),
+        (paired, "compare_paired"),
         (report, "write_report"),
         (server, "serve"),
         (write, "export_lane"),
@@ -123,7 +124,7 @@ def place(folder_of_a_reader, monkeypatch):
     for module, name in nothing:
         monkeypatch.setattr(module, name, lambda *arguments, **named: ())
     for name in ("table_of", "compare_runs"):
-        monkeypatch.setattr(paper_table, name, lambda *_: paper_table.Table("", [], [], []))
+        monkeypatch.setattr(paper_table, name, lambda *_, **__: paper_table.Table("", [], [], []))
     monkeypatch.setattr(paper_table, "worded", lambda table, *_: table)
     monkeypatch.setattr(cli, "jax_started", lambda *_: contextlib.nullcontext())
     yield

@@ -9,13 +9,13 @@ import vae_jax
 from configs import default
 from vae_jax.cli import main as cli
 from vae_jax.cli.flags import (
+    define_compare,
     define_evaluate,
     define_explore,
     define_export,
     define_report,
     define_seeds,
     define_sweep,
-    define_table,
     define_train,
     parse,
 )
@@ -43,7 +43,7 @@ OWN_FLAGS = {
     "sweep": define_sweep,
     "search": define_seeds,
     "report": define_report,
-    "compare": lambda values: define_table(values, "text"),
+    "compare": define_compare,
     "explore": define_explore,
     "export": define_export,
     "list": lambda values: None,

@@ -18,6 +18,7 @@ from tests.small.killing import (
 from tests.small.runs import train, values_of, write_tiny_npz
 from vae_jax.config.schema import nest
 from vae_jax.folders import folder
+from vae_jax.runs import train as runs_train
 
 ROWS = 30 * (2 + 1) * 2  # epochs, train and validation rows an epoch, lanes
 
@@ -54,6 +55,22 @@ def test_killed_around_a_checkpoint(tiny_npz, tmp_path, monkeypatch, rows_first)
     assert not (tmp_path / "killed" / folder.RESULTS).exists()
     train(values, tmp_path / "killed")
     assert outcome(tmp_path / "killed") == outcome(tmp_path / "whole")
+
+
+def test_killed_before_the_first_step(tiny_npz, tmp_path, monkeypatch):
+    """It left metrics.jsonl, without a row."""
+
+    def killed(*_):
+        raise Killed
+
+    values = nest(values_of(tiny_npz, training__num_epochs=1))
+    with monkeypatch.context() as patch:
+        patch.setattr(runs_train, "train_lanes_to_end", killed)
+        with pytest.raises(Killed):
+            train(values, tmp_path / "run")
+    assert (tmp_path / "run" / folder.METRICS).read_bytes() == b""
+    train(values, tmp_path / "run")
+    assert (tmp_path / "run" / folder.RESULTS).exists()
 
 
 def kill_at_random_moments(npz, workdir, kills: int, seed: int, more=()) -> None:

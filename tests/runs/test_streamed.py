@@ -215,6 +215,10 @@ REFUSED = {
         {"model.name": "m2", "objective.name": "m2", "training.labelled_per_batch": 2},
         "training.labelled_per_batch = 2 picks from all training images",
     ),
+    "an order": (
+        {"training.order_seed": 3},
+        "read once for all lanes, in one order; it should be -1",
+    ),
     "a word": ({"dataset.in_memory": "maybe"}, "dataset.in_memory = 'maybe' is unknown"),
     "another source": (
         {"dataset.name": "mnist", "dataset.path": ""},

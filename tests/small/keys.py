@@ -136,6 +136,8 @@ HOST = {
     "log.figure_dpi",
     "training.patience",
 }
+# Those of a lane's own that the program does not take: they choose its random keys.
+OF_LANE = {"training.init_seed": 3, "training.order_seed": 3, "training.noise_seed": 3}
 TRACED = {
     "model.likelihood_scale": 0.5,
     "objective.beta": 3.0,

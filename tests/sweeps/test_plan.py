@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-from tests.small.keys import HOST, STATIC, TRACED
+from tests.small.keys import HOST, OF_LANE, STATIC, TRACED
 from tests.small.runs import config_of, values_of, write_tiny_npz
 from vae_jax import files
 from vae_jax.config.build import lane_spec, make_config
@@ -32,9 +32,9 @@ from vae_jax.training.loop import train_chunks, train_lanes
 
 
 def test_every_key_is_static_traced_or_the_host_s():
-    assert TRACED.keys() == lane_keys(KEYS)
-    assert STATIC.keys() | TRACED.keys() | HOST == KEYS.keys()
-    assert len(STATIC) + len(TRACED) + len(HOST) == len(KEYS)
+    assert TRACED.keys() | OF_LANE.keys() == lane_keys(KEYS)
+    assert STATIC.keys() | TRACED.keys() | OF_LANE.keys() | HOST == KEYS.keys()
+    assert len(STATIC) + len(TRACED) + len(OF_LANE) + len(HOST) == len(KEYS)
 
 
 @pytest.fixture(scope="module")
@@ -96,6 +96,17 @@ def test_a_traced_key_is_one_leaf_and_the_same_program(data, key):
     own, other = (jax.tree.leaves(stack([spec])) for spec in specs)
     assert all(leaf.dtype == np.float32 for leaf in own)
     assert sum(not np.array_equal(a, b) for a, b in zip(own, other, strict=True)) == 1
+
+
+@pytest.mark.parametrize("key", OF_LANE)
+def test_a_key_of_a_lane_is_no_leaf_and_the_same_program(data, key):
+    base = reading("tiny.npz", key)
+    other = base | {key: OF_LANE[key]}
+    assert structure(other, data) == structure(base, data)
+    assert grouped_by(other) == grouped_by(base)
+    leaves = [jax.tree.leaves(lane_spec(make_config(v), data)) for v in (base, other)]
+    for one, another in zip(*leaves, strict=True):
+        np.testing.assert_array_equal(one, another)
 
 
 def test_lanes_of_other_numbers_are_one_compilation(tiny_npz, tmp_path):

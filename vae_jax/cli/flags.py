@@ -83,6 +83,20 @@ def define_table(values: flags.FlagValues, default: str) -> None:
     flags.DEFINE_multi_string("name", [], NO_HELP, flag_values=values)
     flags.DEFINE_string("caption", "", NO_HELP, flag_values=values)
     flags.DEFINE_string("label", "", NO_HELP, flag_values=values)
+    flags.DEFINE_bool("interval", False, NO_HELP, flag_values=values)
+
+
+def define_compare(values: flags.FlagValues) -> None:
+    define_table(values, "text")
+    flags.DEFINE_bool("paired", False, NO_HELP, flag_values=values)
+
+
+def refuse_beside_paired(values: flags.FlagValues) -> None:
+    """Raises UserError for flags of a table of means, where one of differences is printed."""
+    given = [name for name in ("interval", "name", "caption", "label") if values[name].value]
+    given += ["format"] if values.format != "text" else []
+    if given:
+        raise UserError(f"--{given[0]} is for a table of means, and --paired prints differences")
 
 
 def refuse_words(values: flags.FlagValues) -> None:

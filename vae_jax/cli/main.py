@@ -2,7 +2,6 @@
 
 import contextlib
 import contextvars
-import errno
 import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -14,32 +13,32 @@ from absl import flags
 from ml_collections import ConfigDict
 
 import vae_jax
+from vae_jax.cli.exit_codes import answer
 from vae_jax.cli.flags import (
     LAUNCHERS,
     Command,
     FlagMistake,
+    define_compare,
     define_evaluate,
     define_explore,
     define_export,
     define_report,
     define_seeds,
     define_sweep,
-    define_table,
     define_train,
     parse,
     parse_flags,
+    refuse_beside_paired,
     refuse_words,
 )
 from vae_jax.cli.usage import HELP
 from vae_jax.cli.usage import VERBS as USAGE
 from vae_jax.config.code import Members
 from vae_jax.config.file import blamed_on, config_from_file
-from vae_jax.errors import Failed, Stopped, UserError, choose, tell
-from vae_jax.interrupts import interruptible
+from vae_jax.errors import UserError, choose, tell
 from vae_jax.preemption import requeued
 from vae_jax.sections.checks import path_of, written
 from vae_jax.streams import prepare, silence
-from vae_jax.words import page
 
 
 @contextlib.contextmanager
@@ -223,25 +222,28 @@ def report(arguments: Sequence[str]) -> None:
     if given.format:
         from vae_jax.reports.paper_table import FORMATS, table_of, worded
 
-        table = table_of(command.workdir, given.where, given.by)
+        table = table_of(command.workdir, given.where, given.by, interval=given.interval)
         print(FORMATS[given.format](worded(table, given.name, given.caption, given.label)))
         return
     if given.html:
         with jax_started(command):
             from vae_jax.pages.report import write_report
 
-            print(f"page         {write_report(command.workdir, follow=given.follow)}")
+            path = write_report(command.workdir, follow=given.follow, interval=given.interval)
+            print(f"page         {path}")
         return
     if given.follow:
         raise UserError("--follow needs --html")
     if kind_of(command.workdir) is Kind.SEARCH:
-        if command.flags.where or command.flags.by:
-            raise UserError(f"{command.workdir} holds a search: --where and --by are for sweeps")
+        if given.where or given.by or given.interval:
+            raise UserError(
+                f"{command.workdir} holds a search: --where, --by and --interval are for sweeps"
+            )
         report_search(command.workdir)
         return
     from vae_jax.reports.sweep_report import report as run
 
-    run(command.workdir, command.flags.where, command.flags.by)
+    run(command.workdir, given.where, given.by, interval=given.interval)
 
 
 def explore(arguments: Sequence[str]) -> None:
@@ -271,12 +273,18 @@ def export(arguments: Sequence[str]) -> None:
 
 def compare(arguments: Sequence[str]) -> None:
     values = flags.FlagValues()
-    define_table(values, "text")
-    workdirs = parse_flags(values, arguments)
+    define_compare(values)
+    workdirs = [path_of(workdir) for workdir in parse_flags(values, arguments)]
+    if values.paired:
+        refuse_beside_paired(values)
+        from vae_jax.reports.paired import compare_paired
+
+        print(compare_paired(workdirs))
+        return
     refuse_words(values)
     from vae_jax.reports.paper_table import FORMATS, compare_runs, worded
 
-    table = compare_runs([path_of(workdir) for workdir in workdirs])
+    table = compare_runs(workdirs, interval=values.interval)
     print(FORMATS[values.format](worded(table, values.name, values.caption, values.label)))
 
 
@@ -298,12 +306,6 @@ def list_families(arguments: Sequence[str]) -> None:
         return
     print(default_text() if arguments else listing(), end="" if arguments else "\n")
 
-
-# Errors of the operating system that the user can fix.
-REFUSALS = {
-    errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS,
-    errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR,
-}  # fmt: skip
 
 VERBS = {
     "train": train,
@@ -349,50 +351,3 @@ def main(argv: Sequence[str] | None = None) -> int:
         silence(sys.stdout)
         return code or 2
     return code
-
-
-def answer(command: Callable[[], None]) -> int:
-    """Runs a command and returns the exit code; errors that a user can fix get a line on stderr."""
-    with interruptible() as asked:
-        try:
-            command()
-        except UserError as error:
-            tell(error)
-            return 2
-        except BrokenPipeError:  # the reader of stdout has closed it
-            silence(sys.stdout)
-            return 1
-        except KeyboardInterrupt:
-            tell(INTERRUPTED)
-            return 1
-        except Failed as failed:
-            tell(failed)
-            return 1
-        except Stopped as stopped:
-            tell(f"{stopped}; the same command goes on from there")
-            return 1
-        except Exception as error:
-            if asked.times:  # libraries turn it into exceptions of their own
-                tell(INTERRUPTED)
-                return 1
-            if without_memory(error):
-                tell(f"out of memory ({type(error).__name__}: {error}); {page(MEMORY)}")
-                return 1
-            if not isinstance(error, OSError) or error.errno not in REFUSALS:
-                raise
-            # Files are always named.
-            where = f"{error.filename}: " if error.filename else "stdout: "
-            tell(f"{where}{error.strerror}; mend that and run the same command again")
-            return 2
-    return 0
-
-
-def without_memory(error: Exception) -> bool:
-    """Whether a device or the host is out of memory."""
-    from vae_jax.runs.compilation import out_of_memory  # takes jax, which all that fail so use
-
-    return out_of_memory(error)
-
-
-MEMORY = "troubles#out-of-memory"
-INTERRUPTED = "interrupted; the same command goes on from the last checkpoint"

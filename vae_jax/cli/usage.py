@@ -50,6 +50,11 @@ TABLE = """\
   --format=FORMAT     prints one table only: latex, csv, markdown or text
 """
 
+INTERVAL = """\
+  --interval          the interquartile mean and its 95% interval over seeds,
+                      instead of the mean and its standard error
+"""
+
 VERBS = {
     "train": f"""\
 usage: vae-jax train --config=FILE --workdir=FOLDER [FLAGS]
@@ -140,7 +145,7 @@ Prints and plots the results of a run, sweep or search.
 {TABLE}  --name=KEY=TEXT     calls a key or column TEXT there; may be repeated
   --caption=TEXT      with --format=latex: a whole table, with that caption
   --label=TEXT        and that label
-  --html              writes report.html, a page to look at
+{INTERVAL}  --html              writes report.html, a page to look at
   --follow            with --html: again every 10 s, until the run is finished
 {CACHE}{TRUST}
 examples:
@@ -155,12 +160,15 @@ usage: vae-jax compare RUN RUN ... [FLAGS]
 Puts several run folders into one table, with the keys in which their configs
 differ. Results that are of other data are refused.
 
-{TABLE}  --name=KEY=TEXT     calls a key or column TEXT there; may be repeated
+  --paired            the first against each other, seed by seed: differences
+                      with intervals, and the seeds that they need
+{INTERVAL}{TABLE}  --name=KEY=TEXT     calls a key or column TEXT there; may be repeated
   --caption=TEXT      with --format=latex: a whole table, with that caption
   --label=TEXT        and that label
 
 examples:
   vae-jax compare runs/mnist runs/mnist_20d
+  vae-jax compare runs/mnist runs/mnist_20d --paired
   vae-jax compare runs/mnist runs/mnist_20d --format=latex --name=run=Model
 """,
     "explore": f"""\

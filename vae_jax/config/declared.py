@@ -34,6 +34,7 @@ class Key(NamedTuple):
     is_family: bool
     readers: tuple[Reader, ...]
     by_data: Any = None  # the value that leaves the choice to the data; None: there is none
+    is_of_lane: bool = False  # may differ between the lanes of a program, which does not take it
 
 
 def keys_of(
@@ -67,6 +68,7 @@ def keys_of(
                 bool(meta["members"]),
                 (),
                 by_data,
+                meta["of_lane"],
             )
             old = keys.get(name, key)
             if old[:2] != key[:2]:

@@ -102,7 +102,7 @@ def keys_with_sections(of_user: tuple[tuple[tuple[str, str], type], ...]) -> Map
 
 def lane_keys(keys: Mapping[str, Key]) -> set[str]:
     """The numbers that may differ between the lanes of one program."""
-    return {name for name, key in keys.items() if key.is_traced}
+    return {name for name, key in keys.items() if key.is_traced or key.is_of_lane}
 
 
 def nearest(key: str, known: Collection[str]) -> str:

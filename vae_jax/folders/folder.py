@@ -113,7 +113,7 @@ def existing_config(workdir: Path, known: Members = NO_MEMBERS) -> Config | None
     """
     if (workdir / CONFIG).exists():
         return read_config(workdir, known)
-    if (workdir / METRICS).exists():
+    if rows_so_far(workdir).size:  # before the first step it is there, and empty
         raise UserError(f"{workdir} holds a run without its {CONFIG}; take another --workdir")
     return None
 

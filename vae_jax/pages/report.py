@@ -54,10 +54,12 @@ class Chart(NamedTuple):
     legend: Sequence[tuple[str, str]] = ()  # names and their colours
 
 
-def write_report(workdir: Path, *, follow: bool = False) -> Path:
+def write_report(workdir: Path, *, follow: bool = False, interval: bool = False) -> Path:
     """Writes report.html into a run folder; returns its path.
 
-    `follow`: writes it again every AGAIN_SECONDS, until the run is finished.
+    Args:
+      follow: writes it again every AGAIN_SECONDS, until the run is finished.
+      interval: as in `table_of`.
 
     Raises:
       UserError: there is no run, no row of metrics yet, or no bokeh.
@@ -70,7 +72,7 @@ def write_report(workdir: Path, *, follow: bool = False) -> Path:
     while True:
         finished = folder.is_finished(workdir)
         if not follow or folder.read_rows(workdir):
-            content = page(workdir, refresh=AGAIN_SECONDS if follow else 0)
+            content = page(workdir, AGAIN_SECONDS if follow else 0, interval=interval)
             # Letters that are no Unicode, such as of a file's name, are replaced.
             files.write_bytes(path, content.encode(errors="replace"))
             if finished or not follow:
@@ -78,7 +80,7 @@ def write_report(workdir: Path, *, follow: bool = False) -> Path:
         time.sleep(AGAIN_SECONDS)
 
 
-def page(workdir: Path, refresh: int = 0) -> str:
+def page(workdir: Path, refresh: int = 0, *, interval: bool = False) -> str:
     """The whole page."""
     import jinja2
 
@@ -106,7 +108,7 @@ def page(workdir: Path, refresh: int = 0) -> str:
         state=state(workdir, rows, results),
         refresh=refresh if not finished else 0,
         facts=facts(workdir, results),
-        results=result_sheet(workdir) if lanes else None,
+        results=result_sheet(workdir, interval=interval) if lanes else None,
         lane_table=lane_sheet(results, lanes, swept) if results and lanes else None,
         charts=[s._asdict() | {"div": div} for s, div in zip(sections, divs, strict=True)],
         pictures=pictures_of_lanes(trained, names, MOST_BYTES - len(scripts) - len(script)),

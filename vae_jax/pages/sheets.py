@@ -5,9 +5,18 @@ from typing import Any, NamedTuple
 
 from vae_jax.figures.sweeps import text
 from vae_jax.pages import findings
-from vae_jax.reports.columns import Lane, best_lanes, columns_of, kinds, means, value, warnings
+from vae_jax.reports.columns import (
+    Lane,
+    best_lanes,
+    columns_of,
+    intervals,
+    kinds,
+    means,
+    value,
+    warnings,
+)
 from vae_jax.reports.paper_table import table_of
-from vae_jax.reports.table import kept, remarks
+from vae_jax.reports.table import interval_cell, kept, remarks
 from vae_jax.runs.summary import all_columns
 from vae_jax.words import count
 
@@ -29,21 +38,28 @@ class Sheet(NamedTuple):
     best: int | None = None
 
 
-def result_sheet(workdir: Path) -> Sheet:
-    """The results by setting."""
-    table = table_of(workdir)
+def result_sheet(workdir: Path, *, interval: bool = False) -> Sheet:
+    """The results by setting; interval: as in `table_of`."""
+    table = table_of(workdir, interval=interval)
     columns, digits = table.columns, all_columns()
     rows = []
     for group in table.groups:
         of = means(group.lanes, columns)
         cells = [cell(group.labels[key]) for key in table.keys]
-        for column, mean, se in zip(columns, of.mean, of.se, strict=True):
-            cells.append(number(mean, digits[column.name].digits, se))
+        if interval:
+            for column, own in zip(columns, intervals(group.lanes, columns), strict=True):
+                shown = interval_cell(own, digits[column.name].digits)
+                cells.append(Cell(shown, None if own is None else own.value))
+        else:
+            for column, mean, se in zip(columns, of.mean, of.se, strict=True):
+                cells.append(number(mean, digits[column.name].digits, se))
         rows.append([*cells, cell(of.lanes)])
     best = findings.best_setting(table)
     lines = [table.caption]
     if best is not None:
-        lines.append(f"bold: the best {best.heading}")
+        lines.append(
+            f"bold: the best mean {best.heading}" if interval else f"bold: the best {best.heading}"
+        )
         if best.close:
             lines.append(f"within the standard error of the best: {best.close}")
     head = [*table.keys, *table.headings, "seeds"]

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from vae_jax.probability.likelihoods import LIKELIHOODS
+from vae_jax.reports.seeds import Interval, interquartile_mean
 from vae_jax.runs.summary import (
     ALWAYS,
     PSEUDO,
@@ -185,16 +186,33 @@ def means(lanes: Sequence[Lane], columns: Sequence[Shown]) -> Means:
     return Means(of["lanes_in_mean"], numbers("mean"), numbers("se"))
 
 
+def intervals(lanes: Sequence[Lane], columns: Sequence[Shown]) -> list[Interval | None]:
+    """The interquartile mean of each column, over the lanes that have not diverged, with its
+    interval; None where there is no mean."""
+    healthy = [lane for lane in lanes if lane["status"] != "diverged"]
+    pairs = zip(columns, means(lanes, columns).mean, strict=True)
+    return [
+        None if mean is None else interquartile_mean([lane[column.name] for lane in healthy])
+        for column, mean in pairs
+    ]
+
+
 HIGHEST, LOWEST = ("bound", "elbo"), ("nll", "ais_nll", "bits_per_dim")  # what is better
+
+
+def better(column: Shown, lanes: Sequence[Lane]) -> int:
+    """1: the higher is better; -1: the lower; 0: neither is."""
+    compared = {lane["bound_name"] for lane in lanes if not has_bound(lane)}
+    return 1 if column.name in (*HIGHEST, *compared) else -1 if column.name in LOWEST else 0
 
 
 def best_rows(groups: Sequence[Sequence[Lane]], columns: Sequence[Shown]) -> dict[int, int]:
     """{column: the group with the best mean}, of columns with several that can be compared."""
     best = {}
     rows = [means(lanes, columns).mean for lanes in groups]
-    compared = {lane["bound_name"] for lanes in groups for lane in lanes if not has_bound(lane)}
+    everyone = [lane for lanes in groups for lane in lanes]
     for j, column in enumerate(columns):
-        sign = 1 if column.name in (*HIGHEST, *compared) else -1 if column.name in LOWEST else 0
+        sign = better(column, everyone)
         signed = {i: sign * mean for i, row in enumerate(rows) if (mean := row[j]) is not None}
         if sign and len(signed) > 1 and len(kinds([x for i in signed for x in groups[i]])) == 1:
             best[j] = max(signed, key=lambda i: signed[i])

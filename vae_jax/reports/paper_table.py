@@ -13,9 +13,24 @@ from vae_jax.errors import UserError
 from vae_jax.figures.sweeps import text
 from vae_jax.folders import folder
 from vae_jax.folders.kinds import refuse_search
-from vae_jax.reports.columns import Shown, columns_of, labelled, means, near_best, warnings
+from vae_jax.reports.columns import (
+    Shown,
+    columns_of,
+    intervals,
+    labelled,
+    means,
+    near_best,
+    warnings,
+)
 from vae_jax.reports.sweep_report import in_order, known, selected
-from vae_jax.reports.table import fitted, kept, measured_on
+from vae_jax.reports.table import (
+    fitted,
+    interval_cell,
+    kept,
+    measured_on,
+    too_narrow,
+    what_is_shown,
+)
 from vae_jax.runs.summary import all_columns
 from vae_jax.sweeps.records import pooled
 
@@ -32,7 +47,8 @@ class Group(NamedTuple):
 
 
 class Table(NamedTuple):
-    """One row for each group: the mean over its lanes, and the standard error of that mean."""
+    """One row for each group: the mean over its lanes, and the standard error of that mean; or
+    their interquartile mean and its interval."""
 
     caption: str
     keys: list[str]  # of the labels
@@ -41,6 +57,7 @@ class Table(NamedTuple):
     names: Mapping[str, str] = {}  # {key or heading: the user's own name for it}
     title: str = ""  # of a whole table in LaTeX; "": the caption, if there is a label
     label: str = ""  # of a whole table in LaTeX
+    interval: bool = False
 
     @property
     def headings(self) -> list[str]:
@@ -68,9 +85,13 @@ def results_of(workdir: Path) -> dict[str, Any]:
     return folder.read_results(workdir)
 
 
-def make_table(keys: list[str], groups: list[Group], caption: str) -> Table:
+def make_table(
+    keys: list[str], groups: list[Group], caption: str, *, interval: bool = False
+) -> Table:
     lanes = [lane for group in groups for lane in group.lanes]
-    return Table("; ".join([caption, *warnings(lanes)]), keys, groups, columns_of(lanes))
+    narrow = too_narrow([group.lanes for group in groups]) if interval else []
+    words = "; ".join([caption, *narrow, *warnings(lanes)])
+    return Table(words, keys, groups, columns_of(lanes), interval=interval)
 
 
 def worded(table: Table, names: Sequence[str], title: str = "", label: str = "") -> Table:
@@ -95,8 +116,12 @@ def worded(table: Table, names: Sequence[str], title: str = "", label: str = "")
     return table._replace(names=texts, title=title, label=label)
 
 
-def table_of(workdir: Path, where: Sequence[str] = (), by: Sequence[str] = ()) -> Table:
+def table_of(
+    workdir: Path, where: Sequence[str] = (), by: Sequence[str] = (), *, interval: bool = False
+) -> Table:
     """The results of a run or sweep: one row for each setting.
+
+    interval: of interquartile means with their intervals, not of means and standard errors.
 
     Raises:
       UserError: there are no results, or a key was not swept.
@@ -109,25 +134,45 @@ def table_of(workdir: Path, where: Sequence[str] = (), by: Sequence[str] = ()) -
         key for key in swept if len({repr(lane[key]) for lane in lanes}) > 1
     ]
     groups = [Group(values, members) for values, members in in_order(pooled(lanes, keys))]
-    return make_table(keys, groups, caption_of([results]))
+    return make_table(keys, groups, caption_of([results], interval=interval), interval=interval)
 
 
-def caption_of(several: Sequence[dict[str, Any]]) -> str:
+def caption_of(several: Sequence[dict[str, Any]], *, interval: bool) -> str:
     """A caption that says what the numbers of these results are. Their test set is the same."""
     rules = " or ".join(dict.fromkeys(map(kept, several)))
-    return (
-        f"{measured_on(several[0])}, nats per example, mean and standard error over seeds, {rules}"
-    )
+    shown = what_is_shown("seeds", interval=interval)
+    return f"{measured_on(several[0])}, nats per example, {shown}, {rules}"
 
 
-def compare_runs(workdirs: Sequence[Path]) -> Table:
+def compare_runs(workdirs: Sequence[Path], *, interval: bool = False) -> Table:
     """Several runs and sweeps in one table: one row for each run and setting.
+
+    interval: as in `table_of`.
 
     Raises:
       UserError: a folder has no results, or the results are of different data.
     """
     if len(workdirs) < 2:
         raise UserError("compare needs at least two run folders: vae-jax compare RUN RUN")
+    found = collected(workdirs)
+    caption = caption_of(list(found.results.values()), interval=interval)
+    return make_table(found.keys, [own for _, own in found.groups], caption, interval=interval)
+
+
+class Collected(NamedTuple):
+    """The settings of several folders, in their order."""
+
+    keys: list[str]  # of the labels: the run, and what tells settings apart
+    groups: list[tuple[Path, Group]]
+    results: dict[Path, dict[str, Any]]
+
+
+def collected(workdirs: Sequence[Path]) -> Collected:
+    """The settings of several runs and sweeps.
+
+    Raises:
+      UserError: as in `compare_runs`.
+    """
     results = {workdir: results_of(workdir) for workdir in workdirs}
     first, *others = workdirs
     refuse_other_results(first, others, results)
@@ -144,8 +189,8 @@ def compare_runs(workdirs: Sequence[Path]) -> Table:
         for values, lanes in in_order(pooled(named, results[workdir].get("swept", []))):
             config = configs[workdir] | values
             labels = {key: config[key] if has(config, key) else None for key in keys[1:]}
-            groups.append(Group({"run": str(workdir)} | labels, lanes))
-    return make_table(keys, groups, caption_of(list(results.values())))
+            groups.append((workdir, Group({"run": str(workdir)} | labels, lanes)))
+    return Collected(keys, groups, results)
 
 
 def has(config: Mapping[str, Any], key: str) -> bool:
@@ -217,6 +262,9 @@ def rows_of(table: Table, written: Written) -> list[list[str]]:
             "-" if mean is None else written(mean, se, decimals)
             for mean, se, decimals in zip(of.mean, of.se, digits, strict=True)
         ]
+        if table.interval:
+            pairs = zip(intervals(group.lanes, table.columns), digits, strict=True)
+            numbers = [interval_cell(own, decimals) for own, decimals in pairs]
         labels = [label or "-" for label in labels_of(table, group)]
         rows.append([*labels, str(of.lanes), *numbers])
     return rows
@@ -269,11 +317,12 @@ def by_error(
 def as_latex(table: Table) -> str:
     """A tabular of the package booktabs; in a table, if it has a title or a label.
 
-    Bold is the best mean of each metric, and those that are as good (`near_best`). The user's own
-    words are LaTeX, and stay as they are.
+    Bold is the best mean of each metric, and those that are as good (`near_best`); none is where
+    the table has no means. The user's own words are LaTeX, and stay as they are.
     """
     labels = len(table.keys) + 1
-    best = near_best([group.lanes for group in table.groups], table.columns)
+    groups = [group.lanes for group in table.groups]
+    best = {} if table.interval else near_best(groups, table.columns)
     heads = [table.names.get(head, escaped(head)) for head in table.heads]
     lines = [
         rf"\begin{{tabular}}{{{'l' * len(table.keys)}{'r' * (len(heads) - len(table.keys))}}}",
@@ -304,16 +353,21 @@ def sentence(caption: str) -> str:
 
 
 def as_csv(table: Table) -> str:
-    """A column each for the mean and its standard error over seeds, unrounded."""
+    """A column each for the mean and its standard error over seeds, unrounded; or for the
+    interquartile mean and the ends of its interval."""
     written = io.StringIO()
     writer = csv.writer(written, lineterminator="\n")
     labels, metrics = table.named[: len(table.keys) + 1], table.named[len(table.keys) + 1 :]
     # Not "nll_se": in results.json that is the standard error over the images, of one lane.
-    heads = [part for name in metrics for part in (name, f"{name}_se_over_seeds")]
+    ends = ("_iqm", "_low", "_high") if table.interval else ("", "_se_over_seeds")
+    heads = [f"{name}{end}" for name in metrics for end in ends]
     writer.writerow([*labels, *heads])
     for group in table.groups:
         of = means(group.lanes, table.columns)
         numbers = [part for pair in zip(of.mean, of.se, strict=True) for part in pair]
+        if table.interval:
+            found = intervals(group.lanes, table.columns)
+            numbers = [part for own in found for part in (own or (None, None, None))]
         writer.writerow([*labels_of(table, group), of.lanes, *numbers])
     return written.getvalue().rstrip("\n")
 

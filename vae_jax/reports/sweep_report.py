@@ -24,15 +24,17 @@ from vae_jax.reports.columns import Lane, best_lanes, columns_of, kinds, labelle
 from vae_jax.reports.drawing import draw_or_tell, file_name, files_of, writable
 from vae_jax.reports.run_figures import CHOSEN, draw_rate_distortion, existing_figures
 from vae_jax.reports.table import (
-    cells,
     dataset_name,
     figure_lines,
     fitted,
     is_of_others,
     kept,
     measured_on,
+    pooled_cells,
     remarks,
     table,
+    too_narrow,
+    what_is_shown,
 )
 from vae_jax.runs.summary import summary
 from vae_jax.sections.declare import Values
@@ -48,6 +50,8 @@ def report(
     where: Sequence[str] = (),
     by: Sequence[str] = (),
     drawn_as: Values | None = None,
+    *,
+    interval: bool = False,
 ) -> None:
     """Prints and plots a run's or a sweep's results.
 
@@ -56,6 +60,7 @@ def report(
       where: "key=value" of swept keys; only lanes with these values are used.
       by: keys that separate settings; lanes are pooled over the others; none: all that differ.
       drawn_as: a config that says how figures are written; None: the folder's.
+      interval: interquartile means with their intervals, instead of means and standard errors.
 
     Raises:
       UserError: there are no results, a key was not swept, or no lane has such a value.
@@ -66,14 +71,14 @@ def report(
     if is_single:
         if where or by:
             raise UserError(f"{workdir} holds a single run: --where and --by are for sweeps")
-        print(table(workdir, results))
+        print(table(workdir, results, interval=interval))
         print(figure_lines(existing_figures(workdir, named)))
         return
     lanes = selected(results | {"lanes": labelled(results, values)}, where)
     keys = [known(key, results["swept"]) for key in by] or [
         key for key in results["swept"] if len({repr(lane[key]) for lane in lanes}) > 1
     ]
-    print(sweep_table(workdir, results, lanes, keys, where), flush=True)
+    print(sweep_table(workdir, results, lanes, keys, where, interval=interval), flush=True)
     if writable(workdir):
         with style.written(files_of(drawn_as or values)):
             paths = draw(workdir, results, lanes, keys, by, where)
@@ -158,25 +163,27 @@ def sweep_table(
     lanes: list[dict[str, Any]],
     keys: list[str],
     where: Sequence[str],
+    *,
+    interval: bool = False,
 ) -> str:
-    """A row for each setting, mean ± standard error over its lanes; then the best lanes."""
+    """A row for each setting: mean ± standard error over its lanes, or their interquartile mean
+    with its interval; then the best lanes."""
     done, programs, swept = (results[name] for name in ("programs_done", "programs", "swept"))
     groups = in_order(pooled(lanes, keys))
     settings = groups if len(groups) <= MOST_ROWS else best_groups(groups)[:MOST_ROWS]
     columns = columns_of(lanes)
     heads, bodies = [[*keys, "lanes"]], [[column.heading for column in columns]]
     for values, members in settings:
-        of = means(members, columns)
-        heads.append([*(text(v) for v in values.values()), str(of.lanes)])
-        pairs = zip(cells(of.mean, columns), cells(of.se, columns), strict=True)
-        bodies.append([f"{mean} ± {se}" if se != "-" else mean for mean, se in pairs])
+        heads.append([*(text(v) for v in values.values()), str(means(members, columns).lanes)])
+        bodies.append(pooled_cells(members, columns, interval=interval))
     only = f", only {' and '.join(where)}" if where else ""
     lines = [
         *([] if done == programs else [f"unfinished: {done} of {programs} programs so far"]),
-        f"{measured_on(results)}, nats per example, mean ± standard error over lanes, "
-        f"{kept(results)}{only}",
+        f"{measured_on(results)}, nats per example, "
+        f"{what_is_shown('lanes', interval=interval, sign='± ')}, {kept(results)}{only}",
         *fitted(heads, bodies),
     ]
+    lines += too_narrow([members for _, members in settings]) if interval else []
     if len(groups) > MOST_ROWS:
         lines.append(f"the best {MOST_ROWS} of {len(groups)} settings; {folder.RESULTS} has all")
     hidden = [k for k in swept if k not in keys and len({repr(v[k]) for v in lanes}) > 1]

@@ -8,8 +8,19 @@ from pathlib import Path
 from typing import Any
 
 from vae_jax.folders import folder
-from vae_jax.reports.columns import Shown, columns_of, has_bound, labelled, means, value
+from vae_jax.reports.columns import (
+    Lane,
+    Shown,
+    columns_of,
+    has_bound,
+    intervals,
+    labelled,
+    means,
+    value,
+)
 from vae_jax.reports.remarks import of_training
+from vae_jax.reports.seeds import TRUSTED as TRUSTED_SEEDS
+from vae_jax.reports.seeds import Interval
 from vae_jax.runs.summary import all_columns
 from vae_jax.words import aligned, count, page
 
@@ -31,6 +42,45 @@ def cells(numbers: Sequence[float | None], columns: Sequence[Shown]) -> list[str
     digits = all_columns()
     pairs = zip(numbers, columns, strict=True)
     return ["-" if v is None else f"{v:.{digits[c.name].digits}f}" for v, c in pairs]
+
+
+MEANS = "mean {}standard error over {}"
+INTERVALS = "interquartile mean [95% bootstrap interval] over {}"
+
+
+def what_is_shown(over: str, *, interval: bool, sign: str = "and ") -> str:
+    """What a table has of several lanes; over: "lanes" or "seeds"."""
+    return INTERVALS.format(over) if interval else MEANS.format(sign, over)
+
+
+def pooled_cells(lanes: Sequence[Lane], columns: Sequence[Shown], *, interval: bool) -> list[str]:
+    """The cells of a setting: what its lanes have in each column."""
+    if interval:
+        digits = all_columns()
+        found = zip(intervals(lanes, columns), columns, strict=True)
+        return [interval_cell(of, digits[column.name].digits) for of, column in found]
+    of = means(lanes, columns)
+    pairs = zip(cells(of.mean, columns), cells(of.se, columns), strict=True)
+    return [f"{mean} ± {se}" if se != "-" else mean for mean, se in pairs]
+
+
+def interval_cell(of: Interval | None, digits: int) -> str:
+    """Such as "-107.61 [-107.80, -107.42]"."""
+    if of is None:
+        return "-"
+    if of.low is None:
+        return f"{of.value:.{digits}f}"
+    return f"{of.value:.{digits}f} [{of.low:.{digits}f}, {of.high:.{digits}f}]"
+
+
+def too_narrow(groups: Sequence[Sequence[Lane]]) -> list[str]:
+    """A line, if some intervals are of too few lanes to have the level that they say."""
+    if not any(0 < means(lanes, []).lanes < TRUSTED_SEEDS for lanes in groups):
+        return []
+    return [
+        f"an interval of fewer than {TRUSTED_SEEDS} seeds is narrower than it should be, and of "
+        f"fewer than 3 there is none: {page('seeds')}"
+    ]
 
 
 def terminal_width() -> int:
@@ -72,8 +122,11 @@ def figure_lines(figures: list[Path]) -> str:
     return "\n".join(f"{count(n, 'figure')} in {parent}" for parent, n in folders.items())
 
 
-def table(workdir: Path, results: dict[str, Any]) -> str:
-    """The final table for people: the lanes, their mean, and where the files are."""
+def table(workdir: Path, results: dict[str, Any], *, interval: bool = False) -> str:
+    """The final table for people: the lanes, their mean, and where the files are.
+
+    interval: the interquartile mean with its interval, instead of the mean and its error.
+    """
     lanes = labelled(results)
     lines = [
         *([] if results["finished"] else [unfinished(results)]),
@@ -86,11 +139,20 @@ def table(workdir: Path, results: dict[str, Any]) -> str:
         head = (lane["lane"], lane["seed"], lane["status"], f"{lane['best_epoch']:g}")
         heads.append([*map(str, head)])
         bodies.append(cells([value(lane, column) for column in columns], columns))
-    if results["lanes_in_mean"] > 1:
+    if results["lanes_in_mean"] > 1 and interval:
+        found = intervals(lanes, columns)
+        for name, part in (("iqm", "value"), ("low", "low"), ("high", "high")):
+            heads.append(["", "", "", name])
+            numbers = [None if of is None else getattr(of, part) for of in found]
+            bodies.append(cells(numbers, columns))
+    elif results["lanes_in_mean"] > 1:
         of = means(lanes, columns)
         heads += [["", "", "", "mean"], ["", "", "", "± se"]]
         bodies += [cells(of.mean, columns), cells(of.se, columns)]
     lines += fitted(heads, bodies, narrowest=8)
+    if interval:
+        lines.append(f"iqm, low, high: {what_is_shown('lanes', interval=True)}")
+        lines += too_narrow([lanes])
     if results["pseudo_likelihood"]:
         lines.append("grey values in a Bernoulli: a pseudo-likelihood, not to be put in a table")
     lines += [warning for lane in results["lanes"] for warning in nll_warnings(lane)]

@@ -138,13 +138,17 @@ def make_program(
     """
     config = lanes[0].config
     refuse_data(config, data)
+    streams = [lane.config.training.seeds_of_streams for lane in lanes]
     return Run(
         lanes=tuple(lanes),
         workdir=workdir,
         data=data,
         spec=make_spec([lane.config for lane in lanes], data, padded_latent_size),
         layout=make_layout(config, len(lanes)),
-        keys=lane_keys([lane.seed for lane in lanes]),
+        keys=lane_keys(
+            [lane.seed for lane in lanes],
+            {stream: [seeds[stream] for seeds in streams] for stream in streams[0]},
+        ),
     )
 
 

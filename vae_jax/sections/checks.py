@@ -110,6 +110,15 @@ def seed(key: str, value: Any) -> int:
     return value
 
 
+OWN_SEED = -1  # stands for the seed of the lane
+
+
+def seed_or_own(key: str, value: Any) -> int:
+    """A seed, or OWN_SEED."""
+    value = whole(OWN_SEED, high=2**64)(key, value)
+    return value if value == OWN_SEED else seed(key, value)
+
+
 def seeds(key: str, value: Any) -> tuple[int, ...]:
     """One or more seeds, all different."""
     value = several(seed)(key, value)

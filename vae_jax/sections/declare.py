@@ -46,6 +46,7 @@ class Facts(NamedTuple):
 PLAIN: dict[str, Any] = {
     "static": True,
     "host": False,  # True: no program depends on it
+    "of_lane": False,  # True, of a host key: it may differ between the lanes of one program
     "check": None,  # None: the field is not a key
     "doc": "",
     "key": "",  # its name in the section; "": the field's
@@ -98,6 +99,11 @@ def host(
     return _field(
         default, host=True, check=check, doc=doc, key=key, choices=choices, by_data=by_data
     )
+
+
+def of_lane(default: Any, check: Check, doc: str) -> Any:
+    """A key that no program depends on, and that may differ between the lanes of one program."""
+    return _field(default, host=True, of_lane=True, check=check, doc=doc)
 
 
 def choice(

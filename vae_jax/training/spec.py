@@ -10,8 +10,18 @@ from vae_jax.models import ModelSpec, make_model
 from vae_jax.models.model import Model
 from vae_jax.networks.precision import AS_DEVICE, PRECISIONS
 from vae_jax.objectives import Objective
-from vae_jax.sections.checks import name_in, number, path, seeds, several, text, whole
-from vae_jax.sections.declare import choice, host, replace, section, static
+from vae_jax.sections.checks import (
+    OWN_SEED,
+    name_in,
+    number,
+    path,
+    seed_or_own,
+    seeds,
+    several,
+    text,
+    whole,
+)
+from vae_jax.sections.declare import choice, host, of_lane, replace, section, static
 from vae_jax.training.optimizer import Optimizer
 
 START_FROM, TRAINED = "training.start_from", "training.trained"
@@ -33,6 +43,17 @@ class Training:
     )
     seeds: tuple[int, ...] = host(
         (0,), seeds, "each is a lane: a separate run in the same compiled program"
+    )
+    init_seed: int = of_lane(
+        OWN_SEED, seed_or_own, "of the initial params; -1: the seed of the lane"
+    )
+    order_seed: int = of_lane(
+        OWN_SEED, seed_or_own, "of the order of the training images; -1: the seed of the lane"
+    )
+    noise_seed: int = of_lane(
+        OWN_SEED,
+        seed_or_own,
+        "of all else that training samples: z, binarisation, augmentations; -1: that of the lane",
     )
     keep: str = host(
         "best",
@@ -74,6 +95,11 @@ class Training:
         0, whole(0), "lanes that a device computes at once; 0: one on a CPU, all on other devices"
     )
 
+    @property
+    def seeds_of_streams(self) -> dict[str, int]:
+        """{stream of RunKeys: its seed, or OWN_SEED}."""
+        return {"init": self.init_seed, "order": self.order_seed, "step": self.noise_seed}
+
     def fitting(self, train_size: int) -> "Training":
         """The section with a batch that is no larger than the training set."""
         return replace(self, batch_size=min(self.batch_size, train_size))
@@ -90,6 +116,13 @@ class Training:
             yield (
                 f"training.labelled_per_batch = {self.labelled_per_batch} picks from all training "
                 "images, and they stay on disk; it should be 0, or dataset.in_memory 'yes'"
+            )
+
+        if self.order_seed != OWN_SEED and data.is_streamed:
+            yield (
+                f"training.order_seed = {self.order_seed} is for training images in memory; those "
+                "that stay on disk are read once for all lanes, in one order; it should be -1, or "
+                "dataset.in_memory 'yes'"
             )
 
     def needs(self, config: Any) -> Iterator[str]:

@@ -1,12 +1,14 @@
 """All random streams of a run, derived from its seed, so that no random state is stored."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Int, Key, UInt32
+
+from vae_jax.sections.checks import OWN_SEED
 
 
 class RunKeys(NamedTuple):
@@ -39,9 +41,21 @@ def run_keys(seed: UInt32[Array, ""] | int) -> RunKeys:
 run_keys_of_lanes = jax.jit(jax.vmap(run_keys))  # one program, not one for each operation
 
 
-def lane_keys(seeds: Sequence[int]) -> RunKeys:
-    """The streams of several runs, with a leading axis of lanes."""
-    return run_keys_of_lanes(np.array(seeds, np.uint32))
+def lane_keys(seeds: Sequence[int], others: Mapping[str, Sequence[int]] = {}) -> RunKeys:
+    """The streams of several runs, with a leading axis of lanes.
+
+    others: {stream: for each run, the seed of which it takes that stream; OWN_SEED: its own}.
+    """
+    own = np.array(seeds, np.uint32)
+    keys = run_keys_of_lanes(own)
+    for stream, given in others.items():
+        if any(seed != OWN_SEED for seed in given):
+            chosen = [
+                mine if seed == OWN_SEED else seed for mine, seed in zip(seeds, given, strict=True)
+            ]
+            taken = run_keys_of_lanes(np.array(chosen, np.uint32))
+            keys = keys._replace(**{stream: getattr(taken, stream)})
+    return keys
 
 
 def step_keys(keys: RunKeys, step: Int[Array, ""] | int, augmentations: int = 0) -> StepKeys:
