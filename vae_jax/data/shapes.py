@@ -7,7 +7,7 @@ COLOURS = (1, 3, 4)  # usual numbers of channels
 
 def is_vector(image_shape: tuple[int, ...]) -> bool:
     """Whether an example of this shape is a vector: [d], or an image of one row of grey values."""
-    return len(image_shape) == 1 or (image_shape[0] == 1 and image_shape[2:] in ((), (1,)))
+    return len(image_shape) == 1 or (image_shape[:1] == (1,) and image_shape[2:] in ((), (1,)))
 
 
 def image_shape_of(shape: tuple[int, ...]) -> tuple[int, int, int]:

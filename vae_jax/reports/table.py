@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from vae_jax.data.shapes import is_vector
 from vae_jax.folders import folder
 from vae_jax.reports.columns import (
     Lane,
@@ -193,6 +194,8 @@ def dataset_name(results: dict[str, Any]) -> str:
     if "several" in identity:
         return "several datasets"
     name = " ".join(Path(identity["name"]).name.split())
+    if is_vector(tuple(identity.get("image_shape", ()))):
+        return f"{name} ({count(identity['test_size'], 'vector')})"
     return (
         f"{name} ({count(identity['test_size'], 'image')}, binarisation: "
         f"{identity['binarization']})"
