@@ -7,8 +7,12 @@ dispersion for each variable, and the encoder sees log(1 + x) (Lopez et al. 2018
 --config.model.conditional=True, encoder and decoder are given the label: such as the batch that a
 cell was measured in. docs/counts.md has more.
 
-Time: ?
-Expect: ?
+Beta rises over half of the epochs: without, one seed of three used no latent unit.
+
+Time: 2:31 for three seeds of the cells of docs/counts.md (two busy cores of an Intel Xeon, with
+much other work beside it, jax 0.10.2, 2026-12-01).
+Expect: test ELBO -795.2 +- 0.4 nats there; with --config.model.conditional=True, -792.9 +- 0.2
+(mean and standard error over three seeds).
 """
 
 from ml_collections import ConfigDict
@@ -25,6 +29,7 @@ def get_config() -> ConfigDict:
     config.model.likelihood = "negative_binomial"
     config.model.likelihood_size_factor = "total"
     config.model.likelihood_dispersion = "variable"
+    config.objective.warmup_epochs = 50
     config.training.num_epochs = 100
     config.training.patience = 20
     return config

@@ -33,6 +33,12 @@ def lane(number, seed, bound, **more):
     } | more  # fmt: skip
 
 
+@pytest.fixture(autouse=True)
+def wide(monkeypatch):
+    """A terminal in which a table is one."""
+    monkeypatch.setenv("COLUMNS", "120")
+
+
 def write(at, elbos, **more):
     """A run folder with these ELBOs, by hand. more: of results.json; lanes: changes by seed."""
     changes = more.pop("lanes", {})
