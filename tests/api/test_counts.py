@@ -87,7 +87,7 @@ def softmax(raw):
     return special.softmax(np.float64(raw), axis=-1)
 
 
-@pytest.mark.parametrize("conditional", [False, True])
+@pytest.mark.parametrize("conditional", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_the_elbo_of_single_cells_is_its_formula(tmp_path, conditional):
     """log NB(x; total softmax(decoder(z)), exp(log r)) - KL(q || N(0, 1)), by scipy and numpy.
 

@@ -1,5 +1,7 @@
 """Vectors and counts: what is taken for which, from arrays, sparse matrices and .h5ad files."""
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -14,6 +16,7 @@ from vae_jax.data import DATASETS, stored
 from vae_jax.data.binarization import scaled as as_x
 from vae_jax.data.counts import MOST_COUNT
 from vae_jax.data.dataset import dataset, described
+from vae_jax.data.others import from_path
 from vae_jax.data.own import arrays
 from vae_jax.data.own.matrix import load_h5ad, load_sparse
 from vae_jax.data.source import checked_source, kind
@@ -245,3 +248,10 @@ def test_pictures_of_counts_are_logs():
     expected = HEIGHT * np.log1p(COUNTS[0]) / np.log1p(COUNTS.max())
     np.testing.assert_allclose(dark, expected, atol=1e-4)
     assert pictures(COUNTS[:2] * 0.5, (1, D, 1), units).shape == shown.shape  # a model's means
+
+
+def test_an_h5ad_is_measured_on(h5ad):
+    """All its rows, in their order."""
+    found = from_path(Path(h5ad), (), (1, D, 1), "", "batch")
+    np.testing.assert_array_equal(found.images, SPARSE)
+    assert found.labels.tolist() == [f"b{i % 2}" for i in range(N)]

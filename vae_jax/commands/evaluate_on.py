@@ -126,8 +126,10 @@ def others_of(run: Run, images: Images) -> Others:
     """The images, where they are files cut as the run's own were."""
     if isinstance(images, Others):
         return images
-    size = run.config.values["dataset.image_size"]
-    return from_path(images, size, run.data.image_shape)
+    names = ("dataset.layer", "dataset.labels")
+    layer, labels = (run.config.value(name) for name in names)
+    size = run.config.value("dataset.image_size")
+    return from_path(images, size, run.data.image_shape, layer, labels)
 
 
 def locked(workdir: Path) -> AbstractContextManager[None]:

@@ -14,7 +14,7 @@ from vae_jax.data.dataset import TEST, Dataset, Split, binarized_once, in_range
 from vae_jax.data.labels import as_labels, classes_of
 from vae_jax.data.own.arrays import read
 from vae_jax.data.own.image_files import read_folder, set_folders
-from vae_jax.data.own.matrix import SPARSE, read_sparse
+from vae_jax.data.own.matrix import SPARSE, all_rows, opened_h5ad, read_sparse
 from vae_jax.data.own.npy_folder import read_npy
 from vae_jax.data.source import as_array, checked_images, is_binary
 from vae_jax.data.units import in_units
@@ -69,16 +69,23 @@ def given(images: Any, labels: Any = None) -> Others:
     return Others("images", images, labels, must_have_labels=True)
 
 
-def from_path(path: Path, size: Sequence[int], image_shape: tuple[int, int, int]) -> Others:
+def from_path(
+    path: Path,
+    size: Sequence[int],
+    image_shape: tuple[int, int, int],
+    layer: str = "",
+    labels: str = "",
+) -> Others:
     """The images of a folder of image files or of .npy files, or of an .npz.
 
     A folder with sets gives its test set; without one, its validation set. Its subfolders are the
     classes. An .npz gives `test_images` and `test_labels`, or `images` and `labels`, as does a
-    folder of .npy files; that of a sparse matrix gives all its rows.
+    folder of .npy files; that of a sparse matrix gives all its rows, as does an .h5ad.
 
     Args:
       size: (height, width) that image files are cut to; (): they are taken as they are.
       image_shape: of the run's own images.
+      layer, labels: of an .h5ad.
 
     Raises:
       UserError: there is nothing, or it can't be read.
@@ -92,6 +99,9 @@ def from_path(path: Path, size: Sequence[int], image_shape: tuple[int, int, int]
         height, width, _ = image_shape
         content = read_folder(folder, size, f"{height} x {width}, as the model's are")
         return Others(as_name(path.absolute().name), content.images, content.labels)
+    if path.suffix == ".h5ad":
+        matrix, its = opened_h5ad(str(path), layer, labels)
+        return Others(as_name(path.name), all_rows(matrix), its)
     if path.suffix == ".npy":
         raise Unreadable(
             f"{path} holds one array; give an .npz: numpy.savez('mine.npz', images=images)"

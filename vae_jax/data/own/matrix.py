@@ -39,12 +39,21 @@ def opened(path: str) -> Any:
 
 def read_sparse(path: str) -> np.ndarray:
     """The rows of the sparse matrix of an .npz, dense, in their order."""
-    matrix = opened(path)
+    return all_rows(opened(path))
+
+
+def all_rows(matrix: Any) -> np.ndarray:
+    """The rows of a matrix, dense, in their order."""
     return dense(matrix, np.arange(matrix.shape[0]), type_of(matrix))
 
 
 def load_h5ad(path: str, layer: str, labels: str) -> Source:
-    """X, or a layer, of an .h5ad; and a column of obs as the labels.
+    """The source of an .h5ad; arguments and errors as in `opened_h5ad`."""
+    return of_matrix(*opened_h5ad(path, layer, labels), path)
+
+
+def opened_h5ad(path: str, layer: str, labels: str) -> tuple[Any, np.ndarray | None]:
+    """X, or a layer, of an .h5ad; and a column of obs as the labels, or None.
 
     Args:
       layer: its name; "": X.
@@ -74,7 +83,7 @@ def load_h5ad(path: str, layer: str, labels: str) -> Source:
     matrix = data.layers[layer] if layer else data.X
     if matrix is None:
         raise UserError(f"{path} has no X; dataset.layer should be one of {layers}")
-    return of_matrix(matrix, labels_of(data.obs[labels], path) if labels else None, path)
+    return matrix, labels_of(data.obs[labels], path) if labels else None
 
 
 def read_h5ad(path: str) -> Any:
