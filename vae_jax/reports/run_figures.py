@@ -281,11 +281,14 @@ def describe(run: Run, lane: int) -> str:
         networks = f"{network('encoder')} / {values['model.latent_size']} / {network('decoder')}"
     else:
         networks = ""
+    name, binarization = Path(data.identity["name"]).name, data.identity["binarization"]
+    beta = values["objective.beta"]
     pieces = [
-        f"{Path(data.identity['name']).name} (binarisation {data.identity['binarization']})",
+        name if data.is_vectors else f"{name} (binarisation {binarization})",
         networks,
         *(values[key] for key, usual in USUAL.items() if values[key] != usual),
-        f"{values['objective.name']}, beta {values['objective.beta']:g}",
+        values["objective.name"],
+        f"beta {beta:g}" if beta != 1 else "",
         f"batch {run.spec.training.batch_size}",
     ]
     return ", ".join(filter(None, pieces))
