@@ -1,0 +1,197 @@
+"""Is the optimum of a linear VAE's ELBO probabilistic PCA, and which units collapse?
+
+    python -m experiments.papers.linear_vae --workdir=runs/papers/linear_vae
+
+Lucas, Tucker, Grosse and Norouzi 2019, Don't Blame the ELBO! (sections 3 and 4). Decoder and
+encoder are linear, p(x | z) = N(W z + b, s^2 I), q(z | x) a diagonal Gaussian. Then
+
+1. the ELBO has probabilistic PCA's maximum likelihood as its maximum, where q is the exact
+   posterior: ELBO = log p(x) = the value of Tipping and Bishop 1999 by the eigenvalues of the
+   covariance, a number without any training;
+2. with s fixed, a unit collapses exactly if its eigenvalue is below s^2: as many units stay active
+   as eigenvalues are above it.
+
+Here x are the grey values, 0 to 1, of MNIST's first 10,000 images, and z has 16 units. ELBO and
+log p(x) of the trained params are computed in float64 in closed form, on the training images: no
+noise of samples. A unit is active where the variance of its posterior mean is above 0.01; with
+eigenvalue e that is 1 - s^2 / e, so between e = s^2 and 1.01 s^2 it counts as collapsed.
+
+Differences from the paper: 16 units, not up to 200; the scale of q may depend on x (at the optimum
+it does not); pixels as they are, where the paper adds noise and takes the logit; 10,000 images;
+Adam with a cosine schedule to 0.
+"""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float
+from ml_collections import ConfigDict
+
+from configs import default
+from experiments.papers import study
+from experiments.papers.table import Row, estimate, lines
+from vae_jax.cli import main as cli
+from vae_jax.errors import UserError
+from vae_jax.evaluation.latents import active_units
+from vae_jax.folders import folder
+from vae_jax.functions import decode, encode
+from vae_jax.models.model import Model, Variables
+from vae_jax.runs.load import load_progress
+from vae_jax.runs.run import Lane, lane_model
+from vae_jax.sweeps.plan import runs_in
+from vae_jax.words import aligned
+
+UNITS = 16
+# s^2, each far from the next eigenvalues: 1, 6, 9, 12 and 20 eigenvalues are above.
+VARIANCES = (4.5, 2.0, 1.33, 0.98, 0.57)
+
+Images = Float[np.ndarray, "n d"]
+
+
+class Linear(NamedTuple):
+    """A trained linear VAE and its q of n images, in float64."""
+
+    weights_ld: Float[np.ndarray, "l d"]
+    bias_d: Float[np.ndarray, " d"]
+    variance: float  # s^2
+    mean_nl: Float[np.ndarray, "n l"]
+    scale_nl: Float[np.ndarray, "n l"]
+
+
+def get_config() -> ConfigDict:
+    config = default.get_config()
+    config.dataset.binarization = "none"
+    config.dataset.validation_size = 50_000  # trained on the first 10,000
+    config.model.latent_size = UNITS
+    config.model.encoder.widths = ()
+    config.model.decoder.widths = ()
+    config.model.likelihood = "gaussian_shared_scale"
+    config.optimizer.learning_rate = 3e-3
+    config.optimizer.schedule.name = "cosine"
+    config.training.batch_size = 250
+    config.training.num_epochs = 150
+    config.training.seeds = (0, 1, 2)
+    config.training.keep = "last"
+    config.evaluation.every_epochs = 50
+    config.log.figures = ("training_curves",)
+    return config
+
+
+def sweep(hyper: Any) -> list[dict[str, Any]]:
+    scales = [round(v**0.5, 6) for v in VARIANCES]
+    fixed = hyper.product(
+        [hyper.fixed("model.likelihood", "gaussian"), hyper.sweep("model.likelihood_scale", scales)]
+    )
+    return hyper.chainit([hyper.fixed("model.likelihood", "gaussian_shared_scale"), fixed])
+
+
+def eigenvalues(x_nd: Images) -> Float[np.ndarray, " d"]:
+    """Of the covariance (divided by n), the largest first."""
+    return np.linalg.eigvalsh(np.cov(x_nd.T, bias=True))[::-1]
+
+
+def maximum_log_likelihood(eigenvalue_d: Float[np.ndarray, " d"], units: int) -> float:
+    """log p(x), nats, a mean over x, at probabilistic PCA's maximum (Tipping and Bishop 1999).
+
+    s^2 is the mean of the eigenvalues that are left, and the model's covariance has the others.
+    """
+    d = len(eigenvalue_d)
+    variance = eigenvalue_d[units:].mean()
+    logs = np.log(eigenvalue_d[:units]).sum() + (d - units) * np.log(variance)
+    return float(-0.5 * (d * np.log(2 * np.pi) + logs + d))
+
+
+def log_likelihood(of: Linear, x_nd: Images) -> Float[np.ndarray, " n"]:
+    """log N(x; b, W' W + s^2 I), by the l x l matrix W W' + s^2 I (Woodbury)."""
+    (l, d), away_nd = of.weights_ld.shape, x_nd - of.bias_d
+    inner_ll = of.weights_ld @ of.weights_ld.T + of.variance * np.eye(l)
+    log_det = np.linalg.slogdet(inner_ll)[1] + (d - l) * np.log(of.variance)
+    seen_nl = away_nd @ of.weights_ld.T
+    solved_ln = np.linalg.solve(inner_ll, seen_nl.T)
+    square_n = (np.square(away_nd).sum(1) - (seen_nl.T * solved_ln).sum(0)) / of.variance
+    return -0.5 * (d * np.log(2 * np.pi) + log_det + square_n)
+
+
+def elbo(of: Linear, x_nd: Images) -> Float[np.ndarray, " n"]:
+    """E_q log N(x; W z + b, s^2) - KL(q || N(0, I)): both in closed form."""
+    square_n = np.square(x_nd - of.bias_d - of.mean_nl @ of.weights_ld).sum(1)
+    square_n += np.square(of.scale_nl) @ np.square(of.weights_ld).sum(1)
+    d = x_nd.shape[1]
+    reconstruction_n = -0.5 * (d * np.log(2 * np.pi * of.variance) + square_n / of.variance)
+    spread_nl = np.square(of.scale_nl)
+    kl_nl = 0.5 * (np.square(of.mean_nl) + spread_nl - 1) - np.log(of.scale_nl)
+    return reconstruction_n - kl_nl.sum(1)
+
+
+def linear(model: Model, variables: Variables, x_nd: Images) -> Linear:
+    """What a trained linear VAE is.
+
+    Raises:
+      UserError: its q or p is of another kind.
+    """
+    q = encode(model, variables, jnp.asarray(x_nd, jnp.float32))
+    p = decode(model, variables, jnp.concatenate([jnp.zeros((1, q.mean().shape[-1])),
+                                                  jnp.eye(q.mean().shape[-1])]))  # fmt: skip
+    at_zero, *at_units = np.asarray(p.mean(), np.float64)
+    if not hasattr(p, "log_scale"):
+        raise UserError("the linear VAE needs a Gaussian likelihood")
+    return Linear(
+        np.stack(at_units) - at_zero,
+        at_zero,
+        float(np.exp(2 * np.asarray(p.log_scale, np.float64)).mean()),
+        np.asarray(q.mean()[0], np.float64),
+        np.asarray(q.scale()[0], np.float64),
+    )
+
+
+def trained(workdir: Path) -> Iterator[tuple[Lane, Images, Linear]]:
+    """Each finished lane, the training images, and its linear VAE."""
+    for run in runs_in(workdir):
+        if not folder.is_finished(run.workdir):
+            continue
+        x_nd = run.data.train.images.reshape(len(run.data.train.images), -1) / 255.0
+        variables = load_progress(run).best.variables
+        for i, lane in enumerate(run.lanes):
+            yield lane, x_nd, linear(*lane_model(run, variables, i), x_nd)
+
+
+def table(workdir: Path) -> str:
+    exact: dict[str, list[float]] = {"elbo": [], "log p(x)": [], "variance": []}
+    best, spectrum, counts = None, None, {}
+    for lane, x_nd, found in trained(workdir):
+        if spectrum is None:
+            spectrum = eigenvalues(x_nd)
+        if lane.config.values["model.likelihood"] == "gaussian_shared_scale":
+            best = maximum_log_likelihood(spectrum, found.mean_nl.shape[1])
+            variance = spectrum[found.mean_nl.shape[1] :].mean()
+            exact["elbo"].append(float(elbo(found, x_nd).mean()))
+            exact["log p(x)"].append(float(log_likelihood(found, x_nd).mean()))
+            exact["variance"].append(found.variance)
+        else:
+            active = active_units(found.mean_nl)
+            counts.setdefault(found.variance, []).append(active)
+    if spectrum is None:
+        return "not yet: no program of the sweep is finished"
+    rows = []
+    if best is not None:
+        rows = [
+            Row("ELBO, nats", estimate(exact["elbo"]), best, "none", 3),
+            Row("log p(x) of the same params", estimate(exact["log p(x)"]), best, "none", 3),
+            Row("s^2", estimate(exact["variance"]), float(variance), "none", 6),
+        ]
+    threshold = [["s^2 fixed", "eigenvalues above, at most the units", "active, by seed", "holds"]]
+    for variance, active in sorted(counts.items(), reverse=True):
+        predicted = min(int((spectrum > variance).sum()), UNITS)
+        holds = "yes" if all(a == predicted for a in active) else "no"
+        threshold.append([f"{variance:.3g}", str(predicted), ", ".join(map(str, active)), holds])
+    return "\n".join(["published: the exact maximum", *lines(rows), "", *aligned(threshold)])
+
+
+STUDY = study.Study(get_config, sweep, table)
+
+if __name__ == "__main__":
+    sys.exit(cli.answer(lambda: study.run(STUDY, sys.argv[1:])))

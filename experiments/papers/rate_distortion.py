@@ -1,0 +1,154 @@
+"""What does beta buy: the rate-distortion curve of one architecture.
+
+    python -m experiments.papers.rate_distortion --workdir=runs/papers/rate_distortion
+
+Alemi et al. 2018, Fixing a Broken ELBO (section 3): with weight beta of the KL, training minimises
+D + beta R, where the rate R is the KL and the distortion D is -E_q log p(x | z). So R falls and D
+rises with beta, the points of one architecture trace the lower envelope of what it can reach, and
+the slope of this curve dD/dR at a point is -beta, as far as training finds the optimum. R + D is
+-ELBO, and is least at beta = 1.
+
+All betas and seeds are lanes of one program. Slopes are by finite differences: between neighbouring
+betas b < c, -(D(c) - D(b)) / (R(c) - R(b)) is a mean of the betas between them if both are optimal,
+so the claim is that it lies between b and c. It is measured on the test set; where it is not the
+training set's curve, that is overfitting.
+
+Differences from the paper: a VAE 784-200-20 with a standard normal prior (they compare 12
+architectures with autoregressive parts, on one fixed binarisation), 20 epochs.
+"""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from configs import default
+from experiments.papers import study
+from experiments.papers.table import Estimate, Row, estimate, lines, paired, verdict
+from vae_jax.cli import main as cli
+from vae_jax.figures import style
+from vae_jax.words import aligned
+
+BETAS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
+FIGURE = "rate_distortion_by_beta.png"
+
+
+def get_config() -> ConfigDict:
+    config = default.get_config()
+    config.model.encoder.widths = (200,)
+    config.model.decoder.widths = (200,)
+    config.model.decoder.output_bias_from_data = True
+    config.optimizer.learning_rate = 2e-3
+    config.optimizer.schedule.name = "cosine"
+    config.training.batch_size = 200
+    config.training.num_epochs = 15
+    config.training.seeds = (0, 1, 2)
+    config.training.keep = "last"
+    config.evaluation.every_epochs = 15
+    config.evaluation.num_samples = 10
+    config.log.figures = ("training_curves",)
+    return config
+
+
+def sweep(hyper: Any) -> list[dict[str, Any]]:
+    return hyper.sweep("objective.beta", BETAS)
+
+
+Curve = dict[float, dict[int, tuple[float, float]]]  # {beta: {seed: (rate, distortion)}}
+
+
+def curve(rows: list[study.Lane]) -> Curve:
+    """Rate and distortion, nats, of the lanes that are measured."""
+    betas = sorted({row["objective.beta"] for row in rows})
+    found: Curve = {}
+    for beta in betas:
+        rates = study.by_seed(rows, "kl", objective__beta=beta)
+        recons = study.by_seed(rows, "reconstruction", objective__beta=beta)
+        both = rates.keys() & recons.keys()
+        found[beta] = {seed: (rates[seed], -recons[seed]) for seed in sorted(both)}
+    return found
+
+
+def of(points: dict[int, tuple[float, float]], place: int) -> dict[int, float]:
+    """The rate (place 0) or the distortion (place 1) by seed."""
+    return {seed: point[place] for seed, point in points.items()}
+
+
+def price(low: dict[int, tuple[float, float]], high: dict[int, tuple[float, float]]) -> Estimate:
+    """-(difference of the distortion) / (difference of the rate), by seed."""
+    return estimate(
+        [
+            (high[seed][1] - low[seed][1]) / (low[seed][0] - high[seed][0])
+            for seed in sorted(low.keys() & high.keys())
+            if low[seed][0] != high[seed][0]
+        ]
+    )
+
+
+def between(found: Estimate, low: float, high: float) -> str:
+    """Whether the interval of the price meets that of the two betas."""
+    start, end = found.interval
+    if start != start:
+        return "open"
+    return "yes" if start <= high and end >= low else "no"
+
+
+def table(workdir: Path) -> str:
+    points = curve(study.lanes(workdir))
+    betas = [beta for beta in points if points[beta]]
+    shown = [["beta", "rate", "distortion", "-ELBO", "price to the next", "between", "holds"]]
+    rows = []
+    for i, beta in enumerate(betas):
+        rates, distortions = of(points[beta], 0), of(points[beta], 1)
+        totals = estimate([r + d for r, d in points[beta].values()])
+        cells = [
+            f"{e.mean:.2f} ± {e.error:.2f}"
+            for e in (estimate(list(rates.values())), estimate(list(distortions.values())), totals)
+        ]
+        more = ["", "", ""]
+        if i + 1 < len(betas):
+            after, its = betas[i + 1], points[betas[i + 1]]
+            slope = price(points[beta], its)
+            more = [f"{slope.mean:.3f} ± {slope.error:.3f}", f"{beta:g} to {after:g}"]
+            more.append(between(slope, beta, after))
+            ends = f"beta {beta:g} to {after:g}"
+            rows.append(Row(f"rate, {ends}", paired(of(its, 0), rates), 0.0, "below"))
+            rows.append(Row(f"distortion, {ends}", paired(of(its, 1), distortions), 0.0, "above"))
+        shown.append([f"{beta:g}", *cells, *more])
+    if len(betas) > 1:
+        draw(workdir / FIGURE, points)
+    kept = sum(verdict(row) == "yes" for row in rows)
+    head = f"rate falls and distortion rises with beta: {kept} of {len(rows)} steps"
+    return "\n".join([*aligned(shown), "", head, *lines(rows)])
+
+
+@style.own_style
+def draw(path: Path, points: Curve) -> None:
+    """The points of all seeds, and the line of price beta through the means of each."""
+    fig = style.figure(
+        6, 4, "Rate and distortion by beta, each with its line D + beta R = constant"
+    )
+    axes = fig.subplots()
+    for i, (beta, by_seed) in enumerate((b, p) for b, p in points.items() if p):
+        colour = style.COLOURS[i % len(style.COLOURS)]
+        rates, distortions = zip(*by_seed.values(), strict=True)
+        axes.scatter(rates, distortions, s=18, color=colour, label=f"beta {beta:g}", zorder=2)
+        rate, distortion = estimate(rates).mean, estimate(distortions).mean
+        half = 0.18 * rate + 1.0
+        axes.plot(
+            [rate - half, rate + half],
+            [distortion + beta * half, distortion - beta * half],
+            color=colour,
+            linewidth=0.9,
+        )
+    axes.set_xlabel("rate: KL(q(z | x) || p(z)) (nats per example)")
+    axes.set_ylabel("distortion: -reconstruction (nats per example)")
+    fig.legend(loc="outside right center", fontsize=7, frameon=False)
+    style.save(fig, path)
+
+
+STUDY = study.Study(get_config, sweep, table)
+
+if __name__ == "__main__":
+    sys.exit(cli.answer(lambda: study.run(STUDY, sys.argv[1:])))

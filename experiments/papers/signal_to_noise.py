@@ -1,0 +1,280 @@
+"""Does the encoder's gradient lose its signal as the bound gets tighter, and does DReG mend it?
+
+    python -m experiments.papers.signal_to_noise --workdir=runs/papers/signal_to_noise
+
+Rainforth et al. 2018, Tighter Variational Bounds are Not Necessarily Better (theorem 1): the
+signal-to-noise ratio (SNR) of the gradient of the IWAE bound with k samples falls as k^-1/2 for the
+encoder and rises as k^1/2 for the decoder. Tucker, Lawson, Gu and Maddison 2018, Doubly
+Reparameterized Gradient Estimators: with DReG the encoder's rises as k^1/2. Sticking the landing
+(STL; Roeder, Wu and Duvenaud 2017) is biased for k > 1, and its bias does not shrink: its SNR rises
+too, about the wrong mean.
+
+Measured: the slope of log SNR by log k, least squares over k = FIT, at fixed params and a fixed
+minibatch, at two places:
+
+- linear: z ~ N(0, I), x ~ N(z, I) of 20 dimensions, q = N(x / 2, 2/3 I), each param moved by
+  Gaussian noise of 0.01. A place like the first paper's, where the weights have few outliers.
+- mnist: a VAE 784-100-5, trained by the ELBO for 5 epochs; the first 8 validation images.
+
+SNR here is |E g| / (trace of the covariance)^1/2 of all params of a part, and |E g|^2 is estimated
+without bias (|mean|^2 - trace / n), so that pure noise has 0. The mean of ratios by param, which
+the papers draw, scales alike, but has a floor of (2 / (pi n))^1/2. Intervals are over seeds: each
+has params, images' binarisation and noise of its own.
+
+Differences from the papers: all params of linear nets are trained, not a mean alone; 1 example
+(linear), not 1,024; fewer gradients; the trained VAE is smaller.
+"""
+
+import sys
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Key
+from ml_collections import ConfigDict
+
+from configs import default
+from experiments.papers import study
+from experiments.papers.table import Row, estimate, lines, shown, slope
+from vae_jax import files
+from vae_jax.cli import main as cli
+from vae_jax.data.binarization import scale
+from vae_jax.evaluation.gradients import END, PARTS, Moments, moments, parts_of
+from vae_jax.models import ModelSpec, make_model
+from vae_jax.models.model import (
+    Model,
+    Params,
+    Variables,
+    given,
+    latents,
+    log_posterior,
+    posterior_samples,
+)
+from vae_jax.networks import MLP
+from vae_jax.objectives import Objective, loss
+from vae_jax.objectives.importance import IWAE
+from vae_jax.objectives.log_weights import log_densities
+from vae_jax.probability.likelihoods import GaussianLikelihood
+from vae_jax.runs.load import load_progress
+from vae_jax.runs.run import lane_model
+from vae_jax.sweeps.plan import runs_in
+from vae_jax.words import aligned
+
+KS = (1, 4, 16, 64, 256)
+FIT = (4, 16, 64, 256)
+GRADIENTS = {"linear": 2_000, "mnist": 200}
+# The slopes that are claimed; None: by no theorem. The decoder's gradient is the same for all.
+CLAIMED = {"IWAE": -0.5, "STL": None, "DReG": 0.5}
+DIMENSIONS, VARIANCE, MOVED = 20, 2 / 3, 0.01  # of the linear place
+IMAGES = 8
+RESULTS = "signal_to_noise.json"
+
+Place = tuple[Model, Variables, Float[Array, "b d"]]
+# (model, variables, key, x, k) -> the loss, whose gradient is the estimate
+Estimator = Callable[[Model, Variables, Key[Array, ""], Float[Array, "b d"], int], Any]
+
+
+def get_config() -> ConfigDict:
+    config = default.get_config()
+    config.model.latent_size = 5
+    config.model.encoder.widths = (100,)
+    config.model.decoder.widths = (100,)
+    config.model.decoder.output_bias_from_data = True
+    config.training.batch_size = 200
+    config.training.num_epochs = 5
+    config.training.seeds = (0, 1, 2, 3)
+    config.training.keep = "last"
+    config.evaluation.every_epochs = 5
+    config.log.figures = ("training_curves",)
+    return config
+
+
+def sweep(hyper: Any) -> list[dict[str, Any]]:
+    return hyper.fixed("objective.name", "elbo")
+
+
+def signal_to_noise(of: Moments, n: int) -> float:
+    """|E g| / (trace of the covariance of g)^1/2, by n gradients; 0 if no signal is seen."""
+    square = sum(float(jnp.sum(jnp.square(leaf))) for leaf in jax.tree.leaves(of.mean))
+    trace = sum(float(jnp.sum(leaf)) for leaf in jax.tree.leaves(of.variance))
+    return float(np.sqrt(max(square - trace / n, 0.0) / trace)) if trace > 0 else np.nan
+
+
+def iwae(
+    gradient: str,
+    model: Model,
+    variables: Variables,
+    key: Key[Array, ""],
+    x_bd: Float[Array, "b d"],
+    k: int,
+) -> Float[Array, ""]:
+    """The negative IWAE bound of k samples, with a gradient that this codebase trains with."""
+    objective = Objective(bound=IWAE(gradient=gradient), num_samples=k)
+    return loss(objective, model, variables, key, x_bd, None, END, regularized=False).value
+
+
+def sticking_the_landing(
+    model: Model, variables: Variables, key: Key[Array, ""], x_bd: Float[Array, "b d"], k: int
+) -> Float[Array, ""]:
+    """The same, where log q(z | x) has a gradient through z alone: no config has it, it is biased."""
+    trace = model.trace(variables, posterior_samples(model, key, k), x_bd, None)
+    held = jax.lax.stop_gradient(variables)
+    log_q_kb = log_posterior(model.trace(held, given(latents(trace)), x_bd, None))
+    return -jnp.mean(IWAE().value(log_densities(trace, x_bd, log_q_kb).log_weight(1.0)))
+
+
+ESTIMATORS: dict[str, Estimator] = {
+    "IWAE": partial(iwae, "reparameterized"),
+    "STL": sticking_the_landing,
+    "DReG": partial(iwae, "doubly_reparameterized"),
+}
+
+
+def of_keys(
+    model: Model,
+    estimator: Estimator,
+    k: int,
+    variables: Variables,
+    keys_n: Key[Array, " n"],
+    x_bd: Float[Array, "b d"],
+) -> dict[str, Moments]:
+    """Moments of the gradient of each of PARTS, over the keys."""
+
+    def sample(key: Key[Array, ""]) -> dict[str, Params]:
+        def loss_of(params: Params) -> Float[Array, ""]:
+            return estimator(model, variables | {"params": params}, key, x_bd, k)
+
+        return parts_of(jax.grad(loss_of)(variables["params"]))
+
+    nowhere = jax.tree.map(lambda leaf: leaf[None], parts_of(variables["params"]))
+    return moments(sample, keys_n, nowhere)
+
+
+def linear_place(seed: int) -> Place:
+    """x of the linear model, and its VAE near the optimum."""
+    linear = MLP(widths=(), activation="relu")
+    model = make_model(
+        ModelSpec(
+            latent_size=DIMENSIONS,
+            encoder=linear,
+            decoder=linear,
+            image_shape=(DIMENSIONS, 1, 1),
+            likelihood=GaussianLikelihood(scale=1.0),
+            inputs="raw",
+        )
+    )
+    keys = jax.random.split(jax.random.key(seed), 3)
+    variables = model.init(keys[0])
+    eye, zeros = jnp.eye(DIMENSIONS), jnp.zeros(DIMENSIONS)
+    encoder, decoder = (variables["params"][name] for name in ("encoder", "decoder"))
+    exact = {
+        "encoder": {
+            "mean": {"kernel": eye / 2, "bias": zeros},
+            "log_scale": {"kernel": 0 * eye, "bias": zeros + 0.5 * jnp.log(VARIANCE)},
+        },
+        "decoder": {"output": {"kernel": eye, "bias": zeros}},
+    }
+    same = jax.tree.map(jnp.shape, exact) == jax.tree.map(
+        jnp.shape, {"encoder": dict(encoder), "decoder": dict(decoder)}
+    )
+    assert same, "the linear networks have other params"
+    leaves, tree = jax.tree.flatten(exact)
+    noises = jax.random.split(keys[1], len(leaves))
+    moved = [
+        leaf + MOVED * jax.random.normal(key, leaf.shape)
+        for leaf, key in zip(leaves, noises, strict=True)
+    ]
+    x_bd = jnp.sqrt(2.0) * jax.random.normal(keys[2], (1, DIMENSIONS))
+    params = variables["params"] | jax.tree.unflatten(tree, moved)
+    return model, variables | {"params": params}, x_bd
+
+
+def places(workdir: Path) -> Iterator[tuple[str, int, Place]]:
+    """(place, seed, what is there) of all."""
+    (run,) = runs_in(workdir)
+    variables = load_progress(run).best.variables
+    x_bd = scale(jnp.asarray(run.data.validation.images[:IMAGES]))
+    model = None
+    for lane in run.lanes:
+        of_seed = linear_place(lane.seed)
+        model = model or of_seed[0]  # the same object: compiled once
+        yield "linear", lane.seed, (model, *of_seed[1:])
+    first = lane_model(run, variables, 0)[0]
+    for i, lane in enumerate(run.lanes):
+        yield "mnist", lane.seed, (first, lane_model(run, variables, i)[1], x_bd)
+
+
+def measure(workdir: Path) -> None:
+    """Leaves RESULTS: {"place", "seed", "estimator", "k", "encoder", "decoder"} for each."""
+    if (workdir / RESULTS).exists():
+        return
+    programs: dict[tuple[str, str, int], Any] = {}
+    rows = []
+    for place, seed, (model, variables, x_bd) in places(workdir):
+        for e, (name, estimator) in enumerate(ESTIMATORS.items()):
+            for k in KS:
+                program = programs.setdefault(
+                    (place, name, k), jax.jit(partial(of_keys, model, estimator, k))
+                )
+                key = jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), e), k)
+                n = GRADIENTS[place]
+                found = program(variables, jax.random.split(key, n), x_bd)
+                ratios = {part: signal_to_noise(found[part], n) for part in PARTS}
+                rows.append({"place": place, "seed": seed, "estimator": name, "k": k} | ratios)
+        print(f"{place}, seed {seed}: measured", flush=True)
+    files.write_json(workdir / RESULTS, rows)
+
+
+def slopes(rows: list[dict[str, Any]], place: str, name: str, part: str) -> list[float]:
+    """The slope of log SNR by log k for each seed; a seed without a signal at some k is left out."""
+    found = []
+    for seed in dict.fromkeys(row["seed"] for row in rows):
+        of = {
+            row["k"]: row[part]
+            for row in rows
+            if (row["place"], row["estimator"], row["seed"]) == (place, name, seed)
+        }
+        if all(of.get(k, 0) > 0 for k in FIT):
+            found.append(slope(np.log(FIT), np.log([of[k] for k in FIT])))
+    return found
+
+
+def table(workdir: Path) -> str:
+    path = workdir / RESULTS
+    if not path.exists():
+        return "not yet: the gradients are not measured"
+    rows, out = files.read_json(path), []
+    for place in dict.fromkeys(row["place"] for row in rows):
+        for name in ESTIMATORS:
+            claimed = CLAIMED[name]
+            claim = "none" if claimed is None else "equal"
+            of = estimate(slopes(rows, place, name, "encoder"))
+            out.append(Row(f"{place}, encoder, {name}", of, claimed, claim))
+        of = estimate(slopes(rows, place, "IWAE", "decoder"))
+        out.append(Row(f"{place}, decoder, IWAE", of, 0.5, "equal"))
+    ratios = [["SNR, mean over seeds", *(f"k={k}" for k in KS)]]
+    for place in dict.fromkeys(row["place"] for row in rows):
+        for part, name in [*(("encoder", n) for n in ESTIMATORS), ("decoder", "IWAE")]:
+            means = [
+                np.mean(
+                    [
+                        row[part]
+                        for row in rows
+                        if (row["place"], row["estimator"], row["k"]) == (place, name, k)
+                    ]
+                )
+                for k in KS
+            ]
+            ratios.append([f"{place}, {part}, {name}", *(shown(m, 3) for m in means)])
+    head = "slope of log SNR by log k"
+    return "\n".join([head, *lines(out), "", *aligned(ratios, left={0})])
+
+
+STUDY = study.Study(get_config, sweep, table, measure)
+
+if __name__ == "__main__":
+    sys.exit(cli.answer(lambda: study.run(STUDY, sys.argv[1:])))
