@@ -14,7 +14,7 @@ so the claim is that it lies between b and c. It is measured on the test set; wh
 training set's curve, that is overfitting.
 
 Differences from the paper: a VAE 784-200-20 with a standard normal prior (they compare 12
-architectures with autoregressive parts, on one fixed binarisation), 20 epochs.
+architectures with autoregressive parts, on one fixed binarisation), 8 epochs.
 """
 
 import sys
@@ -42,10 +42,10 @@ def get_config() -> ConfigDict:
     config.optimizer.learning_rate = 2e-3
     config.optimizer.schedule.name = "cosine"
     config.training.batch_size = 200
-    config.training.num_epochs = 15
+    config.training.num_epochs = 8
     config.training.seeds = (0, 1, 2)
     config.training.keep = "last"
-    config.evaluation.every_epochs = 15
+    config.evaluation.every_epochs = 8
     config.evaluation.num_samples = 10
     config.log.figures = ("training_curves",)
     return config

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy import stats
 
 from vae_jax.words import aligned
@@ -22,14 +23,14 @@ class Estimate(NamedTuple):
 
     mean: float
     error: float  # standard error; nan of one value
-    count: int
+    seeds: int
 
     @property
     def interval(self) -> tuple[float, float]:
         """Student's interval of LEVEL, exact for normal values; (nan, nan) of one value."""
-        if self.count < 2:
+        if self.seeds < 2:
             return np.nan, np.nan
-        half = float(stats.t.ppf((1 + LEVEL) / 2, self.count - 1)) * self.error
+        half = float(stats.t.ppf((1 + LEVEL) / 2, self.seeds - 1)) * self.error
         return self.mean - half, self.mean + half
 
 
@@ -58,7 +59,7 @@ def paired(a: dict[int, float], b: dict[int, float]) -> Estimate:
     return estimate([a[seed] - b[seed] for seed in sorted(a.keys() & b.keys())])
 
 
-def slope(x: Sequence[float], y: Sequence[float]) -> float:
+def slope(x: ArrayLike, y: ArrayLike) -> float:
     """The least-squares slope of y by x."""
     return float(np.polyfit(np.asarray(x, np.float64), np.asarray(y, np.float64), 1)[0])
 
@@ -95,8 +96,8 @@ def shown(value: float | None, digits: int, sign: str = "") -> str:
 
 def cells(row: Row) -> list[str]:
     """The row's columns, as HEAD names them."""
-    mean, error, count = row.ours
-    ours = "not yet" if not count else shown(mean, row.digits)
+    mean, error, seeds = row.ours
+    ours = "not yet" if not seeds else shown(mean, row.digits)
     if error == error:
         ours += f" ± {error:.{row.digits}f}"
     low, high = row.ours.interval
@@ -106,7 +107,7 @@ def cells(row: Row) -> list[str]:
         row.what,
         published if row.published is not None else "-",
         ours,
-        str(count),
+        str(seeds),
         interval,
         shown(away(row), 1, "+"),
         verdict(row),

@@ -1,0 +1,81 @@
+"""Is a VampPrior better than a standard prior, and than a mixture of Gaussians?
+
+    python -m experiments.papers.vampprior --workdir=runs/papers/vampprior
+
+Tomczak and Welling 2018, VAE with a VampPrior (table 1, one level of latents, static MNIST): the
+VampPrior, a mixture of q(z | u) of learned pseudo-inputs u, has the better likelihood; the paper
+also finds it ahead of a mixture of Gaussians of as many components. On `binarized_mnist`, the fixed
+binarisation that papers use, nll by 1,000 samples of the first 1,000 test images. The claim is the
+order: each pair is compared over equal seeds.
+
+Differences from the paper: gated layers 200-200 (300-300), 100 components (500), 10 epochs with 2
+of warm-up (to convergence, with 100), Adam at 1e-3 with a cosine schedule (5e-4, normalised
+gradients), 1,000 samples (5,000), 1,000 test images (10,000). The pseudo-inputs start at training
+images.
+"""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from configs import default
+from experiments.papers import study
+from experiments.papers.table import Row, estimate, lines, paired
+from vae_jax.cli import main as cli
+
+PRIORS = ("standard_normal", "mixture", "vampprior")
+COMPONENTS = 100
+
+
+def get_config() -> ConfigDict:
+    config = default.get_config()
+    config.dataset.name = "binarized_mnist"
+    config.dataset.binarization = "none"
+    config.model.latent_size = 40
+    for net in (config.model.encoder, config.model.decoder):
+        net.name = "gated_mlp"
+        net.widths = (200, 200)
+    config.model.decoder.output_bias_from_data = True
+    config.objective.kl = "sampled"
+    config.objective.warmup_epochs = 2.0
+    config.optimizer.schedule.name = "cosine"
+    config.training.batch_size = 100
+    config.training.num_epochs = 10
+    config.training.seeds = (0, 1, 2)
+    config.training.keep = "last"
+    config.evaluation.every_epochs = 10
+    config.evaluation.metrics = ("elbo", "nll")
+    config.evaluation.num_importance_samples = 1_000
+    config.evaluation.nll.images = 1_000
+    config.log.figures = ("training_curves",)
+    return config
+
+
+def sweep(hyper: Any) -> list[dict[str, Any]]:
+    learned = hyper.product(
+        [
+            hyper.sweep("model.prior", PRIORS[1:]),
+            hyper.fixed("model.prior_components", COMPONENTS),
+        ]
+    )
+    return hyper.chainit([hyper.fixed("model.prior", PRIORS[0]), learned])
+
+
+def table(workdir: Path) -> str:
+    rows, out = study.lanes(workdir), []
+    nll = {prior: study.by_seed(rows, "nll", model__prior=prior) for prior in PRIORS}
+    elbo = {prior: study.by_seed(rows, "elbo", model__prior=prior) for prior in PRIORS}
+    for name, of in (("nll", nll), ("elbo", elbo)):
+        out += [Row(f"{name}, {p}", estimate(list(of[p].values())), None) for p in PRIORS]
+    for better, worse in (("vampprior", "standard_normal"), ("vampprior", "mixture")):
+        difference = paired(nll[better], nll[worse])
+        out.append(Row(f"nll, {better} - {worse}", difference, 0.0, "below"))
+    return "\n".join(lines(out))
+
+
+STUDY = study.Study(get_config, sweep, table)
+
+if __name__ == "__main__":
+    sys.exit(cli.answer(lambda: study.run(STUDY, sys.argv[1:])))
