@@ -55,16 +55,15 @@ def get_config() -> ConfigDict:
 
 
 def sweep(hyper: Any) -> list[dict[str, Any]]:
-    maps = hyper.product(
-        [hyper.fixed("model.posterior", "planar"), hyper.fixed("model.flow.layers", 8)]
-    )
-    others = hyper.sweep("model.posterior", [name for name in POSTERIORS if name != "planar"])
-    return hyper.product(
-        [
-            hyper.sweep("model.encoder.widths", ENCODERS),
-            hyper.chainit([others, hyper.product(planar)]),
-        ]
-    )
+    families = [
+        hyper.fixed("model.posterior", "diagonal"),
+        hyper.fixed("model.posterior", "full"),
+        hyper.zipit(
+            [hyper.fixed("model.posterior", "planar"), hyper.fixed("model.flow.layers", MAPS)]
+        ),
+    ]
+    encoders = hyper.sweep("model.encoder.widths", ENCODERS)
+    return hyper.product([encoders, hyper.chainit(families)])
 
 
 def cell(
