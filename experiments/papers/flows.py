@@ -9,9 +9,8 @@ bound on -log p(x) falls with k: 89.9 without maps, 85.7 with 40 and 85.1 with 8
 Here 0 (the diagonal Gaussian), 4 and 16 maps: the negative ELBO, and the nll by 1,000 samples of
 300 test images, each against no maps, over equal seeds.
 
-Differences from the paper: a VAE 784-200-40 with a ReLU layer, where it has 400 maxout units;
-8 epochs, about 2,200 steps, where it has 500,000; no annealing of the first 10,000 steps; fewer
-maps.
+Differences from the paper: a VAE 784-200-40 with one ReLU layer; 6 epochs (1,650 steps), far
+shorter; no annealing of the bound; fewer maps.
 """
 
 import sys
@@ -38,10 +37,10 @@ def get_config() -> ConfigDict:
     config.optimizer.learning_rate = 2e-3
     config.optimizer.schedule.name = "cosine"
     config.training.batch_size = 200
-    config.training.num_epochs = 8
+    config.training.num_epochs = 6
     config.training.seeds = (0, 1, 2)
     config.training.keep = "last"
-    config.evaluation.every_epochs = 8
+    config.evaluation.every_epochs = 6
     config.evaluation.metrics = ("elbo", "nll")
     config.evaluation.num_importance_samples = 1_000
     config.evaluation.nll.images = 300

@@ -13,7 +13,7 @@ Measured: the slope of log SNR by log k, least squares over k = FIT, at fixed pa
 minibatch, at two places:
 
 - linear: z ~ N(0, I), x ~ N(z, I) of 20 dimensions, q = N(x / 2, 2/3 I), each param moved by
-  Gaussian noise of 0.01. A place like the first paper's, where the weights have few outliers.
+  Gaussian noise of 0.01. The weights have few outliers there, so the asymptote comes early.
 - mnist: a VAE 784-100-5, trained by the ELBO for 5 epochs; the first 4 validation images.
 
 SNR here is |E g| / (trace of the covariance)^1/2 of all params of a part, and |E g|^2 is estimated
@@ -21,8 +21,8 @@ without bias (|mean|^2 - trace / n), so that pure noise has 0. The mean of ratio
 the papers draw, scales alike, but has a floor of (2 / (pi n))^1/2. Intervals are over seeds: each
 has params, images' binarisation and noise of its own.
 
-Differences from the papers: all params of linear nets are trained, not a mean alone; 1 example
-(linear), not 1,024; fewer gradients; the trained VAE is smaller.
+Differences from the papers: the SNR above; one example at the linear place, and a smaller VAE at
+the trained one. The linear place is built, not trained; the other is a sweep of one setting.
 """
 
 import sys
