@@ -74,10 +74,10 @@ def get_config() -> ConfigDict:
     config.optimizer.learning_rate = 5e-3
     config.optimizer.schedule.name = "cosine"
     config.training.batch_size = 100
-    config.training.num_epochs = 400
+    config.training.num_epochs = 300
     config.training.seeds = (0, 1, 2)
     config.training.keep = "last"
-    config.evaluation.every_epochs = 400
+    config.evaluation.every_epochs = 300
     config.log.figures = ("training_curves",)
     return config
 
