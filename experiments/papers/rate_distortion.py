@@ -13,8 +13,8 @@ betas b < c, -(D(c) - D(b)) / (R(c) - R(b)) is a mean of the betas between them 
 so the claim is that it lies between b and c. It is measured on the test set; where it is not the
 training set's curve, that is overfitting.
 
-Differences from the paper: a VAE 784-200-20 with a standard normal prior (they compare 12
-architectures with autoregressive parts, on one fixed binarisation), 8 epochs.
+Differences from the paper: a VAE 784-200-20 with a standard normal prior (the paper
+compares architectures, some with autoregressive parts, on one fixed binarisation); 8 epochs.
 
 What was found (seeds 0 to 2; 8:07 on two shared cores of an Intel Xeon, busy with other work; jax
 0.10.2, 2026-12-01):

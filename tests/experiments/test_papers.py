@@ -139,9 +139,13 @@ def test_the_maximum_is_that_of_the_best_params_and_no_other_s():
 
 def test_as_many_units_are_predicted_as_eigenvalues_are_above():
     spectrum = np.array([3.0, 2.0, 1.0, 0.5])
-    assert linear_vae.predicted(spectrum, 1.5, [2, 2]) == ("2", "2, 2", "yes")
-    assert linear_vae.predicted(spectrum, 1.5, [2, 3]) == ("2", "2, 3", "no")
-    assert linear_vae.predicted(np.full(40, 2.0), 1.0, [16])[0] == "16"  # no more than there are
+    right, wrong = np.array([0.3, 0.002, 0.5]), np.array([0.3, 0.02, 0.5])
+    found = linear_vae.predicted(spectrum, 1.5, [right, right])
+    assert found == ("2", "2, 2", "0.0020, 0.0020", "yes")
+    found = linear_vae.predicted(spectrum, 1.5, [right, wrong])
+    assert found == ("2", "2, 3", "0.0020, 0.0200", "no")
+    all_of_them = linear_vae.predicted(np.full(40, 2.0), 1.0, [np.ones(16)])
+    assert all_of_them == ("16", "16", "", "yes")  # no more than there are
 
 
 # -- signal to noise
