@@ -274,14 +274,14 @@ def get_config() -> ConfigDict:
     # nll, nll_active, ais, gaps: samples computed at once; does not change the result
     config.evaluation.draws_at_once = 2_000
     config.evaluation.nll = ConfigDict()
-    config.evaluation.nll.images = 0  # nll, nll_active: the first of the test set; 0: all
+    config.evaluation.nll.images = 0  # nll, nll_active: of the test set, the first; 0: all
     config.evaluation.ais = ConfigDict()
-    config.evaluation.ais.images = 100  # ais: the first of the test set
+    config.evaluation.ais.images = 100  # ais: of the test set, the first
     config.evaluation.ais.chains = 16  # ais: for each image
     config.evaluation.ais.temperatures = 1_000  # ais: moves of each chain
     config.evaluation.ais.leapfrog_steps = 10  # ais: gradients of each move
     config.evaluation.gaps = ConfigDict()
-    config.evaluation.gaps.images = 100  # gaps: the first of the test set
+    config.evaluation.gaps.images = 100  # gaps: of the test set, the first
     config.evaluation.gaps.steps = 500  # gaps: steps of Adam, with ten samples each
     config.evaluation.samples = ConfigDict()
     # samples: the features.npz of another run, to make scores comparable; "": trains a feature

@@ -45,6 +45,12 @@ def test_it_has_a_validation_set_of_its_own_and_no_labels():
     assert source.train_images.shape == (60_000, 28, 28, 1)
     assert source.test_images.shape == (10_000, 28, 28, 1)
     assert source.train_labels is None
+    # The authors' test set begins with the zeros, here it is mixed: the ink of a zero's middle.
+    middle = (source.test_images[:, 12:16, 12:16] > 0).mean(axis=(1, 2, 3))
+    assert abs(middle[:1_000].mean() - middle.mean()) < 0.03
+    in_order = binarized_mnist.read("test")
+    assert abs((in_order[:900, 12:16, 12:16] > 0).mean() - middle.mean()) > 0.2
+    assert sorted(map(bytes, source.test_images)) == sorted(map(bytes, in_order))
     data = dataset(source, validation_size=10_000, binarization="none", binarization_seed=0)
     assert data.binary
     assert not data.dynamic

@@ -10,6 +10,7 @@ from vae_jax.data.binarization import scaled
 from vae_jax.evaluation.importance_sampling import curve_samples
 from vae_jax.evaluation.latents import ACTIVE, activity
 from vae_jax.evaluation.metrics import METRICS
+from vae_jax.evaluation.metrics.metric import some_rows
 from vae_jax.evaluation.metrics.samples import MADE
 from vae_jax.evaluation.metrics.samples import Samples as SamplesMetric
 from vae_jax.evaluation.samplers import PRIOR, SAMPLERS
@@ -300,7 +301,8 @@ class Hardest(FigureSection):
         nll_n, data = nll_of(view), view.lane.data
         count = min(HARDEST, len(nll_n)) // PER_ROW * PER_ROW or 1
         worst = np.argsort(-nll_n, kind="stable")[:count]
-        grid = view.lane.images(scaled(data.test.images[worst]), -(-count // PER_ROW))
+        rows = some_rows(data.test, len(nll_n))[worst]
+        grid = view.lane.images(scaled(data.test.images[rows]), -(-count // PER_ROW))
         title = view.title("The hardest test images")
         return drawing(images.hardest, grid, nll_n[worst], title=title)
 

@@ -47,8 +47,13 @@ def read(name: str, folder: Path = FOLDER) -> np.ndarray:
 
 
 def load(folder: Path = FOLDER) -> Source:
-    """50,000 training, 10,000 validation and 10,000 test digits, without labels."""
+    """50,000 training, 10,000 validation and 10,000 test digits, without labels.
+
+    The authors' test set is sorted by digit: here it has another order, always the same, so that
+    its first images are like the others.
+    """
     train, valid, test = (read(name, folder) for name in SIZES)
+    test = test[np.random.default_rng(0).permutation(len(test))]
     return Source(
         "binarized_mnist",
         np.concatenate([train, valid]),

@@ -25,11 +25,11 @@ from vae_jax.evaluation.metrics.metric import (
     Subject,
     Trial,
     density_needs,
-    first,
     lane_by_lane,
     latents_needs,
     likelihood_needs,
     package_needs,
+    some,
     standard_error,
 )
 from vae_jax.models import ModelSpec
@@ -54,7 +54,7 @@ def at_once_key() -> Any:
 
 def nll_images_key() -> Any:
     """The key of the number of images of `nll` and `nll_active`, which measure the same ones."""
-    return static(0, whole(0), "the first of the test set; 0: all", key="nll.images")
+    return static(0, whole(0), "of the test set, the first; 0: all", key="nll.images")
 
 
 def nll_images(name: str, n: int, subject: Subject) -> Numbers:
@@ -105,7 +105,7 @@ class Nll(MetricSection):
             summary=lane_by_lane(nll_summary),
             cost=f"{self.num_importance_samples:,} decodings",
             at_once=fitting(subject.lane, max(1, self.samples_at_once // BLOCK), BLOCK),
-            inputs=first(subject.data.test, self.images) if self.images else None,
+            inputs=some(subject.data.test, self.images) if self.images else None,
         )
 
     def needs(self, config: Any) -> Iterator[str]:
@@ -214,7 +214,7 @@ def ais_summary(arrays: Arrays, subject: Subject) -> Numbers:
 class Ais(MetricSection):
     """-log p(x) of some images by annealed importance sampling, and how large its error can be."""
 
-    images: int = static(100, whole(1), "the first of the test set", key="ais.images")
+    images: int = static(100, whole(1), "of the test set, the first", key="ais.images")
     chains: int = static(16, whole(1), "for each image", key="ais.chains")
     temperatures: int = static(1_000, whole(1), "moves of each chain", key="ais.temperatures")
     leapfrog_steps: int = static(10, whole(1), "gradients of each move", key="ais.leapfrog_steps")
@@ -243,7 +243,7 @@ class Ais(MetricSection):
             at_once=fitting(
                 subject.lane, max(1, self.samples_at_once // self.chains), BLOCK, self.chains
             ),
-            inputs=first(subject.data.test, self.images),
+            inputs=some(subject.data.test, self.images),
             trial=self.trial(),
         )
 
@@ -296,7 +296,7 @@ def gaps_summary(arrays: Arrays, subject: Subject) -> Numbers:
 class GapsMetric(MetricSection):
     """How far the ELBO is below log p(x) due to the family of q(z | x), and due to the encoder."""
 
-    images: int = static(100, whole(1), "the first of the test set", key="gaps.images")
+    images: int = static(100, whole(1), "of the test set, the first", key="gaps.images")
     steps: int = static(500, whole(1), "steps of Adam, with ten samples each", key="gaps.steps")
     num_importance_samples: int = samples_key()
     samples_at_once: int = at_once_key()
@@ -322,7 +322,7 @@ class GapsMetric(MetricSection):
             at_once=fitting(
                 subject.lane, max(1, self.samples_at_once // BLOCK), BLOCK, search.samples
             ),
-            inputs=first(subject.data.test, self.images),
+            inputs=some(subject.data.test, self.images),
         )
 
     def needs(self, config: Any) -> Iterator[str]:

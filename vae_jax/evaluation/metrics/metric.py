@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
+from jaxtyping import Int
 
 from vae_jax.data.dataset import Dataset, Split
 from vae_jax.models import ModelSpec
@@ -115,8 +116,23 @@ def standard_error(values_n: np.ndarray) -> float:
 
 def first(split: Split, n: int) -> Split:
     """The first n examples of a split."""
-    labels, factors = (None if part is None else part[:n] for part in split[1:])
-    return Split(split.images[:n], labels, factors)
+    return Split(*(None if part is None else part[:n] for part in split))
+
+
+def some(split: Split, n: int) -> Split:
+    """n examples of a split, the rows of `some_rows`."""
+    rows = some_rows(split, n)
+    return Split(*(None if part is None else part[rows] for part in split))
+
+
+def some_rows(split: Split, n: int) -> Int[np.ndarray, " n"]:
+    """The first n rows; where these lack a class of the split, as in one that is sorted by class,
+    evenly spaced rows."""
+    size, labels = len(split.images), split.labels
+    n = min(n, size)
+    if labels is None or len(np.unique(labels[:n])) == len(np.unique(labels)):
+        return np.arange(n)
+    return np.arange(n) * size // n
 
 
 def package_needs(name: str, package: str, distribution: str) -> Iterator[str]:

@@ -1,0 +1,1 @@
+"""Papers reproduced, one file a paper; docs/numbers.md has the tables."""
