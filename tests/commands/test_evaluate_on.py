@@ -183,7 +183,7 @@ def test_from_python(copy):
     ("arguments", "message"),
     [
         ((np.zeros((3, 5, 6), np.uint8),), "the images have 5 x 6 pixels and 1 channel, and"),
-        ((np.zeros((6, 6), np.uint8),), r"the images has shape \(6, 6\)"),
+        ((np.zeros((6, 6), np.uint8),), "the images are vectors of 6 values, and the model is of"),
         ((np.full((3, 6, 6), 99.0),), "the images are floats, 99 to 99, and the model was trained"),
         ((np.zeros((3, 6, 6), np.uint8), [1, 2]), r"labels have shape \(2,\)"),
         ((np.zeros((3, 6, 6), np.uint8), [1, 2, 7]), "label 7 is no class"),

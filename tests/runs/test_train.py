@@ -189,7 +189,7 @@ def test_a_folder_whose_config_is_gone_is_refused(tiny_npz, tmp_path):
 
 
 def test_a_key_that_the_dataset_does_not_read_is_refused(tiny_npz, tmp_path):
-    with pytest.raises(UserError, match=r"it is for dataset.name = 'arrays' or"):
+    with pytest.raises(UserError, match=r"it is for dataset.name = 'anndata' or 'arrays' or"):
         run(tiny_npz, tmp_path / "run", dataset__name="mnist")
     assert not (tmp_path / "run").exists()
 

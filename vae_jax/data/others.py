@@ -16,6 +16,7 @@ from vae_jax.data.own.arrays import read
 from vae_jax.data.own.image_files import read_folder, set_folders
 from vae_jax.data.own.matrix import SPARSE, all_rows, opened_h5ad, read_sparse
 from vae_jax.data.own.npy_folder import read_npy
+from vae_jax.data.shapes import is_vector
 from vae_jax.data.source import as_array, checked_images, is_binary
 from vae_jax.data.units import in_units
 from vae_jax.errors import Unreadable, UserError
@@ -182,6 +183,11 @@ def in_shape(images: np.ndarray, shape: tuple[int, int, int], what: str) -> np.n
     if images.shape[1:] == (height, width, 1):
         return np.repeat(images, channels, axis=-1)
     if images.shape[1:] != shape:
+        if is_vector(images.shape[1:]):
+            raise UserError(
+                f"{what} are vectors of {images.shape[2]} values, and the model is of {height} x "
+                f"{width} pixels and {count(channels, 'channel')}; give images of those"
+            )
         these, right = (
             f"{height} x {width} pixels and {count(channels, 'channel')}"
             for height, width, channels in (images.shape[1:], shape)
