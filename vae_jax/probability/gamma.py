@@ -1,7 +1,7 @@
 """Logs of gamma functions of positive numbers, whose ratios keep the digits of float32.
 
-jax's betaln gives the same; on a CPU, these take about half its time with their gradients, which
-need no digamma function.
+jax's betaln gives the same. With their gradients, which need no digamma function, these take 0.7 of
+its time on a CPU (3 x 128 x 500 values, two cores of a Xeon).
 """
 
 import math
