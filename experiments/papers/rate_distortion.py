@@ -39,7 +39,6 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from configs import default
 from experiments.papers import study
 from experiments.papers.table import Estimate, Row, estimate, lines, paired, verdict
 from vae_jax.cli import main as cli
@@ -51,19 +50,10 @@ FIGURE = "rate_distortion_by_beta.png"
 
 
 def get_config() -> ConfigDict:
-    config = default.get_config()
+    config = study.short_recipe(num_epochs=8)
     config.model.encoder.widths = (200,)
     config.model.decoder.widths = (200,)
-    config.model.decoder.output_bias_from_data = True
-    config.optimizer.learning_rate = 2e-3
-    config.optimizer.schedule.name = "cosine"
-    config.training.batch_size = 200
-    config.training.num_epochs = 8
-    config.training.seeds = (0, 1, 2)
-    config.training.keep = "last"
-    config.evaluation.every_epochs = 8
     config.evaluation.num_samples = 10
-    config.log.figures = ("training_curves",)
     return config
 
 

@@ -15,6 +15,7 @@ import numpy as np
 from absl import flags
 from ml_collections import ConfigDict
 
+from configs import default
 from vae_jax.cli import flags as own_flags
 from vae_jax.cli import main as cli
 from vae_jax.commands.sweep import sweep as train
@@ -22,11 +23,26 @@ from vae_jax.config.check import check
 from vae_jax.errors import UserError
 from vae_jax.folders import folder
 from vae_jax.folders.kinds import Kind, kind_of
-from vae_jax.folders.schemas import Results, read_json
 from vae_jax.sweeps import language
 from vae_jax.sweeps.plan import Datasets, make_sweep
 
 Lane = dict[str, Any]  # a row of results.json
+
+
+def short_recipe(num_epochs: int) -> ConfigDict:
+    """What the short trainings share: a rate that falls to 0, three seeds, the last epoch's params,
+    which alone are validated."""
+    config = default.get_config()
+    config.model.decoder.output_bias_from_data = True
+    config.optimizer.learning_rate = 2e-3
+    config.optimizer.schedule.name = "cosine"
+    config.training.batch_size = 200
+    config.training.num_epochs = num_epochs
+    config.training.seeds = (0, 1, 2)
+    config.training.keep = "last"
+    config.evaluation.every_epochs = num_epochs
+    config.log.figures = ("training_curves",)
+    return config
 
 
 class Study(NamedTuple):
@@ -69,7 +85,7 @@ def run(study: Study, arguments: Sequence[str]) -> None:
 
 def lanes(workdir: Path) -> list[Lane]:
     """The lanes that are measured, of a sweep that may be unfinished; none that diverged."""
-    rows = read_json(workdir / folder.RESULTS, Results)["lanes"]
+    rows = folder.read_results(workdir)["lanes"]
     return [row for row in rows if row["status"] != "diverged"]
 
 

@@ -10,11 +10,11 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import stats
 
+from vae_jax.evaluation.metrics.metric import standard_error
+from vae_jax.reports.seeds import t_interval
 from vae_jax.words import aligned
 
-LEVEL = 0.95  # of intervals
 HEAD = ("", "published", "ours", "seeds", "95% interval", "away", "holds")
 
 
@@ -27,11 +27,10 @@ class Estimate(NamedTuple):
 
     @property
     def interval(self) -> tuple[float, float]:
-        """Student's interval of LEVEL, exact for normal values; (nan, nan) of one value."""
+        """Student's 95% interval, exact for normal values; (nan, nan) of one value."""
         if self.seeds < 2:
             return np.nan, np.nan
-        half = float(stats.t.ppf((1 + LEVEL) / 2, self.seeds - 1)) * self.error
-        return self.mean - half, self.mean + half
+        return t_interval(self.mean, self.error, self.seeds)
 
 
 class Row(NamedTuple):
@@ -50,8 +49,7 @@ def estimate(values: Sequence[float]) -> Estimate:
     x = np.asarray(values, np.float64)
     if not len(x):
         return Estimate(np.nan, np.nan, 0)
-    error = x.std(ddof=1) / np.sqrt(len(x)) if len(x) > 1 else np.nan
-    return Estimate(float(x.mean()), float(error), len(x))
+    return Estimate(float(x.mean()), standard_error(x), len(x))
 
 
 def paired(a: dict[int, float], b: dict[int, float]) -> Estimate:

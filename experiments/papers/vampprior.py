@@ -30,7 +30,6 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from configs import default
 from experiments.papers import study
 from experiments.papers.table import Row, estimate, lines, paired
 from vae_jax.cli import main as cli
@@ -40,27 +39,18 @@ COMPONENTS = 100
 
 
 def get_config() -> ConfigDict:
-    config = default.get_config()
+    config = study.short_recipe(num_epochs=6)
     config.dataset.name = "binarized_mnist"
     config.dataset.binarization = "none"
     config.model.latent_size = 40
     for net in (config.model.encoder, config.model.decoder):
         net.name = "gated_mlp"
         net.widths = (200, 200)
-    config.model.decoder.output_bias_from_data = True
     config.objective.kl = "sampled"
     config.objective.warmup_epochs = 1.0
-    config.optimizer.learning_rate = 2e-3
-    config.optimizer.schedule.name = "cosine"
-    config.training.batch_size = 200
-    config.training.num_epochs = 6
-    config.training.seeds = (0, 1, 2)
-    config.training.keep = "last"
-    config.evaluation.every_epochs = 6
     config.evaluation.metrics = ("nll",)
     config.evaluation.num_importance_samples = 1_000
     config.evaluation.nll.images = 300
-    config.log.figures = ("training_curves",)
     return config
 
 

@@ -37,7 +37,6 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from configs import default
 from experiments.papers import study
 from experiments.papers.table import Row, estimate, lines, paired
 from vae_jax.cli import main as cli
@@ -53,23 +52,14 @@ MEASURED = {"active_units": "above", "nll": "below", "elbo": "above"}
 
 
 def get_config() -> ConfigDict:
-    config = default.get_config()
+    config = study.short_recipe(num_epochs=8)
     config.model.latent_size = 50
     for net in (config.model.encoder, config.model.decoder):
         net.widths = (200, 200)
         net.activation = "tanh"
-    config.model.decoder.output_bias_from_data = True
-    config.optimizer.learning_rate = 2e-3
-    config.optimizer.schedule.name = "cosine"
-    config.training.batch_size = 200
-    config.training.num_epochs = 8
-    config.training.seeds = (0, 1, 2)
-    config.training.keep = "last"
-    config.evaluation.every_epochs = 8
     config.evaluation.metrics = ("elbo", "latents", "nll")
     config.evaluation.num_importance_samples = 1_000
     config.evaluation.nll.images = 300
-    config.log.figures = ("training_curves",)
     return config
 
 

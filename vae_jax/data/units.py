@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from vae_jax.data.counts import LARGE, MOST_COUNT, is_counts
+from vae_jax.data.counts import LARGE, MOST_COUNT, SMALL, is_counts
 from vae_jax.data.stored import Images, Stored
 from vae_jax.errors import UserError
 from vae_jax.words import page
@@ -39,7 +39,7 @@ class Units(NamedTuple):
             return "bits"
         if self.dtype == "uint8":
             return "levels"
-        if self.dtype in ("uint16", "int32"):
+        if self.dtype in (SMALL.name, LARGE.name):
             return "counts"
         return "unit" if self.low >= 0 and self.high <= 1 else "real"
 

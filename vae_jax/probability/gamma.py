@@ -9,9 +9,8 @@ import math
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-SHIFT = (
-    8  # Stirling's series is for numbers from here on; below, G(y + 8) / (y ... (y + 7)) is G(y)
-)
+# Stirling's series is for numbers from here on; below, G(y) is G(y + 8) / (y ... (y + 7)).
+SHIFT = 8
 
 
 def correction(y: Float[Array, "*shape"]) -> Float[Array, "*shape"]:

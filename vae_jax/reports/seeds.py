@@ -76,24 +76,29 @@ def interquartile_mean(values_n: Values) -> Interval:
     return Interval(value, float(found.low), float(found.high))
 
 
+def t_interval(mean: float, se: float, n: int) -> tuple[float, float]:
+    """The interval of a mean of n >= 2 normal values with that standard error (Student 1908)."""
+    from scipy.stats import t
+
+    half = float(t.ppf((1 + LEVEL) / 2, n - 1)) * se
+    return mean - half, mean + half
+
+
 def paired_difference(a_n: Values, b_n: Values) -> Difference:
-    """The mean of A - B over seeds that both have, with its t interval (Student 1908).
+    """The mean of A - B over seeds that both have, with its t interval.
 
     It has its level at any number of seeds if the differences are normal, which the mean of
     resampled differences has not for few. `removed` is 1 - Var(A - B) / (Var A + Var B): 0 if the
     seeds of A and B have nothing in common, below 0 if pairing adds variance.
     """
-    from scipy.stats import t
-
     a, b = np.asarray(a_n, np.float64), np.asarray(b_n, np.float64)
     n, mean = len(a), float(np.mean(a - b))
     if n < 2:
         return Difference(n, mean, None, None, None, None)
     se = standard_error(a - b)
-    half = float(t.ppf((1 + LEVEL) / 2, n - 1)) * se
     alone = np.var(a, ddof=1) + np.var(b, ddof=1)
     removed = float(1 - np.var(a - b, ddof=1) / alone) if alone > 0 else None
-    return Difference(n, mean, se, mean - half, mean + half, removed)
+    return Difference(n, mean, se, *t_interval(mean, se, n), removed)
 
 
 def probability_above(a_n: Values, b_m: Values) -> Interval:
