@@ -17,29 +17,34 @@ def get_config() -> ConfigDict:
 
     config.dataset = ConfigDict()
     # Where the images are from: anndata, arrays, binarized_mnist, caltech101_silhouettes, celeba,
-    # cifar10, dsprites, fashion_mnist, frey_faces, mnist, omniglot, sprites, svhn, tfds
+    # cifar10, dsprites, fashion_mnist, frey_faces, hugging_face, mnist, omniglot, sprites, svhn,
+    # tfds
     config.dataset.name = "mnist"
     # anndata, arrays, caltech101_silhouettes, celeba, cifar10, dsprites, fashion_mnist, frey_faces,
-    # omniglot, svhn, tfds: the .h5ad file; the .npz file, or a folder of image files, or of .npy
-    # files; the folder of its files; its data folder; "": TFDS's own
+    # hugging_face, omniglot, svhn, tfds: the .h5ad file; the .npz file, or a folder of image files,
+    # or of .npy files; the folder of its files; the folder; its data folder; "": TFDS's own
     config.dataset.path = ""
     config.dataset.layer = ""  # anndata: the layer that is taken, such as "counts"; "": X
-    # anndata: the column of obs that is the label, such as "batch" or "cell_type"; "": none
+    # anndata, hugging_face: the column of obs that is the label, such as "batch" or "cell_type";
+    # "": none; the column that is the label; "": the only one of classes
     config.dataset.labels = ""
-    # arrays: height, width that image files are cut to; (): as they are
-    config.dataset.image_size = ()
-    # arrays: whether the training images of a folder are all in memory; auto: if they fit: yes, no,
-    # auto
+    # arrays, hugging_face, tfds: whether the training images of a folder are all in memory; auto:
+    # if they fit: yes, no, auto
     config.dataset.in_memory = "auto"
+    # arrays, hugging_face: height, width that image files are cut to; (): as they are; height,
+    # width that the images are cut to; (): as they are
+    config.dataset.image_size = ()
     config.dataset.broken = "refuse"  # arrays: an image file that can't be read: refuse, skip
+    config.dataset.image_column = ""  # hugging_face: the column of the images; "": the only one
     config.dataset.tfds_name = ""  # tfds: its name there, such as "fashion_mnist"
     # Images, taken from the end of the training set; 0: 5,000, or a tenth of a small set
     config.dataset.validation_size = 0
     # Of grey values; auto: by what the images are: dynamic, static, threshold, none, auto
     config.dataset.binarization = "auto"
     config.dataset.binarization_seed = 0  # the seed of all that is sampled once
-    # Changes of the training images, drawn anew for each minibatch; (): none: flip, shift
+    # Changes of the training images, drawn anew for each minibatch; (): none: crop, flip, shift
     config.dataset.augmentation = ()
+    config.dataset.crop = 0.8  # crop: the least side of the part
     config.dataset.shift = 2  # shift: the most pixels in each direction
     # Known training labels, equally many of each class; 0: all; for models that infer labels
     config.dataset.num_labels = 0

@@ -16,6 +16,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import datasets
 import numpy as np
 import pytest
 from PIL import Image
@@ -88,6 +89,9 @@ def folder_of_a_reader(tmp_path_factory):
     for name, (code, _) in PARTS.items():
         (at / f"{name}.py").write_text(code)
     draw_pictures(at / "pictures")
+    pictures = [str(path) for path in sorted((at / "pictures").iterdir())]
+    columns = datasets.Features({"image": datasets.Image()})
+    datasets.Dataset.from_dict({"image": pictures}, columns).save_to_disk(str(at / "pets"))
     return at
 
 
@@ -182,6 +186,9 @@ def trained(tmp_path_factory):
     )
     train_config(nest(values), at / "runs" / "mnist")
     draw_pictures(at / "pictures")
+    pictures = [str(path) for path in sorted((at / "pictures").iterdir())]
+    columns = datasets.Features({"image": datasets.Image()})
+    datasets.Dataset.from_dict({"image": pictures}, columns).save_to_disk(str(at / "pets"))
     return at
 
 

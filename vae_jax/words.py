@@ -20,6 +20,7 @@ EXTRAS = {
     "evaluation": "blackjax scikit-learn",
     "export": "flatbuffers safetensors",
     "hub": "huggingface_hub",
+    "hugging_face": "datasets",
     "notebook": "pandas",
     "pages": "bokeh jinja2",
     "tensorboard": "tensorboardX",

@@ -8,7 +8,7 @@ from tests.small.runs import values_of, write_tiny_npz
 from vae_jax.config.build import make_config
 from vae_jax.config.check import check
 from vae_jax.config.schema import nest
-from vae_jax.data.augmentation import Flip, Shift, augmented
+from vae_jax.data.augmentation import Crop, Flip, Shift, augmented
 from vae_jax.errors import UserError
 from vae_jax.runs.run import make_run
 from vae_jax.training.streams import Streams, run_keys, step_keys
@@ -51,6 +51,37 @@ def test_a_shift_moves_by_every_distance_and_repeats_the_edge(shape, pixels):
     assert (sum(found.values()) == 1).all()
     expected = 400 / len(found)
     assert all(0.3 * expected < own.sum() < 2 * expected for own in found.values())
+
+
+@pytest.mark.parametrize("shape", [(40, 60, 1), (30, 30, 3)])
+def test_a_crop_is_a_part_of_the_image_enlarged(shape):
+    """Of an image that rises evenly, a part does too, by the share that its side is."""
+    height, width, _ = shape
+    rows, columns = np.arange(height) / height, np.arange(width) / width
+    images = np.broadcast_to(rows[:, None, None] + 3 * columns[:, None], (300, *shape))
+    changed = np.asarray(Crop(0.6).changed(jax.random.key(2), images.astype(np.float32)))
+    inner = changed[:, 2:-2, 2:-2]  # beyond the outer pixels' middles, the edge is repeated
+    down, right = np.diff(inner, axis=1) * height, np.diff(inner, axis=2) * width / 3
+    side = down.mean(axis=(1, 2, 3), keepdims=True)
+    np.testing.assert_allclose(down, np.broadcast_to(side, down.shape), atol=5e-4)
+    np.testing.assert_allclose(right, np.broadcast_to(side, right.shape), atol=5e-4)
+    assert 0.599 < side.min() < 0.61
+    assert 0.99 < side.max() < 1.001
+    assert 0.77 < side.mean() < 0.83  # uniform on 0.6 to 1
+    # No corner is beyond the image, and each is anywhere that it can be.
+    corners = changed[:, [0, 0, -1, -1], [0, -1, 0, -1]]
+    low, high = corners.min(axis=(0, 2)), corners.max(axis=(0, 2))
+    least, most = np.array([0, 1.8, 0.6, 2.4]), np.array([1.6, 3.4, 2.2, 4])
+    assert (low > least - 0.1).all()
+    assert (high < most + 0.1).all()
+    assert (high - low > 0.6 * (most - least)).all()
+
+
+def test_a_crop_of_the_whole_changes_nothing():
+    images = images_of((5, 7, 3))
+    changed = np.asarray(Crop(1.0).changed(jax.random.key(0), images))
+    assert changed.dtype == np.uint8
+    np.testing.assert_array_equal(changed, images)
 
 
 def test_one_follows_the_other_and_each_has_its_own_stream():

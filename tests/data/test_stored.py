@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from vae_jax import files
-from vae_jax.data import DATASETS, in_memory, stored
+from vae_jax.data import DATASETS, cached, in_memory, stored
 from vae_jax.data.dataset import Split, dataset, described, in_range, mean_image, spread
 from vae_jax.data.own import decoded, image_files, npy_folder
 from vae_jax.data.source import is_binary, kind
@@ -345,7 +345,7 @@ def test_a_decoding_that_fails_leaves_nothing(tmp_path, monkeypatch):
     images = tmp_path / "cache" / "vae_jax" / "images"
     stale = images / ".older.9.tmp"
     stale.mkdir(parents=True)
-    os.utime(stale, (time.time() - 2 * decoded.STALE_SECONDS,) * 2)
+    os.utime(stale, (time.time() - 2 * cached.STALE_SECONDS,) * 2)
     with pytest.raises(Unreadable, match=r"500.png can't be read as an image"):
         image_files.load(str(at), (), "no")
     assert not list(images.iterdir())
@@ -364,7 +364,7 @@ def test_a_decoding_that_fails_leaves_nothing(tmp_path, monkeypatch):
 def test_a_full_disk_is_said_before_anything_is_decoded(tmp_path, monkeypatch):
     at = write_images(tmp_path / "pets", GREY)
     usage = shutil.disk_usage(tmp_path)._replace(free=100)
-    monkeypatch.setattr(decoded.shutil, "disk_usage", lambda path: usage)
+    monkeypatch.setattr(cached.shutil, "disk_usage", lambda path: usage)
     with pytest.raises(UserError, match=r"its disk has 0.0 GB; set XDG_CACHE_HOME"):
         image_files.load(str(at), (), "no")
 

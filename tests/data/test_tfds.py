@@ -7,6 +7,7 @@ import PIL.Image
 import pytest
 
 from vae_jax.data.sets import tfds
+from vae_jax.data.stored import Stored
 from vae_jax.errors import UserError
 
 tensorflow_datasets = pytest.importorskip("tensorflow_datasets")
@@ -63,7 +64,7 @@ def prepared(builder, folder):
 
 
 def test_a_prepared_dataset_is_read_exactly(tmp_path):
-    source = tfds.load("toy_digits", prepared(ToyDigits, tmp_path))
+    source = tfds.load("toy_digits", prepared(ToyDigits, tmp_path), "yes")
     for n, images, labels in (
         (9, source.train_images, source.train_labels),
         (8, source.test_images, source.test_labels),
@@ -74,20 +75,38 @@ def test_a_prepared_dataset_is_read_exactly(tmp_path):
         assert found == exact
 
 
+def test_images_that_stay_on_disk_are_the_same(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(tfds, "BLOCK_BYTES", 60)  # of more than one block
+    folder = prepared(ToyDigits, tmp_path)
+    capsys.readouterr()
+    source, stored = (tfds.load("toy_digits", folder, choice) for choice in ("yes", "no"))
+    assert "decoding 9 images once" in capsys.readouterr().out
+    assert isinstance(stored.train_images, Stored)
+    for name in ("train_images", "train_labels", "test_images", "test_labels"):
+        np.testing.assert_array_equal(getattr(stored, name)[:], getattr(source, name))
+    again = tfds.load("toy_digits", folder, "no")
+    assert capsys.readouterr().out == ""
+    assert again.train_images.identity == stored.train_images.identity
+    unlabelled = tfds.load("toy_unlabelled", prepared(ToyUnlabelled, tmp_path), "no")
+    assert unlabelled.train_labels is None
+    assert unlabelled.train_images.identity != stored.train_images.identity
+
+
 def test_labels_are_optional(tmp_path):
-    assert tfds.load("toy_unlabelled", prepared(ToyUnlabelled, tmp_path)).test_labels is None
+    assert tfds.load("toy_unlabelled", prepared(ToyUnlabelled, tmp_path), "yes").test_labels is None
 
 
 def test_mistakes_are_told(tmp_path):
     with pytest.raises(UserError, match=r"'mnits' is no dataset of tensorflow-datasets"):
-        tfds.load("mnits", str(tmp_path))
+        tfds.load("mnits", str(tmp_path), "yes")
     with pytest.raises(UserError, match=r"tfds build mnist --file_format=array_record --data_dir="):
-        tfds.load("mnist", str(tmp_path))
+        tfds.load("mnist", str(tmp_path), "yes")
     with pytest.raises(UserError, match=r"no feature 'image'"):
-        tfds.load("toy_numbers", prepared(ToyNumbers, tmp_path))
+        tfds.load("toy_numbers", prepared(ToyNumbers, tmp_path), "yes")
     with pytest.raises(UserError, match=r"has the splits train; it should have train and test"):
-        tfds.load("toy_only_train", prepared(ToyOnlyTrain, tmp_path))
+        tfds.load("toy_only_train", prepared(ToyOnlyTrain, tmp_path), "yes")
     with pytest.raises(UserError, match=r"'someone:digits' is a dataset of a community"):
-        tfds.load("someone:digits", str(tmp_path))
+        tfds.load("someone:digits", str(tmp_path), "yes")
     with pytest.raises(UserError, match=r"dataset.tfds_name is empty"):
-        tfds.load("", str(tmp_path))
+        tfds.load("", str(tmp_path), "yes")

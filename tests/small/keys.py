@@ -4,6 +4,7 @@
 # every value: that has to be on purpose.
 STATIC = {
     "dataset.augmentation": ("flip",),
+    "dataset.crop": 0.5,
     "dataset.shift": 3,
     "dataset.validation_size": 60,
     "dataset.binarization": "static",
@@ -88,6 +89,7 @@ HOST = {
     "dataset.broken",
     "dataset.layer",
     "dataset.labels",
+    "dataset.image_column",
     "dataset.image_size",
     "dataset.in_memory",
     "dataset.tfds_name",

@@ -362,3 +362,8 @@ def define_export(values: flags.FlagValues) -> None:
 def define_explore(values: flags.FlagValues) -> None:
     define_number(values, "port", 5006, 0, 65_535)
     flags.DEFINE_string("address", "localhost", NO_HELP, flag_values=values)
+
+
+def define_cache(values: flags.FlagValues) -> None:
+    kinds = ["all", "programs", "images", "facts", "broken"]
+    flags.DEFINE_enum("remove", None, kinds, NO_HELP, flag_values=values)

@@ -18,6 +18,7 @@ from vae_jax.cli.flags import (
     LAUNCHERS,
     Command,
     FlagMistake,
+    define_cache,
     define_compare,
     define_evaluate,
     define_explore,
@@ -307,6 +308,16 @@ def list_families(arguments: Sequence[str]) -> None:
     print(default_text() if arguments else listing(), end="" if arguments else "\n")
 
 
+def cache(arguments: Sequence[str]) -> None:
+    values = flags.FlagValues()
+    define_cache(values)
+    if words := parse_flags(values, arguments):
+        raise UserError(f"unexpected argument {written(words[0])}; `vae-jax cache` takes --remove")
+    from vae_jax.commands.cache import cache as run
+
+    run(values.remove)
+
+
 VERBS = {
     "train": train,
     "evaluate": evaluate,
@@ -317,6 +328,7 @@ VERBS = {
     "explore": explore,
     "export": export,
     "list": list_families,
+    "cache": cache,
 }
 
 

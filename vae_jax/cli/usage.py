@@ -12,6 +12,7 @@ usage: vae-jax VERB FLAGS       `vae-jax VERB --help` has all flags of a verb
   explore   serves a page on which to move through the latent space
   export    writes a trained model as a folder that runs without this package
   list      names all that a config key can choose
+  cache     says what is kept beside the runs, and removes it
 
   --config=FILE       a config file, or the name of one, such as mnist
   --config.KEY=VALUE  sets one config key; configs/default.py explains each key
@@ -209,5 +210,18 @@ likelihoods, priors, posteriors, networks, metrics, ...
 
 example:
   vae-jax list
+""",
+    "cache": """\
+usage: vae-jax cache [--remove=WHAT]
+
+Says what is kept in the user's cache folder, ~/.cache/vae_jax: compiled
+programs, decoded images and what was found of them. All of it can be made
+again.
+
+  --remove=WHAT       removes it: programs, images, facts, broken or all
+
+examples:
+  vae-jax cache
+  vae-jax cache --remove=images
 """,
 }

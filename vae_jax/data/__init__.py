@@ -11,7 +11,7 @@ from vae_jax.data.augmentation import AUGMENTATIONS
 from vae_jax.data.binarization import BINARIZATIONS
 from vae_jax.data.in_memory import AUTO, IN_MEMORY
 from vae_jax.data.interface import Augmentation, DatasetSection
-from vae_jax.data.own import arrays, image_files, matrix, npy_folder
+from vae_jax.data.own import arrays, hugging_face, image_files, matrix, npy_folder
 from vae_jax.data.own.broken import BROKEN, REFUSE
 from vae_jax.data.sets import binarized_mnist, mnist, sprites, tfds
 from vae_jax.data.sets.published import PUBLISHED, load
@@ -24,13 +24,8 @@ BINARIZED = ("dynamic", "bernoulli")
 
 
 @section
-class Arrays(DatasetSection):
-    """Your own images or vectors: a folder of image files or of .npy files, or an .npz file."""
-
-    path: str = host("", path, "the .npz file, or a folder of image files, or of .npy files")
-    image_size: tuple[int, ...] = host(
-        (), several(whole(1, WIDEST)), "height, width that image files are cut to; (): as they are"
-    )
+class OnDisk(DatasetSection):
+    """Training images that can stay on disk."""
 
     in_memory: str = host(
         AUTO,
@@ -38,6 +33,21 @@ class Arrays(DatasetSection):
         "whether the training images of a folder are all in memory; auto: if they fit",
         choices=IN_MEMORY,
         by_data=AUTO,
+    )
+
+
+def needs_of_size(size: tuple[int, ...]) -> Iterator[str]:
+    if len(size) not in (0, 2):
+        yield f"dataset.image_size = {size} should be (height, width), or ()"
+
+
+@section
+class Arrays(OnDisk):
+    """Your own images or vectors: a folder of image files or of .npy files, or an .npz file."""
+
+    path: str = host("", path, "the .npz file, or a folder of image files, or of .npy files")
+    image_size: tuple[int, ...] = host(
+        (), several(whole(1, WIDEST)), "height, width that image files are cut to; (): as they are"
     )
 
     broken: str = host(REFUSE, name_in(BROKEN), "an image file that can't be read", choices=BROKEN)
@@ -62,8 +72,27 @@ class Arrays(DatasetSection):
         return arrays.load(self.path)
 
     def needs(self, config: Any) -> Iterator[str]:
-        if len(self.image_size) not in (0, 2):
-            yield f"dataset.image_size = {self.image_size} should be (height, width), or ()"
+        yield from needs_of_size(self.image_size)
+
+
+@section
+class HuggingFace(OnDisk):
+    """Images of a folder that save_to_disk of Hugging Face's `datasets` wrote."""
+
+    path: str = host("", path, "the folder that save_to_disk wrote")
+    image_size: tuple[int, ...] = host(
+        (), several(whole(1, WIDEST)), "height, width that image files are cut to; (): as they are"
+    )
+    image_column: str = host("", text, 'the column of the images; "": the only one')
+    labels: str = host("", text, 'the column that is the label; "": the only one of classes')
+
+    def load(self) -> Source:
+        return hugging_face.load(
+            self.path, self.image_column, self.labels, self.image_size, self.in_memory
+        )
+
+    def needs(self, config: Any) -> Iterator[str]:
+        yield from needs_of_size(self.image_size)
 
 
 @section
@@ -101,14 +130,14 @@ class Sprites(DatasetSection):
 
 
 @section
-class TFDS(DatasetSection):
+class TFDS(OnDisk):
     """A dataset of tensorflow-datasets."""
 
     tfds_name: str = host("", text, 'its name there, such as "fashion_mnist"')
     path: str = host("", path, 'its data folder; "": TFDS\'s own')
 
     def load(self) -> Source:
-        return tfds.load(self.tfds_name, self.path)
+        return tfds.load(self.tfds_name, self.path, self.in_memory)
 
 
 @section
@@ -213,6 +242,7 @@ DATASETS: dict[str, type[DatasetSection]] = {
     "dsprites": DSprites,
     "fashion_mnist": FashionMNIST,
     "frey_faces": FreyFaces,
+    "hugging_face": HuggingFace,
     "mnist": MNIST,
     "omniglot": Omniglot,
     "sprites": Sprites,

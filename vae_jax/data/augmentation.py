@@ -10,11 +10,11 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Int, Key, Shaped
+from jaxtyping import Array, Float, Int, Key, Shaped
 
 from vae_jax import threefry
 from vae_jax.data.interface import Augmentation
-from vae_jax.sections.checks import whole
+from vae_jax.sections.checks import number, whole
 from vae_jax.sections.declare import section, static
 
 
@@ -73,7 +73,55 @@ class Shift(Augmentation):
             )
 
 
-AUGMENTATIONS: dict[str, type[Augmentation]] = {"flip": Flip, "shift": Shift}
+@section
+class Crop(Augmentation):
+    """A part of each image, of the same proportions, is enlarged to the whole.
+
+    The part's sides are uniform from `least` to 1, in units of the image's, and it is anywhere in
+    the image. Its pixels are interpolated between the nearest four.
+    """
+
+    least: float = static(
+        0.8, number(0, 1, open_low=True), "the least side of the part", key="crop"
+    )
+
+    def changed(
+        self, key: Key[Array, ""], images: Shaped[Array, "b height width channels"]
+    ) -> Shaped[Array, "b height width channels"]:
+        uniform = threefry.bits(key, (3, len(images))).astype(jnp.float32) / 2.0**32
+        side = 1 - (1 - self.least) * uniform[0]
+        moved = images.astype(jnp.float32)
+        for axis, place in ((1, uniform[1]), (2, uniform[2])):
+            moved = interpolated(moved, axis, (1 - side) * place, side)
+        if images.dtype == jnp.uint8:
+            moved = jnp.clip(jnp.round(moved), 0, 255)
+        return moved.astype(images.dtype)
+
+    def needs_of_data(self, config: Any, data: Any) -> Iterator[str]:
+        yield from needs_of_images("crop", data)
+        if data.binary and not data.dynamic:
+            yield (
+                "dataset.augmentation = 'crop' gives values between those of the pixels, and these "
+                "images are 0 or 1; leave it out"
+            )
+
+
+def interpolated(
+    images: Float[Array, "b height width channels"],
+    axis: int,
+    start: Float[Array, " b"],
+    side: Float[Array, " b"],
+) -> Float[Array, "b height width channels"]:
+    """The part of each image from `start` on, of that side, enlarged along an axis (1 or 2)."""
+    n = images.shape[axis]
+    places = (jnp.arange(n) + 0.5)[None] * side[:, None] + n * start[:, None] - 0.5
+    places = jnp.clip(places, 0, n - 1)
+    weights = jnp.maximum(1 - jnp.abs(places[:, :, None] - jnp.arange(n)[None, None]), 0)
+    into = "bih,bhwc->biwc" if axis == 1 else "biw,bhwc->bhic"
+    return jnp.einsum(into, weights, images, precision="highest")
+
+
+AUGMENTATIONS: dict[str, type[Augmentation]] = {"crop": Crop, "flip": Flip, "shift": Shift}
 
 
 def augmented(

@@ -81,6 +81,8 @@ ADDED: dict[str, Any] = {
     "dataset.image_size": (),
     "dataset.in_memory": "yes",
     "dataset.augmentation": (),
+    "dataset.image_column": "",
+    "dataset.crop": 0.8,  # any value: there were no crops
     "dataset.shift": 2,  # any value: there were no shifts
     "evaluation.nll.images": 0,
     "evaluation.gaps.images": 100,  # any value: these metrics did not exist

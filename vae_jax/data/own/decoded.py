@@ -3,8 +3,6 @@
 import contextlib
 import json
 import os
-import shutil
-import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
@@ -14,8 +12,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from vae_jax import files
+from vae_jax.data.cached import made_once, refuse_full_disk, write_header
 from vae_jax.data.own.npy_folder import TEST, TRAIN, read_npy
 from vae_jax.data.own.pixels import (
+    ImageFile,
     Scale,
     Survey,
     far_too_large_is_an_error,
@@ -29,21 +29,20 @@ from vae_jax.data.own.pixels import (
     said_of_files,
     survey_of,
 )
-from vae_jax.data.stored import Stored, open_stored
+from vae_jax.data.stored import open_stored
 from vae_jax.errors import UserError
 from vae_jax.words import count
 
 VERSION = 1  # of how files become pixels: others are decoded anew
 BLOCK_BYTES = 32_000_000  # of images that are decoded and then written
 PIECE = 32  # files that a thread decodes at a time
-STALE_SECONDS = 86_400  # since a decoding that was killed
 ABOUT = "about.json"
 
 
 class Decoded(NamedTuple):
     """The images of a folder."""
 
-    train_images: Stored
+    train_images: Any  # an array, or a Stored
     test_images: np.ndarray
     transparent: int  # how many have transparent pixels
     survey: Survey
@@ -53,8 +52,8 @@ class Seen(NamedTuple):
     """What was seen of some files while they were decoded."""
 
     transparent: int = 0
-    many: tuple[Path, ...] = ()  # of several pages
-    cut: tuple[Path, ...] = ()  # with colours of 16 bits
+    many: tuple[ImageFile, ...] = ()  # of several pages
+    cut: tuple[ImageFile, ...] = ()  # with colours of 16 bits
     high: int = 0
     is_grey: bool = True
 
@@ -68,7 +67,7 @@ class Seen(NamedTuple):
         )
 
 
-def key_of(folder: Path, paths: Sequence[Path], num_train: int, size: Sequence[int]) -> str:
+def key_of(folder: Path, paths: Sequence[Path], num_train: int, size: Sequence[Any]) -> str:
     """A name for what the files become: by their names, sizes and times, and what is made of them.
 
     Their contents are not read.
@@ -82,13 +81,14 @@ def key_of(folder: Path, paths: Sequence[Path], num_train: int, size: Sequence[i
 
 
 def read_decoded(
-    folder: Path, paths: Sequence[Path], num_train: int, size: Sequence[int], how: str
+    key: str, paths: Sequence[ImageFile], num_train: int, size: Sequence[int], how: str
 ) -> Decoded:
     """The images of the files: the first `num_train` stay on disk, and the others are read.
 
-    They are decoded unless the cache has them. It has all of them or none.
+    They are decoded unless the cache has them.
 
     Args:
+      key: of the files and what is made of them.
       size: (height, width) that all are cut to; (): they are taken as they are.
       how: what the user can give so that all have one size.
 
@@ -96,24 +96,12 @@ def read_decoded(
       UserError: a file can't be read, or differs in size or depth; there is no cache folder, or its
         disk is too full.
     """
-    key = key_of(folder, paths, num_train, size)
-    top = files.user_cache()
-    if top is None:
-        raise UserError(
-            "image files that stay on disk are decoded into the user's cache folder, and there is "
-            "none that can be written; set XDG_CACHE_HOME to a folder"
-        )
-    into = top / "images" / key
-    kept = opened(into, key, num_train, len(paths))
-    if kept is None:
-        shutil.rmtree(into, ignore_errors=True)  # damaged
-        print(f"decoding {count(len(paths), 'image')} once, into {into}", flush=True)
-        with whole_folder(into) as temporary:
-            decode(paths, num_train, size, how, temporary)
-        kept = opened(into, key, num_train, len(paths))
-    if kept is None:
-        raise UserError(f"{into} can't be read just after it was written; is its disk in order?")
-    return kept
+    return made_once(
+        key,
+        f"decoding {count(len(paths), 'image')}",
+        lambda into: opened(into, key, num_train, len(paths)),
+        lambda into: decode(paths, num_train, size, how, into),
+    )
 
 
 def opened(into: Path, key: str, num_train: int, total: int) -> Decoded | None:
@@ -130,34 +118,8 @@ def opened(into: Path, key: str, num_train: int, total: int) -> Decoded | None:
         return None
 
 
-@contextlib.contextmanager
-def whole_folder(into: Path) -> Iterator[Path]:
-    """A folder to write into, which gets its name at the end, if all went well.
-
-    Raises:
-      UserError: it can't be written.
-    """
-    temporary = into.with_name(f".{into.name}.{os.getpid()}.tmp")
-    try:
-        into.parent.mkdir(exist_ok=True)
-        for old in into.parent.glob(".*.tmp"):
-            if time.time() - old.stat().st_mtime > STALE_SECONDS:
-                shutil.rmtree(old, ignore_errors=True)
-        temporary.mkdir()
-        yield temporary
-        with contextlib.suppress(OSError):  # another process was faster: the same files
-            os.replace(temporary, into)
-    except OSError as error:
-        raise UserError(
-            f"the decoded images can't be written to {into.parent} ({error.strerror}); make room, "
-            "or set XDG_CACHE_HOME to another folder"
-        ) from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-
-
 def decode(
-    paths: Sequence[Path], num_train: int, size: Sequence[int], how: str, into: Path
+    paths: Sequence[ImageFile], num_train: int, size: Sequence[int], how: str, into: Path
 ) -> None:
     """Decodes the files into the .npy files of a folder, with what was seen beside them."""
     survey = None
@@ -165,13 +127,8 @@ def decode(
         survey = survey_of(list(paths))
     scale = survey.scale if survey else Scale("8 bits")
     first, _ = pixels(paths[0], size, scale)
-    needed = len(paths) * first.nbytes
-    if needed > (free := shutil.disk_usage(into).free):
-        raise UserError(
-            f"{count(len(paths), 'image')} of {first.shape[0]} x {first.shape[1]} pixels are "
-            f"decoded into {into.parent}, which takes {needed / 1e9:,.1f} GB, and its disk has "
-            f"{free / 1e9:,.1f} GB; set XDG_CACHE_HOME to a folder on another"
-        )
+    what = f"{count(len(paths), 'image')} of {first.shape[0]} x {first.shape[1]} pixels"
+    refuse_full_disk(into, len(paths) * first.nbytes, what)
     seen = Seen()
     sets = {TRAIN: paths[:num_train], TEST: paths[num_train:]}
     with contextlib.ExitStack() as stack:
@@ -203,16 +160,16 @@ def decode(
 
 def blocks_of(
     pool: ThreadPoolExecutor,
-    paths: Sequence[Path],
+    paths: Sequence[ImageFile],
     first: np.ndarray,
     size: Sequence[int],
     scale: Scale,
-    first_path: Path,
+    first_path: ImageFile,
     how: str,
 ) -> Iterator[tuple[np.ndarray, Seen]]:
     """The images of the files in turn, many at a time, with what was seen of them."""
 
-    def piece(block: np.ndarray, own: Sequence[Path]) -> Seen:
+    def piece(block: np.ndarray, own: Sequence[ImageFile]) -> Seen:
         transparent, many, cut = 0, [], []
         for row, path in zip(block, own, strict=True):
             with open_in_a_thread(path) as image:
@@ -241,12 +198,6 @@ def blocks_of(
 def is_grey(images: np.ndarray) -> bool:
     """Whether red, green and blue are equal in every pixel; most that are not say so at once."""
     return all((part == part[..., :1]).all() for part in (images[:1], images))
-
-
-def write_header(file: Any, shape: tuple[int, ...], dtype: np.dtype) -> None:
-    """The beginning of an .npy file."""
-    about = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
-    np.lib.format.write_array_header_1_0(file, about)
 
 
 def make_grey(path: Path) -> None:

@@ -2,16 +2,17 @@
 
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from vae_jax.data.in_memory import said_of_memory, stays_in_memory
 from vae_jax.data.own.broken import REFUSE, SKIP, broken_files
-from vae_jax.data.own.decoded import read_decoded
+from vae_jax.data.own.decoded import Decoded, key_of, read_decoded
 from vae_jax.data.own.pixels import (
+    ImageFile,
     Scale,
     bytes_of,
     endings,
@@ -72,24 +73,16 @@ def load(path: str, size: Sequence[int] = (), choice: str = "yes", broken: str =
     train, validation, _ = parts
     files = [file for part in parts for file in part.files]
     num_train = len(train.files) + len(validation.files)
-    streamed = ""
-    if stays_in_memory(choice, needed := bytes_of(files, size)):
-        survey = survey_of(sorted(files))
-        refuse_too_large(files, survey, size)
-        images, transparent = read(files, size, survey.scale)
-        train_images: Any = images[:num_train]
-        test_images = images[num_train:]
-    else:
-        found = read_decoded(folder, files, num_train, size, HOW)
-        train_images, test_images, transparent, survey = found
-        streamed = said_of_memory(choice, needed, str(train_images.path.parent))
+    found, streamed = read_files(
+        files, num_train, size, choice, lambda: key_of(folder, files, num_train, size)
+    )
     classes = [[class_of(file, part.top) for file in part.files] for part in parts]
     labels = [np.array([*classes[0], *classes[1]]), np.array(classes[2])]
     labelled = all(all(names) for names in classes)
     source = checked_source(
-        train_images,
+        found.train_images,
         labels[0] if labelled else None,
-        test_images,
+        found.test_images,
         labels[1] if labelled else None,
         name=path,
     )
@@ -97,8 +90,8 @@ def load(path: str, size: Sequence[int] = (), choice: str = "yes", broken: str =
         f"read: {listed(sorted(files, key=str))}; {sets}",
         streamed,
         skipped,
-        "; ".join([*left_out(folder, used), *survey.left_out]),
-        "; ".join([*survey.notes, *ground(transparent)]),
+        "; ".join([*left_out(folder, used), *found.survey.left_out]),
+        "; ".join([*found.survey.notes, *ground(found.transparent)]),
         "" if labelled else no_labels(parts, classes),
     ]
     return source._replace(
@@ -295,8 +288,29 @@ def no_labels(parts: Sequence[Part], classes: Sequence[list[str]]) -> str:
     return f"no labels, because {files} beside the class folders have none, such as {beside[0]}"
 
 
+def read_files(
+    files: Sequence[ImageFile],
+    num_train: int,
+    size: Sequence[int],
+    choice: str,
+    key: Callable[[], str],
+) -> tuple[Decoded, str]:
+    """The images of the files, the first `num_train` of which are the training set; and, where
+    these stay on disk, a sentence that says so.
+
+    `key`: of the files and what is made of them, for those that stay on disk.
+    """
+    if not stays_in_memory(choice, needed := bytes_of(files, size)):
+        found = read_decoded(key(), files, num_train, size, HOW)
+        return found, said_of_memory(choice, needed, str(found.train_images.path.parent))
+    survey = survey_of(sorted(files, key=str))
+    refuse_too_large(files, survey, size)
+    images, transparent = read(files, size, survey.scale)
+    return Decoded(images[:num_train], images[num_train:], transparent, survey), ""
+
+
 def read(
-    files: list[Path],
+    files: Sequence[ImageFile],
     size: Sequence[int],
     scale: Scale,
     how: str = HOW,

@@ -2,8 +2,9 @@
 
 import contextlib
 import functools
+import io
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -26,6 +27,19 @@ COPIES = 2  # of all images that are in memory at a time, at least
 MPO = "MPO"  # photographs with a small copy of themselves, which is no page
 
 
+class Encoded(NamedTuple):
+    """An image file that is a part of another, such as a row of a table."""
+
+    name: str
+    content: Callable[[], bytes]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+ImageFile = Path | Encoded
+
+
 class Look(NamedTuple):
     """What a file says of its image before it is decoded."""
 
@@ -41,7 +55,7 @@ class Scale(NamedTuple):
 
     depth: str
     shift: int = 0  # bits of whole numbers that are dropped
-    cut: Path | None = None  # a file with colours of 16 bits
+    cut: ImageFile | None = None  # a file with colours of 16 bits
 
     def refuse_dark(self, images: np.ndarray) -> None:
         """Raises UserError if colours of 16 bits hold small numbers, which are lost."""
@@ -72,7 +86,7 @@ def endings() -> set[str]:
 
 
 @contextlib.contextmanager
-def open_image(file: Path) -> Iterator[Image.Image]:
+def open_image(file: ImageFile) -> Iterator[Image.Image]:
     """The image of a file.
 
     Raises:
@@ -94,10 +108,10 @@ def far_too_large_is_an_error() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def open_in_a_thread(file: Path) -> Iterator[Image.Image]:
+def open_in_a_thread(file: ImageFile) -> Iterator[Image.Image]:
     """As `open_image`, for several threads in the context of `far_too_large_is_an_error`."""
     try:
-        with Image.open(file) as image:
+        with Image.open(file if isinstance(file, Path) else io.BytesIO(file.content())) as image:
             yield image
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         most = Image.MAX_IMAGE_PIXELS or 0
@@ -112,7 +126,7 @@ def open_in_a_thread(file: Path) -> Iterator[Image.Image]:
         ) from error
 
 
-def look_at(file: Path) -> Look:
+def look_at(file: ImageFile) -> Look:
     """What a file says of its image, which is not decoded."""
     with open_image(file) as image:
         return look_of(image)
@@ -127,7 +141,7 @@ def look_of(image: Image.Image) -> Look:
     return Look(depth, cut, pages, image.height, image.width)
 
 
-def survey_of(files: list[Path]) -> Survey:
+def survey_of(files: Sequence[ImageFile]) -> Survey:
     """What all files have in common.
 
     Raises:
@@ -149,7 +163,7 @@ def survey_of(files: list[Path]) -> Survey:
     return Survey(looks, scale, notes, left_out)
 
 
-def refuse_other_depth(first: Path, depth: str, file: Path, other: str) -> None:
+def refuse_other_depth(first: ImageFile, depth: str, file: ImageFile, other: str) -> None:
     """Raises UserError if a file has another depth than the first."""
     if other != depth:
         raise UserError(
@@ -158,7 +172,9 @@ def refuse_other_depth(first: Path, depth: str, file: Path, other: str) -> None:
         )
 
 
-def said_of_files(many: Sequence[Path], cut: Sequence[Path]) -> tuple[list[str], list[str]]:
+def said_of_files(
+    many: Sequence[ImageFile], cut: Sequence[ImageFile]
+) -> tuple[list[str], list[str]]:
     """Sentences on the scale, and on what is not read.
 
     Args:
@@ -179,7 +195,7 @@ def depth_name(depth: str) -> str:
     return {"whole": "whole numbers of more than 8 bits"}.get(depth, depth)
 
 
-def scale_of_whole(files: list[Path]) -> tuple[Scale, str]:
+def scale_of_whole(files: Sequence[ImageFile]) -> tuple[Scale, str]:
     """The scale that holds the whole numbers of all files, and a sentence about it."""
     low, high = 0, 0
     for file in files:
@@ -199,15 +215,15 @@ def scale_of_whole(files: list[Path]) -> tuple[Scale, str]:
     )
 
 
-def bytes_of(files: list[Path], size: Sequence[int]) -> int:
+def bytes_of(files: Sequence[ImageFile], size: Sequence[int]) -> int:
     """The bytes of all images in colour, by the size of the first."""
-    look = look_at(min(files))
+    look = look_at(min(files, key=str))
     height, width = size or (look.height, look.width)
     channels = 3 if look.depth == "8 bits" else 4  # bytes a pixel
     return len(files) * height * width * channels
 
 
-def refuse_too_large(files: list[Path], survey: Survey, size: Sequence[int]) -> None:
+def refuse_too_large(files: Sequence[ImageFile], survey: Survey, size: Sequence[int]) -> None:
     """Raises UserError if the images need more memory than the machine has."""
     height, width = size or survey.looks[0][3:5]
     channels = 3 if survey.scale.depth == "8 bits" else 4  # bytes a pixel
@@ -221,7 +237,7 @@ def refuse_too_large(files: list[Path], survey: Survey, size: Sequence[int]) -> 
 
 
 def refuse_other_size(
-    first: Path, shape: tuple[int, ...], file: Path, other: tuple[int, ...], how: str
+    first: ImageFile, shape: tuple[int, ...], file: ImageFile, other: tuple[int, ...], how: str
 ) -> None:
     """Raises UserError if an image has another size than the first.
 
@@ -235,7 +251,7 @@ def refuse_other_size(
         )
 
 
-def pixels(file: Path, size: Sequence[int], scale: Scale) -> tuple[np.ndarray, bool]:
+def pixels(file: ImageFile, size: Sequence[int], scale: Scale) -> tuple[np.ndarray, bool]:
     """The image, upright, and whether it has transparent pixels, which become white.
 
     Of 8 bits: uint8 [height, width, 3]. Of more: uint8, and floats: float32 [height, width, 1].
