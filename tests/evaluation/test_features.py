@@ -98,6 +98,7 @@ def test_hidden_labels_are_left_out(data):
     assert checksum(trained(data, labels)) == checksum(alone)
 
 
+@pytest.mark.slow
 def test_one_key_gives_one_file(data, classifier, tmp_path):
     jax.clear_caches()
     save(tmp_path / "one.npz", classifier)

@@ -29,6 +29,7 @@ def approximation(found):
     return found.log_likelihood - found.optimized_elbo
 
 
+@pytest.mark.slow
 def test_of_a_linear_model_only_the_encoder_is_wrong_and_by_a_known_kl():
     """The true posterior is diagonal: the approximation gap is 0, the amortisation gap is
     KL(q moved by s || q) = sum_l s^2 / (2 variance_l)."""

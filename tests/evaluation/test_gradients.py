@@ -241,6 +241,7 @@ def test_an_unbiased_estimator_passes(own, reference):
     assert all(min(p) > 1e-3 for p in p_values.values())
 
 
+@pytest.mark.slow
 def test_a_biased_one_is_found_and_only_where_it_is(landed):
     p_values = p_values_of(objective(IWAE(LANDED), 4), objective(IWAE(), 4), n=300, seeds=3)
     assert max(p_values["encoder"]) < 1e-3

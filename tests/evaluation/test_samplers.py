@@ -91,7 +91,11 @@ def test_a_mixture_of_two_has_its_numbers():
 
 @pytest.mark.parametrize(
     ("sampler", "off"),
-    [(Mixture(2), 0.1), (Flow(600, 32), 0.5), (TwoStage(2_000, 64), 6)],
+    [
+        (Mixture(2), 0.1),
+        (Flow(600, 32), 0.5),
+        pytest.param(TwoStage(2_000, 64), 6, marks=pytest.mark.slow),
+    ],
     ids=lambda it: type(it).__name__,
 )
 def test_samples_are_of_the_codes(sampler, off):

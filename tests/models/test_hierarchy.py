@@ -222,6 +222,7 @@ def test_samples_of_the_prior_have_the_covariance_of_x():
     np.testing.assert_allclose(np.cov(np.asarray(x).T), cov, atol=0.15)
 
 
+@pytest.mark.slow
 def test_annealing_moves_the_noise_and_finds_p_of_x():
     """z of a lower layer follows: its scale under p is another than that of a layer above."""
     model, variables, _ = exact()
@@ -251,7 +252,9 @@ def small(name):
     return model, model.init(jax.random.key(0))
 
 
-@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize(
+    "name", [n if n == "deep" else pytest.param(n, marks=pytest.mark.slow) for n in KINDS]
+)
 def test_samples_that_are_scored_again_have_the_same_density(name):
     model, variables = small(name)
 
@@ -269,7 +272,7 @@ def test_samples_that_are_scored_again_have_the_same_density(name):
     assert images.shape == (7, 9)
 
 
-@pytest.mark.parametrize("name", ["ladder", "deep"])
+@pytest.mark.parametrize("name", [pytest.param("ladder", marks=pytest.mark.slow), "deep"])
 def test_the_closed_forms_are_the_means_of_the_samples(name):
     model, variables = small(name)
 
@@ -307,6 +310,7 @@ def test_the_kl_of_the_units_of_a_layer_is_that_of_the_layer(name):
         np.testing.assert_allclose(units.sum(axis=1), layer, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_the_active_units_of_each_layer_are_those_whose_kl_is_not_0():
     model, variables, _ = exact()
     found = latents(model, variables, X, key=jax.random.key(3))
@@ -334,6 +338,7 @@ def layers_of(model, variables):
     return of(variables)
 
 
+@pytest.mark.slow
 def test_a_downward_pass_with_the_params_of_p_is_the_shared_one():
     shared, variables = small("ladder")
     separate = make_model(

@@ -66,7 +66,9 @@ def test_at_the_start_p_is_the_standard_normal_and_adds_nothing():
         assert (layer.q.mean_kbl != 0).any()
 
 
-@pytest.mark.parametrize("with_x", [True, False], ids=["q", "p"])
+@pytest.mark.parametrize(
+    "with_x", [pytest.param(True, marks=pytest.mark.slow), False], ids=["q", "p"]
+)
 def test_a_scan_is_the_loop(monkeypatch, with_x):
     kind, shape = TopDown((4, 3), latents=2, width=6, bottleneck=4), (6, 6, 1)
     model = model_of(kind, shape)
@@ -90,7 +92,7 @@ def test_a_scan_is_the_loop(monkeypatch, with_x):
 @pytest.mark.parametrize(
     ("image_shape", "kind"),
     [
-        ((9, 7, 1), SMALL),
+        pytest.param((9, 7, 1), SMALL, marks=pytest.mark.slow),
         pytest.param((5, 4, 3), TopDown((2, 1), 1, 5, 3, 2, 1), marks=pytest.mark.slow),
         pytest.param((1, 1, 1), TopDown((2,), 1, 5, 3, 1, 1), marks=pytest.mark.slow),
         ((2, 1, 1), TopDown((1,), 1, 5, 3, 1, 2)),
@@ -164,6 +166,7 @@ def test_colour_under_a_mixture_of_logistics():
     assert np.isfinite(log_p).all()
 
 
+@pytest.mark.slow
 def test_one_block_is_the_one_layer_model():
     """The same functions as the encoder and the decoder of a VAE: the same numbers."""
     shape, latents_of = (2, 2, 1), 3

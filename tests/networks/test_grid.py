@@ -41,6 +41,7 @@ def test_the_decoder_reads_each_unit_at_its_place_and_the_context_everywhere():
     assert (other > 0).all()
 
 
+@pytest.mark.slow
 def test_codes_on_a_grid_are_trained(tmp_path):
     npz = write_tiny_npz(tmp_path / "tiny.npz")
     changes = {

@@ -230,6 +230,7 @@ def test_unused_entries_start_anew_at_encodings_and_stay():
     assert float(vq.note(again)["codes_used"]) > 0.9
 
 
+@pytest.mark.slow
 def test_each_stage_codes_what_is_left():
     vq = VectorQuantized(entries=8, unit_size=2, stages=2)
     params, h = stats_of(vq), normal(0, 16, 4)
@@ -268,7 +269,7 @@ def test_a_book_by_gradient_is_drawn_to_the_encodings_and_they_to_it():
     np.testing.assert_allclose(of_book["book"][0], -2 * use.T @ away.reshape(-1, 2), atol=1e-4)
 
 
-@pytest.mark.parametrize("levels", [(3,), (8, 5), (4, 3, 6)])
+@pytest.mark.parametrize("levels", [pytest.param((3,), marks=pytest.mark.slow), (8, 5), (4, 3, 6)])
 def test_fsq_rounds_to_the_levels_and_uses_all(levels):
     fsq = FiniteScalar(levels)
     h = 2 * normal(0, 4_000, len(levels))

@@ -163,6 +163,7 @@ def test_annealed_importance_sampling_is_of_the_first_images(copy, monkeypatch):
     evaluate(workdir, with_metrics(config, metrics=("ais",)))  # what is kept is found again
 
 
+@pytest.mark.slow
 def test_the_gaps_are_what_lies_between_the_elbo_and_log_p(copy):
     workdir, config = copy
     evaluate(workdir, with_metrics(config, metrics=("gaps",)))
@@ -175,6 +176,7 @@ def test_the_gaps_are_what_lies_between_the_elbo_and_log_p(copy):
         assert own["amortization_gap"] > 0
 
 
+@pytest.mark.slow
 def test_without_dead_units_the_model_is_measured_as_it_is_and_with_them_without_them(
     copy, monkeypatch
 ):

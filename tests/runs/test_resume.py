@@ -4,6 +4,8 @@ import os
 import random
 import signal
 
+import jax
+import numpy as np
 import pytest
 
 from tests.small.killing import (
@@ -19,6 +21,8 @@ from tests.small.runs import train, values_of, write_tiny_npz
 from vae_jax.config.schema import nest
 from vae_jax.folders import folder
 from vae_jax.runs import train as runs_train
+from vae_jax.runs.load import load_progress
+from vae_jax.runs.run import make_run
 
 ROWS = 30 * (2 + 1) * 2  # epochs, train and validation rows an epoch, lanes
 
@@ -138,6 +142,35 @@ def test_preempted_it_saves_at_once_and_is_queued_again(npz, tmp_path, monkeypat
     assert ROWS // 2 <= len(folder.read_rows(workdir)) < ROWS
     assert "resuming at step" in completed(npz, workdir)
     assert outcome(workdir) == uninterrupted
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("devices", [1, 2, 8])
+def test_preempted_it_goes_on_with_another_number_of_devices(
+    npz, tmp_path, monkeypatch, uninterrupted, devices
+):
+    """Within 1e-5: another number of lanes a device can make another program."""
+    workdir = tmp_path / "preempted"
+    assert killed_after(npz, workdir, ROWS // 2, 0, signal.SIGUSR1) == 1
+    flags = f"--xla_force_host_platform_device_count={devices}"
+    monkeypatch.setenv("XLA_FLAGS", flags)
+    said = completed(npz, workdir)
+    assert "resuming at step" in said
+    assert f"on {devices} cpu device" in said
+    for now, whole in zip(
+        outcome_numbers(workdir), outcome_numbers(npz.parent / "whole"), strict=True
+    ):
+        np.testing.assert_allclose(now, whole, rtol=1e-5, atol=1e-5)
+
+
+def outcome_numbers(workdir):
+    """The arrays of the last checkpoint, and the numbers of the results."""
+    progress = load_progress(make_run(folder.read_config(workdir), workdir))
+    lanes = folder.read_results(workdir)["lanes"]
+    return [
+        *map(np.asarray, jax.tree.leaves(progress._replace(wall_seconds=0))),
+        np.array([[lane[name] for name in ("elbo", "kl", "reconstruction")] for lane in lanes]),
+    ]
 
 
 @pytest.mark.slow

@@ -55,6 +55,7 @@ def test_a_diverged_lane_keeps_its_old_best():
     assert steps(SCORES, ALWAYS, "last", diverged=(2, -1))[0] == [0, 3]
 
 
+@pytest.mark.slow
 def test_a_run_is_judged_by_what_it_was_trained_for(tiny_npz, tmp_path):
     """A weight of 8 after a warm-up: not by the ELBO, and no epoch of the warm-up."""
     run(

@@ -42,6 +42,7 @@ def variables_of(npz, workdir, **changes):
     return load_progress(make_run(config_of(npz, **changes), workdir)).best.variables
 
 
+@pytest.mark.slow
 def test_a_prior_is_trained_over_the_codes_of_a_finished_run(first, tmp_path):
     npz, source = first
     changes = VQ | PRIOR | {"training__start_from": str(source)}

@@ -306,6 +306,7 @@ def test_a_reader_that_fails_ends_the_run_and_keeps_its_checkpoint(images, tmp_p
     assert outcome(tmp_path / "run") == outcome(tmp_path / "whole")
 
 
+@pytest.mark.slow
 def test_image_files_are_trained_on_from_the_cache(tmp_path, capsys):
     at = tmp_path / "pets"
     at.mkdir()

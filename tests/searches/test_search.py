@@ -74,6 +74,7 @@ def assert_equal(one, other):
     jax.tree.map(np.testing.assert_array_equal, one[1], other[1])
 
 
+@pytest.mark.slow
 def test_a_trial_is_what_its_lane_in_a_sweep_is(tiny_npz, tmp_path, capsys):
     before = {f: f._cache_size() for f in (train_lanes, init_lanes, order_lanes)}
     found = run(tiny_npz, tmp_path / "search")

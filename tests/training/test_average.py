@@ -68,6 +68,7 @@ def test_a_skipped_step_changes_nothing():
         assert (metrics.totals["loss"][:, 0] > 0).all()
 
 
+@pytest.mark.slow
 def test_a_norm_that_is_never_reached_skips_nothing():
     plain, _ = trained(SEEDS, RATES, STEPS)
     state, history = trained(SEEDS, RATES, STEPS, spec=skipping(1e6))
@@ -75,6 +76,7 @@ def test_a_norm_that_is_never_reached_skips_nothing():
     assert all((metrics.totals["skipped"] == 0).all() for metrics in history)
 
 
+@pytest.mark.slow
 def test_only_steps_above_the_norm_are_skipped():
     """Those that are taken are the steps of a run that has no others."""
     state, history = trained(SEEDS, RATES, (1,) * 40, spec=skipping(3.0))
@@ -97,6 +99,7 @@ def npz(tmp_path_factory):
     return write_tiny_npz(tmp_path_factory.mktemp("average") / "tiny.npz")
 
 
+@pytest.mark.slow
 def test_a_run_is_evaluated_by_the_average_and_resumes(npz, tmp_path, capsys):
     changes = {"training__ema_decay": 0.9, "optimizer__skip_above": 60.0, "training__keep": "last"}
     values = values_of(npz, **changes)

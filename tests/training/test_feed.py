@@ -80,6 +80,7 @@ def test_augmentations_are_the_same_too(in_one_order):
     same(fed(spec=spec), list(chunks_of(Examples(IMAGES), spec=spec)))
 
 
+@pytest.mark.slow
 def test_the_order_is_that_in_memory_of_seed_0():
     same(fed(seeds=(0,), rates=(1e-3,)), list(chunks_of(Examples(IMAGES), (0,), (1e-3,))))
 
@@ -125,6 +126,7 @@ def test_an_epoch_reads_each_row_at_most_once_and_lanes_share_it():
     assert (epochs[0] != epochs[1]).any()
 
 
+@pytest.mark.slow
 def test_one_trace_for_a_whole_run(monkeypatch):
     traces, original = [], loop.train_step
     monkeypatch.setattr(loop, "train_step", lambda *a, **k: traces.append(1) or original(*a, **k))

@@ -57,6 +57,7 @@ def test_how_steps_are_cut_into_chunks_changes_no_bit():
 AUGMENTED = replace(SPEC, augmentations=(Flip(), Shift(1)))
 
 
+@pytest.mark.slow
 def test_augmented_minibatches_do_not_depend_on_chunks_or_other_lanes():
     coarse = trained((0, 1), (1e-3, 1e-3), (5, 5), spec=AUGMENTED)
     fine = trained((0, 1), (1e-3, 1e-3), (2, 3, 1, 4), spec=AUGMENTED)
@@ -221,7 +222,8 @@ def of_betas(betas, chunk_steps):
     return [replace(spec, objective=Objective(beta=float(beta))) for beta in betas]
 
 
-@pytest.mark.parametrize("kind", [pytest.param("loss", marks=pytest.mark.slow), "gradient"])
+@pytest.mark.parametrize("kind", ["loss", "gradient"])
+@pytest.mark.slow
 def test_a_lane_that_diverges_keeps_its_last_finite_params(poison, kind, monkeypatch):
     """At once and over a resume; the other lanes have the bits that they have without it."""
     bad = (5, 7, 9, 8, 19)  # first, middle and last of a chunk, two in one chunk, the very last

@@ -176,7 +176,9 @@ def changed(before, after):
     }
 
 
-@pytest.mark.parametrize("name", OBJECTIVES)
+@pytest.mark.parametrize(
+    "name", [n if n == "aae" else pytest.param(n, marks=pytest.mark.slow) for n in OBJECTIVES]
+)
 def test_each_moves_only_what_it_may(name):
     """By a step in which all others stand still: their rates are 0."""
     spec = spec_of(name)
@@ -255,6 +257,7 @@ def test_five_moves_are_five_by_hand():
     assert changed(state.variables, found) == {"critic"}
 
 
+@pytest.mark.slow
 def test_lanes_of_two_rates_are_each_alone():
     specs = [
         replace(spec_of("aae"), objective=Objective(replace(AAE(times=2), **SMALL | {
