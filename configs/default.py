@@ -22,7 +22,8 @@ def get_config() -> ConfigDict:
     config.dataset.name = "mnist"
     # anndata, arrays, caltech101_silhouettes, celeba, cifar10, dsprites, fashion_mnist, frey_faces,
     # hugging_face, omniglot, svhn, tfds: the .h5ad file; the .npz file, or a folder of image files,
-    # or of .npy files; the folder of its files; the folder; its data folder; "": TFDS's own
+    # or of .npy files; the folder of its files; the folder that save_to_disk wrote; its data
+    # folder; "": TFDS's own
     config.dataset.path = ""
     config.dataset.layer = ""  # anndata: the layer that is taken, such as "counts"; "": X
     # anndata, hugging_face: the column of obs that is the label, such as "batch" or "cell_type";
@@ -31,8 +32,7 @@ def get_config() -> ConfigDict:
     # arrays, hugging_face, tfds: whether the training images of a folder are all in memory; auto:
     # if they fit: yes, no, auto
     config.dataset.in_memory = "auto"
-    # arrays, hugging_face: height, width that image files are cut to; (): as they are; height,
-    # width that the images are cut to; (): as they are
+    # arrays, hugging_face: height, width that image files are cut to; (): as they are
     config.dataset.image_size = ()
     config.dataset.broken = "refuse"  # arrays: an image file that can't be read: refuse, skip
     config.dataset.image_column = ""  # hugging_face: the column of the images; "": the only one

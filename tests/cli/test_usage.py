@@ -9,6 +9,7 @@ import vae_jax
 from configs import default
 from vae_jax.cli import main as cli
 from vae_jax.cli.flags import (
+    define_cache,
     define_compare,
     define_evaluate,
     define_explore,
@@ -47,7 +48,12 @@ OWN_FLAGS = {
     "explore": define_explore,
     "export": define_export,
     "list": lambda values: None,
+    "cache": define_cache,
 }
+
+
+# The arguments that are no flags, in the examples.
+RUNS_OF = {"compare": ["runs/mnist", "runs/mnist_20d"], "cache": []}
 
 
 @pytest.mark.parametrize("verb", cli.VERBS)
@@ -61,7 +67,9 @@ def test_the_help_of_a_verb_has_all_its_flags(capsys, verb):
         assert max(map(len, text.splitlines())) <= 80
         for name in values:
             assert f"  --{name}" in text, name
-        common = [] if verb in ("compare", "list") else ["--workdir=", "--nocache", "--trust"]
+        common = (
+            [] if verb in ("compare", "list", "cache") else ["--workdir=", "--nocache", "--trust"]
+        )
         assert all(flag in text for flag in common)
         assert f"example{'s' * (text.count('  vae-jax') > 1)}:\n  vae-jax {verb}" in text
 
@@ -72,12 +80,12 @@ def test_the_examples_of_a_verb_s_help_are_commands(monkeypatch, tmp_path, verb)
     example = USAGE[verb].partition("example")[2].replace("\\\n", "")
     for line in example.splitlines():
         words = shlex.split(line)[1:]
-        if words and verb not in ("compare", "list"):
+        if words and verb not in (*RUNS_OF, "list"):
             parse(words[1:], lambda _: (default.get_config(), {}), OWN_FLAGS[verb])
-        elif words and verb == "compare":
+        elif words and verb in RUNS_OF:
             values = flags.FlagValues()
             OWN_FLAGS[verb](values)
-            assert cli.parse_flags(values, words[1:]) == ["runs/mnist", "runs/mnist_20d"]
+            assert cli.parse_flags(values, words[1:]) == RUNS_OF[verb]
 
 
 def test_version(capsys):
