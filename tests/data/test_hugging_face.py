@@ -103,6 +103,9 @@ def test_mistakes_are_told(pets, tmp_path):
         load(str(tmp_path))
     with pytest.raises(UserError, match=r"dataset.path is empty"):
         load("")
+    table(1).save_to_disk(str(tmp_path / "one"))
+    with pytest.raises(UserError, match=r"one has 1 row; it should have at least 2"):
+        load(str(tmp_path / "one"))
     data = datasets.DatasetDict({"a": table(3), "b": table(3)})
     data.save_to_disk(str(tmp_path / "ab"))
     with pytest.raises(UserError, match=r"the splits a, b; one should be named train"):

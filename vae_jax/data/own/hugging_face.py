@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from vae_jax.data.own.decoded import key_of
-from vae_jax.data.own.image_files import SEED, SETS, TEST_PART, ground, read_files
+from vae_jax.data.own.image_files import SETS, a_tenth_apart, ground, read_files
 from vae_jax.data.own.pixels import Encoded
 from vae_jax.data.source import Source, checked_source
 from vae_jax.errors import Unreadable, UserError
@@ -48,7 +48,10 @@ def load(path: str, image: str, label: str, size: Sequence[int], choice: str) ->
         labels[name] = np.asarray(table.with_format(None)[columns.label]) if columns.label else None
     note = f"sets: {', '.join(f'{name} ({len(own):,})' for name, own in files.items())}"
     if len(splits) == 1:
-        files, labels = with_a_tenth_apart(files["train"], labels["train"])
+        every, of_every = files["train"], labels["train"]
+        for name, rows in zip(("train", "test"), a_tenth_apart(len(every)), strict=True):
+            files[name] = [every[i] for i in rows]
+            labels[name] = None if of_every is None else of_every[rows]
         note = f"test set: {count(len(files['test']), 'image')} of these"
     validation = files.get("validation", [])
     train = files["train"] + validation
@@ -98,6 +101,8 @@ def sets_of(data: Any, path: str) -> tuple[dict[str, Any], str]:
     """The tables of "train", "test" and, if there is one, "validation"; of a single one "train"
     alone. And a sentence about what is left out."""
     if not isinstance(data, dict):
+        if len(data) < 2:
+            raise UserError(f"{path} has {count(len(data), 'row')}; it should have at least 2")
         return {"train": data}, ""
     found = {
         name: next((key for key in data if key.lower() in names), None)
@@ -158,20 +163,3 @@ def rows_of(table: Any, column: str, name: str) -> list[Encoded]:
         return held["bytes"] if held["bytes"] is not None else Path(held["path"]).read_bytes()
 
     return [Encoded(f"{name}[{row}]", partial(content, row)) for row in range(len(encoded))]
-
-
-def with_a_tenth_apart(
-    files: list[Encoded], labels: np.ndarray | None
-) -> tuple[dict[str, list[Encoded]], dict[str, Any]]:
-    """One table as two sets."""
-    if len(files) < 2:
-        raise UserError(
-            f"{count(len(files), 'image')} can't be two sets; there should be 2 or more"
-        )
-    order = np.random.default_rng(SEED).permutation(len(files))
-    split = max(1, len(files) // TEST_PART)
-    rows = {"train": order[split:], "test": order[:split]}
-    return (
-        {name: [files[i] for i in own] for name, own in rows.items()},
-        {name: None if labels is None else labels[own] for name, own in rows.items()},
-    )

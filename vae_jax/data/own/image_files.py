@@ -158,11 +158,16 @@ def parts_of(folder: Path) -> tuple[tuple[Part, Part, Part], str, set[Path]]:
     files = files_in(whole).files
     if len(files) < 2:
         raise UserError(f"{folder} has {len(files)} image files; it should have at least 2")
-    order = np.random.default_rng(SEED).permutation(len(files))
-    split = max(1, len(files) // TEST_PART)
-    test, train = ([files[i] for i in part] for part in (order[:split], order[split:]))
+    train, test = ([files[i] for i in rows] for rows in a_tenth_apart(len(files)))
     parts = Part(whole, train), Part(whole, []), Part(whole, test)
-    return parts, f"test set: {split:,} of these", set(files)
+    return parts, f"test set: {len(test):,} of these", set(files)
+
+
+def a_tenth_apart(n: int) -> tuple[np.ndarray, np.ndarray]:
+    """The numbers of the training and of the test images, of n that are one set."""
+    order = np.random.default_rng(SEED).permutation(n)
+    split = max(1, n // TEST_PART)
+    return order[split:], order[:split]
 
 
 def without_broken(
