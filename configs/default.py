@@ -139,7 +139,7 @@ def get_config() -> ConfigDict:
     # gaussian_pixel_scale, gaussian_shared_scale, laplace, negative_binomial, poisson, auto
     config.model.likelihood = "auto"
     config.model.likelihood_scale = 1.0  # gaussian, laplace: the scale, in units of x
-    # negative_binomial, poisson: what the means are multiplied by: none, total
+    # negative_binomial, poisson: what the means are multiplied by: learned, none, total
     config.model.likelihood_size_factor = "none"
     # negative_binomial, poisson: whether some zeros are no counts, with a probability by the
     # decoder

@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Array, Int, Key, UInt32
 
 from vae_jax.data.binarization import BLOCK, sampled_once, threshold
+from vae_jax.data.counts import log_totals
 from vae_jax.data.shapes import is_vector
 from vae_jax.data.source import Source, checksum, is_binary
 from vae_jax.data.stored import Images, Stored
@@ -311,6 +312,17 @@ def mean_image(split: Split) -> np.ndarray:
             mean += split.images[start : start + BLOCK].sum(axis=0, dtype=np.float64)
         mean /= n
     return (mean / 255 if split.images.dtype == np.uint8 else mean).astype(np.float32)
+
+
+def log_total(split: Split) -> tuple[np.float32, np.float32]:
+    """The mean and the standard deviation of the logs of the totals of counts [n, d]."""
+    images = split.images
+    if isinstance(images, Stored):
+        log_n = images.log_totals
+    else:
+        starts = range(0, len(images), BLOCK)
+        log_n = np.concatenate([log_totals(images[i : i + BLOCK]) for i in starts])
+    return np.float32(log_n.mean()), np.float32(max(log_n.std(), LEAST_SPREAD))
 
 
 def spread(split: Split, mean_d: np.ndarray) -> np.float32:

@@ -40,6 +40,8 @@ from vae_jax.sections.declare import (
     static,
 )
 
+LEARNS = "model.likelihood_size_factor = 'learned'"
+
 MODELS: dict[str, type[ModelSection]] = {
     "hierarchy": Hierarchy,
     "ladder": Ladder,
@@ -138,6 +140,21 @@ class ModelSpec:
 
     def needs(self, config: Any) -> Iterator[str]:
         yield from said_problems(self)
+        if self.likelihood.learns_size:
+            yield from self.size_problems()
+
+    def size_problems(self) -> Iterator[str]:
+        """What is wrong for a likelihood whose size is the first unit of z."""
+        head = f"{LEARNS} has the log of the total in the first unit of z"
+        if not isinstance(self.kind, VAE):
+            yield f"{head}; model.name = {self.name!r} should be 'vae'"
+        if self.latent_size < 2:
+            yield f"{head}, and the shares in the others; model.latent_size should be at least 2"
+        if not getattr(self.decoder, "can_be_masked", True):
+            yield (
+                f"{head}, which the decoder is not given, and this one takes all; "
+                "model.decoder.name should be 'mlp' or another"
+            )
 
     def idle(self, config: Any) -> Iterator[tuple[str, str]]:
         if not self.kind.reads_networks:
@@ -146,6 +163,11 @@ class ModelSpec:
 
     def needs_of_data(self, config: Any, data: Any) -> Iterator[str]:
         yield from sampled_problems(self)
+        if self.likelihood.learns_size and self.has_discrete_z(data):
+            yield (
+                f"{LEARNS} has the log of the total in the first unit of z, and z is discrete; "
+                "take 'total', or a posterior and a prior of real numbers"
+            )
         head, support = f"model.likelihood = {self.likelihood_name!r}", self.likelihood.support
         images = data.train.images
         low, high = images.min(), images.max()

@@ -89,9 +89,16 @@ def vae(spec: Any, prior: Prior, posterior: Posterior, num_classes: int) -> Mode
     remains is the model of the other units.
 
     With `num_classes` above 0, the encoder and the decoder are given the one-hot label.
+
+    Of a likelihood that learns the size, the first unit is the standardised log size, and padding
+    for the decoder. It is the first since the last ones are those that a sweep pads.
     """
     mask_l, likelihood, width = spec.latent_mask, spec.likelihood, posterior.unit_size
     mask_z = mask_l if mask_l is None or width == 1 else jnp.repeat(mask_l, width)
+    decoder_mask = mask_z
+    if likelihood.learns_size:
+        others_l = jnp.float32(jnp.arange(spec.latent_size) > 0)
+        decoder_mask = others_l if mask_l is None else others_l * mask_l
     if hasattr(prior, "values"):
         prior = replace(prior, values=posterior.values)
     encoder = spec.encoder.encoder(spec.image_shape, posterior.heads(spec.latent_size), num_classes)
@@ -111,7 +118,7 @@ def vae(spec: Any, prior: Prior, posterior: Posterior, num_classes: int) -> Mode
         encoder_key, decoder_key, prior_key = jax.random.split(key, 3)
         params = {
             "encoder": encoder.init(encoder_key, mask_z),
-            "decoder": decoder.init(decoder_key, output_bias(likelihood, start), mask_z),
+            "decoder": decoder.init(decoder_key, output_bias(likelihood, start), decoder_mask),
             "likelihood": likelihood.init(start.scale),
             "prior": prior.init(prior_key, spec.latent_size, num_classes, start.examples_nd),
             "posterior": posterior.init(jax.random.fold_in(prior_key, 0), spec.latent_size),
@@ -136,12 +143,16 @@ def vae(spec: Any, prior: Prior, posterior: Posterior, num_classes: int) -> Mode
         variables: Variables, z_kbl: Float[Array, "k b l"], label_b: Int[Array, " b"] | None, p: Any
     ) -> Any:
         # One batch axis: with two, XLA transposes the activations for the gradients of the weights.
-        flat = gaussian.masked(z_kbl.reshape(-1, spec.latent_size * width), mask_z)
+        flat = gaussian.masked(z_kbl.reshape(-1, spec.latent_size * width), decoder_mask)
         if mask_l is not None and isinstance(p, DiagonalGaussian):  # 0 is the mean of all others
             mean_kbl = jnp.broadcast_to(jax.lax.stop_gradient(p.mean()), z_kbl.shape)
             flat += gaussian.masked(mean_kbl.reshape(flat.shape), 1 - mask_l)
         of_label = context(label_b, len(z_kbl))
-        return decoded(spec, decoder, variables, flat, of_label, z_kbl.shape[:2])
+        log_size = None
+        if likelihood.learns_size:
+            log_total = variables["stats"]["log_total"]
+            log_size = log_total["mean"] + log_total["scale"] * z_kbl[..., :1]
+        return decoded(spec, decoder, variables, flat, of_label, z_kbl.shape[:2], log_size)
 
     def trace(
         variables: Variables,

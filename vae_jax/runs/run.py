@@ -13,7 +13,7 @@ from vae_jax.config.decide import decided, undecided
 from vae_jax.config.needs import refuse_data
 from vae_jax.data import DatasetSection, DatasetSpec
 from vae_jax.data.binarization import scale
-from vae_jax.data.dataset import Dataset, Split, dataset, mean_image, spread
+from vae_jax.data.dataset import Dataset, Split, dataset, log_total, mean_image, spread
 from vae_jax.data.source import Source
 from vae_jax.devices.lanes import Layout, layout, replicate, shard_lanes
 from vae_jax.errors import UserError
@@ -231,6 +231,8 @@ def make_start(run: Run) -> Start:
     """What the initial params take from the training set."""
     model = run.config.model
     start = Start(examples_nd=first_examples(run))
+    if model.likelihood.learns_size:
+        start = start._replace(log_total=log_total(run.data.train))
     centred = model.inputs == "standardized"
     from_data = model.output_bias_from_data or model.has_scale or run.data.is_counts
     if not (centred or from_data):
