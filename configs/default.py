@@ -17,11 +17,11 @@ def get_config() -> ConfigDict:
 
     config.dataset = ConfigDict()
     # Where the images are from: anndata, arrays, binarized_mnist, caltech101_silhouettes, celeba,
-    # cifar10, dsprites, fashion_mnist, frey_faces, mnist, omniglot, sprites, svhn, tfds
+    # cifar10, dsprites, fashion_mnist, frey_faces, mnist, omniglot, shapes3d, sprites, svhn, tfds
     config.dataset.name = "mnist"
     # anndata, arrays, caltech101_silhouettes, celeba, cifar10, dsprites, fashion_mnist, frey_faces,
-    # omniglot, svhn, tfds: the .h5ad file; the .npz file, or a folder of image files, or of .npy
-    # files; the folder of its files; its data folder; "": TFDS's own
+    # omniglot, shapes3d, svhn, tfds: the .h5ad file; the .npz file, or a folder of image files, or
+    # of .npy files; the folder of its files; its data folder; "": TFDS's own
     config.dataset.path = ""
     config.dataset.layer = ""  # anndata: the layer that is taken, such as "counts"; "": X
     # anndata: the column of obs that is the label, such as "batch" or "cell_type"; "": none

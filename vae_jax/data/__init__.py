@@ -197,6 +197,13 @@ class Omniglot(FromFiles):
 
 
 @section
+class Shapes3D(FromFiles):
+    """Solids in a room with six factors, 64 x 64."""
+
+    name: ClassVar = "shapes3d"
+
+
+@section
 class SVHN(FromFiles):
     """Digits of house numbers, 32 x 32."""
 
@@ -215,6 +222,7 @@ DATASETS: dict[str, type[DatasetSection]] = {
     "frey_faces": FreyFaces,
     "mnist": MNIST,
     "omniglot": Omniglot,
+    "shapes3d": Shapes3D,
     "sprites": Sprites,
     "svhn": SVHN,
     "tfds": TFDS,
