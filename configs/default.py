@@ -26,6 +26,9 @@ def get_config() -> ConfigDict:
     config.dataset.layer = ""  # anndata: the layer that is taken, such as "counts"; "": X
     # anndata: the column of obs that is the label, such as "batch" or "cell_type"; "": none
     config.dataset.labels = ""
+    # anndata: columns of obs that a conditional model is given, such as "batch,donor"; (): the
+    # label
+    config.dataset.covariates = ()
     # arrays: height, width that image files are cut to; (): as they are
     config.dataset.image_size = ()
     # arrays: whether the training images of a folder are all in memory; auto: if they fit: yes, no,
@@ -102,7 +105,8 @@ def get_config() -> ConfigDict:
     config.model.top.widths = (100,)  # two_layers: hidden units between the two layers
     # two_layers: their nonlinearity: elu, gelu, leaky_relu, relu, silu, softplus, tanh
     config.model.top.activation = "tanh"
-    config.model.conditional = False  # vae: whether encoder, decoder and prior are given the label
+    # vae: whether encoder, decoder and prior are given the covariates, or else the label
+    config.model.conditional = False
     config.model.latent_size = 20  # dimensions of z
     config.model.encoder = ConfigDict()
     # The network from x to the parameters of q(z | x): conv, gated_mlp, grid, mlp, residual_mlp,

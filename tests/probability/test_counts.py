@@ -29,7 +29,7 @@ def poisson(**keys):
 
 
 def negative_binomial(**keys):
-    return NegativeBinomialLikelihood(counts=True, image_shape=(1, D, 1), num_classes=2, **keys)
+    return NegativeBinomialLikelihood(counts=True, image_shape=(1, D, 1), given_sizes=(2,), **keys)
 
 
 def test_log_gamma_and_choices_are_those_of_scipy():

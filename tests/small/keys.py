@@ -88,6 +88,7 @@ HOST = {
     "dataset.broken",
     "dataset.layer",
     "dataset.labels",
+    "dataset.covariates",
     "dataset.image_size",
     "dataset.in_memory",
     "dataset.tfds_name",

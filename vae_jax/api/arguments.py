@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from vae_jax.data import binarization
+from vae_jax.data.covariates import BETWEEN, named_rows
 from vae_jax.data.labels import classes_of
 from vae_jax.data.shapes import is_vector
 from vae_jax.data.source import as_array, checked_images
@@ -139,6 +140,8 @@ def temperatures(given: ArrayLike, layers: int) -> np.ndarray:
 def known_classes(labels: Labels, n: int, class_names: tuple[str, ...] | None) -> Classes:
     """The classes [n]; `class_names` None: the model reads none.
 
+    Of data with covariates, labels are rows of these [n, c], or the names of conditions [n].
+
     Raises:
       UserError: labels that it does not read, or none, or others.
     """
@@ -147,8 +150,13 @@ def known_classes(labels: Labels, n: int, class_names: tuple[str, ...] | None) -
             raise UserError("this model reads no labels; leave them out")
         return None
     if labels is None:
+        if class_names and BETWEEN in class_names[0]:
+            row = ", ".join(class_names[0].split(BETWEEN))
+            raise UserError(
+                f"this model reads covariates: give labels=, a row an image, as ({row})"
+            )
         raise UserError("this model reads labels: give labels=, one an image")
-    return classes_of(labels, n, class_names)
+    return classes_of(named_rows(labels), n, class_names)
 
 
 def in_shape(image_shape: tuple[int, int, int], x: ArrayLike) -> np.ndarray:

@@ -76,8 +76,26 @@ class AnnData(DatasetSection):
         "", text, 'the column of obs that is the label, such as "batch" or "cell_type"; "": none'
     )
 
+    covariates: tuple[str, ...] = host(
+        (),
+        several(text),
+        'columns of obs that a conditional model is given, such as "batch,donor"; (): the label',
+    )
+
     def load(self) -> Source:
-        return matrix.load_h5ad(self.path, self.layer, self.labels)
+        return matrix.load_h5ad(self.path, self.layer, self.labels, self.covariates)
+
+    def needs(self, config: Any) -> Iterator[str]:
+        if len(set(self.covariates)) < len(self.covariates):
+            yield f"dataset.covariates = {self.covariates} should name each column once"
+
+    def idle(self, config: Any) -> Iterator[tuple[str, str]]:
+        if self.covariates and not config.model.abilities.reads_labels:
+            yield (
+                "dataset.covariates",
+                f"dataset.covariates = {self.covariates} has no effect: it is for "
+                "model.conditional = True; set that, or leave it out",
+            )
 
 
 @section

@@ -38,7 +38,7 @@ SIZE_FACTORS = {
 }
 EXAMPLE, VARIABLE, CLASS = "example", "variable", "class"
 DISPERSIONS = {
-    CLASS: "one r for each variable and label",
+    CLASS: "one r for each variable and label, or level of the first covariate",
     EXAMPLE: "by the decoder, for each example and variable",
     VARIABLE: "one r for each variable",
 }
@@ -234,7 +234,7 @@ class NegativeBinomialLikelihood(PoissonLikelihood):
 
     dispersion: str = choice(DISPERSIONS, EXAMPLE, "what r is of", key="likelihood_dispersion")
     image_shape: Any = fact(lambda facts: facts.image_shape)
-    num_classes: Any = fact(lambda facts: facts.num_classes)
+    given_sizes: Any = fact(lambda facts: facts.given_sizes)
 
     @property
     def params_per_dim(self) -> int:
@@ -244,14 +244,14 @@ class NegativeBinomialLikelihood(PoissonLikelihood):
         if self.dispersion == EXAMPLE:
             return {}
         shape: tuple[int, ...] = (math.prod(self.image_shape),)
-        shape = (self.num_classes, *shape) if self.dispersion == CLASS else shape
+        shape = (self.given_sizes[0], *shape) if self.dispersion == CLASS else shape
         return {"log_r": jnp.zeros(shape)}
 
     def in_context(self, params: Params, context: Any) -> Params:
-        """With the r of the label of each example."""
+        """With the r of the label of each example; of several covariates, of the first."""
         if self.dispersion != CLASS:
             return params
-        return params | {"log_r": context @ params["log_r"]}
+        return params | {"log_r": context[..., : self.given_sizes[0]] @ params["log_r"]}
 
     def log_r(self, params: Params, raw: Raw) -> Float[Array, "*batch d"]:
         log_r = raw[..., 1] if self.dispersion == EXAMPLE else params["log_r"]

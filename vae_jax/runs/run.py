@@ -210,7 +210,7 @@ def make_dataset(config: Config) -> Dataset:
 
 def make_examples(run: Run) -> Examples | Feed:
     """The training set, as input of the program; a feed of it where it stays on disk."""
-    labels = run.data.train.labels if run.spec.model.abilities.reads_labels else None
+    labels = run.data.train.given if run.spec.model.abilities.reads_labels else None
     labels = None if labels is None else labels.astype(np.int32)
     if run.data.is_streamed:
         return Feed(run.data.train.images, labels)
@@ -220,11 +220,12 @@ def make_examples(run: Run) -> Examples | Feed:
 
 
 def evaluation_labels(run: Run, split: Split) -> np.ndarray | None:
-    """The labels of a split for a conditional model; None if it reads none, or infers them."""
+    """What a conditional model is given of a split: its labels, or the numbers of its conditions;
+    None if it reads none, or infers them."""
     able = run.spec.model.abilities
-    if not able.reads_labels or able.infers_labels or split.labels is None:
+    if not able.reads_labels or able.infers_labels or split.given is None:
         return None
-    return split.labels.astype(np.int32)
+    return split.given.astype(np.int32)
 
 
 def make_start(run: Run) -> Start:
