@@ -7,6 +7,7 @@ import pytest
 import vae_jax
 from tests.small.cells import made_cells
 from vae_jax.config.check import check
+from vae_jax.config.needs import refuse_idle
 from vae_jax.config.schema import defaults, nest
 from vae_jax.errors import UserError
 from vae_jax.models import ModelSpec, make_model
@@ -17,6 +18,7 @@ from vae_jax.probability.counts import NegativeBinomialLikelihood
 
 KEYS = {
     "model.conditional": True,
+    "model.likelihood": "negative_binomial",
     "model.likelihood_size_factor": "learned",
     "model.likelihood_dispersion": "class",
     "model.encoder.widths": (8,),
@@ -78,9 +80,8 @@ def test_labels_are_for_figures_and_covariates_for_the_model(trained, tmp_path, 
     assert run.reconstruct(x, labels=rows[:6]).shape == (6, 6)
     assert run.encode(x[0], labels=rows[:1]).shape == (1, 3)
     shown = run.figures(tmp_path, names=("latent_space", "samples", "reconstructions"))
-    legend = {
-        text.get_text() for text in shown["latent_space"].findobj(lambda a: hasattr(a, "get_text"))
-    }
+    texts = shown["latent_space"].findobj(lambda artist: hasattr(artist, "get_text"))
+    legend = {text.get_text() for text in texts}
     assert {"0", "1", "2", "3"} <= legend
 
 
@@ -135,4 +136,4 @@ def test_covariates_that_nothing_reads():
         "dataset.name": "anndata", "dataset.path": "x.h5ad", "dataset.covariates": ("batch",)
     }  # fmt: skip
     with pytest.raises(UserError, match=r"has no effect: it is for model.conditional = True"):
-        check(nest(values))
+        refuse_idle([check(nest(values))])

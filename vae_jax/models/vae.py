@@ -158,8 +158,8 @@ def vae(spec: Any, prior: Prior, posterior: Posterior, num_classes: int) -> Mode
         of_label = context(label_b, len(z_kbl))
         log_size = None
         if likelihood.learns_size:
-            log_total = variables["stats"]["log_total"]
-            log_size = log_total["mean"] + log_total["scale"] * z_kbl[..., :1]
+            mean, scale = variables["stats"]["log_total"]
+            log_size = mean + scale * z_kbl[..., :1]
         return decoded(spec, decoder, variables, flat, of_label, z_kbl.shape[:2], log_size)
 
     def trace(
