@@ -17,7 +17,7 @@ from vae_jax.data.sets import binarized_mnist, mnist, sprites, tfds
 from vae_jax.data.sets.published import PUBLISHED, load
 from vae_jax.data.source import Source
 from vae_jax.errors import UserError
-from vae_jax.sections.checks import WIDEST, name_in, path, seed, several, text, whole
+from vae_jax.sections.checks import WIDEST, name_in, names, path, seed, several, text, whole
 from vae_jax.sections.declare import families, family, host, section
 
 BINARIZED = ("dynamic", "bernoulli")
@@ -78,7 +78,7 @@ class AnnData(DatasetSection):
 
     covariates: tuple[str, ...] = host(
         (),
-        several(text),
+        names,
         'columns of obs that a conditional model is given, such as "batch,donor"; (): the label',
     )
 
