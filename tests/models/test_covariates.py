@@ -23,6 +23,7 @@ KEYS = {
     "model.likelihood_dispersion": "class",
     "model.encoder.widths": (8,),
     "model.decoder.widths": (8,),
+    "log.figures": ("latent_space",),
 }
 BATCHES, DONORS = ["b0", "b1"], ["d0", "d1", "d2"]
 
@@ -89,6 +90,8 @@ def test_labels_are_for_figures_and_covariates_for_the_model(trained, tmp_path, 
     ("labels", "message"),
     [
         (None, r"reads covariates: give labels=, a row an image, as .b0, d0."),
+        ([3], r"reads covariates: give labels=, a row an image, as .b0, d0."),
+        ([["b0"], ["b0", "d1"]], "should be whole numbers or names"),
         ([["b0", "d9"]], "label 'b0 / d9' is no class that the model was trained on"),
         ([["b0"]], "label 'b0' is no class"),
         ([["b0", "d0"]] * 2, r"should be whole numbers or names of shape .1,."),
