@@ -17,18 +17,21 @@ def get_config() -> ConfigDict:
 
     config.dataset = ConfigDict()
     # Where the images are from: anndata, arrays, binarized_mnist, caltech101_silhouettes, celeba,
-    # cifar10, dsprites, fashion_mnist, frey_faces, hugging_face, mnist, omniglot, sprites, svhn,
-    # tfds
+    # cifar10, dsprites, fashion_mnist, frey_faces, hugging_face, mnist, omniglot, shapes3d,
+    # sprites, svhn, tfds
     config.dataset.name = "mnist"
     # anndata, arrays, caltech101_silhouettes, celeba, cifar10, dsprites, fashion_mnist, frey_faces,
-    # hugging_face, omniglot, svhn, tfds: the .h5ad file; the .npz file, or a folder of image files,
-    # or of .npy files; the folder of its files; the folder that save_to_disk wrote; its data
-    # folder; "": TFDS's own
+    # hugging_face, omniglot, shapes3d, svhn, tfds: the .h5ad file; the .npz file, or a folder of
+    # image files, or of .npy files; the folder of its files; the folder that save_to_disk wrote;
+    # its data folder; "": TFDS's own
     config.dataset.path = ""
     config.dataset.layer = ""  # anndata: the layer that is taken, such as "counts"; "": X
     # anndata, hugging_face: the column of obs that is the label, such as "batch" or "cell_type";
     # "": none; the column that is the label; "": the only one of classes
     config.dataset.labels = ""
+    # anndata: columns of obs that a conditional model is given, such as "batch,donor"; (): the
+    # label
+    config.dataset.covariates = ()
     # arrays, hugging_face, tfds: whether the training images of a folder are all in memory; auto:
     # if they fit: yes, no, auto
     config.dataset.in_memory = "auto"
@@ -107,7 +110,8 @@ def get_config() -> ConfigDict:
     config.model.top.widths = (100,)  # two_layers: hidden units between the two layers
     # two_layers: their nonlinearity: elu, gelu, leaky_relu, relu, silu, softplus, tanh
     config.model.top.activation = "tanh"
-    config.model.conditional = False  # vae: whether encoder, decoder and prior are given the label
+    # vae: whether encoder, decoder and prior are given the covariates, or else the label
+    config.model.conditional = False
     config.model.latent_size = 20  # dimensions of z
     config.model.encoder = ConfigDict()
     # The network from x to the parameters of q(z | x): conv, gated_mlp, grid, mlp, residual_mlp,
@@ -144,7 +148,7 @@ def get_config() -> ConfigDict:
     # gaussian_pixel_scale, gaussian_shared_scale, laplace, negative_binomial, poisson, auto
     config.model.likelihood = "auto"
     config.model.likelihood_scale = 1.0  # gaussian, laplace: the scale, in units of x
-    # negative_binomial, poisson: what the means are multiplied by: none, total
+    # negative_binomial, poisson: what the means are multiplied by: learned, none, total
     config.model.likelihood_size_factor = "none"
     # negative_binomial, poisson: whether some zeros are no counts, with a probability by the
     # decoder

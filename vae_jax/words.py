@@ -19,6 +19,7 @@ EXTRAS = {
     "cluster": "bokeh dask-jobqueue distributed",
     "evaluation": "blackjax scikit-learn",
     "export": "flatbuffers safetensors",
+    "h5py": "h5py",
     "hub": "huggingface_hub",
     "hugging_face": "datasets",
     "notebook": "pandas",

@@ -87,17 +87,22 @@ def softmax(raw):
     return special.softmax(np.float64(raw), axis=-1)
 
 
-@pytest.mark.parametrize("conditional", [pytest.param(False, marks=pytest.mark.slow), True])
-def test_the_elbo_of_single_cells_is_its_formula(tmp_path, conditional):
-    """log NB(x; total softmax(decoder(z)), exp(log r)) - KL(q || N(0, 1)), by scipy and numpy.
+@pytest.mark.parametrize(
+    ("conditional", "size"),
+    [pytest.param(False, "total", marks=pytest.mark.slow), (True, "total"), (True, "learned")],
+)
+def test_the_elbo_of_single_cells_is_its_formula(tmp_path, conditional, size):
+    """log NB(x; size softmax(decoder(z)), exp(log r)) - KL(q || N(0, 1)), by scipy and numpy.
 
-    On 3,000 cells and 500 genes, of configs/counts.py; networks by hand.
+    The size: the total of x; or exp(m + s z_0), and the decoder is given the other units. On 3,000
+    cells and 500 genes, of configs/counts.py; networks by hand.
     """
     cells = made_cells(3_000, 500)
     write_cells(tmp_path / "cells.npz", cells, test=300)
     config = counts.get_config()
     config.dataset.path = str(tmp_path / "cells.npz")
     config.model.conditional = conditional
+    config.model.likelihood_size_factor = size
     run = make_run(check(config), tmp_path / "run")
     model, variables = lane_model(run, first_state(run).variables, 0)
     rng = np.random.default_rng(0)
@@ -125,10 +130,14 @@ def test_the_elbo_of_single_cells_is_its_formula(tmp_path, conditional):
     z = np.float64(latents(trace)[0][0])
     mean, scale = np.float64(q.mean()[0]), np.float64(q.scale()[0])
     np.testing.assert_allclose(heads["mean"], mean, rtol=1e-3, atol=1e-4)
-    decoder = params["decoder"]
+    decoder, sizes = params["decoder"], x.sum(axis=1, keepdims=True)
+    if size == "learned":
+        log_n = np.log(cells.counts[: run.spec.train_size].sum(axis=1))
+        sizes = np.exp(log_n.mean() + log_n.std() * z[:, :1])
+        z = z * (np.arange(10) > 0)
     output = layers(decoder, np.concatenate([context, z], axis=1)) @ decoder["output"]["kernel"]
     shares = softmax(output + decoder["output"]["bias"])
-    means, r = x.sum(axis=1, keepdims=True) * shares, np.exp(np.float64(log_r))
+    means, r = sizes * shares, np.exp(np.float64(log_r))
     reconstruction = stats.nbinom.logpmf(x, r, r / (r + means)).sum(axis=1)
     kl = 0.5 * (mean**2 + scale**2 - 1) - np.log(scale)
     found = elbo(model, variables, key, x, labels)

@@ -5,6 +5,7 @@ import hashlib
 import io
 import shutil
 import struct
+import sys
 import tarfile
 import zipfile
 
@@ -18,7 +19,7 @@ from vae_jax.config.check import check
 from vae_jax.config.schema import nest
 from vae_jax.data import DATASETS
 from vae_jax.data.dataset import dataset
-from vae_jax.data.sets import binarized_mnist
+from vae_jax.data.sets import binarized_mnist, shapes3d
 from vae_jax.data.sets.published import DSPRITES, PUBLISHED, load
 from vae_jax.data.source import is_binary
 from vae_jax.errors import UserError
@@ -177,10 +178,26 @@ def write_dsprites(folder):
     return 255 * images[train][..., None], 255 * images[test][..., None], classes[train, 1]
 
 
+def write_shapes3d(folder):
+    """50 images of six factors, in chunks that end within a block."""
+    h5py = pytest.importorskip("h5py")
+    images = grey(50, 64, 64, 3)
+    ends = np.array([(0, 1), (0, 1), (0, 1), (0.75, 1.25), (0, 3), (-30, 30)])
+    share = FACTORS / (NUM_VALUES - 1)
+    with h5py.File(folder / "3dshapes.h5", "w") as file:
+        file.create_dataset("images", data=images, chunks=(7, 64, 64, 3), compression="gzip")
+        file["labels"] = ends[:, 0] + share * (ends[:, 1] - ends[:, 0])
+    order = np.random.default_rng(0).permutation(50)
+    train, test = np.sort(order[5:]), np.sort(order[:5])
+    return images[train], images[test], FACTORS[train, 4]
+
+
+NUM_VALUES = np.array([10, 10, 10, 8, 4, 15])
+FACTORS = np.arange(50)[:, None] * [1, 3, 7, 1, 1, 1] % NUM_VALUES  # each has all its values
 WRITERS = {
     "caltech101_silhouettes": write_caltech, "celeba": write_celeba, "cifar10": write_cifar,
     "dsprites": write_dsprites, "fashion_mnist": write_fashion, "frey_faces": write_frey,
-    "omniglot": write_omniglot, "svhn": write_svhn,
+    "omniglot": write_omniglot, "shapes3d": write_shapes3d, "svhn": write_svhn,
 }  # fmt: skip
 
 
@@ -205,6 +222,26 @@ def test_a_file_of_the_format_is_read(tmp_path, name):
     data = dataset(source, validation_size=size, binarization=binarization, binarization_seed=0)
     assert data.image_shape == train.shape[1:]
     assert is_binary(source.train_images) == (usual == ("none", "bernoulli"))
+
+
+@pytest.mark.parametrize("rows", [1, 8, 2_000])
+def test_shapes3d_is_read_in_blocks(tmp_path, monkeypatch, rows):
+    """Each image and its factors once, in the order of the file."""
+    monkeypatch.setattr(shapes3d, "BLOCK", rows)
+    train, test, _ = write_shapes3d(tmp_path)
+    source = load("shapes3d", without_sums("shapes3d"), str(tmp_path))
+    np.testing.assert_array_equal(source.train_images, train)
+    np.testing.assert_array_equal(source.test_images, test)
+    order = np.random.default_rng(0).permutation(50)
+    np.testing.assert_array_equal(source.train_factors, FACTORS[np.sort(order[5:])])
+    np.testing.assert_array_equal(source.test_factors, FACTORS[np.sort(order[:5])])
+
+
+def test_shapes3d_says_what_reads_it(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "h5py", None)
+    (tmp_path / "3dshapes.h5").write_bytes(b"")
+    with pytest.raises(UserError, match="is read by h5py: pip install h5py"):
+        load("shapes3d", without_sums("shapes3d"), str(tmp_path))
 
 
 @pytest.mark.parametrize("name", PUBLISHED)

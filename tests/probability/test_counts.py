@@ -21,6 +21,7 @@ B, D = 4, 6
 RAW = RNG.normal(size=(B, D, 3)).astype(np.float32)
 N = RNG.poisson(20 * RNG.gamma(0.5, size=(B, D))).astype(np.float32)
 N[:, 0] = 0
+LOG_SIZE = RNG.normal(3, 1, (B, 1)).astype(np.float32)  # that a model gives
 
 
 def poisson(**keys):
@@ -28,7 +29,7 @@ def poisson(**keys):
 
 
 def negative_binomial(**keys):
-    return NegativeBinomialLikelihood(counts=True, image_shape=(1, D, 1), num_classes=2, **keys)
+    return NegativeBinomialLikelihood(counts=True, image_shape=(1, D, 1), given_sizes=(2,), **keys)
 
 
 def test_log_gamma_and_choices_are_those_of_scipy():
@@ -96,7 +97,7 @@ def test_the_usual_total_follows_the_data():
     np.testing.assert_allclose(params["log_size"], expected, rtol=1e-5)
 
 
-@pytest.mark.parametrize("size_factor", ["none", "total"])
+@pytest.mark.parametrize("size_factor", ["learned", "none", "total"])
 @pytest.mark.parametrize("zero_inflated", [False, True])
 @pytest.mark.parametrize("dispersion", ["example", "variable", "class"])
 def test_negative_binomial(size_factor, zero_inflated, dispersion):
@@ -105,7 +106,7 @@ def test_negative_binomial(size_factor, zero_inflated, dispersion):
         size_factor=size_factor, zero_inflated=zero_inflated, dispersion=dispersion
     )
     raw = RAW[..., : likelihood.params_per_dim]
-    params = likelihood.init() | (likelihood.init_stats() or {})
+    params = likelihood.init() | (likelihood.init_stats() or {}) | {"log_size": LOG_SIZE}
     labels = np.array([0, 1, 1, 0])
     if dispersion == "example":
         log_r = raw[..., 1]
@@ -118,6 +119,8 @@ def test_negative_binomial(size_factor, zero_inflated, dispersion):
     mean = np.exp(np.float64(raw[..., 0]))
     if size_factor == "total":
         mean = N.sum(axis=1, keepdims=True) * softmax(raw[..., 0])
+    elif size_factor == "learned":
+        mean = np.exp(LOG_SIZE) * softmax(raw[..., 0])
     r = np.broadcast_to(np.exp(np.float64(log_r)), mean.shape)
     exact = stats.nbinom.pmf(N, r, r / (r + mean))
     if zero_inflated:

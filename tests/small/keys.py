@@ -90,6 +90,7 @@ HOST = {
     "dataset.layer",
     "dataset.labels",
     "dataset.image_column",
+    "dataset.covariates",
     "dataset.image_size",
     "dataset.in_memory",
     "dataset.tfds_name",

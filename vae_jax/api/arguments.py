@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from vae_jax.data import binarization
-from vae_jax.data.labels import classes_of
+from vae_jax.data.covariates import BETWEEN, named_rows
+from vae_jax.data.labels import as_labels, classes_of
 from vae_jax.data.shapes import is_vector
 from vae_jax.data.source import as_array, checked_images
 from vae_jax.data.units import Units, in_units
@@ -139,6 +140,8 @@ def temperatures(given: ArrayLike, layers: int) -> np.ndarray:
 def known_classes(labels: Labels, n: int, class_names: tuple[str, ...] | None) -> Classes:
     """The classes [n]; `class_names` None: the model reads none.
 
+    Of data with covariates, labels are rows of these [n, c], or the names of conditions [n].
+
     Raises:
       UserError: labels that it does not read, or none, or others.
     """
@@ -146,9 +149,18 @@ def known_classes(labels: Labels, n: int, class_names: tuple[str, ...] | None) -
         if labels is not None:
             raise UserError("this model reads no labels; leave them out")
         return None
+    rows = named_rows(labels)
+    if class_names and BETWEEN in class_names[0] and not are_names(rows):
+        row = ", ".join(class_names[0].split(BETWEEN))
+        raise UserError(f"this model reads covariates: give labels=, a row an image, as ({row})")
     if labels is None:
         raise UserError("this model reads labels: give labels=, one an image")
-    return classes_of(labels, n, class_names)
+    return classes_of(rows, n, class_names)
+
+
+def are_names(labels: Labels) -> bool:
+    """Whether labels are texts: numbers would name one of several covariates, or the label."""
+    return labels is not None and as_labels(labels, "labels").dtype.kind == "U"
 
 
 def in_shape(image_shape: tuple[int, int, int], x: ArrayLike) -> np.ndarray:

@@ -28,6 +28,7 @@ def evaluate_images(
     config: Mapping[str, Any],
     images: ArrayLike | os.PathLike[str],
     labels: ArrayLike | None,
+    covariates: ArrayLike | None,
     keys: Mapping[str, Any] | None,
 ) -> "DataFrame":
     """What `Trained.evaluate` returns, of a run with these data and this config."""
@@ -41,11 +42,11 @@ def evaluate_images(
             f"keys = {written(keys)} should be a dict, as {{'evaluation.metrics': ('nll',)}}"
         )
     if isinstance(images, str | os.PathLike):
-        if labels is not None:
+        if labels is not None or covariates is not None:
             raise UserError("labels are for arrays; those of files are beside the images")
         what: Path | Others = path_of(os.fspath(images))
     else:
-        what = given(images, labels)
+        what = given(images, labels, covariates)
     there, given_keys = folder.read_config(workdir), dict(keys or {})
     values = there.values | {DATA_PATH: config[DATA_PATH]} | given_keys
     members = import_anew(given_keys, there.members)

@@ -62,6 +62,8 @@ def train(
     labels: ArrayLike | None = None,
     test_images: ArrayLike | None = None,
     test_labels: ArrayLike | None = None,
+    covariates: ArrayLike | None = None,
+    test_covariates: ArrayLike | None = None,
     seeds: int | Sequence[int] | None = None,
     keys: Mapping[str, Any] | None = None,
     callback: Callback | None = None,
@@ -80,6 +82,8 @@ def train(
       workdir: the run folder; None: a new folder among the temporary ones.
       labels, test_images, test_labels: beside images. Without test_images, a tenth of the images,
         the last, are the test set.
+      covariates, test_covariates: [n] or [n, c], such as batch and donor: what a conditional model
+        is given, in place of the labels.
       seeds: how many lanes, or their seeds.
       keys: other config keys, such as {"model.encoder.widths": (256,)}.
       callback: called with (epoch, rows) after each chunk of steps; True stops the run there. It is
@@ -93,11 +97,12 @@ def train(
     changes = changes_of(settings, keys, seeds)
     workdir = folder_of(tempfile.mkdtemp(prefix="vae_jax_") if workdir is None else workdir)
     flat, split = config_of(what), None
+    beside = (labels, test_images, test_labels, covariates, test_covariates)
     if flat is not None:
-        if any(part is not None for part in (labels, test_images, test_labels)):
+        if any(part is not None for part in beside):
             raise UserError("labels and test images are for arrays; a config says where its are")
     else:
-        split = checked_split(what, labels, test_images, test_labels)
+        split = checked_split(what, *beside)
         flat = defaults() | {"dataset.name": "arrays", "dataset.path": str(workdir / GIVEN)}
     flat, members = without_unread(flat | changes, before=flat, given=changes)
     config, kept_them = check(nest(flat), members), False

@@ -62,7 +62,7 @@ class Trained:
     without n), in the units of the training data, and come out as floats in the same shape. They
     are taken as they were at training: uint8 of 0 to 255, uint8 of 0 and 1, booleans, floats or
     counts; those in other units are refused. A model that reads labels takes them as `labels` [n]:
-    as they were given at training, or names of `class_names`.
+    as they were given at training, or names of `class_names`; of data with covariates, rows [n, c].
 
     A wrong argument raises UserError.
     """
@@ -358,6 +358,7 @@ class Trained:
         images: ArrayLike | os.PathLike[str],
         labels: Labels = None,
         *,
+        covariates: ArrayLike | None = None,
         keys: Mapping[str, Any] | None = None,
     ) -> "DataFrame":
         """Measures all lanes of the run on other images, as `vae-jax evaluate --on` does.
@@ -367,7 +368,7 @@ class Trained:
         Args:
           images: [n, height, width] or [n, height, width, channels]; or the path of a folder of
             image files, or of an .npz with `images` or `test_images`.
-          labels: [n], beside arrays.
+          labels, covariates: [n] and [n, c], beside arrays.
           keys: such as {"evaluation.metrics": ("nll", "latents")}; None: as its config says.
 
         Returns:
@@ -377,7 +378,8 @@ class Trained:
           UserError: images that the model was not trained for; the run's own images, to which some
             metrics fit, are not where they were.
         """
-        return evaluate_images(self.workdir, self.data, self.config, images, labels, keys)
+        of_images = (images, labels, covariates, keys)
+        return evaluate_images(self.workdir, self.data, self.config, *of_images)
 
     @property
     def _units(self) -> Units | None:
@@ -392,7 +394,7 @@ class Trained:
         return x, self._labels(labels, len(x)), batch.shape[single:]
 
     def _labels(self, labels: Labels, n: int) -> Classes:
-        return known_classes(labels, n, self.class_names if self.reads_labels else None)
+        return known_classes(labels, n, self.run.data.given_names if self.reads_labels else None)
 
     def _in_batches(self, function: Callable, rows: np.ndarray, y: Classes) -> Any:
         return in_batches(partial(function, self.variables), rows, y)

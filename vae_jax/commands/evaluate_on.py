@@ -126,10 +126,9 @@ def others_of(run: Run, images: Images) -> Others:
     """The images, where they are files cut as the run's own were."""
     if isinstance(images, Others):
         return images
-    names = ("dataset.layer", "dataset.labels")
-    layer, labels = (run.config.value(name) for name in names)
+    names = ("dataset.layer", "dataset.labels", "dataset.covariates")
     size = run.config.value("dataset.image_size")
-    return from_path(images, size, run.data.image_shape, layer, labels)
+    return from_path(images, size, run.data.image_shape, *map(run.config.value, names))
 
 
 def locked(workdir: Path) -> AbstractContextManager[None]:

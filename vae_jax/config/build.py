@@ -88,11 +88,12 @@ def facts_of(config: Config, data: Dataset) -> Facts:
     steps_per_epoch = train_size // config.training.fitting(train_size).batch_size
     return Facts(
         image_shape=data.image_shape,
-        num_classes=data.num_classes,
+        num_classes=data.num_given,
         train_size=train_size,
         steps_per_epoch=steps_per_epoch,
         total_steps=config.training.num_epochs * steps_per_epoch,
         counts=data.is_counts,
+        given_sizes=data.given_sizes,
     )
 
 

@@ -17,7 +17,7 @@ from vae_jax.data.sets import binarized_mnist, mnist, sprites, tfds
 from vae_jax.data.sets.published import PUBLISHED, load
 from vae_jax.data.source import Source
 from vae_jax.errors import UserError
-from vae_jax.sections.checks import WIDEST, name_in, path, seed, several, text, whole
+from vae_jax.sections.checks import WIDEST, name_in, names, path, seed, several, text, whole
 from vae_jax.sections.declare import families, family, host, section
 
 BINARIZED = ("dynamic", "bernoulli")
@@ -105,8 +105,26 @@ class AnnData(DatasetSection):
         "", text, 'the column of obs that is the label, such as "batch" or "cell_type"; "": none'
     )
 
+    covariates: tuple[str, ...] = host(
+        (),
+        names,
+        'columns of obs that a conditional model is given, such as "batch,donor"; (): the label',
+    )
+
     def load(self) -> Source:
-        return matrix.load_h5ad(self.path, self.layer, self.labels)
+        return matrix.load_h5ad(self.path, self.layer, self.labels, self.covariates)
+
+    def needs(self, config: Any) -> Iterator[str]:
+        if len(set(self.covariates)) < len(self.covariates):
+            yield f"dataset.covariates = {self.covariates} should name each column once"
+
+    def idle(self, config: Any) -> Iterator[tuple[str, str]]:
+        if self.covariates and not config.model.abilities.reads_labels:
+            yield (
+                "dataset.covariates",
+                f"dataset.covariates = {self.covariates} has no effect: it is for "
+                "model.conditional = True; set that, or leave it out",
+            )
 
 
 @section
@@ -226,6 +244,13 @@ class Omniglot(FromFiles):
 
 
 @section
+class Shapes3D(FromFiles):
+    """Solids in a room with six factors, 64 x 64."""
+
+    name: ClassVar = "shapes3d"
+
+
+@section
 class SVHN(FromFiles):
     """Digits of house numbers, 32 x 32."""
 
@@ -245,6 +270,7 @@ DATASETS: dict[str, type[DatasetSection]] = {
     "hugging_face": HuggingFace,
     "mnist": MNIST,
     "omniglot": Omniglot,
+    "shapes3d": Shapes3D,
     "sprites": Sprites,
     "svhn": SVHN,
     "tfds": TFDS,

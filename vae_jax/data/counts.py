@@ -35,6 +35,11 @@ def stored_type(on_disk: np.dtype) -> np.dtype:
     return SMALL if on_disk.kind == "u" and on_disk.itemsize == SMALL.itemsize else LARGE
 
 
+def log_totals(rows: np.ndarray) -> np.ndarray:
+    """The log of the total of each row [n, d] -> [n]; of a row of zeros, that of 1."""
+    return np.log(np.maximum(rows.sum(axis=1, dtype=np.float64), 1))
+
+
 def refuse_no_counts(images: Any, where: str) -> None:
     """Raises UserError if whole numbers, in memory or stored, are no counts."""
     low, high = images.min(), images.max()

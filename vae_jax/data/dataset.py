@@ -8,6 +8,8 @@ import numpy as np
 from jaxtyping import Array, Int, Key, UInt32
 
 from vae_jax.data.binarization import BLOCK, sampled_once, threshold
+from vae_jax.data.counts import log_totals
+from vae_jax.data.covariates import Covariate, from_identity, names_of, sizes_of
 from vae_jax.data.shapes import is_vector
 from vae_jax.data.source import Source, checksum, is_binary
 from vae_jax.data.stored import Images, Stored
@@ -21,13 +23,20 @@ TRAIN, VALIDATION, TEST = SETS = range(3)
 class Split(NamedTuple):
     """images [n, d], uint8 or float32; labels [n], -1 where one is hidden, or None.
 
-    factors [n, f]: the factors that each image was made from, or None. Training images may be
+    factors [n, f]: the factors that each image was made from, or None. conditions [n]: the number
+    of its combination of covariates, or None. Training images may be
     stored ones, which are read as they are trained on; those of the other sets are in memory.
     """
 
     images: Any  # an array, or vae_jax.data.stored.Stored
     labels: np.ndarray | None
     factors: np.ndarray | None = None
+    conditions: np.ndarray | None = None
+
+    @property
+    def given(self) -> np.ndarray | None:
+        """What a conditional model is given [n]: the conditions, or else the labels."""
+        return self.labels if self.conditions is None else self.conditions
 
 
 class Dataset(NamedTuple):
@@ -38,6 +47,7 @@ class Dataset(NamedTuple):
     in_unit:  whether every x that a model sees lies in 0 to 1.
     num_classes: labels of the training set are below it; 0 if there are no labels.
     class_names: the names of the labels 0, 1, ...; () if they are not known.
+    covariates: of the conditions; (): there are none.
     units: what the images were, before they were scaled; None: not known.
     notes: sentences about what was read, and what was not.
     identity: name, sizes, binarisation, checksum, key: results can be compared only if all of
@@ -57,6 +67,24 @@ class Dataset(NamedTuple):
     class_names: tuple[str, ...] = ()
     units: Units | None = None
     notes: tuple[str, ...] = ()
+    covariates: tuple[Covariate, ...] = ()
+
+    @property
+    def given_sizes(self) -> tuple[int, ...]:
+        """The levels of each covariate; without one, the number of classes."""
+        return sizes_of(self.covariates) or (self.num_classes,)
+
+    @property
+    def num_given(self) -> int:
+        """What `Split.given` is below."""
+        return math.prod(self.given_sizes)
+
+    @property
+    def given_names(self) -> tuple[str, ...]:
+        """The names of what `Split.given` can be."""
+        if self.covariates:
+            return names_of(self.covariates)
+        return self.class_names or tuple(map(str, range(self.num_classes)))
 
     @property
     def is_streamed(self) -> bool:
@@ -108,6 +136,8 @@ def dataset(
         train = binarize(train, TRAIN)
     labels, validation_labels = split_rows(source.train_labels, num_train)
     factors, validation_factors = split_rows(source.train_factors, num_train)
+    conditions, validation_conditions = split_rows(source.conditions.train, num_train)
+    covariates = source.conditions.covariates
     num_classes = 0 if source.train_labels is None else int(source.train_labels.max()) + 1
     if num_labels:
         labels = hide_some(labels, num_labels, binarization_seed, source.name)
@@ -125,11 +155,12 @@ def dataset(
         "units": units._asdict(),
         **({"class_names": list(source.class_names)} if source.class_names else {}),
         **({"num_labels": num_labels} if num_labels else {}),
+        **({"covariates": [[name, list(own)] for name, own in covariates]} if covariates else {}),
     }
     return Dataset(
-        train=Split(train, labels, factors),
-        validation=Split(validation, validation_labels, validation_factors),
-        test=Split(test, source.test_labels, source.test_factors),
+        train=Split(train, labels, factors, conditions),
+        validation=Split(validation, validation_labels, validation_factors, validation_conditions),
+        test=Split(test, source.test_labels, source.test_factors, source.conditions.test),
         image_shape=image_shape,
         dynamic=binarization == "dynamic",
         binary=binarization != "none" or all(map(is_binary, (source.train_images, test))),
@@ -139,6 +170,7 @@ def dataset(
         class_names=source.class_names,
         units=units,
         notes=tuple(map(as_name, source.notes)),
+        covariates=covariates,
     )
 
 
@@ -195,14 +227,19 @@ def binarized_once(images: np.ndarray, binarization: str, seed: int, set_number:
 def without_images(identity: dict[str, Any]) -> Dataset:
     """A dataset of that identity whose images are all 0, and take no memory.
 
-    It stands for one that is gone, where its sizes are enough. Its labels are the classes in turn.
+    It stands for one that is gone, where its sizes are enough. Its labels are the classes in turn,
+    its conditions too.
     """
     shape = height, width, channels = identity["image_shape"]
     pixel, num_classes = np.zeros((), np.uint8), identity["num_classes"]
+    covariates = from_identity(identity.get("covariates", ()))
 
     def split(size: int) -> Split:
         labels = np.arange(size) % num_classes if num_classes else None
-        return Split(np.broadcast_to(pixel, (size, math.prod(shape))), labels)
+        number = math.prod(sizes_of(covariates))
+        conditions = np.arange(size) % number if covariates else None
+        images = np.broadcast_to(pixel, (size, math.prod(shape)))
+        return Split(images, labels, None, conditions)
 
     return Dataset(
         split(identity["train_size"]),
@@ -215,6 +252,7 @@ def without_images(identity: dict[str, Any]) -> Dataset:
         num_classes=num_classes,
         class_names=tuple(map(str, identity.get("class_names", ()))),
         units=from_record(identity.get("units")),
+        covariates=covariates,
     )
 
 
@@ -258,6 +296,16 @@ def described(data: Dataset) -> str:
 
 
 def classes(data: Dataset) -> str:
+    """How many classes there are, their names, and how many images have none, and the covariates;
+    "": no labels and no covariates."""
+    covariates = ", ".join(
+        f"{as_name(name)[:MOST_LETTERS]} of {len(levels):,} levels"
+        for name, levels in data.covariates
+    )
+    return classes_said(data) + (f"; covariates: {covariates}" if covariates else "")
+
+
+def classes_said(data: Dataset) -> str:
     """How many classes there are, their names, and how many images have none; "": no labels."""
     if data.train.labels is None:
         return ""
@@ -311,6 +359,17 @@ def mean_image(split: Split) -> np.ndarray:
             mean += split.images[start : start + BLOCK].sum(axis=0, dtype=np.float64)
         mean /= n
     return (mean / 255 if split.images.dtype == np.uint8 else mean).astype(np.float32)
+
+
+def log_total(split: Split) -> tuple[np.float32, np.float32]:
+    """The mean and the standard deviation of the logs of the totals of counts [n, d]."""
+    images = split.images
+    if isinstance(images, Stored):
+        log_n = images.log_totals
+    else:
+        starts = range(0, len(images), BLOCK)
+        log_n = np.concatenate([log_totals(images[i : i + BLOCK]) for i in starts])
+    return np.float32(log_n.mean()), np.float32(max(log_n.std(), LEAST_SPREAD))
 
 
 def spread(split: Split, mean_d: np.ndarray) -> np.float32:

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from vae_jax.data.counts import is_counts
+from vae_jax.data.covariates import named_rows, rows_of
 from vae_jax.data.dataset import TEST, Dataset, Split, binarized_once, in_range
 from vae_jax.data.labels import as_labels, classes_of
 from vae_jax.data.own.arrays import read
@@ -22,8 +23,9 @@ from vae_jax.data.units import in_units
 from vae_jax.errors import Unreadable, UserError
 from vae_jax.words import as_name, count
 
-NAMES = ("test_images", "test_labels", "images", "labels")  # of arrays in an .npz
-IMAGES = NAMES[::2]
+SETS = (("test_images", "test_labels", "test_covariates"), ("images", "labels", "covariates"))
+NAMES = sum(SETS, ())  # of arrays in an .npz
+IMAGES = tuple(names[0] for names in SETS)
 LONGEST = 40  # letters of a name
 NEARLY = 0.01  # of a level, by which floats that are levels may differ from it
 
@@ -35,6 +37,7 @@ class Others(NamedTuple):
     images: np.ndarray  # [n, height, width] or [n, height, width, channels]
     labels: Any  # [n]; None: none
     must_have_labels: bool = False  # the user named them: all are to be known
+    covariates: np.ndarray | None = None  # [n, c], texts
 
     @property
     def checksum(self) -> str:
@@ -44,6 +47,8 @@ class Others(NamedTuple):
         digest.update(np.ascontiguousarray(images).data)
         if self.labels is not None:
             digest.update("\n".join(map(str, self.labels)).encode())
+        if self.covariates is not None:
+            digest.update(repr(self.covariates.tolist()).encode())
         return digest.hexdigest()
 
     @property
@@ -53,21 +58,28 @@ class Others(NamedTuple):
         return f"{plain or 'images'}_{self.checksum[:8]}"
 
 
-def given(images: Any, labels: Any = None) -> Others:
-    """Images, and perhaps labels, that are arrays or lists.
+def given(images: Any, labels: Any = None, covariates: Any = None) -> Others:
+    """Images, and perhaps labels and covariates, that are arrays or lists.
 
     Raises:
       UserError: they can't be made arrays; there are not as many labels as images.
     """
     images = as_array(images, "images")
+    if covariates is not None:
+        covariates = rows_of(covariates, "covariates")
+        if len(covariates) != len(images):
+            raise UserError(
+                f"there are {len(covariates):,} rows of covariates, and {len(images):,} images; "
+                "give one row an image"
+            )
     if labels is None:
-        return Others("images", images, None)
+        return Others("images", images, None, covariates=covariates)
     labels = as_labels(labels, "labels")
     if labels.shape != images.shape[:1]:
         raise UserError(
             f"labels have shape {labels.shape}, and images {images.shape}; give one label an image"
         )
-    return Others("images", images, labels, must_have_labels=True)
+    return Others("images", images, labels, must_have_labels=True, covariates=covariates)
 
 
 def from_path(
@@ -76,6 +88,7 @@ def from_path(
     image_shape: tuple[int, int, int],
     layer: str = "",
     labels: str = "",
+    covariates: Sequence[str] = (),
 ) -> Others:
     """The images of a folder of image files or of .npy files, or of an .npz.
 
@@ -86,7 +99,7 @@ def from_path(
     Args:
       size: (height, width) that image files are cut to; (): they are taken as they are.
       image_shape: of the run's own images.
-      layer, labels: of an .h5ad.
+      layer, labels, covariates: of an .h5ad.
 
     Raises:
       UserError: there is nothing, or it can't be read.
@@ -101,8 +114,9 @@ def from_path(
         content = read_folder(folder, size, f"{height} x {width}, as the model's are")
         return Others(as_name(path.absolute().name), content.images, content.labels)
     if path.suffix == ".h5ad":
-        matrix, its = opened_h5ad(str(path), layer, labels)
-        return Others(as_name(path.name), all_rows(matrix), its)
+        matrix, own = opened_h5ad(str(path), layer, labels, covariates)
+        name = as_name(path.name)
+        return Others(name, all_rows(matrix), own.labels, covariates=own.covariates)
     if path.suffix == ".npy":
         raise Unreadable(
             f"{path} holds one array; give an .npz: numpy.savez('mine.npz', images=images)"
@@ -122,9 +136,9 @@ def named(arrays: dict[str, np.ndarray], path: Path, names: list[str]) -> Others
     Raises:
       UserError: there are no images; `names`: what there is.
     """
-    for images, labels in (NAMES[:2], NAMES[2:]):
+    for images, *beside in SETS:
         if images in arrays:
-            return given(arrays[images], arrays.get(labels))._replace(
+            return given(arrays[images], *map(arrays.get, beside))._replace(
                 name=as_name(path.name), must_have_labels=False
             )
     raise UserError(
@@ -156,10 +170,14 @@ def on_others(data: Dataset, others: Others, support: str, *, reads_labels: bool
             "to 255; give uint8, or levels / 255"
         )
     flat = images.reshape(len(images), math.prod(data.image_shape))
+    conditions = None
+    if data.covariates and reads_labels:
+        conditions = given_conditions(data, others)
+    reads_labels = reads_labels and not data.covariates
     labels, notes = labels_of(data, others, reads_labels=reads_labels)
     test = binarized_once(flat, binarization, data.identity["binarization_seed"], TEST)
     return data._replace(
-        test=Split(test, labels),
+        test=Split(test, labels, None, conditions),
         binary=data.binary and is_binary(test),
         in_unit=data.in_unit and in_range(test),
         identity=data.identity
@@ -206,6 +224,17 @@ def as_stored(images: np.ndarray, dtype: np.dtype) -> np.ndarray:
     near = np.abs(255 * images - levels).max() < NEARLY
     exact = near and levels.min() >= 0 and levels.max() <= 255
     return levels.astype(np.uint8) if exact else images
+
+
+def given_conditions(data: Dataset, others: Others) -> np.ndarray:
+    """The conditions [n] that the covariates name."""
+    names = ", ".join(covariate.name for covariate in data.covariates)
+    if others.covariates is None:
+        raise UserError(
+            f"the model reads covariates ({names}), and the images have none; give them"
+        )
+    rows = named_rows(others.covariates)
+    return classes_of(rows, len(rows), data.given_names).astype(np.int64)
 
 
 def labels_of(

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from vae_jax.data.counts import as_counts, in_one_type, is_counts, refuse_no_counts
+from vae_jax.data.covariates import Conditions, conditions_of
 from vae_jax.data.labels import UNKNOWN, Labels, checked_labels, number_classes
 from vae_jax.data.shapes import image_shape_of, refuse_shape
 from vae_jax.data.stored import Images, Stored
@@ -34,6 +35,7 @@ class Source(NamedTuple):
     units: Units | None = None  # of the images as they were given; None: as they are here
     validation_size: int = 0  # training images, the last, that are a validation set; 0: any
     notes: tuple[str, ...] = ()  # what was read, and what was not, in sentences
+    conditions: Conditions = Conditions()  # by covariates, which are apart from the labels
 
 
 def kind(source: Source) -> str:
@@ -67,13 +69,15 @@ def checksum(source: Source) -> str:
     arrays = source._replace(
         train_labels=as_given(source.train_labels), test_labels=as_given(source.test_labels)
     )
-    for array in arrays[1:7]:
+    for array in (*arrays[1:7], *source.conditions[:2]):
         if array is not None:
             digest.update(f"{array.dtype.str}{array.shape}".encode())
         if isinstance(array, Stored):
             digest.update(array.identity.encode())
         elif array is not None:
             digest.update(np.ascontiguousarray(array).data)
+    if source.conditions.covariates:
+        digest.update(repr(source.conditions.covariates).encode())
     return STORED * isinstance(source.train_images, Stored) + digest.hexdigest()
 
 
@@ -133,6 +137,9 @@ def checked_source(
     test_labels: Any,
     name: str,
     class_names: Sequence[str] = (),
+    train_covariates: Any = None,
+    test_covariates: Any = None,
+    covariate_names: Sequence[str] = (),
 ) -> Source:
     """A Source of arrays from outside, each checked; errors name the source.
 
@@ -141,6 +148,8 @@ def checked_source(
 
     Args:
       class_names: of the labels 0, 1, ..., where they are known; the labels are those numbers.
+      train_covariates, test_covariates: [n] or [n, c], names or whole numbers; None: none.
+      covariate_names: of these c; (): not known.
     """
     train_images = checked_images(train_images, f"{name}: train_images")
     test_images = checked_images(test_images, f"{name}: test_images")
@@ -172,4 +181,11 @@ def checked_source(
         class_names=labels.class_names,
         class_values=labels.values,
         units=units,
+        conditions=conditions_of(
+            train_covariates,
+            test_covariates,
+            (len(train_images), len(test_images)),
+            name,
+            covariate_names,
+        ),
     )

@@ -1,6 +1,7 @@
 """Images in an .npy file, read by row: they are never all in memory."""
 
 import contextlib
+import functools
 import hashlib
 import math
 import os
@@ -13,7 +14,7 @@ from typing import Any, NoReturn
 import numpy as np
 from jaxtyping import Float
 
-from vae_jax.data.counts import MOST_COUNT, stored_type
+from vae_jax.data.counts import MOST_COUNT, log_totals, stored_type
 from vae_jax.data.facts import Facts, facts_file, found, keep_facts, kept_facts, moments, origin
 from vae_jax.data.shapes import image_shape_of, refuse_shape
 from vae_jax.errors import Unreadable, UserError
@@ -180,6 +181,11 @@ class Stored:
         of_file = self._facts_of_file()
         one = 255 if self.from_bits else 1
         return one * start, one * (of_file.sums - sums), one**2 * (of_file.squares - squares)
+
+    @functools.cached_property
+    def log_totals(self) -> Float[np.ndarray, " n"]:
+        """The log of the total of each row of counts, by one pass over them."""
+        return np.concatenate([log_totals(block) for block in self.flattened().blocks()])
 
     def _as_read(self, block: np.ndarray) -> np.ndarray:
         """Rows of the file as those of this."""

@@ -241,7 +241,7 @@ def describe(
             "support": spec.likelihood.support,
         },
         "reads_labels": run.reads_labels,
-        "class_names": list(run.class_names),
+        "class_names": list(run.run.data.given_names),
         "dataset": dict(identity),
         "sampler": None if run.sampler is None else type(run.sampler.kind).__name__,
         "licence": licence,

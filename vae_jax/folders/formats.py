@@ -40,6 +40,7 @@ ADDED: dict[str, Any] = {
     "dataset.layer": "",
     "dataset.broken": "refuse",
     "dataset.labels": "",
+    "dataset.covariates": (),
     "model.likelihood_size_factor": "none",
     "model.likelihood_zero_inflated": False,
     "model.likelihood_dispersion": "example",

@@ -9,6 +9,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from vae_jax.data.covariates import levels_of
 from vae_jax.data.units import DARK
 from vae_jax.models.hierarchy import Hierarchy, Ladder
 from vae_jax.models.inputs import INPUTS
@@ -39,6 +40,8 @@ from vae_jax.sections.declare import (
     section,
     static,
 )
+
+LEARNS = "model.likelihood_size_factor = 'learned'"
 
 MODELS: dict[str, type[ModelSection]] = {
     "hierarchy": Hierarchy,
@@ -92,6 +95,7 @@ class ModelSpec:
     )
     image_shape: Any = fact(lambda facts: facts.image_shape)
     num_classes: Any = fact(lambda facts: facts.num_classes)
+    given_sizes: Any = fact(lambda facts: facts.given_sizes)  # their product is num_classes
     latent_mask: Any = fact(is_static=False)  # [l], 1 for a unit in use, 0 for padding; None: all
     precision: Any = fact()  # of the networks; None: that of the device
 
@@ -138,6 +142,21 @@ class ModelSpec:
 
     def needs(self, config: Any) -> Iterator[str]:
         yield from said_problems(self)
+        if self.likelihood.learns_size:
+            yield from self.size_problems()
+
+    def size_problems(self) -> Iterator[str]:
+        """What is wrong for a likelihood whose size is the first unit of z."""
+        head = f"{LEARNS} has the log of the total in the first unit of z"
+        if not isinstance(self.kind, VAE):
+            yield f"{head}; model.name = {self.name!r} should be 'vae'"
+        if self.latent_size < 2:
+            yield f"{head}, and the shares in the others; model.latent_size should be at least 2"
+        if not getattr(self.decoder, "can_be_masked", True):
+            yield (
+                f"{head}, which the decoder is not given, and this one takes all; "
+                "model.decoder.name should be 'mlp' or another"
+            )
 
     def idle(self, config: Any) -> Iterator[tuple[str, str]]:
         if not self.kind.reads_networks:
@@ -146,6 +165,11 @@ class ModelSpec:
 
     def needs_of_data(self, config: Any, data: Any) -> Iterator[str]:
         yield from sampled_problems(self)
+        if self.likelihood.learns_size and self.has_discrete_z(data):
+            yield (
+                f"{LEARNS} has the log of the total in the first unit of z, and z is discrete; "
+                "take 'total', or a posterior and a prior of real numbers"
+            )
         head, support = f"model.likelihood = {self.likelihood_name!r}", self.likelihood.support
         images = data.train.images
         low, high = images.min(), images.max()
@@ -186,8 +210,13 @@ class ModelSpec:
             yield from self.label_problems(data)
 
     def label_problems(self, data: Any) -> Iterator[str]:
-        """What is wrong with the labels, for a model that reads them."""
+        """What is wrong with the labels or covariates, for a model that reads them."""
         reader = self.named()
+        if data.covariates:
+            if self.abilities.infers_labels:
+                yield f"{reader} infers labels, and the data have covariates; leave them out"
+            yield from self.covariate_problems(data)
+            return
         train, test = data.train.labels, data.test.labels
         if train is None or test is None:
             yield f"{reader} needs labels, and the data have none"
@@ -211,6 +240,20 @@ class ModelSpec:
                 "have images"
             )
 
+    def covariate_problems(self, data: Any) -> Iterator[str]:
+        """Levels of covariates that no training example has."""
+        splits = (data.train, data.validation, data.test)
+        train, *others = (levels_of(split.conditions, data.covariates) for split in splits)
+        for i, (name, levels) in enumerate(data.covariates):
+            own = np.concatenate([of_split[i] for of_split in others])
+            absent = np.setdiff1d(own, train[i])
+            if len(absent):
+                yield (
+                    f"{self.named()} needs every level of {name} in the training set; those of "
+                    f"{levels[absent[0]]} are in the validation set (the last training images) or "
+                    "the test set alone"
+                )
+
     @property
     def name(self) -> str:
         return name_among(MODELS, self.kind)
@@ -220,7 +263,7 @@ def facts_of_data(data: Any) -> Facts:
     """What a model needs to know of the data; of no run."""
     n = len(data.train.images)
     of_run = {"steps_per_epoch": 1, "total_steps": 1, "counts": data.is_counts}
-    return Facts(data.image_shape, data.num_classes, n, **of_run)
+    return Facts(data.image_shape, data.num_given, n, given_sizes=data.given_sizes, **of_run)
 
 
 def make_model(spec: ModelSpec) -> Model:

@@ -117,8 +117,12 @@ def decoded(
     z_nl: Float[Array, "n l"],
     context: Any,
     batch: tuple[int, ...],
+    log_size: Float[Array, "*batch 1"] | None = None,
 ) -> Any:
-    """p(x | z) [*batch, d] of the rows z of the batch."""
+    """p(x | z) [*batch, d] of the rows z of the batch.
+
+    `log_size`: of the examples, for a likelihood that learns it.
+    """
     params, likelihood = variables["params"]["decoder"], spec.likelihood
     found = decoder.apply(params, z_nl, context)
     found = jax.tree.map(lambda leaf: leaf.reshape(*batch, *leaf.shape[1:]), found)
@@ -127,6 +131,7 @@ def decoded(
     if network is None:
         if context is not None:
             own = likelihood.in_context(own, context.reshape(*batch, -1))
+        own = own if log_size is None else own | {"log_size": log_size}
         return likelihood.distribution(own, found)
     return Autoregressive(
         params=params,

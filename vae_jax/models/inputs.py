@@ -27,6 +27,8 @@ def init_stats(spec: Any, start: Start) -> Params:
         zeros = jnp.zeros(height * width * channels)
         centre_d = zeros if start.centre_d is None else jnp.asarray(start.centre_d)
         stats["inputs"] = {"mean": centre_d, "scale": jnp.float32(start.scale)}
+    if spec.likelihood.learns_size:
+        stats["log_total"] = jnp.stack([jnp.float32(own) for own in start.log_total])
     of_likelihood = spec.likelihood.init_stats(start.scale)
     if of_likelihood is not None:
         stats["likelihood"] = of_likelihood

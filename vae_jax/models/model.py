@@ -55,6 +55,7 @@ class Start(NamedTuple):
     examples_nd: Any = None  # [n, d], initial pseudo-inputs of a prior
     scale: Any = np.float32(1)  # of the pixels around their means
     centre_d: Any = None  # [d], pixel means that the encoder's inputs are centred at; None: 0
+    log_total: Any = (np.float32(0), np.float32(1))  # mean, deviation of the log totals of counts
 
 
 NO_START = Start()  # takes nothing from it

@@ -67,7 +67,9 @@ class VAE(ModelSection):
     """
 
     conditional: bool = static(
-        False, flag, "whether encoder, decoder and prior are given the label"
+        False,
+        flag,
+        "whether encoder, decoder and prior are given the covariates, or else the label",
     )
     prior: Prior = prior_key()
     posterior: Posterior = posterior_key()
@@ -88,30 +90,43 @@ def vae(spec: Any, prior: Prior, posterior: Posterior, num_classes: int) -> Mode
     KL is 0, the decoder sees its prior's mean, and its weights and their gradients are 0. What
     remains is the model of the other units.
 
-    With `num_classes` above 0, the encoder and the decoder are given the one-hot label.
+    With `num_classes` above 0, the encoder and the decoder are given the one-hot label; of
+    covariates, of which a label is a combination, that of each.
+
+    Of a likelihood that learns the size, the first unit is the standardised log size, and padding
+    for the decoder. It is the first since the last ones are those that a sweep pads.
     """
     mask_l, likelihood, width = spec.latent_mask, spec.likelihood, posterior.unit_size
     mask_z = mask_l if mask_l is None or width == 1 else jnp.repeat(mask_l, width)
+    decoder_mask = mask_z
+    if likelihood.learns_size:
+        others_l = jnp.float32(jnp.arange(spec.latent_size) > 0)
+        decoder_mask = others_l if mask_l is None else others_l * mask_l
     if hasattr(prior, "values"):
         prior = replace(prior, values=posterior.values)
-    encoder = spec.encoder.encoder(spec.image_shape, posterior.heads(spec.latent_size), num_classes)
+    sizes = spec.given_sizes or (num_classes,)  # a spec of one's own may not say
+    given = sum(sizes) if num_classes else 0
+    encoder = spec.encoder.encoder(spec.image_shape, posterior.heads(spec.latent_size), given)
     decoder = spec.decoder.decoder(
-        spec.image_shape, likelihood.params_per_dim, spec.latent_size * width, num_classes
+        spec.image_shape, likelihood.params_per_dim, spec.latent_size * width, given
     )
 
     def context(label_b: Int[Array, " b"] | None, k: int = 1) -> Float[Array, "n c"] | None:
-        """The one-hot labels of k samples for each example, [k b, c]; None without classes."""
+        """The one-hot labels of k samples for each example, [k b, c]; of covariates, those of each
+        beside the others. None: nothing is given."""
         if not num_classes:
             return None
         assert label_b is not None, "this model takes labels: say which"
-        one_hot = jax.nn.one_hot(label_b, num_classes)
-        return jnp.broadcast_to(one_hot, (k, *one_hot.shape)).reshape(-1, num_classes)
+        levels = jnp.unravel_index(label_b, sizes)
+        one_hot = [jax.nn.one_hot(own, size) for own, size in zip(levels, sizes, strict=True)]
+        given_bc = jnp.concatenate(one_hot, axis=-1)
+        return jnp.broadcast_to(given_bc, (k, *given_bc.shape)).reshape(-1, given)
 
     def init(key: Key[Array, ""], start: Start = NO_START) -> Variables:
         encoder_key, decoder_key, prior_key = jax.random.split(key, 3)
         params = {
             "encoder": encoder.init(encoder_key, mask_z),
-            "decoder": decoder.init(decoder_key, output_bias(likelihood, start), mask_z),
+            "decoder": decoder.init(decoder_key, output_bias(likelihood, start), decoder_mask),
             "likelihood": likelihood.init(start.scale),
             "prior": prior.init(prior_key, spec.latent_size, num_classes, start.examples_nd),
             "posterior": posterior.init(jax.random.fold_in(prior_key, 0), spec.latent_size),
@@ -136,12 +151,16 @@ def vae(spec: Any, prior: Prior, posterior: Posterior, num_classes: int) -> Mode
         variables: Variables, z_kbl: Float[Array, "k b l"], label_b: Int[Array, " b"] | None, p: Any
     ) -> Any:
         # One batch axis: with two, XLA transposes the activations for the gradients of the weights.
-        flat = gaussian.masked(z_kbl.reshape(-1, spec.latent_size * width), mask_z)
+        flat = gaussian.masked(z_kbl.reshape(-1, spec.latent_size * width), decoder_mask)
         if mask_l is not None and isinstance(p, DiagonalGaussian):  # 0 is the mean of all others
             mean_kbl = jnp.broadcast_to(jax.lax.stop_gradient(p.mean()), z_kbl.shape)
             flat += gaussian.masked(mean_kbl.reshape(flat.shape), 1 - mask_l)
         of_label = context(label_b, len(z_kbl))
-        return decoded(spec, decoder, variables, flat, of_label, z_kbl.shape[:2])
+        log_size = None
+        if likelihood.learns_size:
+            mean, scale = variables["stats"]["log_total"]
+            log_size = mean + scale * z_kbl[..., :1]
+        return decoded(spec, decoder, variables, flat, of_label, z_kbl.shape[:2], log_size)
 
     def trace(
         variables: Variables,

@@ -66,7 +66,7 @@ class Explorer:
         self.ellipse = models.ColumnDataSource({name: [] for name in ELLIPSE})
         wrapped_text = {"white-space": "pre-wrap", "overflow-wrap": "anywhere"}
         self.text = models.PreText(text="", sizing_mode="stretch_width", styles=wrapped_text)
-        classes = list(trained.class_names) or ["0"]
+        classes = list(trained.run.data.given_names) or ["0"]
         self.label = models.Select(title="class", value=classes[0], options=classes, width=110)
         self.label.visible = trained.reads_labels
         self.label.on_change("value", lambda attr, old, new: self.decode())
@@ -247,7 +247,9 @@ class Explorer:
         """Test images [n, d], and the names of the classes, if the model reads them."""
         if not self.trained.reads_labels:
             return self.test[rows], None
-        return self.test[rows], [self.trained.class_names[label] for label in self.labels[rows]]
+        data: Any = self.trained.run.data
+        names = data.given_names
+        return self.test[rows], [names[given] for given in data.test.given[rows]]
 
     def pick(self, index: Any) -> None:
         """Shows a test image."""

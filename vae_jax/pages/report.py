@@ -293,9 +293,10 @@ def label_names(trained: Trained, labels: np.ndarray) -> list[str]:
 def shown_images(trained: Trained, most: int) -> tuple[np.ndarray, Any]:
     """The first test images, flat, and the names of the classes, if the model reads them."""
     test = trained.run.data.test
-    if not trained.reads_labels or test.labels is None:
+    if not trained.reads_labels or test.given is None:
         return test.images[:most], None
-    return test.images[:most], [trained.class_names[label] for label in test.labels[:most]]
+    names = trained.run.data.given_names
+    return test.images[:most], [names[given] for given in test.given[:most]]
 
 
 def pictures_of_lanes(
@@ -316,7 +317,7 @@ def pictures_of_lanes(
 def pictures_of(trained: Trained) -> list[dict[str, Any]]:
     """The images of a lane: reconstructions, samples, and traversals if it has latent units."""
     images, labels = shown_images(trained, PAIRS)
-    names = trained.class_names
+    names = trained.run.data.given_names
     y = [names[i % len(names)] for i in range(SHOWN)] if trained.reads_labels else None
     rebuilt = trained.pictures(trained.reconstruct(images, labels))
     samples = trained.pictures(trained.generate(SHOWN, labels=y))

@@ -29,14 +29,16 @@ LEAST_MEAN = 1e-3  # of a variable, in the first output bias
 STIRLING = 16  # a count from which Stirling's series has the digits of float32
 RATE = 0.1  # of the running mean of the totals
 
-NONE, TOTAL = "none", "total"
+LEARNED, NONE, TOTAL = "learned", "none", "total"
 SIZE_FACTORS = {
+    LEARNED: "the decoder gives shares, which are multiplied by exp(m + s z_0): m and s of the log "
+    "totals of the training set, z_0 the first unit of z",
     NONE: "the decoder gives the means",
     TOTAL: "the decoder gives shares, which are multiplied by the example's own total",
 }
 EXAMPLE, VARIABLE, CLASS = "example", "variable", "class"
 DISPERSIONS = {
-    CLASS: "one r for each variable and label",
+    CLASS: "one r for each variable and label, or level of the first covariate",
     EXAMPLE: "by the decoder, for each example and variable",
     VARIABLE: "one r for each variable",
 }
@@ -179,6 +181,10 @@ class PoissonLikelihood(Likelihood):
     def params_per_dim(self) -> int:
         return 1 + self.zero_inflated
 
+    @property
+    def learns_size(self) -> bool:
+        return self.size_factor == LEARNED
+
     def init_stats(self, scale: Scale = 1.0) -> dict[str, Array] | None:
         return {"log_size": jnp.float32(0)} if self.size_factor == TOTAL else None
 
@@ -194,9 +200,13 @@ class PoissonLikelihood(Likelihood):
 
     def distribution(self, params: Params, raw: Raw) -> Counts:
         log_size, log_mean = None, raw[..., 0]
-        if self.size_factor == TOTAL:
+        if self.size_factor == NONE:
+            log_mean = log_mean_of(log_mean)
+        elif self.size_factor == LEARNED:
+            log_mean = log_mean_of(log_shares_of(log_mean) + params["log_size"])
+        else:
             log_size = jnp.broadcast_to(params["log_size"], log_mean.shape)
-        log_mean = log_mean_of(log_mean) if log_size is None else log_shares_of(log_mean)
+            log_mean = log_shares_of(log_mean)
         zero = jnp.clip(raw[..., -1], -MAX_LOGIT, MAX_LOGIT) if self.zero_inflated else None
         return Counts(log_mean, self.log_r(params, raw), zero, log_size, self.unit)
 
@@ -207,10 +217,10 @@ class PoissonLikelihood(Likelihood):
         return jnp.pad(log_mean[:, None], ((0, 0), (0, self.params_per_dim - 1)))
 
     def needs_of_data(self, config: Any, data: Any) -> Iterator[str]:
-        if self.size_factor == TOTAL and config.model.is_autoregressive(data.image_shape):
+        if self.size_factor != NONE and config.model.is_autoregressive(data.image_shape):
             yield (
-                f"model.likelihood_size_factor = {TOTAL!r} is of all variables at once, and the "
-                "decoder gives each by those before it; it should be 'none'"
+                f"model.likelihood_size_factor = {self.size_factor!r} is of all variables at "
+                "once, and the decoder gives each by those before it; it should be 'none'"
             )
 
 
@@ -218,13 +228,13 @@ class PoissonLikelihood(Likelihood):
 class NegativeBinomialLikelihood(PoissonLikelihood):
     """sum_d log G(n + r) - log G(r) - log n! + r log(r / (r + m)) + n log(m / (r + m)), m: mean.
 
-    With the size factor "total" and a dispersion by variable, the likelihood of Lopez et al. 2018,
-    Deep Generative Modeling for Single-cell Transcriptomics.
+    With a size factor and a dispersion by variable, the likelihood of Lopez et al. 2018, Deep
+    Generative Modeling for Single-cell Transcriptomics: "learned", the size as a latent of theirs.
     """
 
     dispersion: str = choice(DISPERSIONS, EXAMPLE, "what r is of", key="likelihood_dispersion")
     image_shape: Any = fact(lambda facts: facts.image_shape)
-    num_classes: Any = fact(lambda facts: facts.num_classes)
+    given_sizes: Any = fact(lambda facts: facts.given_sizes)
 
     @property
     def params_per_dim(self) -> int:
@@ -234,14 +244,14 @@ class NegativeBinomialLikelihood(PoissonLikelihood):
         if self.dispersion == EXAMPLE:
             return {}
         shape: tuple[int, ...] = (math.prod(self.image_shape),)
-        shape = (self.num_classes, *shape) if self.dispersion == CLASS else shape
+        shape = (self.given_sizes[0], *shape) if self.dispersion == CLASS else shape
         return {"log_r": jnp.zeros(shape)}
 
     def in_context(self, params: Params, context: Any) -> Params:
-        """With the r of the label of each example."""
+        """With the r of the label of each example; of several covariates, of the first."""
         if self.dispersion != CLASS:
             return params
-        return params | {"log_r": context @ params["log_r"]}
+        return params | {"log_r": context[..., : self.given_sizes[0]] @ params["log_r"]}
 
     def log_r(self, params: Params, raw: Raw) -> Float[Array, "*batch d"]:
         log_r = raw[..., 1] if self.dispersion == EXAMPLE else params["log_r"]

@@ -69,6 +69,12 @@ class Likelihood(Part, Protocol):
         """Its x: "binary" (0 or 1), "unit" (0 to 1), "real", "levels" (n / 255 of whole n up to
         255) or "counts" (n / 255 of any whole n)."""
 
+    @property
+    def learns_size(self) -> bool:
+        """Whether the first unit of z is the standardised log of the example's total. The decoder
+        is not given it; `distribution` is, as params["log_size"] [k, b, 1], not standardised."""
+        return False
+
     def init(self, scale: Scale = 1.0, /) -> Params:
         """Its own params, trained with the model; {} for none. `scale`: of the data around their
         means, 1 where nothing is known."""

@@ -13,7 +13,7 @@ from vae_jax.config.decide import decided, undecided
 from vae_jax.config.needs import refuse_data
 from vae_jax.data import DatasetSection, DatasetSpec
 from vae_jax.data.binarization import scale
-from vae_jax.data.dataset import Dataset, Split, dataset, mean_image, spread
+from vae_jax.data.dataset import Dataset, Split, dataset, log_total, mean_image, spread
 from vae_jax.data.source import Source
 from vae_jax.devices.lanes import Layout, layout, replicate, shard_lanes
 from vae_jax.errors import UserError
@@ -210,7 +210,7 @@ def make_dataset(config: Config) -> Dataset:
 
 def make_examples(run: Run) -> Examples | Feed:
     """The training set, as input of the program; a feed of it where it stays on disk."""
-    labels = run.data.train.labels if run.spec.model.abilities.reads_labels else None
+    labels = run.data.train.given if run.spec.model.abilities.reads_labels else None
     labels = None if labels is None else labels.astype(np.int32)
     if run.data.is_streamed:
         return Feed(run.data.train.images, labels)
@@ -220,17 +220,20 @@ def make_examples(run: Run) -> Examples | Feed:
 
 
 def evaluation_labels(run: Run, split: Split) -> np.ndarray | None:
-    """The labels of a split for a conditional model; None if it reads none, or infers them."""
+    """What a conditional model is given of a split: its labels, or the numbers of its conditions;
+    None if it reads none, or infers them."""
     able = run.spec.model.abilities
-    if not able.reads_labels or able.infers_labels or split.labels is None:
+    if not able.reads_labels or able.infers_labels or split.given is None:
         return None
-    return split.labels.astype(np.int32)
+    return split.given.astype(np.int32)
 
 
 def make_start(run: Run) -> Start:
     """What the initial params take from the training set."""
     model = run.config.model
     start = Start(examples_nd=first_examples(run))
+    if model.likelihood.learns_size:
+        start = start._replace(log_total=log_total(run.data.train))
     centred = model.inputs == "standardized"
     from_data = model.output_bias_from_data or model.has_scale or run.data.is_counts
     if not (centred or from_data):

@@ -306,7 +306,7 @@ class Trackers:
         classes = None
         if labels is not None:
             labels = labels[:CODES]
-            classes = np.arange(PICTURES, dtype=np.int32) % max(run.data.num_classes, 1)
+            classes = np.arange(PICTURES, dtype=np.int32) % max(run.data.num_given, 1)
         lanes = shard_lanes(run.layout, (run.spec.model, run.keys.evaluation))
         return (*lanes, *replicate(run.layout, (split.images[:CODES], labels, classes)))
 

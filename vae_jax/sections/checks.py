@@ -183,12 +183,22 @@ def name_in(table: Mapping[str, Any]) -> Check:
     return check
 
 
+def split_names(value: Any) -> Any:
+    """A tuple of texts, each split at its commas: the command line gives them as one."""
+    if isinstance(value, (tuple, list)) and all(isinstance(name, str) for name in value):
+        return tuple(part for name in value for part in name.split(","))
+    return value
+
+
+def names(key: str, value: Any) -> tuple[str, ...]:
+    """A tuple of texts without commas."""
+    return several(text)(key, split_names(value))
+
+
 def names_in(table: Mapping[str, Any]) -> Check:
-    """A tuple of keys of `table`; a string from the command line is split at its commas."""
+    """A tuple of keys of `table`."""
 
     def check(key: str, value: Any) -> tuple[str, ...]:
-        if isinstance(value, (tuple, list)) and all(isinstance(name, str) for name in value):
-            value = tuple(part for name in value for part in name.split(","))
-        return several(name_in(table))(key, value)
+        return several(name_in(table))(key, split_names(value))
 
     return check

@@ -35,11 +35,12 @@ class Facts(NamedTuple):
     """What a program needs besides its keys: properties of the data, and the length of the run."""
 
     image_shape: tuple[int, int, int]
-    num_classes: int  # of the labels
+    num_classes: int  # of what a conditional model is given: labels, or combinations of covariates
     train_size: int  # training examples
     steps_per_epoch: int
     total_steps: int
     counts: bool = False  # whether x are counts of any size
+    given_sizes: tuple[int, ...] = ()  # levels of each covariate; (num_classes,): of the labels
 
 
 # The default metadata of a field.

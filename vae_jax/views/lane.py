@@ -61,12 +61,12 @@ class LaneViews:
 
     @property
     def labels(self) -> np.ndarray | None:
-        """The labels of the test images; None: the model reads none."""
-        return self.data.test.labels if self.num_classes else None
+        """What the model is given of the test images: labels, or conditions; None: nothing."""
+        return self.data.test.given if self.num_classes else None
 
     @property
     def num_classes(self) -> int:
-        return self.data.num_classes if self.spec.abilities.reads_labels else 0
+        return self.data.num_given if self.spec.abilities.reads_labels else 0
 
     @property
     def shown(self) -> str:

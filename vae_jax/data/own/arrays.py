@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from vae_jax.data.covariates import rows_of
 from vae_jax.data.labels import as_labels
 from vae_jax.data.own.matrix import SPARSE, load_sparse
 from vae_jax.data.source import Source, as_array, checked_source
@@ -14,7 +15,7 @@ from vae_jax.errors import Unreadable, UserError
 from vae_jax.words import reason
 
 REQUIRED = ("train_images", "test_images")
-OPTIONAL = ("train_labels", "test_labels")
+OPTIONAL = ("train_labels", "test_labels", "train_covariates", "test_covariates")
 
 # How to make an .npz of one array.
 TO_NPZ = (
@@ -27,11 +28,12 @@ LIKELY = 0.8  # how similar two names are, of which one is a misspelt other
 
 
 def load(path: str) -> Source:
-    """Reads `train_images`, `test_images` and, if they exist, `train_labels`, `test_labels`.
+    """Reads `train_images`, `test_images` and, if they exist, `train_labels`, `test_labels`,
+    `train_covariates`, `test_covariates`.
 
     Images are [n, height, width] or [n, height, width, channels], uint8 or floats in [0, 1];
-    vectors are [n, d], and may be counts too; labels [n] are integers, or names. A sparse matrix of
-    scipy is one of vectors.
+    vectors are [n, d], and may be counts too; labels [n] are integers, or names, and so are
+    covariates, [n] or [n, c]. A sparse matrix of scipy is one of vectors.
 
     Raises:
       UserError: the file can't be read, an array is missing, or a shape, type or range is wrong.
@@ -68,6 +70,8 @@ def load(path: str) -> Source:
         arrays["test_images"],
         arrays.get("test_labels"),
         name=path,
+        train_covariates=arrays.get("train_covariates"),
+        test_covariates=arrays.get("test_covariates"),
     )
     notes = (f"left out: the arrays {', '.join(others)}",) if others else ()
     return source._replace(name=name_of(Path(path)), notes=notes)
@@ -80,7 +84,12 @@ def name_of(path: Path) -> str:
 
 
 def checked_split(
-    images: Any, labels: Any = None, test_images: Any = None, test_labels: Any = None
+    images: Any,
+    labels: Any = None,
+    test_images: Any = None,
+    test_labels: Any = None,
+    covariates: Any = None,
+    test_covariates: Any = None,
 ) -> dict[str, np.ndarray]:
     """The arrays of an .npz as `load` reads it, from arrays in memory.
 
@@ -91,9 +100,13 @@ def checked_split(
     """
     images = as_array(images, "images")
     labels = None if labels is None else as_labels(labels, "labels")
+    covariates = None if covariates is None else rows_of(covariates, "covariates")
+    if test_covariates is not None:
+        test_covariates = rows_of(test_covariates, "test_covariates")
     if test_images is None:
-        if test_labels is not None:
-            raise UserError("there are test_labels, and no test_images")
+        for name, of_test in (("labels", test_labels), ("covariates", test_covariates)):
+            if of_test is not None:
+                raise UserError(f"there are test_{name}, and no test_images")
         if images.ndim < 2 or len(images) < 2:
             raise UserError(
                 f"the images have shape {images.shape}; they should be (n, height, width) or "
@@ -104,15 +117,24 @@ def checked_split(
                 f"the labels have shape {labels.shape}, and there are {len(images):,} images; "
                 "give one label an image"
             )
+        if covariates is not None and len(covariates) != len(images):
+            raise UserError(
+                f"there are {len(covariates):,} rows of covariates, and {len(images):,} images; "
+                "give one row an image"
+            )
         last = max(1, len(images) // 10)
         images, test_images = images[:-last], images[-last:]
         if labels is not None:
             labels, test_labels = labels[:-last], labels[-last:]
+        if covariates is not None:
+            covariates, test_covariates = covariates[:-last], covariates[-last:]
     given = {
         "train_images": images,
         "train_labels": labels,
         "test_images": as_array(test_images, "test_images"),
         "test_labels": None if test_labels is None else as_labels(test_labels, "test_labels"),
+        "train_covariates": covariates,
+        "test_covariates": test_covariates,
     }
     checked_source(**given, name="images")
     return {name: array for name, array in given.items() if array is not None}

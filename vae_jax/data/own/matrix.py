@@ -2,12 +2,14 @@
 scipy.sparse, or an .h5ad of anndata."""
 
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from vae_jax.data.counts import LARGE, SMALL
+from vae_jax.data.covariates import rows_of
 from vae_jax.data.source import Source, checked_source
 from vae_jax.errors import Unreadable, UserError
 from vae_jax.words import as_name, reason, to_install
@@ -24,7 +26,7 @@ def load_sparse(path: str) -> Source:
     Raises:
       UserError: it can't be read, or holds what no data are.
     """
-    return of_matrix(opened(path), None, path)
+    return of_matrix(opened(path), Beside(), path)
 
 
 def opened(path: str) -> Any:
@@ -47,20 +49,31 @@ def all_rows(matrix: Any) -> np.ndarray:
     return dense(matrix, np.arange(matrix.shape[0]), type_of(matrix))
 
 
-def load_h5ad(path: str, layer: str, labels: str) -> Source:
+class Beside(NamedTuple):
+    """What there is beside a matrix, of its rows."""
+
+    labels: np.ndarray | None = None  # [n]
+    covariates: np.ndarray | None = None  # [n, c]
+    names: tuple[str, ...] = ()  # of the covariates
+
+
+def load_h5ad(path: str, layer: str, labels: str, covariates: Sequence[str] = ()) -> Source:
     """The source of an .h5ad; arguments and errors as in `opened_h5ad`."""
-    return of_matrix(*opened_h5ad(path, layer, labels), path)
+    return of_matrix(*opened_h5ad(path, layer, labels, covariates), path)
 
 
-def opened_h5ad(path: str, layer: str, labels: str) -> tuple[Any, np.ndarray | None]:
-    """X, or a layer, of an .h5ad; and a column of obs as the labels, or None.
+def opened_h5ad(
+    path: str, layer: str, labels: str, covariates: Sequence[str] = ()
+) -> tuple[Any, Beside]:
+    """X, or a layer, of an .h5ad; and columns of obs.
 
     Args:
       layer: its name; "": X.
       labels: the name of the column, such as "cell_type" or "batch"; "": there are no labels.
+      covariates: the names of columns; (): there are no covariates.
 
     Raises:
-      UserError: anndata, the file, the layer or the column is missing, or holds what no data are.
+      UserError: anndata, the file, the layer or a column is missing, or holds what no data are.
     """
     if not path:
         raise UserError(
@@ -80,10 +93,21 @@ def opened_h5ad(path: str, layer: str, labels: str) -> tuple[Any, np.ndarray | N
             f"{path} has no column {labels!r} in obs (it has: {', '.join(data.obs) or 'none'}); "
             "dataset.labels should be one of them, or ''"
         )
+    for name in covariates:
+        if name not in data.obs:
+            raise UserError(
+                f"{path} has no column {name!r} in obs (it has: {', '.join(data.obs) or 'none'}); "
+                "dataset.covariates should be some of them, or ()"
+            )
     matrix = data.layers[layer] if layer else data.X
     if matrix is None:
         raise UserError(f"{path} has no X; dataset.layer should be one of {layers}")
-    return matrix, labels_of(data.obs[labels], path) if labels else None
+    columns = [rows_of(labels_of(data.obs[name], path), f"{path}: {name}") for name in covariates]
+    return matrix, Beside(
+        labels_of(data.obs[labels], path) if labels else None,
+        np.concatenate(columns, axis=1) if columns else None,
+        tuple(covariates),
+    )
 
 
 def read_h5ad(path: str) -> Any:
@@ -111,7 +135,7 @@ def labels_of(column: Any, path: str) -> np.ndarray:
     return values if values.dtype.kind in "iubf" else values.astype(str)
 
 
-def of_matrix(matrix: Any, labels: np.ndarray | None, path: str) -> Source:
+def of_matrix(matrix: Any, beside: Beside, path: str) -> Source:
     """The source of a matrix [n, d]; of its rows, in an order of their own, the last tenth is the
     test set."""
     if matrix.ndim != 2 or min(matrix.shape) < 1 or matrix.shape[0] < 2:
@@ -122,10 +146,13 @@ def of_matrix(matrix: Any, labels: np.ndarray | None, path: str) -> Source:
     dtype = type_of(matrix)
     source = checked_source(
         dense(matrix, train, dtype),
-        None if labels is None else labels[train],
+        None if beside.labels is None else beside.labels[train],
         dense(matrix, test, dtype),
-        None if labels is None else labels[test],
+        None if beside.labels is None else beside.labels[test],
         name=path,
+        train_covariates=None if beside.covariates is None else beside.covariates[train],
+        test_covariates=None if beside.covariates is None else beside.covariates[test],
+        covariate_names=beside.names,
     )
     note = f"test set: a tenth of the {len(rows):,} rows, drawn at random (always the same)"
     return source._replace(name=as_name(Path(path).name), notes=(note,))

@@ -20,8 +20,8 @@ def is_one(path: str | Path) -> bool:
 
 
 def load(path: str | Path, choice: str, identity: str = "") -> Source:
-    """Reads `train_images.npy`, `test_images.npy` and, if they are there, `train_labels.npy` and
-    `test_labels.npy`: arrays as `arrays.load` has them.
+    """Reads `train_images.npy`, `test_images.npy` and, if they are there, `train_labels.npy`,
+    `test_labels.npy` and those of `covariates`: arrays as `arrays.load` has them.
 
     Args:
       choice: of in_memory.IN_MEMORY, or AUTO. Of images that stay on disk, those of the training
@@ -36,7 +36,7 @@ def load(path: str | Path, choice: str, identity: str = "") -> Source:
         if not (folder / f"{name}.npy").is_file():
             raise UserError(
                 f"{folder} has no {name}.npy; a folder of .npy files should have {TRAIN}.npy and "
-                f"{TEST}.npy, and may have train_labels.npy and test_labels.npy"
+                f"{TEST}.npy, and may have train_labels.npy, test_labels.npy and covariates"
             )
     stored = open_stored(folder / f"{TRAIN}.npy", TRAIN, identity)
     kept = stays_in_memory(choice, stored.nbytes)
@@ -46,6 +46,8 @@ def load(path: str | Path, choice: str, identity: str = "") -> Source:
         read_npy(folder, TEST),
         read_npy(folder, "test_labels"),
         name=str(folder),
+        train_covariates=read_npy(folder, "train_covariates"),
+        test_covariates=read_npy(folder, "test_covariates"),
     )
     note = said_of_memory(choice, stored.nbytes, str(folder))
     return source._replace(name=as_name(folder.name), notes=(note,))

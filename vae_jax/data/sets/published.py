@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from vae_jax.data.sets.mnist import idx
+from vae_jax.data.sets.shapes3d import FILE, shapes3d
 from vae_jax.data.source import Source
 from vae_jax.errors import Unreadable, UserError
 from vae_jax.memory import host_memory
@@ -323,6 +324,14 @@ PUBLISHED: dict[str, Published] = {
         "github.com/yburda/iwae, datasets/OMNIGLOT",
         "MIT",
         "Lake, Salakhutdinov and Tenenbaum 2015; the split of Burda et al. 2015",
+    ),
+    "shapes3d": Published(
+        {FILE: "0a0f6ed98baff276a50f3a081a7434d788da63cb135a98189b2a5b5769be1785"},
+        shapes3d,
+        "github.com/google-deepmind/3d-shapes",
+        "none is stated",
+        "Burgess and Kim 2018",
+        gigabytes=6.2,
     ),
     "svhn": Published(
         {
