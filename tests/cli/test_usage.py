@@ -21,6 +21,7 @@ from vae_jax.cli.flags import (
     parse,
 )
 from vae_jax.cli.usage import VERBS as USAGE
+from vae_jax.config.check import check
 
 SEARCH = "--config=configs/sweeps/optimization.py"
 
@@ -96,3 +97,12 @@ def test_version(capsys):
 def test_a_search_takes_one_seed(tmp_path):
     command = parse([SEARCH, f"--workdir={tmp_path}", "--seeds=1"], define=define_seeds)
     assert command.config.training.seeds == (0,)
+
+
+def test_one_flag_gives_several_names(tmp_path):
+    more = ["--config.training.trained=prior,decoder", "--config.dataset.name=anndata"]
+    more += ["--config.dataset.covariates=batch,donor", "--config.dataset.path=cells.h5ad"]
+    command = parse([SEARCH, f"--workdir={tmp_path}", *more])
+    values = check(command.config, command.members).values
+    assert values["training.trained"] == ("prior", "decoder")
+    assert values["dataset.covariates"] == ("batch", "donor")

@@ -13,12 +13,11 @@ from vae_jax.objectives import Objective
 from vae_jax.sections.checks import (
     OWN_SEED,
     name_in,
+    names,
     number,
     path,
     seed_or_own,
     seeds,
-    several,
-    text,
     whole,
 )
 from vae_jax.sections.declare import choice, host, of_lane, replace, section, static
@@ -83,7 +82,7 @@ class Training:
         "", path, 'a finished run, with whose best params the lane of each seed starts; "": none'
     )
     trained: tuple[str, ...] = static(
-        (), several(text), "parts of the params that are trained, such as 'prior'; (): all"
+        (), names, "parts of the params that are trained, such as 'prior'; (): all"
     )
     precision: str = choice(
         PRECISIONS, AS_DEVICE, "of the networks in training; all is measured in that of the device"
