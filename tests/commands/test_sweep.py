@@ -23,6 +23,7 @@ from vae_jax.sweeps import worker
 from vae_jax.sweeps.plan import Datasets, make_sweep, read_sweep
 
 
+@pytest.mark.slow
 def test_a_sweep_is_measured_on_other_images_too(finished, tmp_path, capsys):
     """On its own test images it finds its own numbers, also of lanes with padded latents."""
     workdir, npz = tmp_path / "sweep", finished[1]

@@ -63,6 +63,7 @@ def test_its_parts_are_short():
     assert all(len(part.splitlines()) <= 30 for part in parts)
 
 
+@pytest.mark.slow
 def test_it_is_trained_and_loaded_without_its_module(mine, tmp_path, capsys):
     workdir = tmp_path / "run"
     assert main(["train", config(tmp_path), f"--workdir={workdir}", *FLAGS]) == 0

@@ -94,6 +94,7 @@ def test_importance_samples_find_the_integral(cells, tmp_path):
     np.testing.assert_allclose(samples, grid + 2 * np.log(axis[1] - axis[0]), atol=0.05)
 
 
+@pytest.mark.slow
 def test_a_padded_lane_is_its_config_alone(cells, tmp_path):
     """Padding takes the last units, the size is the first: their params and gradients."""
     run = make_run(config(cells[1]), tmp_path / "run")

@@ -214,6 +214,7 @@ def model_spec_of(workdir):
     return lane_spec(run.config, run.data).model
 
 
+@pytest.mark.slow
 def test_probes_learn_from_training_codes_and_are_scored_on_the_test_s(copy):
     workdir, config = copy
     evaluate(workdir, with_metrics(config, metrics=("probes",)))

@@ -72,6 +72,7 @@ def test_a_prior_is_trained_over_the_codes_of_a_finished_run(first, tmp_path):
     assert rows[0]["perplexity"] <= 3
 
 
+@pytest.mark.slow
 def test_it_needs_its_start_no_more_once_it_has_begun(first, tmp_path):
     npz, source = first
     gone = tmp_path / "gone"
@@ -116,6 +117,7 @@ def test_a_part_alone_is_trained_of_a_finished_run_only(first, tmp_path):
         run(npz, tmp_path / "new", **VQ, training__trained=("decoder",))
 
 
+@pytest.mark.slow
 def test_a_book_that_follows_the_codes_goes_on_bit_for_bit(first, tmp_path):
     """Averages and restarts are of the run: two trainings, the second of which resumes."""
     npz, _ = first

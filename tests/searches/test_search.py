@@ -202,6 +202,7 @@ def test_a_search_over_latent_sizes_shares_a_program(tiny_npz, tmp_path):
     assert any(shape == (size, 8) for shape in kernels)
 
 
+@pytest.mark.slow
 def test_a_copy_is_kept_by_its_own_objective(tiny_npz, tmp_path, monkeypatch):
     """What best_bound says of a trial is what its own beta makes of its best params."""
     judge, states = rounds.judge, []
