@@ -23,7 +23,8 @@ Differences from the paper: the trained model is smaller, trained for 6 epochs a
 
 import math
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -100,7 +101,9 @@ def jackknife_mean(log_w_n: Float[np.ndarray, " n"], k: int, order: int) -> floa
     """The mean of the jackknife over the pool's groups of k samples."""
     groups = log_w_n.reshape(-1, k)
     parts = max(1, len(groups) * math.comb(k, order) // AT_ONCE)
-    return float(np.mean(np.concatenate([jackknife(p, order) for p in np.array_split(groups, parts)])))
+    return float(
+        np.mean(np.concatenate([jackknife(p, order) for p in np.array_split(groups, parts)]))
+    )
 
 
 def linear_pool(seed: int, n: int = LINEAR_POOL) -> tuple[Pools, float]:
@@ -173,23 +176,21 @@ def measure(workdir: Path) -> None:
     files.write_json(workdir / RESULTS, rows)
 
 
-def at(rows: list[dict[str, Any]], place: str, *path: Any) -> dict[int, float]:
-    """{seed: the number there}."""
-    found = {}
-    for row in rows:
-        if row["place"] == place:
-            value = row
-            for step in path:
-                value = value[step]
-            found[row["seed"]] = value
-    return found
+def at(rows: list[dict[str, Any]], place: str, of: Callable[[Any], float]) -> dict[int, float]:
+    """{seed: the number that `of` finds in the place's row}."""
+    return {row["seed"]: of(row) for row in rows if row["place"] == place}
 
 
 def slopes(rows: list[dict[str, Any]], place: str, name: str) -> list[float]:
     """The slope of log |bias| by log k over FIT, by seed."""
     used = [KS.index(k) for k in FIT[name]]
-    logs = [np.log(np.abs(bias)[used]) for bias in at(rows, place, "bias", name).values()]
+    found = [row["bias"][name] for row in rows if row["place"] == place]
+    logs = [np.log(np.abs(bias)[used]) for bias in found]
     return [slope(np.log(FIT[name]), y) for y in logs]
+
+
+def score_of(name: str) -> Callable[[Any], float]:
+    return lambda row: row["score"][name]
 
 
 def table(workdir: Path) -> str:
@@ -203,21 +204,22 @@ def table(workdir: Path) -> str:
             out.append(Row(f"{place}: slope, {name}", found, -(order + 1.0), "equal"))
         for name in ORDERS:
             for i, k in enumerate(KS):
-                found = estimate(list(at(rows, place, "bias", name, i).values()))
+                found = estimate([row["bias"][name][i] for row in rows if row["place"] == place])
                 out.append(Row(f"{place}: bias, {name}, k = {k}", found, None, digits=5))
-    scores = {name: at(rows, "mnist", "score", name) for name in rows[0]["score"]}
+    scores = {name: at(rows, "mnist", score_of(name)) for name in rows[0]["score"]}
     for name, of in scores.items():
-        out.append(Row(f"mnist: -log p(x), {name}, k = {SCORED}", estimate(list(of.values())), None))
-    order = list(scores)
-    for worse, better in zip(order, order[1:], strict=False):
+        what = f"mnist: -log p(x), {name}" + (f", k = {SCORED}" if name in ORDERS else "")
+        out.append(Row(what, estimate(list(of.values())), None))
+    for worse, better in pairwise(scores):
         difference = paired(scores[better], scores[worse])
         out.append(Row(f"mnist: {better} - {worse}", difference, 0.0, "below"))
-    exact = at(rows, "linear", "exact")
-    off = paired(at(rows, "linear", "score", "all samples"), {s: -v for s, v in exact.items()})
-    out.append(Row("linear: -log p(x), all samples - exact", off, 0.0, "equal", 5))
+    off = at(rows, "linear", lambda row: row["score"]["all samples"] + row["exact"])
+    what = "linear: -log p(x), all samples - exact"
+    out.append(Row(what, estimate(list(off.values())), 0.0, "equal", 5))
     for place in ("linear", "mnist"):
-        effective = estimate(list(at(rows, place, "effective").values()))
-        out.append(Row(f"{place}: effective samples, a share", effective, None, digits=4))
+        effective = at(rows, place, lambda row: row["effective"])
+        what = f"{place}: effective samples, a share"
+        out.append(Row(what, estimate(list(effective.values())), None, digits=4))
     return "\n".join(lines(out))
 
 
