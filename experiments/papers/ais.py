@@ -17,6 +17,21 @@ Measured at two places, with 8 chains of 10 leapfrog steps:
 
 Differences from the paper: the decoders and all numbers are smaller (16 chains, 10,000
 temperatures, 10,000 test images there), and 6 epochs of training; the model is a VAE.
+
+What was found (seeds 0 to 2; 19:36, 5:55 of them of a processor, on two shared cores of an AMD
+EPYC, busy with other work; jax 0.10.2, 2026-12-01), means of nats:
+
+    temperatures             30                 100                300                1,000
+    linear: AIS - exact     -0.368 +- 0.009    -0.085 +- 0.022    -0.018 +- 0.011     0.001 +- 0.005
+    linear: BDMC - exact     0.364 +- 0.018     0.091 +- 0.014     0.008 +- 0.007     0.007 +- 0.004
+    mnist: BDMC - AIS       12.63 +- 0.21       4.17 +- 0.63       0.67 +- 0.15       0.19 +- 0.03
+
+    samples                  100                1,000              10,000
+    mnist: IS - AIS         -1.67 +- 0.17      -0.86 +- 0.03      -0.53 +- 0.06
+    test: IS - AIS          -1.78 +- 0.13      -1.29 +- 0.09      -0.83 +- 0.10
+
+All of it is on the side where it has to be, and the paper's order holds: 1,000 temperatures are
+within 0.2 nats, and 10,000 samples of q miss 0.5 to 0.8.
 """
 
 import sys

@@ -19,6 +19,22 @@ it cancels. The slope is that of log |bias| by log k over FIT.
 
 Differences from the paper: the trained model is smaller, trained for 6 epochs and by the ELBO alone
 (the paper also trains by the jackknife); the test set is the first 100 images.
+
+What was found (seeds 0 to 2; 12:43, 4:55 of them of a processor, on two shared cores of an AMD
+EPYC, busy with other work; jax 0.10.2, 2026-12-01):
+
+    linear    slope            bias at k = 4       16                  64
+    IWAE      -0.98 +- 0.00    -0.0705 +- 0.0000   -0.0189 +- 0.0000   -0.0048 +- 0.0000
+    JVI-1     -1.83 +- 0.03    -0.0066 +- 0.0000   -0.0006 +- 0.0000   -0.0001 +- 0.0000
+    JVI-2     -2.47 +- 0.14    -0.0022 +- 0.0000   -0.0001 +- 0.0000   (noise)
+
+    mnist, k = 32: ELBO 108.22 +- 0.06, IWAE 104.53 +- 0.08, JVI-1 104.06 +- 0.08, JVI-2
+    103.92 +- 0.08, all 65,536 samples 103.14 +- 0.06; slopes -0.34, -0.34 and -0.38.
+
+At the linear place the slopes come near to -1, -2 and -3, still growing with k. At the trained one
+none does: the weights vary so much (effective samples: 0.13% of them) that k = 64 is far from the
+limit that the orders are about. The order of the scores is the paper's, and each is above -log p(x)
+there. FIT was chosen after a look: k where the bias is above the noise of the pool, 0.00002.
 """
 
 import math
@@ -50,6 +66,8 @@ KS = (4, 8, 16, 32, 64)
 ORDERS = {"IWAE": 0, "JVI-1": 1, "JVI-2": 2}
 FIT = {"IWAE": (16, 32, 64), "JVI-1": (8, 16, 32), "JVI-2": (4, 8, 16)}
 SCORED = 32  # samples of the paper's table
+# -log p(x) of its model that was trained by the ELBO, nats.
+PUBLISHED = {"ELBO": 93.38, "IWAE": 89.22, "JVI-1": 88.66, "JVI-2": 88.40}
 DIMENSIONS, MOVED, LINEAR_POOL = 20, 0.11, 2**24
 IMAGES, POOL, BLOCK = 100, 2**16, 2**8
 AT_ONCE = 2**23  # subsets of which the sums are in memory
@@ -209,7 +227,7 @@ def table(workdir: Path) -> str:
     scores = {name: at(rows, "mnist", score_of(name)) for name in rows[0]["score"]}
     for name, of in scores.items():
         what = f"mnist: -log p(x), {name}" + (f", k = {SCORED}" if name in ORDERS else "")
-        out.append(Row(what, estimate(list(of.values())), None))
+        out.append(Row(what, estimate(list(of.values())), PUBLISHED.get(name)))
     for worse, better in pairwise(scores):
         difference = paired(scores[better], scores[worse])
         out.append(Row(f"mnist: {better} - {worse}", difference, 0.0, "below"))
