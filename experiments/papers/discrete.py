@@ -17,6 +17,18 @@ validation images, at the end of the training by RLOO: all estimators at the sam
 
 Differences from the paper: 6 epochs of 1,100 steps, 6,600 in place of a million; the prior's
 logits are trained by the same Adam (SGD at 1e-2 there), and inputs are divided by their scale too.
+
+What was found (seeds 0 to 2; 6:49 on two shared cores of an AMD EPYC, busy with other work; jax
+0.10.2, 2026-12-01):
+
+              ELBO               nll (300 images)   variance of the encoder's gradient
+    RLOO      -145.36 +- 0.04    129.59 +- 0.04     107,000 +- 700
+    DisARM    -144.27 +- 0.01    128.68 +- 0.02      81,200 +- 700
+    VIMCO     -146.39 +- 0.04    129.86 +- 0.05     (107,000 +- 3,000, of another bound)
+
+Both claims hold: DisARM has 0.76 +- 0.00 of RLOO's variance, and at equal steps an ELBO that is
+better by 1.09 +- 0.05 nats. 6,600 steps are far from the end of this recipe: the published numbers
+of a million steps are not to be compared with these.
 """
 
 import sys
