@@ -185,7 +185,7 @@ def test_scored_as_continuous_is_apart_from_the_bernoulli_s_own_number(tmp_path)
     rows = [
         {"seed": seed, "model.likelihood": name, "elbo": value + 0.1 * seed}
         for name, value in zip(
-            continuous_bernoulli.LIKELIHOODS, (-80.0, 4_700.0, 900.0, 5_000.0), strict=True
+            continuous_bernoulli.LIKELIHOODS, (-80.0, 4_700.0, 900.0), strict=True
         )
         for seed in (0, 1, 2)
     ]
