@@ -14,6 +14,16 @@ takes about ten times as long.
 
 Differences from the paper: batches of 128 (50), a cosine schedule from 2e-3, 5 epochs, one sample
 of z for each bound (100). The Bernoulli's own ELBO is printed as what it is, no likelihood.
+
+What was found (seeds 0 to 2; 2:40 on two shared cores of an AMD EPYC, busy with other work; jax
+0.10.2, 2026-12-01), ELBO in nats of a density of 784 dimensions:
+
+    continuous Bernoulli              4,039.9 +- 4.3
+    Bernoulli, scored as continuous   1,400.6 +- 0.8
+    Gaussian, one scale                 460.0 +- 7.3
+    Bernoulli (no likelihood)          -108.9 +- 0.1
+
+The claim holds, by 2,639 +- 4 nats: 3.4 for each pixel.
 """
 
 import sys

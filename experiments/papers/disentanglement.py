@@ -13,9 +13,9 @@ The three sum to 1. They and their intervals are by the jackknife over the seeds
 
 Differences from the paper: three strengths (six), five seeds (50), one data set (seven), three
 scores (six); networks 4096-64-10 and back (convolutions), 3 epochs, 843 steps (300,000), Adam at
-1e-3 (1e-4), batches of 128 (64); annealed VAE with gamma 10 and capacities of 5, 10 and 25 nats,
-over 1.5 epochs (1,000; 5 to 100; 100,000 steps). FactorVAE's discriminator has two layers of 256 (six
-of 1,000).
+1e-3 (1e-4), batches of 128 (64); annealed VAE with gamma 10 and capacities of 5, 10 and 25 nats
+over 1.5 epochs (gamma 1,000, 5 to 100 nats, 100,000 steps). FactorVAE's discriminator has two
+layers of 256 (six of 1,000).
 """
 
 import sys
