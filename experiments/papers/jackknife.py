@@ -93,8 +93,8 @@ def jackknife(log_w_gk: Float[np.ndarray, "g k"], order: int) -> Float[np.ndarra
     """The jackknife of log mean w of each group, in nats: 0, 1 or 2 samples are left out.
 
     sum_j (-1)^j (k - j)^m / ((m - j)! j!) of the mean of log mean w over all subsets of k - j
-    samples, j = 0 to m, m the order (equation 9 of the paper). float64: the terms are k^m times as
-    large as what is left of them.
+    samples, j = 0 to m, m the order: Sharot's coefficients, as in the paper. float64: the terms are
+    k^m times as large as what is left of them.
     """
     k = log_w_gk.shape[1]
     # The largest first: a sum without it is summed anew, the others lose no digits.
