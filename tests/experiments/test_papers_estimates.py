@@ -205,13 +205,14 @@ def test_errors_by_number_of_labels_are_percent(tmp_path):
         for seed in (0, 1, 2)
     ]
     write_results(tmp_path, rows)
-    files.write_json(tmp_path / few_labels.RESULTS, [{"labels": 100, "error": 26.0}])
+    alone = [{"labels": 100, "seed": seed, "error": 26.0} for seed in (0, 1, 2)]
+    files.write_json(tmp_path / few_labels.RESULTS, alone)
     said = lines_of(few_labels.table(tmp_path))
     assert any(s.startswith("error, 100 labels, percent 11.97 19.90 ± 0.06 3") for s in said)
     assert any(s.startswith("error, 600 - 100 labels < 0.00 -10.00") for s in said)
-    plain = next(s for s in said if "logistic regression" in s)
-    assert "< 26.00" in plain
-    assert plain.endswith("yes")
+    gain = next(s for s in said if s.startswith("error, 100 labels: M2 - alone"))
+    assert "< 0.00 -6.10 ± 0.06 3" in gain
+    assert gain.endswith("yes")
 
 
 def test_upper_layers_are_summed_and_models_compared(tmp_path):
