@@ -21,7 +21,6 @@ from experiments.papers import (
     small_runs,
 )
 from experiments.papers.signal_to_noise import linear_place
-from experiments.papers.table import cells
 from tests.small.results import write_results
 from vae_jax import files
 from vae_jax.config.check import check
@@ -286,10 +285,3 @@ def test_the_scores_of_all_settings_are_put_in_order(tmp_path):
     said = lines_of(disentanglement.table(tmp_path))
     assert next(s for s in said if s.startswith("mig: share of the method")).endswith("no")
     assert disentanglement.scores(rows[:-2], "mig") is None  # two seeds alone have all
-
-
-def test_rows_of_a_share_have_no_reference_but_the_method_s():
-    found = disentanglement.estimates(np.random.default_rng(1).normal(size=(6, 3, 5)))
-    assert len(found) == len(disentanglement.PARTS)
-    row = disentanglement.Row("x", found[1], None, "below")
-    assert cells(row)[1] == "-"
