@@ -10,25 +10,36 @@ import pytest
 from scipy import stats
 
 from experiments.papers import (
+    ais,
+    continuous_bernoulli,
+    discrete,
+    disentanglement,
+    few_labels,
     flows,
     gaps,
+    iwae,
+    jackknife,
+    ladder,
     linear_vae,
     rate_distortion,
     signal_to_noise,
+    small_runs,
     study,
     vampprior,
     warm_up,
 )
 from experiments.papers.table import Estimate, Row, away, cells, estimate, paired, slope, verdict
-from vae_jax import files
+from tests.small.results import write_results
 from vae_jax.cli import main as cli
 from vae_jax.config.check import check
 from vae_jax.evaluation.gradients import Moments
-from vae_jax.folders import folder
 from vae_jax.sweeps import language
 from vae_jax.sweeps.plan import check_override
 
-STUDIES = (flows, gaps, linear_vae, rate_distortion, signal_to_noise, vampprior, warm_up)
+STUDIES = (
+    ais, continuous_bernoulli, discrete, disentanglement, few_labels, flows, gaps, iwae, jackknife,
+    ladder, linear_vae, rate_distortion, signal_to_noise, small_runs, vampprior, warm_up,
+)  # fmt: skip
 
 
 def test_an_interval_is_student_s_and_one_seed_has_none():
@@ -212,25 +223,6 @@ def test_the_price_of_a_nat_is_beta_on_a_curve_whose_slope_it_is():
     assert rate_distortion.between(Estimate(2.0, 0.0, 3), 1.0, 4.0) == "yes"
     assert rate_distortion.between(Estimate(5.0, 0.1, 3), 1.0, 4.0) == "no"
     assert rate_distortion.between(estimate([2.0]), 1.0, 4.0) == "open"
-
-
-def write_results(workdir, rows):
-    """A results.json of lanes with these numbers."""
-    usual = {
-        "status": "done", "diverged_step": None, "best_step": 1, "best_epoch": 1.0,
-        "validation_bound": 0.0, "bound": 0.0, "elbo": 0.0, "reconstruction": 0.0, "kl": 0.0,
-        "bits_per_dim": 0.0,
-    }  # fmt: skip
-    lanes = [usual | {"lane": i} | row for i, row in enumerate(rows)]
-    data = {
-        "name": "mine", "checksum": "0", "train_size": 1, "validation_size": 1, "test_size": 1,
-        "binarization": "none",
-    }  # fmt: skip
-    whole = {
-        "finished": True, "lanes": lanes, "dataset": data, "pseudo_likelihood": False,
-        "wall_seconds": 1.0, "evaluation": {},
-    }  # fmt: skip
-    files.write_json(workdir / folder.RESULTS, whole)
 
 
 def test_the_table_of_rate_and_distortion(tmp_path):
