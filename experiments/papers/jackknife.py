@@ -10,7 +10,7 @@ of the same samples, and has a bias of order k^-(m+1) (JVI-1, JVI-2); it is no b
 Measured at two places, with k = 4 to 64:
 
 - linear: z ~ N(0, I), x ~ N(z, I) of 20 dimensions; log p(x) is known. q is the posterior,
-  N(x / 2, I / 2), with its mean moved by 0.15 in each dimension: log w is normal, of variance 0.9;
+  N(x / 2, I / 2), with its mean moved by 0.11 in each dimension: log w is normal, of variance 0.5;
 - mnist: a VAE 784-200-200-50, tanh, trained by the ELBO for 6 epochs, and 100 test images.
 
 Each image has a pool of samples, parted into groups of k. The bias is the mean over the groups,
