@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from tests.small.figures import ROWS, drawn
+from vae_jax.figures import style
 from vae_jax.figures.images import samples
 from vae_jax.figures.latent_space import latent_space
 from vae_jax.figures.style import dot_size, elbo_lines, free_place, round_step
@@ -94,3 +95,19 @@ def test_a_label_goes_where_there_is_room():
     assert x > 7
     assert x + y == pytest.approx(10)
     assert free_place((0.0, 0.1), (0.1, 0.0), [], plane) is None  # in a corner
+
+
+@pytest.mark.parametrize(("letters", "below"), [(10, False), (150, True)])
+def test_a_legend_of_long_labels_stands_below_and_leaves_the_axes_their_room(letters, below):
+    fig = style.figure(6, 4, "title")
+    axes = fig.subplots()
+    for i in range(10):
+        axes.plot([0, 1], [i, i], label=f"{i} " + "ab " * (letters // 3))
+    style.legend(fig)
+    fig.draw_without_rendering()
+    legend, plot = (it.get_tightbbox() for it in (fig.legends[0], axes))
+    assert not legend.overlaps(plot)
+    assert (legend.y1 < plot.y0) == below
+    assert legend.x1 <= fig.bbox.x1
+    assert legend.y0 >= 0
+    assert plot.height > 2.5 * fig.dpi

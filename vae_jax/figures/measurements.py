@@ -141,5 +141,5 @@ def rate_distortion(
     axes.set_xlabel("rate: KL(q(z | x) || p(z)) (nats per example)")
     axes.set_ylabel(f"distortion: -{prefix}reconstruction (nats per example)")
     if named:
-        fig.legend(loc="outside right center", fontsize=7, frameon=False)
+        style.legend(fig)
     style.save(fig, path)

@@ -24,6 +24,8 @@ COLOURS = (
     "#0c9ce4", "#f06c00", "#006c00", "#cc0000", "#9c00cc", "#0ca86c",
     "#fc48cc", "#4830fc", "#a86c9c", "#0c6084", "#6c6cfc", "#a8186c",
 )  # fmt: skip
+LONG = 50  # letters of a label that stands beside the axes
+LINE_INCHES = 0.14  # of a line of a legend
 GREY = "#767676"  # of text on white and on black: 4.5 : 1 with both
 
 
@@ -81,6 +83,20 @@ def figure(width: float, height: float, title: str) -> "Figure":
     if lines:
         fig.supxlabel("\n".join(lines), fontsize=6, color=GREY)
     return fig
+
+
+def legend(fig: "Figure") -> None:
+    """The legend of all axes: at the right, or below a figure that grows where labels are long."""
+    handles = [handle for axes in fig.axes for handle in axes.get_legend_handles_labels()[0]]
+    labels = [str(handle.get_label()) for handle in handles]
+    if max(map(len, labels), default=0) <= LONG:
+        fig.legend(loc="outside right center", fontsize=7, frameon=False)
+        return
+    width, height = fig.get_size_inches()
+    wrapped = ["\n".join(textwrap.wrap(label, int(16 * width))) for label in labels]
+    lines = sum(label.count("\n") + 1 for label in wrapped)
+    fig.set_size_inches(width, height + LINE_INCHES * lines)
+    fig.legend(handles, wrapped, loc="outside lower left", fontsize=7, frameon=False)
 
 
 def cut(text: str, longest: int) -> str:

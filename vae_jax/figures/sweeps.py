@@ -107,7 +107,7 @@ def against_key(path: Path, points: list[Point], key: str, *, title: str, prefix
         axes.set_ylabel(f"{prefix if metric != 'kl' else ''}{name} (nats per example)")
         axes.grid(alpha=0.3)
     if others and not scattered:
-        fig.legend(loc="outside right center", fontsize=7, frameon=False)
+        style.legend(fig)
     style.save(fig, path)
 
 
@@ -174,5 +174,5 @@ def curves(path: Path, settings: dict[str, list[list[dict]]], *, title: str, pre
         axes.set_xlabel("epoch")
         axes.set_ylabel(f"{prefix if metric != 'kl' else ''}{name} (nats per example)")
         axes.grid(alpha=0.3)
-    fig.legend(loc="outside right center", fontsize=7, frameon=False)
+    style.legend(fig)
     style.save(fig, path)
