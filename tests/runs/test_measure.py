@@ -353,7 +353,12 @@ def test_factors_are_asked_for(trained, tmp_path, monkeypatch):
     monkeypatch.setattr(sprites, "TRAIN_SIZE", 2_000)
     monkeypatch.setattr(sprites, "TEST_SIZE", 1_000)
     values = values_of("", dataset__name="sprites", training__num_epochs=1)
-    values |= {"dataset.path": "", "training.batch_size": 500, "dataset.validation_size": 500}
+    values |= {
+        "dataset.path": "",
+        "dataset.in_memory": "auto",
+        "training.batch_size": 500,
+        "dataset.validation_size": 500,
+    }
     train(nest(values | {"evaluation.metrics": ("disentanglement",)}), tmp_path / "sprites")
     for own in results_of(tmp_path / "sprites")["lanes"]:
         for column in METRICS["disentanglement"].columns:
