@@ -21,8 +21,9 @@ at zero (one), the order of minibatches is another in each epoch (fixed). The pu
 waypoint does not say its learning rates, so that "equal" is the number's claim, not the recipe's.
 
 What was found (seed 0; 16 minutes for the last 185,000 steps and 9 for the nll, on two shared cores
-of an AMD EPYC, busy with other work; jax 0.10.2, 2026-12-01): nll 87.97, ELBO -92.48, 23 active units. That is 2.3 nats below
-the published waypoint; the likely reason is its rates. The other seeds were not run to their end.
+of an AMD EPYC, busy with other work; jax 0.10.2, 2026-12-01): nll 87.97, ELBO -92.48, 23 active
+units. That is 2.3 nats below the published waypoint; the likely reason is its rates. The other
+seeds were not run to their end.
 """
 
 import sys
