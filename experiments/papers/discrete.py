@@ -76,14 +76,10 @@ def get_config() -> ConfigDict:
     config.objective.num_samples = 2
     config.optimizer.learning_rate = 1e-4
     config.training.batch_size = 50
-    config.training.num_epochs = 6
-    config.training.seeds = (0, 1, 2)
-    config.training.keep = "last"
-    config.evaluation.every_epochs = 6
+    study.judge_at_the_end(config, num_epochs=6)
     config.evaluation.metrics = ("elbo", "nll")
     config.evaluation.num_importance_samples = 1_000
     config.evaluation.nll.images = 300
-    config.log.figures = ("training_curves",)
     return config
 
 

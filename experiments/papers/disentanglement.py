@@ -94,11 +94,7 @@ def get_config() -> ConfigDict:
     config.model.encoder.widths = (64,)
     config.model.decoder.widths = (64,)
     config.training.batch_size = 128
-    config.training.num_epochs = 3
-    config.training.seeds = (0, 1, 2, 3, 4)
-    config.training.keep = "last"
-    config.evaluation.every_epochs = 3
-    config.log.figures = ("training_curves",)
+    study.judge_at_the_end(config, num_epochs=3, seeds=5)
     return config
 
 

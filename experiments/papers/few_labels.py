@@ -55,11 +55,7 @@ def get_config() -> ConfigDict:
     config.objective.classification_weight = 100.0
     config.optimizer.learning_rate = 2e-3
     config.optimizer.schedule.name = "cosine"
-    config.training.num_epochs = 2
-    config.training.seeds = (0, 1, 2)
-    config.training.keep = "last"
-    config.evaluation.every_epochs = 2
-    config.log.figures = ("training_curves",)
+    study.judge_at_the_end(config, num_epochs=2)
     return config
 
 

@@ -50,10 +50,7 @@ LOWEST = 4
 def get_config() -> ConfigDict:
     config = mnist_ladder.get_config()
     config.objective.kl = "sampled"
-    config.training.keep = "last"
-    config.training.num_epochs = 6
-    config.evaluation.every_epochs = 6
-    config.log.figures = ("training_curves",)
+    study.judge_at_the_end(config, num_epochs=6)
     return config
 
 

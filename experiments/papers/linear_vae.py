@@ -89,11 +89,7 @@ def get_config() -> ConfigDict:
     config.optimizer.learning_rate = 5e-3
     config.optimizer.schedule.name = "cosine"
     config.training.batch_size = 100
-    config.training.num_epochs = 150
-    config.training.seeds = (0, 1, 2)
-    config.training.keep = "last"
-    config.evaluation.every_epochs = 150
-    config.log.figures = ("training_curves",)
+    study.judge_at_the_end(config, num_epochs=150)
     return config
 
 

@@ -106,11 +106,7 @@ def get_config() -> ConfigDict:
     config.model.decoder.widths = (100,)
     config.model.decoder.output_bias_from_data = True
     config.training.batch_size = 200
-    config.training.num_epochs = 5
-    config.training.seeds = (0, 1, 2)
-    config.training.keep = "last"
-    config.evaluation.every_epochs = 5
-    config.log.figures = ("training_curves",)
+    study.judge_at_the_end(config, num_epochs=5)
     return config
 
 

@@ -82,15 +82,11 @@ RUNS = {
 def get_config() -> ConfigDict:
     config = default.get_config()
     config.dataset.binarization = "dynamic"
-    config.training.num_epochs = 10
-    config.training.seeds = (0, 1, 2)
-    config.training.keep = "last"
-    config.evaluation.every_epochs = 10
+    study.judge_at_the_end(config, num_epochs=10)
     config.evaluation.metrics = ("elbo", "nll")
     config.evaluation.num_importance_samples = 100
     config.evaluation.nll.images = 1_000
     config.evaluation.allow_pseudo_likelihood = True
-    config.log.figures = ("training_curves",)
     return config
 
 

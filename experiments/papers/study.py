@@ -37,12 +37,17 @@ def short_recipe(num_epochs: int) -> ConfigDict:
     config.optimizer.learning_rate = 2e-3
     config.optimizer.schedule.name = "cosine"
     config.training.batch_size = 200
-    config.training.num_epochs = num_epochs
-    config.training.seeds = (0, 1, 2)
-    config.training.keep = "last"
-    config.evaluation.every_epochs = num_epochs
-    config.log.figures = ("training_curves",)
+    judge_at_the_end(config, num_epochs)
     return config
+
+
+def judge_at_the_end(config: ConfigDict, num_epochs: int, seeds: int = 3) -> None:
+    """Sets the length, the seeds 0, 1, ..., and that the last params alone are kept and validated;
+    one figure."""
+    config.training.num_epochs = config.evaluation.every_epochs = num_epochs
+    config.training.seeds = tuple(range(seeds))
+    config.training.keep = "last"
+    config.log.figures = ("training_curves",)
 
 
 class Study(NamedTuple):

@@ -365,5 +365,6 @@ def define_explore(values: flags.FlagValues) -> None:
 
 
 def define_cache(values: flags.FlagValues) -> None:
-    kinds = ["all", "programs", "images", "facts", "broken"]
-    flags.DEFINE_enum("remove", None, kinds, NO_HELP, flag_values=values)
+    from vae_jax.commands.cache import ALL, KEPT
+
+    flags.DEFINE_enum("remove", None, [ALL, *KEPT], NO_HELP, flag_values=values)

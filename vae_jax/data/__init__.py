@@ -36,20 +36,24 @@ class OnDisk(DatasetSection):
     )
 
 
-def needs_of_size(size: tuple[int, ...]) -> Iterator[str]:
-    if len(size) not in (0, 2):
-        yield f"dataset.image_size = {size} should be (height, width), or ()"
-
-
 @section
-class Arrays(OnDisk):
-    """Your own images or vectors: a folder of image files or of .npy files, or an .npz file."""
+class Decoded(OnDisk):
+    """Image files, which are decoded."""
 
-    path: str = host("", path, "the .npz file, or a folder of image files, or of .npy files")
     image_size: tuple[int, ...] = host(
         (), several(whole(1, WIDEST)), "height, width that image files are cut to; (): as they are"
     )
 
+    def needs(self, config: Any) -> Iterator[str]:
+        if len(self.image_size) not in (0, 2):
+            yield f"dataset.image_size = {self.image_size} should be (height, width), or ()"
+
+
+@section
+class Arrays(Decoded):
+    """Your own images or vectors: a folder of image files or of .npy files, or an .npz file."""
+
+    path: str = host("", path, "the .npz file, or a folder of image files, or of .npy files")
     broken: str = host(REFUSE, name_in(BROKEN), "an image file that can't be read", choices=BROKEN)
 
     def load(self) -> Source:
@@ -71,18 +75,12 @@ class Arrays(OnDisk):
             )
         return arrays.load(self.path)
 
-    def needs(self, config: Any) -> Iterator[str]:
-        yield from needs_of_size(self.image_size)
-
 
 @section
-class HuggingFace(OnDisk):
+class HuggingFace(Decoded):
     """Images of a folder that save_to_disk of Hugging Face's `datasets` wrote."""
 
     path: str = host("", path, "the folder that save_to_disk wrote")
-    image_size: tuple[int, ...] = host(
-        (), several(whole(1, WIDEST)), "height, width that image files are cut to; (): as they are"
-    )
     image_column: str = host("", text, 'the column of the images; "": the only one')
     labels: str = host("", text, 'the column that is the label; "": the only one of classes')
 
@@ -90,9 +88,6 @@ class HuggingFace(OnDisk):
         return hugging_face.load(
             self.path, self.image_column, self.labels, self.image_size, self.in_memory
         )
-
-    def needs(self, config: Any) -> Iterator[str]:
-        yield from needs_of_size(self.image_size)
 
 
 @section
