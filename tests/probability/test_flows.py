@@ -7,6 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from vae_jax.networks.conv import Conv
+from vae_jax.networks.mlp import MLP
 from vae_jax.probability.flows import (
     FlowSpec,
     autoregressive,
@@ -15,6 +17,7 @@ from vae_jax.probability.flows import (
     inverse_autoregressive,
     planar_forward,
 )
+from vae_jax.probability.posteriors import Planar
 
 SPEC = FlowSpec(layers=2, width=8)
 FLOWS = {
@@ -188,6 +191,25 @@ def test_planar_of_zeros_is_the_identity():
     z, log_det = forward(u, np.zeros((3, SPEC.layers * 9), np.float32), SPEC.layers)
     np.testing.assert_array_equal(z, u)
     np.testing.assert_array_equal(log_det, np.zeros((2, 3)))
+
+
+@pytest.mark.parametrize("network", [MLP, Conv])
+def test_a_new_planar_posterior_is_near_its_gaussian(network):
+    posterior = Planar(layers=16)
+    encoder = network(widths=(16,)).encoder((8, 8, 1), posterior.heads(10))
+    keys = jax.random.split(jax.random.key(0), 2)
+    x = np.random.default_rng(0).uniform(size=(4, 64)).astype(np.float32)
+
+    @jax.jit
+    def moved_by_the_maps(init_key, key):
+        q = posterior.distribution({}, encoder.apply(encoder.init(init_key), x))
+        z, log_q = q.sample(key, 3)
+        u, log_base = q.base.sample(jax.random.clone(key), 3)
+        return z - u, log_q - log_base
+
+    moved, log_det = moved_by_the_maps(*keys)
+    assert 0 < np.abs(moved).max() < 0.05
+    assert np.abs(log_det).max() < 0.05
 
 
 def test_planar_is_finite_at_extremes():

@@ -102,6 +102,10 @@ def mask_rows(layer: Layer, mask_l: Float[Array, " l"]) -> Layer:
     return {**layer, "kernel": layer["kernel"] * rows_l[:, None]}
 
 
+# Heads that start smaller than others: the maps of a flow, so that it starts near the identity.
+FIRST_SCALES = {"flow": 0.01}
+
+
 class Head(nn.Module):
     """The params of one of the `linear_heads`."""
 
@@ -109,7 +113,10 @@ class Head(nn.Module):
 
     @nn.compact
     def __call__(self, features: int) -> tuple[Float[Array, "f l"], Float[Array, " l"]]:
-        kernel = self.param("kernel", latent_columns_init, (features, self.size))
+        def init(key: Key[Array, ""], shape: Sequence[int]) -> Float[Array, "f l"]:
+            return FIRST_SCALES.get(str(self.name), 1.0) * latent_columns_init(key, shape)
+
+        kernel = self.param("kernel", init, (features, self.size))
         return kernel, self.param("bias", nn.initializers.zeros, (self.size,))
 
 
