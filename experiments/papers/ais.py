@@ -46,7 +46,7 @@ import numpy as np
 from jaxtyping import Array, Float, Key
 from ml_collections import ConfigDict
 
-from experiments.papers import study
+from experiments.papers import chart, study
 from experiments.papers.linear_vae import linear, log_likelihood
 from experiments.papers.signal_to_noise import linear_place
 from experiments.papers.table import Row, estimate, lines, paired
@@ -70,6 +70,7 @@ SAMPLES = (100, 1_000, 10_000)
 IMAGES = {"linear": 200, "mnist": 20}
 SPEC = Annealing(chains=8, leapfrog_steps=10)
 RESULTS = "ais.json"
+FIGURE = "annealed_bounds.png"
 
 Numbers = dict[str, float]
 
@@ -209,7 +210,28 @@ def table(workdir: Path) -> str:
     for place in ("mnist", "test"):
         found = [row[f"lower {last}"] for row in rows if row["place"] == place]
         out.append(Row(f"{place}: lower {last}", estimate(found), None))
+    draw(workdir / FIGURE, rows)
     return "\n".join(lines(out))
+
+
+def draw(path: Path, rows: list[dict[str, Any]]) -> None:
+    """Each way's log p(x), against what is exact, or the lower bound of most temperatures."""
+    last = f"lower {TEMPERATURES[-1]}"
+    ways = (("BDMC", "upper", TEMPERATURES), ("AIS", "lower", TEMPERATURES), ("IS", "is", SAMPLES))
+    panels = []
+    for place, title, exact in (
+        ("linear", "linear, log p(x) known", "exact"),
+        ("mnist", "a trained VAE, its own images", last),
+    ):
+        curves = []
+        for label, way, counts in ways:
+            named = [(n, f"{way} {n}") for n in counts if f"{way} {n}" != exact]
+            y = [difference(rows, place, name, exact) for _, name in named]
+            curves.append(chart.Curve(label, [n for n, _ in named], y))
+        known = "exact" if exact == "exact" else f"AIS of {TEMPERATURES[-1]:,}"
+        y_label = f"log p(x) - {known} (nats per example)"
+        panels.append(chart.Panel(title, "temperatures, or samples of q", y_label, curves, line=0))
+    chart.draw(path, "Bounds on log p(x) by annealing, and importance sampling (IS)", panels)
 
 
 STUDY = study.Study(get_config, sweep, table, measure)

@@ -35,8 +35,8 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from configs.sweeps import few_labels
-from experiments.papers import study
-from experiments.papers.table import Row, estimate, lines, paired
+from experiments.papers import chart, study
+from experiments.papers.table import Estimate, Row, estimate, lines, paired
 from vae_jax import files
 from vae_jax.cli import main as cli
 from vae_jax.data.binarization import scaled
@@ -47,6 +47,7 @@ LABELS = (100, 600, 1_000, 3_000)
 PUBLISHED = {100: 11.97, 1_000: 3.60}  # percent, M2
 WIDTH, FITTED = 100, 300  # hidden units; epochs at most, of the classifier alone
 RESULTS = "without_a_vae.json"
+FIGURE = "errors_by_labels.png"
 
 
 def get_config() -> ConfigDict:
@@ -90,6 +91,7 @@ def errors(rows: list[study.Lane], labels: int) -> dict[int, float]:
 
 def table(workdir: Path) -> str:
     rows, out = study.lanes(workdir), []
+    curves = [chart.Curve("M2", LABELS, [estimate(list(errors(rows, n).values())) for n in LABELS])]
     for labels in LABELS:
         found = estimate(list(errors(rows, labels).values()))
         out.append(Row(f"error, {labels} labels, percent", found, PUBLISHED.get(labels), "none"))
@@ -103,6 +105,12 @@ def table(workdir: Path) -> str:
             out.append(Row(f"error, {labels} labels, alone", estimate(list(of.values())), None))
             gain = paired(errors(rows, labels), of)
             out.append(Row(f"error, {labels} labels: M2 - alone", gain, 0.0, "below"))
+        y = [estimate([row["error"] for row in alone if row["labels"] == n]) for n in LABELS]
+        curves.append(chart.Curve("labelled images alone", LABELS, y))
+    published = [Estimate(percent, np.nan, 1) for percent in PUBLISHED.values()]
+    curves.append(chart.Curve("M2, published (3,000 epochs)", list(PUBLISHED), published))
+    panel = chart.Panel("", "labels", "error on MNIST (percent)", curves, log_y=True)
+    chart.draw(workdir / FIGURE, "Errors by number of labels", [panel])
     return "\n".join(lines(out))
 
 

@@ -51,7 +51,7 @@ from jaxtyping import Array, Float, Key
 from ml_collections import ConfigDict
 from scipy.special import logsumexp
 
-from experiments.papers import study
+from experiments.papers import chart, study
 from experiments.papers.table import Row, estimate, lines, paired, slope
 from vae_jax import files
 from vae_jax.cli import main as cli
@@ -72,6 +72,8 @@ DIMENSIONS, MOVED, LINEAR_POOL = 20, 0.11, 2**24
 IMAGES, POOL, BLOCK = 100, 2**16, 2**8
 AT_ONCE = 2**23  # subsets of which the sums are in memory
 RESULTS = "jackknife.json"
+FIGURE = "jackknife_bias.png"
+NOISE = 2e-5  # of the biases of the linear place, nats
 
 Pools = Float[np.ndarray, "b n"]  # log weights
 
@@ -238,7 +240,22 @@ def table(workdir: Path) -> str:
         effective = at(rows, place, lambda row: row["effective"])
         what = f"{place}: effective samples, a share"
         out.append(Row(what, estimate(list(effective.values())), None, digits=4))
+    draw(workdir / FIGURE, rows)
     return "\n".join(lines(out))
+
+
+def draw(path: Path, rows: list[dict[str, Any]]) -> None:
+    """-bias by k at both places, of what is above the noise of the samples."""
+    panels = []
+    for place, title in (("linear", "linear, log p(x) known"), ("mnist", "a trained VAE, MNIST")):
+        found = [row["bias"] for row in rows if row["place"] == place]
+        curves = []
+        for name in ORDERS:
+            y = [estimate([-bias[name][i] for bias in found]) for i in range(len(KS))]
+            kept = [(k, e) for k, e in zip(KS, y, strict=True) if e.mean > NOISE]
+            curves.append(chart.Curve(name, [k for k, _ in kept], [e for _, e in kept]))
+        panels.append(chart.Panel(title, "k", "-bias (nats per example)", curves, log_y=True))
+    chart.draw(path, "Bias of the jackknife by number of samples k", panels)
 
 
 STUDY = study.Study(get_config, sweep, table, measure)

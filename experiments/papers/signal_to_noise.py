@@ -57,8 +57,8 @@ from jaxtyping import Array, Float, Key
 from ml_collections import ConfigDict
 
 from configs import default
-from experiments.papers import study
-from experiments.papers.table import Row, estimate, lines, shown, slope
+from experiments.papers import chart, study
+from experiments.papers.table import Estimate, Row, estimate, lines, shown, slope
 from vae_jax import files
 from vae_jax.cli import main as cli
 from vae_jax.data.binarization import scale
@@ -92,6 +92,12 @@ GRADIENTS = {"linear": 10_000, "mnist": 100, "easiest": 200}
 CLAIMED = {"IWAE": -0.5, "STL": None, "DReG": 0.5}
 DIMENSIONS, VARIANCE, MOVED = 20, 2 / 3, 0.01  # of the linear place
 IMAGES, CHOICES, DRAWS = 4, 8, 5_000
+TITLES = {
+    "linear": "linear Gaussian model",
+    "easiest": "trained VAE, one image",
+    "mnist": "trained VAE, four images",
+}
+FIGURE = "gradient_signal_to_noise.png"
 RESULTS, EFFECTIVE = "signal_to_noise.json", "effective.json"
 
 Place = tuple[Model, Variables, Float[Array, "b d"]]
@@ -149,6 +155,7 @@ ESTIMATORS: dict[str, Estimator] = {
     "STL": sticking_the_landing,
     "DReG": partial(iwae, "doubly_reparameterized"),
 }
+CURVES = (*(("encoder", name) for name in ESTIMATORS), ("decoder", "IWAE"))
 
 
 def of_keys(
@@ -284,6 +291,14 @@ def slopes(rows: list[dict[str, Any]], place: str, name: str, part: str) -> list
     return found
 
 
+def ratio(rows: list[dict[str, Any]], place: str, part: str, name: str, k: int) -> Estimate:
+    """The signal-to-noise ratio over seeds."""
+    wanted = (place, name, k)
+    return estimate(
+        [row[part] for row in rows if (row["place"], row["estimator"], row["k"]) == wanted]
+    )
+
+
 def table(workdir: Path) -> str:
     path = workdir / RESULTS
     if not path.exists():
@@ -299,18 +314,10 @@ def table(workdir: Path) -> str:
         out.append(Row(f"{place}, decoder, IWAE", of, 0.5, "equal"))
     ratios = [["SNR, mean over seeds", *(f"k={k}" for k in KS)]]
     for place in dict.fromkeys(row["place"] for row in rows):
-        for part, name in [*(("encoder", n) for n in ESTIMATORS), ("decoder", "IWAE")]:
-            means = [
-                np.mean(
-                    [
-                        row[part]
-                        for row in rows
-                        if (row["place"], row["estimator"], row["k"]) == (place, name, k)
-                    ]
-                )
-                for k in KS
-            ]
+        for part, name in CURVES:
+            means = [ratio(rows, place, part, name, k).mean for k in KS]
             ratios.append([f"{place}, {part}, {name}", *(shown(m, 3) for m in means)])
+    draw(workdir / FIGURE, rows)
     head = "slope of log SNR by log k"
     found = [head, *lines(out), "", *aligned(ratios, left={0})]
     if (workdir / EFFECTIVE).exists():
@@ -319,6 +326,29 @@ def table(workdir: Path) -> str:
             shares = [f"{part['part']:.1%}" for part in parts if part["place"] == place]
             found.append(f"effective sample size at {place}, by seed: {', '.join(shares)}")
     return "\n".join(found)
+
+
+def draw(path: Path, rows: list[dict[str, Any]]) -> None:
+    """The signal-to-noise ratio by k, at each place that is measured."""
+    panels = [
+        chart.Panel(
+            title,
+            "k",
+            "signal-to-noise ratio",
+            [
+                chart.Curve(
+                    f"encoder, {name}" if part == "encoder" else "decoder",
+                    KS,
+                    [ratio(rows, place, part, name, k) for k in KS],
+                )
+                for part, name in CURVES
+            ],
+            log_y=True,
+        )
+        for place, title in TITLES.items()
+        if any(row["place"] == place for row in rows)
+    ]
+    chart.draw(path, "Signal-to-noise ratio of the gradients by number of samples k", panels)
 
 
 STUDY = study.Study(get_config, sweep, table, measure)

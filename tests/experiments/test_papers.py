@@ -30,6 +30,7 @@ from experiments.papers import (
 )
 from experiments.papers.table import Estimate, Row, away, cells, estimate, paired, slope, verdict
 from tests.small.results import write_results
+from vae_jax import files
 from vae_jax.cli import main as cli
 from vae_jax.config.check import check
 from vae_jax.evaluation.gradients import Moments
@@ -186,6 +187,22 @@ def test_slopes_are_by_seed_and_one_without_a_signal_is_left_out():
     found = signal_to_noise.slopes(rows, "p", "IWAE", "encoder")
     assert found == pytest.approx([-0.5, 0.5])
     assert signal_to_noise.slopes(rows, "p", "DReG", "encoder") == []
+
+
+def test_the_table_of_signal_to_noise(tmp_path):
+    rows = [
+        {"place": place, "estimator": name, "seed": seed, "k": k, "encoder": k**-0.5, "decoder": k}
+        for place in ("linear", "easiest")
+        for name in signal_to_noise.ESTIMATORS
+        for seed in (0, 1)
+        for k in signal_to_noise.KS
+    ]
+    files.write_json(tmp_path / signal_to_noise.RESULTS, rows)
+    said = [" ".join(line.split()) for line in signal_to_noise.table(tmp_path).splitlines()]
+    assert any(s.startswith("linear, encoder, IWAE -0.50 -0.50 ± 0.00 2") for s in said)
+    assert "easiest, encoder, DReG 1.000 0.500 0.250 0.125 0.062" in said
+    assert "easiest, decoder, IWAE 1.000 4.000 16.000 64.000 256.000" in said
+    assert (tmp_path / signal_to_noise.FIGURE).exists()
 
 
 @pytest.mark.slow

@@ -113,6 +113,22 @@ def test_biases_are_means_over_groups_and_slopes_are_by_log_k(monkeypatch):
     assert jackknife.slopes(rows, "linear", "JVI-1") == pytest.approx([-2.0])
 
 
+def test_the_table_of_the_jackknife(tmp_path):
+    rows = []
+    for seed, place in itertools.product((0, 1, 2), ("linear", "mnist")):
+        orders = jackknife.ORDERS.items()
+        bias = {name: [-0.1 * k ** -(m + 1.0) for k in jackknife.KS] for name, m in orders}
+        scores = {"ELBO": 108.0, "IWAE": 104.5, "JVI-1": 104.0, "JVI-2": 103.9, "all samples": 103}
+        row = {"place": place, "seed": seed, "exact": -103.0, "effective": 0.5}
+        rows.append(row | {"bias": bias, "score": scores})
+    files.write_json(tmp_path / jackknife.RESULTS, rows)
+    said = lines_of(jackknife.table(tmp_path))
+    assert any(s.startswith("linear: slope, JVI-1 -2.00 -2.00 ± 0.00 3") for s in said)
+    assert any(s.startswith("mnist: bias, IWAE, k = 4 - -0.02500 ± 0.00000") for s in said)
+    assert any(s.startswith("mnist: JVI-1 - IWAE < 0.00 -0.50") for s in said)
+    assert (tmp_path / jackknife.FIGURE).exists()
+
+
 # -- annealed importance sampling
 
 
@@ -146,6 +162,7 @@ def test_the_table_of_bounds(tmp_path):
         ]
     files.write_json(tmp_path / ais.RESULTS, rows)
     said = lines_of(ais.table(tmp_path))
+    assert (tmp_path / ais.FIGURE).exists()
     assert any(s.startswith("linear: lower 30 - exact < 0.000 -3.010 ± 0.006 3") for s in said)
     assert any(s.startswith("mnist: upper 1000 - lower 1000 > 0.000 0.210") for s in said)
     assert all(s.endswith("yes") for s in said if s.startswith("test: is"))
@@ -207,6 +224,7 @@ def test_errors_by_number_of_labels_are_percent(tmp_path):
     alone = [{"labels": 100, "seed": seed, "error": 26.0} for seed in (0, 1, 2)]
     files.write_json(tmp_path / few_labels.RESULTS, alone)
     said = lines_of(few_labels.table(tmp_path))
+    assert (tmp_path / few_labels.FIGURE).exists()
     assert any(s.startswith("error, 100 labels, percent 11.97 19.90 ± 0.06 3") for s in said)
     assert any(s.startswith("error, 600 - 100 labels < 0.00 -10.00") for s in said)
     gain = next(s for s in said if s.startswith("error, 100 labels: M2 - alone"))
