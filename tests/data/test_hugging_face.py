@@ -1,5 +1,7 @@
 """A folder that Hugging Face's `datasets` saved, beside the same images as files."""
 
+import io
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -58,6 +60,21 @@ def test_the_splits_are_the_sets(pets, choice):
     assert source.test_labels.tolist() == [i % 3 for i in range(6)]
     assert isinstance(source.train_images, np.ndarray) == (choice == "yes")
     assert any(note.startswith("streamed") for note in source.notes) == (choice == "no")
+
+
+@pytest.mark.parametrize("choice", ["yes", "no"])
+def test_that_only_a_first_page_is_read_is_said(tmp_path, choice):
+    pages, held = [Image.fromarray(image) for image in images_of(2)], []
+    for more in ([], pages[1:], []):
+        file = io.BytesIO()
+        pages[0].save(file, "TIFF", save_all=True, append_images=more)
+        held.append({"bytes": file.getvalue(), "path": None})
+    features = datasets.Features({"image": datasets.Image()})
+    data = datasets.Dataset.from_dict({"image": held}, features=features)
+    path = str(tmp_path / "pages")
+    datasets.DatasetDict(train=data, test=data, extra=data).save_to_disk(path)
+    said = "; ".join(load(path, choice=choice).notes)
+    assert "left out: the splits extra; only the first page is read of 2 files" in said
 
 
 def test_images_that_stay_on_disk_are_decoded_once(pets, capsys):

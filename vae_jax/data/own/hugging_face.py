@@ -55,8 +55,11 @@ def load(path: str, image: str, label: str, size: Sequence[int], choice: str) ->
         note = f"test set: {count(len(files['test']), 'image')} of these"
     validation = files.get("validation", [])
     train = files["train"] + validation
-    on_disk = sorted(file for file in Path(path).rglob("*") if file.is_file())
-    key = partial(key_of, Path(path), on_disk, len(train), [*size, str(columns)])
+
+    def key() -> str:
+        on_disk = sorted(file for file in Path(path).rglob("*") if file.is_file())
+        return key_of(Path(path), on_disk, len(train), [*size, str(columns)])
+
     found, streamed = read_files(train + files["test"], len(train), size, choice, key)
     of_training = [labels[name] for name in ("train", "validation") if name in labels]
     source = checked_source(
@@ -67,6 +70,7 @@ def load(path: str, image: str, label: str, size: Sequence[int], choice: str) ->
         path,
         columns.class_names,
     )
+    left_out = "; ".join(said for said in (left_out, *found.survey.left_out) if said)
     notes = [note, streamed, left_out, *found.survey.notes, *ground(found.transparent)]
     return source._replace(
         name=as_name(Path(path).name),
