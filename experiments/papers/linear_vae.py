@@ -86,10 +86,10 @@ def get_config() -> ConfigDict:
     config.model.encoder.inputs = "raw"
     config.model.decoder.widths = ()
     config.model.likelihood = "gaussian_shared_scale"
-    config.optimizer.learning_rate = 5e-3
+    config.optimizer.learning_rate = 1e-2
     config.optimizer.schedule.name = "cosine"
     config.training.batch_size = 100
-    study.judge_at_the_end(config, num_epochs=150)
+    study.judge_at_the_end(config, num_epochs=600)
     return config
 
 
