@@ -189,7 +189,10 @@ class Posterior(Part, Protocol):
 
     @abstractmethod
     def heads(self, latent_size: int, /) -> Heads:
-        """The names and sizes of the encoder's outputs, each [b, size]."""
+        """The names and sizes of the encoder's outputs, each [b, size].
+
+        One named "flow" is close to 0 before training, as the params of a flow's maps should be.
+        """
 
     @abstractmethod
     def distribution(
