@@ -20,10 +20,10 @@ Differences from the paper: the initial weights are LeCun's (Glorot's), Adam's s
 at zero (one), the order of minibatches is another in each epoch (fixed). The published run of the
 waypoint does not say its learning rates, so that "equal" is the number's claim, not the recipe's.
 
-What was found (seed 0; 16 minutes for the last 185,000 steps and 9 for the nll, on two shared cores
-of an AMD EPYC, busy with other work; jax 0.10.2, 2026-12-01): nll 87.97, ELBO -92.48, 23 active
-units. That is 2.3 nats below the published waypoint; the likely reason is its rates. The other
-seeds were not run to their end.
+What was found for k = 1 (seeds 0 to 2; for each 25 minutes of a core for the training and 9 for the
+nll, AMD EPYC; jax 0.10.2, 2026-12-01): nll 88.03 +- 0.03, ELBO -92.46 +- 0.04, 22 or 23 active
+units. That is 2.2 nats below the published waypoint; the likely reason, not tested, is its rates.
+k = 5 was not run to its end.
 """
 
 import sys
