@@ -182,7 +182,11 @@ def test_a_tracker_without_its_extra_says_what_to_install(
 
 @pytest.mark.parametrize(
     ("stream", "code"),
-    [("1>/dev/full", 2), ("1>&-", 0), pytest.param("2>&-", 0, marks=pytest.mark.slow)],
+    [
+        ("1>/dev/full", 2),
+        pytest.param("1>&-", 0, marks=pytest.mark.slow),
+        pytest.param("2>&-", 0, marks=pytest.mark.slow),
+    ],
 )
 def test_a_stream_that_is_full_or_closed_is_one_line_or_none(stream, code):
     command = f"PYTHONUNBUFFERED=1 {sys.executable} -m vae_jax list {stream}"

@@ -79,6 +79,7 @@ def test_on_the_run_s_own_test_images_it_finds_the_run_s_own_numbers(copy, tmp_p
     assert found(workdir, "floats_*")[1]["lanes"] == own["lanes"]
 
 
+@pytest.mark.slow
 def test_what_is_there_is_not_measured_again(copy, tmp_path, capsys, monkeypatch):
     workdir, data = copy
     np.savez(tmp_path / "others.npz", images=data["train_images"][:30])
@@ -148,6 +149,7 @@ def test_a_folder_s_test_set_is_taken_and_labels_without_a_class_are_left_out(
     assert found(workdir)[1]["dataset"]["test_size"] == 20
 
 
+@pytest.mark.slow
 def test_two_runs_on_the_same_images_stand_in_one_table(copy, tmp_path):
     (workdir, data), other = copy, tmp_path / "other"
     shutil.copytree(workdir, other)

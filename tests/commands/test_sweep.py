@@ -291,6 +291,7 @@ def test_a_diverged_lane_is_reported_and_the_rest_go_on(finished, tmp_path, caps
     assert settings[1]["mean"]["elbo"] is None
 
 
+@pytest.mark.slow
 def test_a_program_is_compiled_while_the_one_before_trains(finished, tmp_path, monkeypatch):
     """And then its own calls find it compiled."""
     _, npz = finished

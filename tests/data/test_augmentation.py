@@ -77,6 +77,7 @@ def test_a_crop_is_a_part_of_the_image_enlarged(shape):
     assert (high - low > 0.6 * (most - least)).all()
 
 
+@pytest.mark.slow
 def test_a_crop_of_the_whole_changes_nothing():
     images = images_of((5, 7, 3))
     changed = np.asarray(Crop(1.0).changed(jax.random.key(0), images))

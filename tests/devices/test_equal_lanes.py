@@ -43,6 +43,7 @@ def refuse_unequal(case: dict, devices: int) -> None:
     refuse_differences(json.loads(process.stdout.splitlines()[-1]), CASE | case)
 
 
+@pytest.mark.slow
 def test_equal_lanes_have_equal_bits():
     """In this process, with eight devices: one on some of them, and two on each."""
     small = {"images": 200, "batch": 64, "steps": 6, "lanes": (3, 16), "samples": 8}

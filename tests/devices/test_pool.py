@@ -37,6 +37,7 @@ def numbers(code, **environment):
         ({"JAX_NUM_CPU_DEVICES": "2", "PJRT_NPROC": "70", "NPROC": "1"}, 2, 70),
     ],
 )
+@pytest.mark.slow
 def test_the_pool_has_spare_threads(environment, devices, threads):
     assert numbers(STARTED, **environment) == (devices, max(threads, pool.cores()))
 

@@ -35,6 +35,7 @@ def cached_by(tmp_path, wanted):
     return list(folder.iterdir()) if folder.exists() else []
 
 
+@pytest.mark.slow
 def test_programs_are_kept_in_the_user_s_cache_folder_unless_told_otherwise(tmp_path):
     assert cached_by(tmp_path, wanted=False) == []
     assert cached_by(tmp_path, wanted=True)

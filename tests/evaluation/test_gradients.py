@@ -156,6 +156,7 @@ def test_sticking_the_landing_has_no_variance_at_the_exact_posterior():
     assert float(bound) == pytest.approx(exact.linear_log_prob(X_LINEAR).mean(), abs=1e-4)
 
 
+@pytest.mark.slow
 def test_variance_falls_as_one_over_the_samples_of_z_and_the_ratio_rises_as_their_root():
     _, one = quality_of_linear(SAMPLED, 1_000, 0, 0.4)
     _, nine = quality_of_linear(replace(SAMPLED, num_samples=9), 1_000, 1, 0.4)

@@ -29,7 +29,11 @@ FACTORS = np.array(
 )
 COVARIANCES = FACTORS @ np.swapaxes(FACTORS, 1, 2)
 SMALL = (Gaussian(), Mixture(2), Flow(20, 8), TwoStage(20, 8))
-by_kind = pytest.mark.parametrize("sampler", SMALL, ids=lambda it: type(it).__name__)
+by_kind = pytest.mark.parametrize(
+    "sampler",
+    [pytest.param(it, marks=[pytest.mark.slow] * isinstance(it, Flow | TwoStage)) for it in SMALL],
+    ids=lambda it: type(it).__name__,
+)
 
 
 def codes_of_two(n, seed=0):
@@ -67,7 +71,11 @@ def samples(sampler, fitted, n, seed=0):
 
 @pytest.mark.parametrize(
     ("sampler", "nearest", "farthest"),
-    [(Gaussian(), 0.2, 5), (Mixture(2), -0.01, 0.01), (Flow(600, 32), -0.01, 0.3)],
+    [
+        (Gaussian(), 0.2, 5),
+        (Mixture(2), -0.01, 0.01),
+        pytest.param(Flow(600, 32), -0.01, 0.3, marks=pytest.mark.slow),
+    ],
     ids=lambda it: type(it).__name__,
 )
 def test_the_aggregate_posterior_of_two_is_recovered(sampler, nearest, farthest):
@@ -119,7 +127,11 @@ def test_a_gaussian_has_the_moments_of_the_codes():
 
 @pytest.mark.parametrize(
     ("sampler", "columns"),
-    [(Gaussian(), [0]), (Mixture(2), [0, 2]), (Flow(20, 8), [0, 2])],
+    [
+        (Gaussian(), [0]),
+        (Mixture(2), [0, 2]),
+        pytest.param(Flow(20, 8), [0, 2], marks=pytest.mark.slow),
+    ],
     ids=lambda it: type(it).__name__,
 )
 def test_densities_integrate_to_one(sampler, columns):
@@ -140,6 +152,7 @@ def test_densities_integrate_to_one(sampler, columns):
     ],
     ids=lambda it: type(it).__name__,
 )
+@pytest.mark.slow
 def test_lanes_of_other_sizes_are_as_each_alone(sampler):
     codes = codes_of_two(300)
     lanes = [codes[:, :2], codes, codes[::-1, :2]]
@@ -194,6 +207,7 @@ def test_a_mixture_says_what_to_install(monkeypatch):
 # ---- a sampler as p(z) ---------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_nll_by_a_sampler_is_the_closed_form_of_a_linear_model():
     """With p(z) = N(m, S), p(x) = N(W m + b, W S W^T + s^2)."""
     model, variables = linear()

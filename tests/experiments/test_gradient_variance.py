@@ -152,6 +152,7 @@ def test_a_folder_that_is_not_its_own_is_refused(tiny_npz, tmp_path, capsys):
     assert "holds a run or a sweep; take another --workdir" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_run_that_diverges_says_where(tiny_npz, tmp_path, capsys):
     rate = "--config.optimizer.learning_rate=1e30"
     tiny = (*TINY, f"--config.dataset.path={tiny_npz}", rate)

@@ -339,6 +339,7 @@ def answer(*arguments):
     return cli.answer(lambda: study.run(rate_distortion.STUDY, arguments))
 
 
+@pytest.mark.slow
 def test_a_command_trains_resumes_and_prints(tiny_npz, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(rate_distortion, "BETAS", (0.5, 4.0))
     workdir, tiny = tmp_path / "run", (*TINY, f"--config.dataset.path={tiny_npz}")

@@ -78,6 +78,7 @@ def test_probabilities_of_all_images_add_up_to_one_and_samples_have_them():
         pytest.param("beta", (1, 1, 3), marks=pytest.mark.slow),
     ],
 )
+@pytest.mark.slow
 def test_a_sample_is_the_one_that_is_made_value_by_value(likelihood, image):
     model, variables = small(likelihood, image)
     d = int(np.prod(image))

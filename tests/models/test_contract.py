@@ -64,6 +64,7 @@ CASES = {
 
 
 SLOW = (
+    "a ladder",
     "a ladder, IWAE",
     "a ladder, doubly reparameterised",
     "a ladder, sampled KL",
@@ -169,6 +170,7 @@ def test_the_kl_of_a_ladder_in_closed_form_is_the_mean_of_the_sampled_one():
     assert (off_b < 5 * sampled_kb.std(axis=0) / np.sqrt(len(sampled_kb))).all()
 
 
+@pytest.mark.slow
 def test_sticking_the_landing_has_the_mean_of_the_plain_gradient():
     model, variables = ladder()
 

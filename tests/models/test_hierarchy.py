@@ -151,6 +151,7 @@ def log_weights(model, variables, k):
     return of(variables)
 
 
+@pytest.mark.slow
 def test_every_weight_of_the_exact_ladder_is_p_of_x():
     model, variables, _ = exact()
     log_w_kb = log_weights(model, variables, 50)
@@ -352,6 +353,7 @@ def test_a_downward_pass_with_the_params_of_p_is_the_shared_one():
     jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-6), one, other)
 
 
+@pytest.mark.slow
 def test_two_layers_are_the_hierarchy_with_one_more_layer():
     def model_of(kind):
         return make_model(spec_of(kind, 5, 9, BernoulliLikelihood(), MLP((8,))))

@@ -73,6 +73,7 @@ def test_the_first_unit_is_the_standardised_log_size(cells, tmp_path):
     np.testing.assert_allclose(made.std(), scale, rtol=4 / 8_000**0.5)
 
 
+@pytest.mark.slow
 def test_importance_samples_find_the_integral(cells, tmp_path):
     """log p(x) = log of the integral of p(x, z) over z_0 and z_1, by a grid."""
     model, variables = first(config(cells[1], model__latent_size=2), tmp_path)

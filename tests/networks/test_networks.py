@@ -44,11 +44,12 @@ every_member = pytest.mark.parametrize(
     "name",
     [pytest.param(name, marks=[pytest.mark.slow] * (name == "resnet")) for name in MAKE],
 )
+MEMBERS_WITH_ALL = ("mlp", "spectral_mlp", "resnet, group")
 # The first and the last layer, masks and lanes are of shared code: three members have all of it.
 one_of_each_kind = pytest.mark.parametrize(
     "name",
     [
-        pytest.param(name, marks=[pytest.mark.slow] * (name in ("residual_mlp", "conv", "resnet")))
+        pytest.param(name, marks=[pytest.mark.slow] * (name not in MEMBERS_WITH_ALL))
         for name in MAKE
     ],
 )

@@ -89,6 +89,7 @@ def test_the_critic_of_aae_is_log_q_minus_log_p():
 
 
 @pytest.mark.parametrize("adaptive", [False, True])
+@pytest.mark.slow
 def test_the_critic_of_avb_gives_the_kl_and_adaptive_contrast_leaves_it_nothing(adaptive):
     x_bd = jnp.tile(jnp.eye(3), (200, 1))
     bound = AVB(widths=WIDTHS, adaptive_contrast=adaptive)

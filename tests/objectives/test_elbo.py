@@ -149,7 +149,7 @@ def test_terms_are_kept_apart_and_beta_weighs_the_kl_alone():
     assert kl.shape == (5,)
 
 
-@pytest.mark.parametrize("group", [1, 2, 0])
+@pytest.mark.parametrize("group", [2, *(pytest.param(g, marks=pytest.mark.slow) for g in (0, 1))])
 def test_free_bits_are_free(group):
     """By hand; and where a group's KL is below them, its units have no gradient of the KL."""
     model, variables, x_bd = nonlinear(latent_size=4)
@@ -261,12 +261,17 @@ def test_the_linear_model_is_the_one_it_is_said_to_be():
     "own",
     [
         {},
-        {"beta": 4.0, "warmup_steps": 5.0},
-        {"bound": Elbo(free_bits=0.7, free_bits_group=2)},
         {"bound": Elbo(capacity=3.0, capacity_steps=4.0), "beta": 9.0},
-        {"bound": IWAE(), "num_samples": 3, "beta": 2.0},
-        {"bound": Hinge(target=100.0)},
-        {"bound": Hinge(target=0.5), "beta": 2.0},
+        *(
+            pytest.param(own, marks=pytest.mark.slow)
+            for own in (
+                {"beta": 4.0, "warmup_steps": 5.0},
+                {"bound": Elbo(free_bits=0.7, free_bits_group=2)},
+                {"bound": IWAE(), "num_samples": 3, "beta": 2.0},
+                {"bound": Hinge(target=100.0)},
+                {"bound": Hinge(target=0.5), "beta": 2.0},
+            )
+        ),
     ],
 )
 def test_the_validation_score_is_the_objective_of_the_whole_split_at_its_end(small_spec, own):

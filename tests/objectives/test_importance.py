@@ -82,10 +82,12 @@ def test_away_from_it_the_mean_is_below_log_p(name):
 
 
 @pytest.mark.parametrize("name", SOME)
+@pytest.mark.slow
 def test_of_a_nonlinear_model_the_mean_is_below_log_p(name):
     assert_mean_below(nonlinear_samples(bound_of(name), MANY)[0], nonlinear_log_prob())
 
 
+@pytest.mark.slow
 def test_iwae_rises_with_k_towards_log_p():
     def gap(k):
         bounds, _ = nonlinear_samples(iwae(k), 4_000)
@@ -220,6 +222,7 @@ def test_every_estimator_has_the_bound_s_value_and_the_model_s_own_gradient(esti
     np.testing.assert_allclose(flat(ours), flat(theirs), rtol=1e-3, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_piwae_climbs_iwae_with_the_decoder_and_miwae_with_the_encoder():
     model, variables, x_bd = exact.nonlinear()
     of = {
@@ -257,6 +260,7 @@ def test_wake_phase_climbs_the_weighted_log_q_of_its_samples():
 
 
 @pytest.mark.parametrize("estimator", ["wake_wake", "wake_sleep"])
+@pytest.mark.slow
 def test_wake_sleep_s_encoder_rests_at_the_true_posterior_and_only_there(estimator):
     def z_scores(shift):
         _, gradients = linear_samples(iwae(K, estimator), shift)

@@ -43,7 +43,7 @@ def kls_of(found):
     return np.array([np.mean(found.terms.parts[f"kl_layer_{i}"]) for i in range(3)])
 
 
-@pytest.mark.parametrize("kl", ["analytic", "sampled"])
+@pytest.mark.parametrize("kl", ["analytic", pytest.param("sampled", marks=pytest.mark.slow)])
 def test_the_cost_is_its_formula(variables, kl):
     free, betas, warm = (50.0, 0.0, 0.0), (0.5, 2.0, 3.0), (0.0, 10.0, 4.0)
     bound = Elbo(kl=kl, layer_free_bits=free, layer_beta=betas, layer_warmup=warm)
@@ -57,6 +57,7 @@ def test_the_cost_is_its_formula(variables, kl):
         np.testing.assert_allclose(found.value, expected, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_without_numbers_by_layer_it_is_the_elbo(variables):
     plain, layered = loss_of(variables, Elbo()), loss_of(variables, Elbo(layer_beta=(1.0,) * 3))
     np.testing.assert_allclose(layered.value, plain.value, rtol=1e-6)
@@ -69,6 +70,7 @@ def test_infinite_numbers_are_those_of_a_lane_that_has_none(variables):
     np.testing.assert_allclose(found.value, loss_of(variables, Elbo()).value, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_below_its_free_bits_a_layer_has_no_gradient(variables):
     """Of the top layer, whose q is the upper encoder's output alone."""
 

@@ -199,6 +199,7 @@ def test_a_discriminator_learns_the_exact_total_correlation():
     assert abs(trained(jax.random.key(0)) - EXACT) < 0.08
 
 
+@pytest.mark.slow
 def test_encoder_and_discriminator_each_climb_their_own(small_spec):
     """The discriminator's gradient is that of its loss at any weight, and reaches nothing else."""
     model = exact.model_of(small_spec)

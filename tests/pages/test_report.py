@@ -204,6 +204,7 @@ def test_a_run_in_progress_shows_what_there_is(folders, tmp_path, monkeypatch):
     assert 'id="results"' not in page
 
 
+@pytest.mark.slow
 def test_the_images_may_be_gone(folders, tmp_path):
     npz = write_tiny_npz(tmp_path / "mine.npz")
     values = values_of(npz, training__num_epochs=1, training__seeds=(0,))

@@ -29,6 +29,11 @@ PRIORS = {
     "causal": CausalPrior(1, 8, (1, C)),
     "uniform": Uniform((1, C)),
 }
+# The causal prior takes the longest.
+of_every_prior = pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=[pytest.mark.slow] * (name == "causal")) for name in PRIORS],
+)
 BOOK = jnp.asarray(np.random.default_rng(1).normal(size=(1, C, 4)).astype(np.float32))
 
 
@@ -63,7 +68,7 @@ def test_every_discrete_member_is_here():
 
 
 @pytest.mark.parametrize("book", [None, BOOK], ids=["one-hot", "book"])
-@pytest.mark.parametrize("name", PRIORS)
+@of_every_prior
 def test_probabilities_of_all_z_sum_to_one_and_samples_have_them(name, book):
     @jax.jit
     def found(key):
@@ -82,7 +87,7 @@ def test_probabilities_of_all_z_sum_to_one_and_samples_have_them(name, book):
     assert chance.max() > 1.5 / 9 or name == "uniform"  # and it could tell
 
 
-@pytest.mark.parametrize("name", PRIORS)
+@of_every_prior
 def test_a_temperature_divides_the_logits(name):
     """At 0 the most probable value is left of an independent unit; at infinity all are alike."""
 
@@ -269,7 +274,9 @@ def test_a_book_by_gradient_is_drawn_to_the_encodings_and_they_to_it():
     np.testing.assert_allclose(of_book["book"][0], -2 * use.T @ away.reshape(-1, 2), atol=1e-4)
 
 
-@pytest.mark.parametrize("levels", [pytest.param((3,), marks=pytest.mark.slow), (8, 5), (4, 3, 6)])
+@pytest.mark.parametrize(
+    "levels", [(4, 3, 6), *(pytest.param(n, marks=pytest.mark.slow) for n in ((3,), (8, 5)))]
+)
 def test_fsq_rounds_to_the_levels_and_uses_all(levels):
     fsq = FiniteScalar(levels)
     h = 2 * normal(0, 4_000, len(levels))
@@ -291,6 +298,7 @@ def test_perplexity_by_hand():
     assert float(perplexity(use)) == pytest.approx((2 + 4) / 2)
 
 
+@pytest.mark.slow
 def test_a_code_s_kl_under_a_causal_prior_is_its_log_probability():
     vq = VectorQuantized(entries=C, unit_size=4)
     params = {"book": BOOK}
