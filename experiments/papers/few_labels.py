@@ -91,22 +91,23 @@ def errors(rows: list[study.Lane], labels: int) -> dict[int, float]:
 
 def table(workdir: Path) -> str:
     rows, out = study.lanes(workdir), []
-    curves = [chart.Curve("M2", LABELS, [estimate(list(errors(rows, n).values())) for n in LABELS])]
-    for labels in LABELS:
-        found = estimate(list(errors(rows, labels).values()))
+    of_m2 = {labels: errors(rows, labels) for labels in LABELS}
+    means = [estimate(list(of_m2[labels].values())) for labels in LABELS]
+    curves = [chart.Curve("M2", LABELS, means)]
+    for labels, found in zip(LABELS, means, strict=True):
         out.append(Row(f"error, {labels} labels, percent", found, PUBLISHED.get(labels), "none"))
     for fewer, more in pairwise(LABELS):
-        less = paired(errors(rows, more), errors(rows, fewer))
+        less = paired(of_m2[more], of_m2[fewer])
         out.append(Row(f"error, {more} - {fewer} labels", less, 0.0, "below"))
     if (workdir / RESULTS).exists():
-        alone = read_json(workdir / RESULTS)
+        alone, means = read_json(workdir / RESULTS), []
         for labels in LABELS:
             of = {row["seed"]: row["error"] for row in alone if row["labels"] == labels}
-            out.append(Row(f"error, {labels} labels, alone", estimate(list(of.values())), None))
-            gain = paired(errors(rows, labels), of)
+            means.append(estimate(list(of.values())))
+            out.append(Row(f"error, {labels} labels, alone", means[-1], None))
+            gain = paired(of_m2[labels], of)
             out.append(Row(f"error, {labels} labels: M2 - alone", gain, 0.0, "below"))
-        y = [estimate([row["error"] for row in alone if row["labels"] == n]) for n in LABELS]
-        curves.append(chart.Curve("labelled images alone", LABELS, y))
+        curves.append(chart.Curve("labelled images alone", LABELS, means))
     published = [Estimate(percent, np.nan, 1) for percent in PUBLISHED.values()]
     curves.append(chart.Curve("M2, published (3,000 epochs)", list(PUBLISHED), published))
     panel = chart.Panel("", "labels", "error on MNIST (percent)", curves, log_y=True)

@@ -144,14 +144,7 @@ def test_densities_integrate_to_one(sampler, columns):
     assert total == pytest.approx(1, abs=0.01)
 
 
-@pytest.mark.parametrize(
-    "sampler",
-    [
-        pytest.param(own, marks=[pytest.mark.slow] * isinstance(own, Flow | TwoStage))
-        for own in SMALL
-    ],
-    ids=lambda it: type(it).__name__,
-)
+@by_kind
 @pytest.mark.slow
 def test_lanes_of_other_sizes_are_as_each_alone(sampler):
     codes = codes_of_two(300)

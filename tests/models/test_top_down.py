@@ -66,9 +66,7 @@ def test_at_the_start_p_is_the_standard_normal_and_adds_nothing():
         assert (layer.q.mean_kbl != 0).any()
 
 
-@pytest.mark.parametrize(
-    "with_x", [pytest.param(True, marks=pytest.mark.slow), False], ids=["q", "p"]
-)
+@pytest.mark.parametrize("with_x", [True, False], ids=["q", "p"])
 @pytest.mark.slow
 def test_a_scan_is_the_loop(monkeypatch, with_x):
     kind, shape = TopDown((4, 3), latents=2, width=6, bottleneck=4), (6, 6, 1)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from vae_jax.networks.conv import Conv
+from vae_jax.networks.grid import Grid
 from vae_jax.networks.mlp import MLP
 from vae_jax.probability.flows import (
     FlowSpec,
@@ -193,10 +194,10 @@ def test_planar_of_zeros_is_the_identity():
     np.testing.assert_array_equal(log_det, np.zeros((2, 3)))
 
 
-@pytest.mark.parametrize("network", [MLP, Conv])
+@pytest.mark.parametrize("network", [MLP, Conv, Grid])
 def test_a_new_planar_posterior_is_near_its_gaussian(network):
     posterior = Planar(layers=16)
-    encoder = network(widths=(16,)).encoder((8, 8, 1), posterior.heads(10))
+    encoder = network(widths=(16,)).encoder((8, 8, 1), posterior.heads(16))
     keys = jax.random.split(jax.random.key(0), 2)
     x = np.random.default_rng(0).uniform(size=(4, 64)).astype(np.float32)
 

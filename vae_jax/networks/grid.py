@@ -21,6 +21,7 @@ from vae_jax.networks.network import (
     Map,
     decoder_of,
     encoder_of,
+    head_init,
     hidden_init,
 )
 from vae_jax.sections.declare import section
@@ -32,7 +33,9 @@ class GridEncoder(ConvEncoder):
     def out(self, h: Map) -> Outputs:
         places = h.shape[1] * h.shape[2]
         return {
-            name: Convolution(size // places, 1, 1, hidden_init, name=name)(h).reshape(len(h), -1)
+            name: Convolution(size // places, 1, 1, head_init(name, hidden_init), name=name)(
+                h
+            ).reshape(len(h), -1)
             for name, size in self.heads
         }
 

@@ -106,6 +106,14 @@ def mask_rows(layer: Layer, mask_l: Float[Array, " l"]) -> Layer:
 FIRST_SCALES = {"flow": 0.01}
 
 
+def head_init(name: str, init: nn.initializers.Initializer) -> nn.initializers.Initializer:
+    """How the weights of the head of that name start, where `init` is how others do."""
+    scale = FIRST_SCALES.get(name)
+    if scale is None:
+        return init
+    return lambda key, shape, *dtype: scale * init(key, shape, *dtype)
+
+
 class Head(nn.Module):
     """The params of one of the `linear_heads`."""
 
@@ -113,9 +121,7 @@ class Head(nn.Module):
 
     @nn.compact
     def __call__(self, features: int) -> tuple[Float[Array, "f l"], Float[Array, " l"]]:
-        def init(key: Key[Array, ""], shape: Sequence[int]) -> Float[Array, "f l"]:
-            return FIRST_SCALES.get(str(self.name), 1.0) * latent_columns_init(key, shape)
-
+        init = head_init(str(self.name), latent_columns_init)
         kernel = self.param("kernel", init, (features, self.size))
         return kernel, self.param("bias", nn.initializers.zeros, (self.size,))
 
