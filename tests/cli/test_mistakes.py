@@ -95,6 +95,14 @@ CASES = {
         ["train", SMOKE, "--workdir=WORKDIR", "--config.model=3"],
         "model is a section of keys; set one of them, such as --config.model.name",
     ),
+    "a key inside of a word": (
+        ["train", SMOKE, "--workdir=WORKDIR", "--config.model.posterior.name=planar"],
+        "unknown config key 'model.posterior.name'; did you mean 'model.posterior'?",
+    ),
+    "a key inside of a tuple": (
+        ["train", SMOKE, "--workdir=WORKDIR", "--config.training.seeds.first=3"],
+        "unknown config key 'training.seeds.first'; did you mean 'training.seeds'?",
+    ),
     "zero": (
         ["train", SMOKE, "--workdir=WORKDIR", "--config.model.latent_size=0"],
         "model.latent_size = 0 should be a whole number, at least 1",

@@ -41,6 +41,39 @@ def test_the_decoder_reads_each_unit_at_its_place_and_the_context_everywhere():
     assert (other > 0).all()
 
 
+def test_a_head_that_the_places_do_not_divide_is_of_the_mean_over_them():
+    """Each of the maps of a flow moves all units, so that no place has its own."""
+    encoder = GRID.encoder(SHAPE, (("mean", 8), ("flow", 5)))  # 4 places
+    variables = jax.jit(encoder.init)(jax.random.key(0))
+    outputs = jax.jit(encoder.apply)(variables, normal(0, 3, 48))
+    assert {name: h.shape for name, h in outputs.items()} == {"mean": (3, 8), "flow": (3, 5)}
+    assert np.abs(outputs["flow"]).max() < 0.1 * np.abs(outputs["mean"]).max()  # near identity
+    for pixel in (0, 47):
+        x = normal(0, 3, 48)
+        x[0, pixel] += 5.0
+        moved = jax.jit(encoder.apply)(variables, x)
+        assert np.abs(moved["flow"][0] - outputs["flow"][0]).max() > 1e-5
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("posterior", ["planar", "mixture", "inverse_autoregressive", "full"])
+def test_every_posterior_with_a_density_is_trained_on_a_grid(tmp_path, posterior):
+    npz = write_tiny_npz(tmp_path / "tiny.npz")
+    changes = {
+        "model__encoder__name": "grid",
+        "model__decoder__name": "grid",
+        "model__encoder__widths": (4,),
+        "model__decoder__widths": (4,),
+        "model__posterior": posterior,
+        "model__latent_size": 9,
+        "objective__kl": "sampled",
+        "training__num_epochs": 1,
+    }
+    run(npz, tmp_path / "run", **changes)
+    for lane in folder.read_results(tmp_path / "run")["lanes"]:
+        assert np.isfinite(lane["elbo"])
+
+
 @pytest.mark.slow
 def test_codes_on_a_grid_are_trained(tmp_path):
     npz = write_tiny_npz(tmp_path / "tiny.npz")

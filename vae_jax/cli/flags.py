@@ -247,16 +247,16 @@ def wrong_override(
     error: Exception, overrides: list[str], config: ConfigDict, members: Members
 ) -> UserError:
     """What would be right for the first override that can't be the value of its key."""
-    from vae_jax.config.schema import flatten, keys_with, nearest
+    from vae_jax.config.schema import flatten, keys_with, nearest, unknown_key
 
-    keys = keys_with(members)
+    keys, known = keys_with(members), flatten(config)
     for override in overrides:
         key, value = overridden(override), override.partition("=")[2]
         if "=" not in override and keys.get(key) and type(keys[key].default) is not bool:
             return FlagMistake(f"--config.{key} has no value; write --config.{key}=VALUE")
         if f"--config.{key}={value}: " not in one_line(error):
             continue
-        inside = [inner for inner in flatten(config) if inner.startswith(f"{key}.")]
+        inside = [inner for inner in known if inner.startswith(f"{key}.")]
         if inside:
             return UserError(
                 f"{key} = {written(value)}: {key} is a section of keys; set one of them, such as "
@@ -267,6 +267,9 @@ def wrong_override(
                 reader.check(key, value)
         except UserError as wrong:
             return wrong
+    for key in map(overridden, overrides):
+        if any(key.startswith(f"{value}.") for value in known):  # a key inside of a value
+            return unknown_key(key)
     if isinstance(error, IndexError):
         return UserError(f"{one_line(error)}; give the whole tuple, as --config.{SEEDS}=0,1")
     return UserError(f"{one_line(error)}; see configs/default.py")

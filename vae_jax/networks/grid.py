@@ -23,21 +23,28 @@ from vae_jax.networks.network import (
     encoder_of,
     head_init,
     hidden_init,
+    linear_heads,
 )
 from vae_jax.sections.declare import section
 
 
 class GridEncoder(ConvEncoder):
-    """The maps of a `ConvEncoder` -> heads, each linear in the features of a place."""
+    """The maps of a `ConvEncoder` -> heads, each linear in the features of a place.
+
+    A head that has not as many numbers at each place, such as the maps of a flow, is linear in the
+    mean over all places.
+    """
 
     def out(self, h: Map) -> Outputs:
         places = h.shape[1] * h.shape[2]
-        return {
-            name: Convolution(size // places, 1, 1, head_init(name, hidden_init), name=name)(
-                h
-            ).reshape(len(h), -1)
-            for name, size in self.heads
-        }
+        of_all = tuple((name, size) for name, size in self.heads if size % places)
+        outputs = linear_heads(of_all, jnp.mean(h, axis=(1, 2))) if of_all else {}
+        for name, size in self.heads:
+            if name not in outputs:
+                init = head_init(name, hidden_init)
+                at_place = Convolution(size // places, 1, 1, init, name=name)(h)
+                outputs[name] = at_place.reshape(len(h), -1)
+        return outputs
 
 
 class GridDecoder(nn.Module):
@@ -71,7 +78,7 @@ class GridDecoder(nn.Module):
 
 @section
 class Grid(ResNet):
-    """As resnet, with units at the places of its smallest map, and no dense layer.
+    """As resnet, with units at the places of its smallest map, and no dense layer between them.
 
     References: van den Oord et al. 2017, section 4.1 (codes on a grid).
     """
