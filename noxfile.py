@@ -44,6 +44,20 @@ GUARDS = (
     "-k",
     "compiles or killed_at_random or 4096_pixels-2 or full_queue or equal_bits",
 )
+# What pages of the documentation describe, and the default tests leave out: seconds each.
+DESCRIBED = (
+    "tests/api/test_counts.py",
+    "tests/config/test_own_code.py",
+    "tests/config/test_own_parts.py",
+    "tests/exports/test_exported.py",
+    "tests/exports/test_page.py",
+    "tests/models/test_covariates.py",
+    "tests/objectives/test_critic.py",
+    "tests/objectives/test_rae.py",
+    "tests/runs/test_streamed.py",
+    "tests/test_docs.py",
+    "tests/test_tutorial.py",
+)
 
 
 def readme_commands() -> list[str]:
@@ -84,15 +98,14 @@ def commands(session: nox.Session) -> None:
 
 @nox.session(python="3.13")
 def docs(session: nox.Session) -> None:
-    """The documentation site, with warnings as errors and without a network; runs the tutorial."""
+    """The documentation site, with warnings as errors and without a network; what its pages say."""
     session.install("-e", ".[docs,test]")
     session.run("sphinx-build", "-W", "--keep-going", "-E", "-q", "docs", "build/docs")
     for page in Path("build/docs").rglob("*.html"):
         text = page.read_text(encoding="utf-8")
         if found := re.search(r'<(script|link|img)[^>]* (src|href)="https?:[^"]*"', text):
             session.error(f"{page} loads {found[0]} from the network")
-    slow = ("tests/test_docs.py", "tests/test_tutorial.py", "tests/config/test_own_parts.py")
-    session.run("pytest", "-m", "slow", *slow)
+    session.run("pytest", "-m", "slow", *DESCRIBED)
 
 
 @nox.session(python="3.13")

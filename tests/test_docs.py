@@ -64,15 +64,16 @@ def commands(page: Path) -> list[str]:
 
 
 # A command that stands on several pages is run once.
-COMMANDS = [
-    (page, command)
+COMMANDS = [  # sprites take seconds to draw
+    pytest.param(page, command, marks=pytest.mark.slow if "sprites" in command else ())
     for command, page in {
         command: page.name for page in PAGES for command in commands(page)
     }.items()
 ]
 
 
-TRAINING = ("few_labels", "from_pytorch", "python")  # pages whose Python trains runs
+# Pages whose Python trains runs, or many steps.
+TRAINING = ("autoencoders", "few_labels", "from_pytorch", "pixelcnn", "python")
 # The data of all commands, each loaded and binarised once.
 DATASETS, SOURCE, OF = run.Datasets(), run.Datasets.source, run.Datasets.of
 

@@ -14,6 +14,8 @@ from vae_jax.functions import elbo, encode
 from vae_jax.models.model import latents, posterior_samples
 from vae_jax.runs.run import first_state, lane_model, make_run
 
+pytestmark = pytest.mark.slow  # `docs` of noxfile.py runs them
+
 KEYS = {"model.likelihood": "negative_binomial", "model.conditional": True}
 
 
@@ -89,11 +91,7 @@ def softmax(raw):
 
 @pytest.mark.parametrize(
     ("conditional", "size"),
-    [
-        (True, "learned"),
-        pytest.param(True, "total", marks=pytest.mark.slow),
-        pytest.param(False, "total", marks=pytest.mark.slow),
-    ],
+    [(True, "learned"), (True, "total"), (False, "total")],
 )
 def test_the_elbo_of_single_cells_is_its_formula(tmp_path, conditional, size):
     """log NB(x; size softmax(decoder(z)), exp(log r)) - KL(q || N(0, 1)), by scipy and numpy.

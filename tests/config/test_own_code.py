@@ -23,6 +23,8 @@ from vae_jax.errors import UserError
 from vae_jax.folders import folder
 from vae_jax.sweeps.plan import Datasets, make_sweep, read_sweep
 
+pytestmark = pytest.mark.slow  # `docs` of noxfile.py runs them
+
 # The mean of `shifted` is the decoder's and 1,110 times the number of the version.
 PARTS = """
 from typing import ClassVar
@@ -178,7 +180,6 @@ def test_a_metric_that_the_user_names_is_that_of_today(a_and_b):
     assert version_of(run) == version_of(vae_jax.load("a")) == 1
 
 
-@pytest.mark.slow
 def test_lanes_of_one_sweep_have_their_modules(place):
     plans = {}
     for number, name in ((1, "first"), (3, "second")):

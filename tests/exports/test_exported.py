@@ -20,6 +20,8 @@ from vae_jax.cli import main as cli
 from vae_jax.errors import UserError
 from vae_jax.exports import write
 
+pytestmark = pytest.mark.slow  # `docs` of noxfile.py runs them
+
 KEPT = Path(__file__).parent / "small_0_2"
 FILES = (
     "README.md", "config.json", "decode.jaxexport", "elbo.jaxexport", "encode.jaxexport",
@@ -112,7 +114,6 @@ def test_two_exports_are_equal_byte_for_byte(run, exported, tmp_path):
         assert (again / name).read_bytes() == (exported / name).read_bytes(), name
 
 
-@pytest.mark.slow
 def test_two_processes_in_other_folders_write_the_same(run, exported, tmp_path):
     for seed in ("1", "2"):
         at = tmp_path / seed / seed

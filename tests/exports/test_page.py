@@ -12,6 +12,8 @@ import pytest
 
 import vae_jax
 
+pytestmark = pytest.mark.slow  # `docs` of noxfile.py runs them
+
 KEPT = Path(__file__).parent / "small_0_2"
 PAGE = Path(__file__).parents[2] / "docs" / "export.md"
 BLOCKS = re.findall(r"^```(?:python|py)\n(.*?)^```", PAGE.read_text(), re.MULTILINE | re.DOTALL)

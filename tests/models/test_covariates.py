@@ -16,6 +16,8 @@ from vae_jax.models.vae import VAE
 from vae_jax.networks import MLP
 from vae_jax.probability.counts import NegativeBinomialLikelihood
 
+pytestmark = pytest.mark.slow  # `docs` of noxfile.py runs them
+
 KEYS = {
     "model.conditional": True,
     "model.likelihood": "negative_binomial",

@@ -193,6 +193,7 @@ def workdir(tmp_path_factory):
     return at / "run"
 
 
+@pytest.mark.slow
 def test_what_a_critic_estimates_is_never_called_an_elbo(workdir, capsys):
     rows = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
     for row in rows:

@@ -110,6 +110,7 @@ def workdir(tmp_path_factory):
     return at / "run"
 
 
+@pytest.mark.slow
 def test_no_record_has_an_elbo(workdir, capsys):
     rows = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
     for row in rows:
@@ -135,6 +136,7 @@ def test_no_record_has_an_elbo(workdir, capsys):
     assert not re.search("elbo|bits/dim", text, re.IGNORECASE)
 
 
+@pytest.mark.slow
 def test_from_python_and_in_the_explorer(workdir):
     run = vae_jax.load(workdir)
     x = run.run.data.test.images[:2]

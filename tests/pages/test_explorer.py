@@ -14,6 +14,8 @@ from vae_jax.pages.explorer import Explorer
 from vae_jax.pages.picture import rasterise
 from vae_jax.pages.server import build, lane_numbers
 
+pytestmark = pytest.mark.slow  # `pages` of noxfile.py runs them
+
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory):
@@ -100,7 +102,6 @@ def test_samples_have_a_temperature(page):
     np.testing.assert_allclose(shown(page.sampled), before, atol=1e-6)
 
 
-@pytest.mark.slow
 def test_layers_have_temperatures_and_those_below_follow(tmp_path):
     values = values_of(
         write_tiny_npz(tmp_path / "tiny.npz"), training__num_epochs=1, training__seeds=(0,),
@@ -150,7 +151,6 @@ def test_what_a_page_sends_may_be_nonsense(page):
     assert page.sliders[0].value in (-4.0, 4.0)
 
 
-@pytest.mark.slow
 def test_a_class_is_chosen_where_the_model_is_conditional(tmp_path):
     values = values_of(
         write_tiny_npz(tmp_path / "tiny.npz"), training__num_epochs=1, training__seeds=(0,),
@@ -165,7 +165,6 @@ def test_a_class_is_chosen_where_the_model_is_conditional(tmp_path):
     page.pick(1)
 
 
-@pytest.mark.slow
 def test_a_document_changes_its_lane(folders):
     document = Document()
     assert sorted(lane_numbers(folders / "run")) == [0, 1]
@@ -193,7 +192,6 @@ def test_a_mistake_is_one_line(folders, capsys, arguments, message):
     assert message in error
 
 
-@pytest.mark.slow
 def test_three_thousand_units_are_shown_by_kl_and_nothing_waits(tmp_path):
     """As many as a convolutional hierarchy may have."""
     npz = write_tiny_npz(tmp_path / "tiny.npz")

@@ -54,6 +54,7 @@ def text_of(path):
     return path.read_text()
 
 
+@pytest.mark.slow
 def test_it_is_one_file_without_a_network(folders):
     path = write_report(folders / "sweep")
     page = text_of(path)

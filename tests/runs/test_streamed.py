@@ -27,6 +27,8 @@ from vae_jax.runs.compilation import compile_run
 from vae_jax.runs.run import Datasets, make_run
 from vae_jax.sweeps.plan import make_sweep
 
+pytestmark = pytest.mark.slow  # `docs` of noxfile.py runs them
+
 NO = {"dataset.in_memory": "no"}
 
 
@@ -137,7 +139,6 @@ def test_stopped_in_mid_epoch(of_two_lanes, tmp_path, monkeypatch):
     assert outcome(tmp_path / "stopped")[:3] == outcome(of_two_lanes / "run")[:3]
 
 
-@pytest.mark.slow
 def test_killed_at_random_moments(tmp_path, monkeypatch):
     at = write_folder(tmp_path / "images")
     more = ("--config.dataset.in_memory=no",)
@@ -149,7 +150,6 @@ def test_killed_at_random_moments(tmp_path, monkeypatch):
     assert outcome(tmp_path / "killed") == outcome(tmp_path / "whole")
 
 
-@pytest.mark.slow
 def test_asked_to_stop(tmp_path):
     at = write_folder(tmp_path / "images")
     more = ("--config.dataset.in_memory=no",)
@@ -306,7 +306,6 @@ def test_a_reader_that_fails_ends_the_run_and_keeps_its_checkpoint(images, tmp_p
     assert outcome(tmp_path / "run") == outcome(tmp_path / "whole")
 
 
-@pytest.mark.slow
 def test_image_files_are_trained_on_from_the_cache(tmp_path, capsys):
     at = tmp_path / "pets"
     at.mkdir()
