@@ -13,6 +13,12 @@ from vae_jax.networks.grid import Grid
 
 GRID = Grid((4, 3), "elu")
 SHAPE = (8, 6, 1)  # two stages: a grid of 2 x 2
+BOTH = {
+    "model__encoder__name": "grid",
+    "model__decoder__name": "grid",
+    "model__encoder__widths": (4,),
+    "model__decoder__widths": (4,),
+}
 
 
 def test_a_place_sees_its_own_surroundings_alone():
@@ -60,10 +66,7 @@ def test_a_head_that_the_places_do_not_divide_is_of_the_mean_over_them():
 def test_every_posterior_with_a_density_is_trained_on_a_grid(tmp_path, posterior):
     npz = write_tiny_npz(tmp_path / "tiny.npz")
     changes = {
-        "model__encoder__name": "grid",
-        "model__decoder__name": "grid",
-        "model__encoder__widths": (4,),
-        "model__decoder__widths": (4,),
+        **BOTH,
         "model__posterior": posterior,
         "model__latent_size": 9,
         "objective__kl": "sampled",
@@ -78,10 +81,7 @@ def test_every_posterior_with_a_density_is_trained_on_a_grid(tmp_path, posterior
 def test_codes_on_a_grid_are_trained(tmp_path):
     npz = write_tiny_npz(tmp_path / "tiny.npz")
     changes = {
-        "model__encoder__name": "grid",
-        "model__decoder__name": "grid",
-        "model__encoder__widths": (4,),
-        "model__decoder__widths": (4,),
+        **BOTH,
         "model__posterior": "vq",
         "model__prior": "uniform",
         "model__codebook__entries": 4,
