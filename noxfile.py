@@ -44,7 +44,7 @@ GUARDS = (
     "-k",
     "compiles or killed_at_random or 4096_pixels-2 or full_queue or equal_bits",
 )
-# What pages of the documentation describe, and the default tests leave out: seconds each.
+# Files whose slow tests are of what pages of the documentation describe.
 DESCRIBED = (
     "tests/api/test_counts.py",
     "tests/config/test_own_code.py",

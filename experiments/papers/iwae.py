@@ -22,7 +22,7 @@ waypoint does not say its learning rates, so that "equal" is the number's claim,
 
 What was found (seeds 0 to 2; AMD EPYC; jax 0.10.2, 2026-12-01):
 
-    k   nll             ELBO             active units   time for each seed
+    k   nll             ELBO             active units   time for a seed
     1   88.03 +- 0.03   -92.46 +- 0.04   22 or 23       34 minutes of a core, 9 of them the nll
     5   86.85 +- 0.01   -93.66 +- 0.04   24 or 25       54 minutes of two cores, 5 of them the nll
 

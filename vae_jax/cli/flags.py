@@ -268,7 +268,7 @@ def wrong_override(
         except UserError as wrong:
             return wrong
     for key in map(overridden, overrides):
-        if any(key.startswith(f"{value}.") for value in known):  # a key inside of a value
+        if any(key.startswith(f"{whole}.") for whole in known):  # a key inside of a value
             return unknown_key(key)
     if isinstance(error, IndexError):
         return UserError(f"{one_line(error)}; give the whole tuple, as --config.{SEEDS}=0,1")
